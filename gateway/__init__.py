@@ -1,0 +1,1 @@
+"""Serves WebSockets and REST; any node answers any request."""

@@ -1,0 +1,1 @@
+"""Turns committed changes of Postgres into publications in Redis."""

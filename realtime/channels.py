@@ -1,0 +1,121 @@
+"""What a channel name means.
+
+Names come from clients, REST bodies and the outbox; a `Channel` goes to the session and the hub.
+Never folds case, never asks whether a table exists.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from realtime.errors import ClientError, Code
+
+MAX_CHANNEL_BYTES = 255
+
+
+class Event(StrEnum):
+    """What happened to a row."""
+
+    INSERT = "INSERT"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Table:
+    """A table by its raw names, as they stand in Postgres' catalogue."""
+
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{_quoted_if_needed(self.schema)}.{_quoted_if_needed(self.name)}"
+
+    @property
+    def topic(self) -> str:
+        """The one spelling under which the changes of this table travel."""
+        return f"table:{self}"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A valid channel: `name` as the client spelled it, `topic` where its messages travel.
+
+    `table:users` and `table:public.users:INSERT` are two channels of the topic `table:public.users`.
+    """
+
+    name: str
+    topic: str
+    table: Table | None = None
+    event: Event | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The part before the first colon."""
+        return self.name.partition(":")[0]
+
+
+def parse_channel(name: str) -> Channel:
+    """Return the channel that `name` spells, or raise ClientError `invalid_channel` with the reason."""
+    _check_characters(name)
+    namespace, colon, rest = name.partition(":")
+    if name == "presence":
+        return Channel(name, name)
+    if not colon or not namespace or not rest:
+        raise _invalid(name, "expected table:NAME, presence or NAMESPACE:TOPIC")
+    if namespace == "presence":
+        if parse_channel(rest).namespace == "presence":
+            raise _invalid(name, "presence has no presence of its own")
+        return Channel(name, name)
+    if namespace == "table":
+        table, event = _parse_table(name, rest)
+        return Channel(name, table.topic, table, event)
+    return Channel(name, name)
+
+
+_IDENTIFIER = r'"((?:[^"]|"")+)"|([^".:][^.:]*)'
+_TABLE = re.compile(rf"(?:(?:{_IDENTIFIER})\.)?(?:{_IDENTIFIER})(?::(INSERT|UPDATE|DELETE))?")
+
+
+_TABLE_HELP = (
+    "expected table:NAME, table:SCHEMA.NAME or one of these with :INSERT, :UPDATE or :DELETE; "
+    'a name with "." or ":" stands in double quotes'
+)
+
+
+def _parse_table(name: str, rest: str) -> tuple[Table, Event | None]:
+    match = _TABLE.fullmatch(rest)
+    if match is None:
+        raise _invalid(name, _TABLE_HELP)
+    quoted_schema, bare_schema, quoted_table, bare_table, event = match.groups()
+    schema = _unquoted(quoted_schema) or bare_schema or "public"
+    return Table(schema, _unquoted(quoted_table) or bare_table), Event(event) if event else None
+
+
+def _unquoted(inner: str | None) -> str | None:
+    return inner and inner.replace('""', '"')
+
+
+def _quoted_if_needed(identifier: str) -> str:
+    if "." in identifier or ":" in identifier or identifier.startswith('"'):
+        return '"' + identifier.replace('"', '""') + '"'
+    return identifier
+
+
+def _check_characters(name: str) -> None:
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        raise _invalid(name, "not valid Unicode") from None
+    if not 1 <= size <= MAX_CHANNEL_BYTES:
+        raise ClientError(
+            Code.INVALID_CHANNEL, f"a channel name has 1 to {MAX_CHANNEL_BYTES} bytes, this one has {size}"
+        )
+    if not name.isprintable() or name != name.strip():
+        raise _invalid(name, "only printable characters, no spaces at either end")
+
+
+def _invalid(name: str, reason: str) -> ClientError:
+    return ClientError(Code.INVALID_CHANNEL, f"{name!a} is not a channel: {reason}")

@@ -1,0 +1,108 @@
+"""Every error code and close code, in one table, and the exceptions that carry them.
+
+Read by the session, the REST handlers and the socket; `docs/protocol.md` repeats the table and a
+test compares the two. Never decides who gets which error.
+
+    RealtimeError
+    ├── ClientError        what a client did wrong, or cannot have
+    │   └── Unavailable    a database or Redis that cannot be had now
+    └── SettingError       a setting that stops the start
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """What went wrong, stable, as it stands in `error` messages and REST bodies."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_MESSAGE = "invalid_message"
+    INVALID_REQUEST = "invalid_request"
+    UNKNOWN_TYPE = "unknown_type"
+    INVALID_CHANNEL = "invalid_channel"
+    INVALID_FILTER = "invalid_filter"
+    UNAUTHORIZED = "unauthorized"
+    TOKEN_EXPIRED = "token_expired"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    MESSAGE_TOO_BIG = "message_too_big"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    TOO_MANY_CHANNELS = "too_many_channels"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    RATE_LIMITED = "rate_limited"
+    SLOW_CONSUMER = "slow_consumer"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+HTTP_STATUS = {
+    Code.INVALID_JSON: 400,
+    Code.INVALID_MESSAGE: 400,
+    Code.INVALID_REQUEST: 400,
+    Code.INVALID_CHANNEL: 400,
+    Code.INVALID_FILTER: 400,
+    Code.UNAUTHORIZED: 401,
+    Code.TOKEN_EXPIRED: 401,
+    Code.FORBIDDEN: 403,
+    Code.NOT_FOUND: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.MESSAGE_TOO_BIG: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.TOO_MANY_CONNECTIONS: 429,
+    Code.RATE_LIMITED: 429,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+}
+
+CLOSE_CODE = {
+    Code.UNAUTHORIZED: 4401,
+    Code.TOKEN_EXPIRED: 4401,
+    Code.FORBIDDEN: 4403,
+    Code.NOT_FOUND: 4404,
+    Code.SLOW_CONSUMER: 4413,
+    Code.TOO_MANY_CONNECTIONS: 4429,
+    Code.RATE_LIMITED: 4429,
+    Code.UNAVAILABLE: 4503,
+}
+
+CLOSE_GOING_AWAY = 1001
+CLOSE_UNSUPPORTED_DATA = 1003
+CLOSE_HEARTBEAT = 4408
+
+
+class RealtimeError(Exception):
+    """Anything this service raises on purpose."""
+
+
+class ClientError(RealtimeError):
+    """A client asked for what it cannot have; the message is written for its developer."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class Unavailable(ClientError):
+    """Postgres or Redis cannot be had now; the same request may succeed later."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.UNAVAILABLE, message)
+
+
+class SettingError(RealtimeError):
+    """A setting is missing, unknown or wrong; stops the start."""
+
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(setting, reason)
+        self.setting = setting
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.reason}"

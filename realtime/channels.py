@@ -75,6 +75,19 @@ def parse_channel(name: str) -> Channel:
     return Channel(name, name)
 
 
+def parse_broadcast_channel(name: str) -> Channel:
+    """Return a channel that clients may broadcast to; ClientError `forbidden` for those that they may not."""
+    channel = parse_channel(name)
+    if channel.namespace in ("table", "presence"):
+        raise ClientError(Code.FORBIDDEN, f"nobody broadcasts to {channel.namespace} channels")
+    return channel
+
+
+def presence_topic(name: str | None) -> str:
+    """Where the presence of a scope travels: a channel without its prefix, or None for the project."""
+    return "presence" if name is None else parse_channel(f"presence:{name}").topic
+
+
 _IDENTIFIER = r'"((?:[^"]|"")+)"|([^".:][^.:]*)'
 _TABLE = re.compile(rf"(?:(?:{_IDENTIFIER})\.)?(?:{_IDENTIFIER})(?::(INSERT|UPDATE|DELETE))?")
 
@@ -99,7 +112,8 @@ def _unquoted(inner: str | None) -> str | None:
 
 
 def _quoted_if_needed(identifier: str) -> str:
-    if "." in identifier or ":" in identifier or identifier.startswith('"'):
+    ends_in_space = identifier != identifier.strip()
+    if "." in identifier or ":" in identifier or identifier.startswith('"') or ends_in_space:
         return '"' + identifier.replace('"', '""') + '"'
     return identifier
 

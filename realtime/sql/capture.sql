@@ -1,0 +1,317 @@
+-- The trigger functions: from the transition tables of one statement into the outbox, in the user's own
+-- transaction. Arguments of a trigger: max_change_bytes; the listed columns ('' is all of them); 'own' or
+-- 'partition'; the attribute number whose existence means that the table has more columns than when
+-- the trigger was made, or columns that need care (see realtime.stranger_v1).
+--
+-- No function has an EXCEPTION block: what cannot be recorded fails the write. What can be foreseen
+-- (a row beyond the limits of jsonb, a listed column that is gone) is not a failure.
+--
+-- A user's table may have a column of any name: variables win over columns, and `n.*` is the whole row even
+-- where there is a column n.
+--
+-- A row is text here: its JSON, or '!' and the JSON of its primary key where jsonb cannot hold it.
+
+-- Whether a text is JSON that jsonb can hold: json takes "\u0000" and 1e999999, jsonb does not.
+-- Before Postgres 16 there is no way to ask.
+do $outer$
+begin
+    execute format($$
+        create or replace function realtime.fits_v1(row_json text) returns boolean
+        language sql stable set search_path = pg_catalog, pg_temp
+        return %s
+    $$, case when to_regprocedure('pg_input_is_valid(text, text)') is null
+        then 'true' else 'pg_input_is_valid(row_json, ''jsonb'')' end);
+end
+$outer$;
+
+-- The primary key, as the table has it now, of a row that is told without the rest. A generic plan, here and
+-- below: a row would be a constant in any other, folded and copied.
+create or replace function realtime.key_v1(row_text text, hidden text[], relation oid) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+begin
+    if row_text ^@ '!' then
+        return substr(row_text, 2);
+    end if;
+    return (
+        select coalesce(jsonb_object_agg(attname, (row_text::json -> attname::text)::jsonb), '{}')::text
+        from pg_index
+        join pg_attribute on attrelid = indrelid and attnum = any ((indkey::int2[])[0:indnkeyatts - 1])
+        where indrelid = relation and indisprimary and attname <> all (hidden)
+    );
+end
+$$;
+
+-- The text of a row that may be beyond jsonb: a string, an array or an object in it ends at 256 MB, while
+-- json has no limit but the 1 GB of any value. Escapes that jsonb refuses cannot stand in a key.
+create or replace function realtime.careful_v1(row_json json, hidden text[], relation oid) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
+as $$
+declare
+    most constant integer := 200000000;
+    row_text text := row_json::text;
+begin
+    if octet_length(row_text) > most and hidden <> '{}' then
+        row_text := (
+            select json_object_agg(key, value) from json_each(row_json) where key <> all (hidden)
+        )::text;
+    end if;
+    if octet_length(row_text) <= most then
+        if realtime.fits_v1(row_text) then
+            return (row_text::jsonb - hidden)::text;
+        end if;
+        row_text := regexp_replace(row_text, '(\\[^u])|\\u(?:0000|[dD][89a-fA-F]..)', '\1', 'g');
+    end if;
+    return '!' || realtime.key_v1(row_text, hidden, relation);
+end
+$$;
+
+-- The columns that are not to leave the database, from the table of now.
+create or replace function realtime.hidden_v1(relation oid, listed text[]) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select attname::text from pg_attribute
+        where attrelid = relation and attnum > 0 and not attisdropped and attname <> all (listed)
+    )
+$$;
+
+-- The attribute number that must not exist while rows need no care: the one after the last. A table with a
+-- virtual generated column or a json column needs care with each row; for it, one that always exists.
+create or replace function realtime.stranger_v1(relation oid) returns smallint
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when bool_or(not attisdropped and (atttypid in ('json'::regtype, 'json[]'::regtype)
+                     or attgenerated = 'v')) then -6
+        else coalesce(max(attnum), 0) + 1
+    end::smallint
+    from pg_attribute where attrelid = relation and attnum > 0
+$$;
+
+-- The select list of a table with virtual generated columns, null for others: transition tables have null
+-- for these columns. Postgres lets no user-defined function or type into their expressions.
+create or replace function realtime.virtual_v1(relation oid) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select string_agg(
+        case attgenerated
+            when 'v' then format('(%s)::%s as %I', pg_get_expr(adbin, adrelid),
+                                 format_type(atttypid, atttypmod), attname)
+            else quote_ident(attname)
+        end, ', ' order by attnum)
+    from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum and attgenerated = 'v'
+    where attrelid = relation and attnum > 0 and not attisdropped
+    having bool_or(attgenerated = 'v')
+$$;
+
+-- The statement of the functions below for such a table, with its columns computed first. $1 schema,
+-- $2 table, $3 event, $4 max_change_bytes, $5 hidden columns, $6 the relation.
+create or replace function realtime.virtual_capture_v1(columns text, data_rows text, old_rows text)
+returns text language sql immutable set search_path = pg_catalog, pg_temp
+as $outer$
+    select format($$
+        insert into realtime.outbox (schema_name, table_name, event, data, old, truncated)
+        select $1, $2, $3, case when big then realtime.key_v1(data, $5, $6) else data end,
+               case when not big then old end, big
+        from (select i, data, old, data ^@ '!' or coalesce(old ^@ '!', false)
+                     or octet_length(data) + coalesce(octet_length(old), 0) > $4 as big
+              from (%s) d full join (%s) o using (i)
+              where data is distinct from old or data ^@ '!') c
+        order by i
+    $$, format(source, 'data', columns, data_rows),
+        case when old_rows is null then 'select null::bigint as i, null as old where false'
+             else format(source, 'old', columns, old_rows) end)
+    from (values ($$
+        select row_number() over () as i,
+            realtime.careful_v1(row_to_json(n.*), $5, $6) as %I
+        from (select %s from %I) n
+    $$)) as s (source)
+$outer$;
+
+-- Ring if somebody sleeps. Awake, the notifier holds the lock "realawak" (or waits for it) and the try
+-- fails. A transaction that notified cannot be PREPAREd; one that notifies into a full queue fails at
+-- COMMIT: then it is the notifier's poll that finds the change.
+create or replace function realtime.ring_v1() returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$ select pg_notify('realtime', '') where pg_notification_queue_usage() < 0.5 $$;
+
+-- The table under whose name a partition's own changes go: its root, while that is enabled for the event.
+create or replace function realtime.root_v1(relation oid, root_trigger text)
+returns table (schema_name text, table_name text)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select nspname, relname
+    from pg_class c join pg_namespace s on s.oid = relnamespace
+    join pg_trigger t on tgrelid = c.oid and tgname = root_trigger and tgenabled in ('O', 'A')
+        and position('\x006f776e00'::bytea in tgargs) > 0 -- 'own': a sub-tree that was detached has none
+    where c.oid = pg_partition_root(relation) and c.oid <> relation
+$$;
+
+-- AFTER INSERT, once a statement.
+create or replace function realtime.capture_insert_v1() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_variable
+declare
+    into_schema text := TG_TABLE_SCHEMA;
+    into_table text := TG_TABLE_NAME;
+    max_bytes integer := TG_ARGV[0];
+    hidden text[] := '{}';
+    plain boolean := has_column_privilege(TG_RELID, TG_ARGV[3]::smallint, 'SELECT') is null;
+    columns text;
+begin
+    if TG_ARGV[2] = 'partition' then
+        select * into into_schema, into_table from realtime.root_v1(TG_RELID, TG_NAME);
+        if not found then return null; end if;
+    end if;
+    if TG_ARGV[1] <> '' then hidden := realtime.hidden_v1(TG_RELID, TG_ARGV[1]::text[]); end if;
+    if not plain then columns := realtime.virtual_v1(TG_RELID); end if;
+    if columns is not null then
+        execute realtime.virtual_capture_v1(columns, 'new_rows', null)
+            using into_schema, into_table, TG_OP, max_bytes, hidden, TG_RELID;
+        get diagnostics max_bytes = row_count;
+        if max_bytes = 0 then return null; end if;
+    else
+        insert into realtime.outbox (schema_name, table_name, event, data, truncated)
+        select into_schema, into_table, 'INSERT',
+               case when big then realtime.key_v1(data, hidden, TG_RELID) else data end, big
+        from (select data, data ^@ '!' or octet_length(data) > max_bytes from (
+            select case when plain and pg_column_size(n.*) < 100000
+                then (to_jsonb(n.*) - hidden)::text
+                else realtime.careful_v1(row_to_json(n.*), hidden, TG_RELID) end
+            from new_rows n offset 0
+        ) as r (data)) as r (data, big);
+        if not found then return null; end if;
+    end if;
+    if current_setting('max_prepared_transactions')::integer = 0
+       and pg_try_advisory_xact_lock_shared(8243101811091136875) then
+        perform realtime.ring_v1();
+    end if;
+    return null;
+end
+$$;
+
+-- AFTER UPDATE. OLD and NEW are paired by their place in the transition tables, never by key. The join is
+-- FULL for its plan alone: it cannot be a nested loop, whatever the plan was made for.
+create or replace function realtime.capture_update_v1() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_variable
+declare
+    into_schema text := TG_TABLE_SCHEMA;
+    into_table text := TG_TABLE_NAME;
+    max_bytes integer := TG_ARGV[0];
+    hidden text[] := '{}';
+    plain boolean := has_column_privilege(TG_RELID, TG_ARGV[3]::smallint, 'SELECT') is null;
+    columns text;
+begin
+    if TG_ARGV[2] = 'partition' then
+        select * into into_schema, into_table from realtime.root_v1(TG_RELID, TG_NAME);
+        if not found then return null; end if;
+    end if;
+    if TG_ARGV[1] <> '' then hidden := realtime.hidden_v1(TG_RELID, TG_ARGV[1]::text[]); end if;
+    if not plain then columns := realtime.virtual_v1(TG_RELID); end if;
+    if columns is not null then
+        execute realtime.virtual_capture_v1(columns, 'new_rows', 'old_rows')
+            using into_schema, into_table, TG_OP, max_bytes, hidden, TG_RELID;
+        get diagnostics max_bytes = row_count;
+        if max_bytes = 0 then return null; end if;
+    else
+        insert into realtime.outbox (schema_name, table_name, event, data, old, truncated)
+        select into_schema, into_table, 'UPDATE',
+               case when big then realtime.key_v1(data, hidden, TG_RELID) else data end,
+               case when not big then was end, big
+        from (
+            select i, data, was,
+                   data ^@ '!' or was ^@ '!' or octet_length(data) + octet_length(was) > max_bytes
+            from (
+                select row_number() over () as i, case
+                    when plain and pg_column_size(n.*) < 100000
+                    then (to_jsonb(n.*) - hidden)::text
+                    else realtime.careful_v1(row_to_json(n.*), hidden, TG_RELID) end as data
+                from new_rows n
+            ) n full join (
+                select row_number() over () as i, case
+                    when plain and pg_column_size(o.*) < 100000
+                    then (to_jsonb(o.*) - hidden)::text
+                    else realtime.careful_v1(row_to_json(o.*), hidden, TG_RELID) end as was
+                from old_rows o
+            ) o using (i)
+            where data is distinct from was or data ^@ '!'
+        ) as r (i, data, was, big)
+        order by i;
+        if not found then return null; end if;
+    end if;
+    if current_setting('max_prepared_transactions')::integer = 0
+       and pg_try_advisory_xact_lock_shared(8243101811091136875) then
+        perform realtime.ring_v1();
+    end if;
+    return null;
+end
+$$;
+
+-- AFTER DELETE.
+create or replace function realtime.capture_delete_v1() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = 1
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_variable
+declare
+    into_schema text := TG_TABLE_SCHEMA;
+    into_table text := TG_TABLE_NAME;
+    max_bytes integer := TG_ARGV[0];
+    hidden text[] := '{}';
+    plain boolean := has_column_privilege(TG_RELID, TG_ARGV[3]::smallint, 'SELECT') is null;
+    columns text;
+begin
+    if TG_ARGV[2] = 'partition' then
+        select * into into_schema, into_table from realtime.root_v1(TG_RELID, TG_NAME);
+        if not found then return null; end if;
+    end if;
+    if TG_ARGV[1] <> '' then hidden := realtime.hidden_v1(TG_RELID, TG_ARGV[1]::text[]); end if;
+    if not plain then columns := realtime.virtual_v1(TG_RELID); end if;
+    if columns is not null then
+        execute realtime.virtual_capture_v1(columns, 'old_rows', null)
+            using into_schema, into_table, TG_OP, max_bytes, hidden, TG_RELID;
+        get diagnostics max_bytes = row_count;
+        if max_bytes = 0 then return null; end if;
+    else
+        insert into realtime.outbox (schema_name, table_name, event, data, truncated)
+        select into_schema, into_table, 'DELETE',
+               case when big then realtime.key_v1(data, hidden, TG_RELID) else data end, big
+        from (select data, data ^@ '!' or octet_length(data) > max_bytes from (
+            select case when plain and pg_column_size(o.*) < 100000
+                then (to_jsonb(o.*) - hidden)::text
+                else realtime.careful_v1(row_to_json(o.*), hidden, TG_RELID) end
+            from old_rows o offset 0
+        ) as r (data)) as r (data, big);
+        if not found then return null; end if;
+    end if;
+    if current_setting('max_prepared_transactions')::integer = 0
+       and pg_try_advisory_xact_lock_shared(8243101811091136875) then
+        perform realtime.ring_v1();
+    end if;
+    return null;
+end
+$$;

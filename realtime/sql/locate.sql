@@ -1,0 +1,24 @@
+-- What must be known of a table before its triggers are touched; no row where there is none.
+--
+-- $1  schema
+-- $2  name
+select
+    c.oid,
+    array(
+        select attname::text from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped
+    ) as columns,
+    (
+        select array[parent_schema.nspname::text, parent.relname::text]
+        from pg_class parent join pg_namespace parent_schema on parent_schema.oid = parent.relnamespace
+        where c.relispartition and parent.oid = pg_partition_root(c.oid)
+    ) as parent,
+    (
+        select min(relid::text) from pg_partition_tree(c.oid)
+        where (select relkind from pg_class p where p.oid = relid) = 'f'
+    ) as foreign_partition,
+    pg_get_userbyid(relowner)::text as owner,
+    current_user::text as role
+from pg_class c
+join pg_namespace n on n.oid = relnamespace
+where nspname = $1::text and relname = $2::text and relkind in ('r', 'p') and relpersistence <> 't'
+  and nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'realtime')

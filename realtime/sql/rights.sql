@@ -1,0 +1,33 @@
+-- Who may do what in schema realtime: the role of the triggers, and the role of `database_url`, which stands
+-- in the setting realtime.service_role. Everybody else: nothing. Writers need no right here at all.
+
+revoke all on all tables in schema realtime from public;
+revoke all on all functions in schema realtime from public;
+
+-- The columns that it may not fill are the ones that order and find the changes.
+grant usage on schema realtime to realtime_owner;
+grant insert (schema_name, table_name, event, data, old, truncated) on realtime.outbox to realtime_owner;
+grant execute on all functions in schema realtime to realtime_owner;
+
+-- It may own its functions only while it may create in the schema.
+grant create on schema realtime to realtime_owner;
+alter function realtime.capture_insert_v1() owner to realtime_owner;
+alter function realtime.capture_update_v1() owner to realtime_owner;
+alter function realtime.capture_delete_v1() owner to realtime_owner;
+revoke create on schema realtime from realtime_owner;
+
+-- The notifier reads and deletes changes and moves the feed on; who enables a table attaches the functions.
+do $$
+declare
+    service_role text := current_setting('realtime.service_role');
+begin
+    execute format('grant usage on schema realtime to %I', service_role);
+    execute format('grant select, delete on realtime.outbox to %I', service_role);
+    execute format('grant select, update on realtime.feed to %I', service_role);
+    execute format('grant select on realtime.version, realtime.armed_v1 to %I', service_role);
+    execute format('grant execute on all functions in schema realtime to %I', service_role);
+    if not (select rolsuper from pg_roles where rolname = current_user) then
+        execute format('revoke realtime_owner from %I', current_user);
+    end if;
+end
+$$;

@@ -1,0 +1,56 @@
+-- What the service keeps in a project's database: the outbox, the feed's one row, the schema's version.
+-- Run whole by `realtime migrate`, in one transaction, as often as one likes; rights are in rights.sql.
+
+create schema if not exists realtime;
+revoke all on schema realtime from public;
+
+-- One row a change, written in the transaction that made it, read by snapshot difference, deleted in
+-- bulk. `data` and `old` are the text that Postgres wrote; nothing decodes them on their way. Rows live for
+-- seconds: vacuum comes after a number of rows, not after a share of a table whose size says nothing.
+create table if not exists realtime.outbox (
+    id bigint generated always as identity (cache 1) primary key,
+    xid xid8 not null default pg_current_xact_id(),
+    schema_name text not null,
+    table_name text not null,
+    event text not null,
+    data text not null,
+    old text,
+    truncated boolean not null default false,
+    at timestamptz not null default statement_timestamp()
+) with (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 20000,
+    autovacuum_vacuum_insert_scale_factor = 0,
+    autovacuum_vacuum_insert_threshold = 200000,
+    autovacuum_analyze_scale_factor = 0,
+    autovacuum_analyze_threshold = 200000
+);
+
+-- The feed reads by transaction, never by id: a late commit has an early id. Asked for first, since even
+-- IF NOT EXISTS would lock out the writers.
+do $$
+begin
+    if to_regclass('realtime.outbox_xid') is null then
+        create index outbox_xid on realtime.outbox (xid);
+    end if;
+end
+$$;
+
+-- How far the notifier has read: batch n is what s2 sees and s1 does not. Before the first batch
+-- both see nothing, so the feed begins with the first captured change.
+create table if not exists realtime.feed (
+    singleton boolean primary key default true check (singleton),
+    batch bigint not null default 0,
+    s1 pg_snapshot not null,
+    s2 pg_snapshot not null,
+    system_identifier text,
+    database_oid oid
+);
+
+insert into realtime.feed (s1, s2) values ('1:1:', '1:1:') on conflict do nothing;
+
+-- The version of all this; `realtime.migrations` compares it.
+create table if not exists realtime.version (
+    singleton boolean primary key default true check (singleton),
+    version integer not null
+);

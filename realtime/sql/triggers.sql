@@ -1,0 +1,135 @@
+-- Switching the triggers of a table on and off. All run with the rights of whoever calls them, all are
+-- called by `realtime.catalogue` in a transaction with a short lock_timeout. Which table is enabled,
+-- for what, is what pg_trigger says: nothing is kept beside it that a rename or a restore could falsify.
+
+-- Every trigger of ours that is awake, its arguments read back.
+create or replace view realtime.armed_v1 as
+select tgrelid as relation, upper(substr(tgname, 18)) as event,
+       args[1]::integer as max_bytes, nullif(args[2], '')::text[] as listed, args[3] as role,
+       args[4]::integer as stranger
+from pg_trigger
+join pg_proc p on p.oid = tgfoid and pronamespace = 'realtime'::regnamespace
+cross join lateral (
+    -- One bytea with a zero byte after each argument, in the encoding of the database.
+    select array_agg(convert_from(decode(arg, 'escape'), getdatabaseencoding()) order by place)
+    from string_to_table(encode(tgargs, 'escape'), '\000') with ordinality as a (arg, place)
+) as a (args)
+where tgname in ('realtime_capture_insert', 'realtime_capture_update', 'realtime_capture_delete')
+  and tgenabled in ('O', 'A');
+
+-- Put the triggers for these events on one table; those for other events, if they are there, sleep.
+-- The role is 'own' for a table that was enabled and 'partition' for what lies below one.
+create or replace function realtime.arm_v1(
+    relation regclass, events text[], listed text[], max_bytes integer, role text
+) returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    event text;
+begin
+    foreach event in array '{INSERT,UPDATE,DELETE}'::text[] loop
+        if event = any (events) then
+            execute format(
+                'create or replace trigger %I after %s on %s referencing %s for each statement'
+                ' execute function realtime.%I(%L, %L, %L, %L)',
+                'realtime_capture_' || lower(event), event, relation,
+                case event when 'INSERT' then 'new table as new_rows'
+                           when 'DELETE' then 'old table as old_rows'
+                           else 'old table as old_rows new table as new_rows' end,
+                format('capture_%s_v1', lower(event)),
+                max_bytes, coalesce(listed::text, ''), role, realtime.stranger_v1(relation));
+            execute format('alter table only %s enable trigger %I',
+                           relation, 'realtime_capture_' || lower(event));
+        end if;
+    end loop;
+    perform realtime.disarm_v1(relation, events);
+end
+$$;
+
+-- Put our triggers on one table to sleep, but for those of some events. Never drops one: DROP TRIGGER
+-- would lock out readers too.
+create or replace function realtime.disarm_v1(relation regclass, except_events text[] default '{}')
+returns void language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    trigger_name text;
+begin
+    for trigger_name in
+        select tgname from pg_trigger
+        where tgrelid = relation and tgenabled <> 'D'
+          and tgname in ('realtime_capture_insert', 'realtime_capture_update', 'realtime_capture_delete')
+          and upper(substr(tgname, 18)) <> all (except_events)
+    loop
+        execute format('alter table only %s disable trigger %I', relation, trigger_name);
+    end loop;
+end
+$$;
+
+-- Enable a table and everything below it, the parent first.
+create or replace function realtime.enable_v1(
+    relation regclass, events text[], listed text[], max_bytes integer
+) returns void
+language sql set search_path = pg_catalog, pg_temp
+as $$
+    select realtime.arm_v1(relation, events, listed, max_bytes, 'own');
+    select realtime.arm_v1(relid, events, listed, max_bytes, 'partition')
+    from pg_partition_tree(relation) where level > 0 order by level, relid;
+$$;
+
+-- Disable a table and everything below it.
+create or replace function realtime.disable_v1(relation regclass) returns void
+language sql set search_path = pg_catalog, pg_temp
+as $$
+    select realtime.disarm_v1(relation);
+    select realtime.disarm_v1(relid) from pg_partition_tree(relation) where level > 0 order by level, relid;
+$$;
+
+-- Tables whose triggers are not what they should be: a partition that came or went since its parent was
+-- enabled, or columns that now need care, or no longer.
+-- `root` is the enabled table that it belongs to (itself, if so), null for one that belongs to none any more.
+create or replace function realtime.astray_v1() returns table (relation oid, root oid)
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    with wanted as (
+        select a.relation as root, a.relation, 'own' as role, a.event, a.max_bytes, a.listed
+        from realtime.armed_v1 a where a.role = 'own'
+        union all
+        select a.relation, t.relid, 'partition', a.event, a.max_bytes, a.listed
+        from realtime.armed_v1 a, pg_partition_tree(a.relation) t where a.role = 'own' and t.level > 0
+    ), differing as (
+        select w.relation, w.root from wanted w
+        left join realtime.armed_v1 a on a.relation = w.relation and a.event = w.event and a.role = w.role
+            and a.max_bytes = w.max_bytes and a.listed is not distinct from w.listed
+            and a.stranger = realtime.stranger_v1(w.relation)
+        where a.relation is null
+        union
+        select a.relation, w.root from realtime.armed_v1 a
+        left join (select distinct relation, root from wanted) w on w.relation = a.relation
+        where a.role = 'partition'
+          and not exists (select from wanted x where x.relation = a.relation and x.event = a.event
+                          and x.role = 'partition')
+    )
+    select distinct differing.relation, differing.root from differing
+$$;
+
+-- Put right what astray_v1 found; false for a table that is gone, or is foreign and has no transition tables.
+create or replace function realtime.mend_v1(relation oid, root oid) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    armed record;
+begin
+    if not exists (select from pg_class where oid = relation and relkind in ('r', 'p')) then
+        return false;
+    end if;
+    select array_agg(a.event) as events, min(a.max_bytes) as max_bytes, min(a.listed) as listed into armed
+    from realtime.armed_v1 a where a.relation = root and a.role = 'own';
+    if armed.events is null then
+        perform realtime.disarm_v1(relation);
+    else
+        perform realtime.arm_v1(relation, armed.events, armed.listed, armed.max_bytes,
+                                case when relation = root then 'own' else 'partition' end);
+    end if;
+    return true;
+end
+$$;

@@ -1,0 +1,100 @@
+"""The form in which changes travel: a line a change, a publication for many.
+
+The notifier makes lines, `publish_v1.lua` puts `EPOCH FIRST_OFFSET` on top, history and PUBLISH carry
+the result unchanged, and the gateway reads it. Row data stays the text that Postgres wrote.
+
+    k3v9x2ab 17\\n
+    I"schema":"public","table":"users","event":"INSERT","data":{...},"old":null,"commit_timestamp":"..."\\n
+    U"schema":"public", ...
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from realtime.channels import Event, Table
+from realtime.errors import ClientError, Code
+
+EVENT_OF_MARK = {ord(event.value[0]): event for event in Event}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A place in a topic's history: after `offset` messages of `epoch`. Clients see it as an opaque id."""
+
+    epoch: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.offset}"
+
+
+_POSITION = re.compile(r"([a-z0-9]{1,32})-([0-9]{1,15})")
+
+
+def parse_position(text: str) -> Position:
+    """Read what a client sends as `since`; raises ClientError `invalid_message`."""
+    match = _POSITION.fullmatch(text)
+    if match is None:
+        raise ClientError(Code.INVALID_MESSAGE, "`since` is not an id or position of this service")
+    return Position(match[1], int(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Consecutive messages of one topic: `lines[i]` has the offset `first + i`."""
+
+    epoch: str
+    first: int
+    lines: list[bytes]
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.lines) - 1
+
+    def after(self, offset: int) -> Publication:
+        """The part of it beyond `offset`; the whole where nothing overlaps."""
+        skip = offset + 1 - self.first
+        return self if skip <= 0 else Publication(self.epoch, self.first + skip, self.lines[skip:])
+
+
+def read_publication(raw: bytes) -> Publication:
+    """Read what `publish_v1.lua` wrote."""
+    head, *lines = raw.split(b"\n")
+    epoch, first = head.split(b" ")
+    return Publication(epoch.decode(), int(first), lines)
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Who broadcasts: set by the server; `connection_id` None is a request by REST."""
+
+    connection_id: str | None
+    user_id: str | None
+
+
+TO_ALL, NOT_TO_SENDER = b"B", b"N"  # marks of a broadcast's line; the latter is followed by a connection id
+
+
+def broadcast_line(payload: bytes, sender: Sender, timestamp: str, to_self: bool) -> bytes:
+    """One broadcast as a line; `payload` is the JSON that came in."""
+    # Between the tokens of JSON a newline is as good as a space; inside of them it cannot stand.
+    body = b'"payload":' + payload.replace(b"\n", b" ") + b',"sender":' + msgspec.json.encode(sender)
+    body += b',"timestamp":"' + timestamp.encode() + b'"'
+    if to_self or sender.connection_id is None:
+        return TO_ALL + body
+    return NOT_TO_SENDER + sender.connection_id.encode() + b" " + body
+
+
+def line_prefix(table: Table, event: Event) -> str:
+    """What the line of each change of a table begins with, up to its `data`."""
+    schema, name = (msgspec.json.encode(part).decode() for part in (table.schema, table.name))
+    return f'{event.value[0]}"schema":{schema},"table":{name},"event":"{event.value}","data":'
+
+
+def change_line(prefix: str, data: str, old: str | None, committed_at: str, truncated: bool) -> str:
+    """One change as a line; `data` and `old` are JSON text, `committed_at` RFC 3339 in UTC."""
+    mark = ',"truncated":true' if truncated else ""
+    return f'{prefix}{data},"old":{old or "null"},"commit_timestamp":"{committed_at}"{mark}'

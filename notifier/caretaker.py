@@ -1,0 +1,76 @@
+"""What a project needs beside its feed: a report of life, figures, a tidy outbox, triggers on new partitions.
+
+Runs beside each feed and shares none of its sessions, so that a slow answer here delays no change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from notifier import metrics
+from notifier.faults import FAULTS
+from notifier.project import ProjectFeed
+from notifier.tidier import PIECE_ROWS, Tidier
+from realtime import keys
+from realtime.backlog import read_backlog
+from realtime.broker import Broker
+from realtime.catalogue import Catalogue
+from realtime.database import Database
+
+logger = logging.getLogger(__name__)
+
+ROUND_SECONDS = 1.0
+REPORT_TTL_SECONDS = 5.0
+MEND_SECONDS = 5.0  # between two looks for partitions without triggers
+
+
+async def look_after(feed: ProjectFeed, broker: Broker) -> None:
+    """Go round until cancelled; what cannot be done in one round is tried in a later one."""
+    database = Database(feed.project)
+    tidier = Tidier(database)
+    rounds = [
+        _repeat(ROUND_SECONDS, feed, lambda: _report(feed, broker)),
+        _repeat(ROUND_SECONDS, feed, lambda: _measure(feed, database)),
+        _repeat(ROUND_SECONDS, feed, lambda: _tidy(tidier)),
+        _repeat(MEND_SECONDS, feed, lambda: _mend(feed, Catalogue(database))),
+    ]
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for one in rounds:
+                tasks.create_task(one, name=f"look after {feed.project_id}")
+    finally:
+        await database.close()
+
+
+async def _repeat(seconds: float, feed: ProjectFeed, action: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        if feed.leads:
+            try:
+                await action()
+            except FAULTS as error:
+                logger.warning("project %s: %s", feed.project_id, error)
+        await asyncio.sleep(seconds)
+
+
+async def _report(feed: ProjectFeed, broker: Broker) -> None:
+    await broker.report(keys.notifier(feed.project_id), {"state": feed.state.value}, REPORT_TTL_SECONDS)
+
+
+async def _measure(feed: ProjectFeed, database: Database) -> None:
+    async with database.connection() as connection:
+        backlog = await read_backlog(connection)
+    metrics.pending.labels(feed.project_id).set(backlog.pending)
+    metrics.lag_seconds.labels(feed.project_id).set(backlog.lag_seconds)
+
+
+async def _tidy(tidier: Tidier) -> None:
+    while await tidier.tidy() == PIECE_ROWS:
+        pass
+
+
+async def _mend(feed: ProjectFeed, catalogue: Catalogue) -> None:
+    mended = await catalogue.mend_partitions()
+    if mended:
+        logger.info("project %s: put triggers right on %d partitions", feed.project_id, mended)

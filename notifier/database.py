@@ -1,0 +1,51 @@
+"""How the notifier connects: sessions that die with their client and never choose the wrong plan.
+
+A session lock must not outlive a lost host, and a waiting request must not outlive its client, since
+either would hold up whoever takes over. LISTEN and session locks need a direct connection.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+
+CONNECT_TIMEOUT_SECONDS = 5
+COMMAND_TIMEOUT_SECONDS = 60
+
+_SESSION = {
+    "application_name": "realtime notifier",
+    "client_connection_check_interval": "1s",
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "5s",
+    "idle_in_transaction_session_timeout": "0",
+    "statement_timeout": "0",
+    "search_path": "pg_catalog",
+}
+
+# The outbox is read through its indexes whatever its statistics say: they are about the hour before.
+_PLAN = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "synchronous_commit": "on",
+}
+
+
+async def connect(url: str) -> Any:
+    """Open a session of the notifier; raises what asyncpg and the operating system raise."""
+    return await asyncpg.connect(
+        url,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        server_settings={**_SESSION, **_PLAN},
+    )
+
+
+def query(name: str) -> str:
+    """The text of one of the notifier's statements, `notifier/sql/NAME.sql`."""
+    return (files("notifier") / "sql" / f"{name}.sql").read_text()

@@ -1,0 +1,29 @@
+"""What may go wrong outside of this process, and is waited out; anything else is a bug and ends it."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from realtime.errors import RealtimeError
+
+
+class LostPlace(RealtimeError):
+    """The feed is not where this notifier left it: somebody moves it, or a dump was restored."""
+
+    def __init__(self, expected: int, found: int | None) -> None:
+        super().__init__(expected, found)
+        self.expected = expected
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"the feed stands at batch {self.found} instead of {self.expected}"
+
+
+FAULTS = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    RealtimeError,
+)

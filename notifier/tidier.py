@@ -1,0 +1,42 @@
+"""Deletes from the outbox what has been published, beside the feed and never in its way.
+
+Any session may: what the stored S1 of the feed sees has been published whole, and nobody reads it again.
+"""
+
+from __future__ import annotations
+
+from notifier.database import query
+from notifier.snapshots import NOTHING, bounds, parse_snapshot, seen_since
+from realtime.database import Database
+
+PIECE_ROWS = 50_000  # deleted by one statement, so that none takes long
+
+_FINISHED = query("finished")
+
+# A delete that a crash undoes is done again, so no commit waits for the disk.
+_SESSION = "set local enable_seqscan = off; set local jit = off; set local synchronous_commit = off"
+
+
+class Tidier:
+    """Remembers how far it came: old rows stay visible to the index while a long transaction is open."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._deleted = NOTHING  # what it sees has no row any more
+
+    async def tidy(self) -> int:
+        """Delete a piece; return how many rows, PIECE_ROWS if there may be more."""
+        async with self._database.connection() as connection:
+            if not await connection.fetchval("select to_regclass('realtime.feed') is not null"):
+                return 0
+            published = parse_snapshot(await connection.fetchval("select s1::text from realtime.feed"))
+            if published == self._deleted:
+                return 0
+            async with connection.transaction():
+                await connection.execute(_SESSION)
+                ranges = bounds(seen_since(self._deleted, published))
+                status = await connection.execute(_FINISHED, *ranges, PIECE_ROWS)
+        deleted = int(status.removeprefix("DELETE "))
+        if deleted < PIECE_ROWS:
+            self._deleted = published
+        return deleted

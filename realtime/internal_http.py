@@ -1,0 +1,50 @@
+"""What a process answers on its internal port: `/healthz`, `/readyz` and `/metrics`.
+
+Each composition root starts it and says what "ready" means. Nothing here is meant for the public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+
+Readiness = Callable[[], str | None]  # why the process is not ready, or None
+
+
+def health_routes(why_not_ready: Readiness) -> list[web.RouteDef]:
+    """`/healthz`: the process lives. `/readyz`: 200 while it does its work, else 503 and the reason."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        reason = why_not_ready()
+        if reason is None:
+            return web.json_response({"status": "ok"})
+        return web.json_response({"status": "unavailable", "reason": reason}, status=503)
+
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@asynccontextmanager
+async def internal_http(host: str, port: int | None, why_not_ready: Readiness) -> AsyncIterator[None]:
+    """Serve the internal port while the block runs; `port` None serves nothing."""
+    if port is None:
+        yield
+        return
+    app = web.Application()
+    app.add_routes([*health_routes(why_not_ready), web.get("/metrics", _metrics)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,266 @@
+"""The doorbell: no ring while the notifier is awake, and never a change that only the slow poll would find.
+
+The stress test runs longer with REALTIME_STRESS_ROUNDS, and otherwise with REALTIME_STRESS_SEED.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from notifier.database import connect
+from notifier.doorbell import Doorbell, listening
+from notifier.feed import Feed
+from notifier.project import LINGER_SECONDS, ProjectFeed
+from tests.gateway_fixture import eventually
+from tests.notifier_fixture import (
+    HOUR,
+    PROJECT,
+    Witness,
+    asleep,
+    awake,
+    enable,
+    late_changes,
+    project_at,
+    session,
+    settings_at,
+    witness,
+)
+from tests.servers import fresh_database
+
+ROUNDS = int(os.environ.get("REALTIME_STRESS_ROUNDS", "40"))
+SEED = int(os.environ.get("REALTIME_STRESS_SEED", "1"))
+FAR_BELOW_AN_HOUR = 20.0  # seconds in which the changes of a round have to be there
+
+
+@pytest_asyncio.fixture
+async def orders_url(database_url: str) -> str:
+    await enable(database_url)
+    return database_url
+
+
+@pytest_asyncio.fixture
+async def writer(orders_url: str) -> AsyncIterator[Any]:
+    async with session(orders_url) as connection:
+        yield connection
+
+
+@pytest_asyncio.fixture
+async def doorbell(orders_url: str) -> AsyncIterator[Doorbell]:
+    async with listening(await connect(orders_url)) as doorbell:
+        yield doorbell
+
+
+async def insert(connection: Any, row_id: int) -> None:
+    await connection.execute("insert into orders values ($1, 'note')", row_id)
+
+
+async def test_a_commit_rings_while_the_notifier_sleeps(doorbell: Doorbell, writer: Any) -> None:
+    await insert(writer, 1)
+    assert await doorbell.wait(10)
+    assert doorbell.rings == 1
+
+
+async def test_no_commit_rings_while_it_is_awake(doorbell: Doorbell, writer: Any) -> None:
+    doorbell.silence()
+    await awake(writer)
+    await insert(writer, 1)
+    await doorbell.unsilence()
+    await insert(writer, 2)
+    assert await doorbell.wait(10)
+    assert doorbell.rings == 1
+
+
+async def test_a_request_that_waits_silences_too_and_no_writer_waits_for_it(
+    doorbell: Doorbell, writer: Any, orders_url: str
+) -> None:
+    async with session(orders_url) as slow, slow.transaction():
+        await insert(slow, 1)  # rings at its commit, and keeps the bell until then
+        doorbell.silence()
+        await awake(writer)
+        async with asyncio.timeout(10):
+            await insert(writer, 2)
+        await doorbell.unsilence()
+        assert doorbell.rings == 0
+        await insert(writer, 3)
+        assert await doorbell.wait(10)
+
+
+async def test_what_was_requested_is_given_back_even_when_granted_in_the_same_moment(
+    doorbell: Doorbell, writer: Any, orders_url: str
+) -> None:
+    for row_id in range(20):
+        async with session(orders_url) as slow, slow.transaction():
+            await insert(slow, 2 * row_id)
+            doorbell.silence()
+            await awake(writer)
+        await doorbell.unsilence()
+        before = doorbell.rings
+        await insert(writer, 2 * row_id + 1)
+        await eventually(lambda before=before: doorbell.rings > before)
+
+
+async def test_a_lost_session_ends_the_wait_at_once(doorbell: Doorbell, writer: Any) -> None:
+    waiting = asyncio.create_task(doorbell.wait(HOUR))
+    await writer.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'realtime notifier'"
+        " and datname = current_database()"
+    )
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(waiting, 10)
+
+
+async def test_a_cancellation_is_not_lost_while_the_request_is_given_up(
+    doorbell: Doorbell, writer: Any, orders_url: str
+) -> None:
+    async with session(orders_url) as slow, slow.transaction():
+        await insert(slow, 1)
+        doorbell.silence()
+        await awake(writer)
+        giving_up = asyncio.create_task(doorbell.unsilence())
+        await asyncio.sleep(0)
+        giving_up.cancel()
+        await asyncio.wait([giving_up])
+        assert giving_up.cancelled()
+
+
+class HeldAwake(ProjectFeed):
+    """Stays awake, the bell silenced, until it is told to go on towards sleep."""
+
+    go_on: asyncio.Event
+
+    async def _drain(self, feed: Feed, doorbell: Doorbell, poll_seconds: float) -> None:
+        await super()._drain(feed, doorbell, poll_seconds)
+        await self.go_on.wait()
+
+
+class Careless(HeldAwake):
+    """Goes to sleep without settling."""
+
+    async def _settle(self, feed: Feed, doorbell: Doorbell) -> bool:
+        return True
+
+
+@asynccontextmanager
+async def running(kind: type[ProjectFeed], url: str, witness: Witness, poll: float) -> AsyncIterator[Any]:
+    feed = kind(PROJECT, project_at(url), witness.broker, poll)
+    feed.go_on = asyncio.Event()  # type: ignore[attr-defined]
+    task = asyncio.create_task(feed.run())
+    try:
+        yield feed
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest_asyncio.fixture
+async def seen(redis_url: str) -> AsyncIterator[Witness]:
+    async with witness(settings_at(redis_url)) as seen:
+        yield seen
+
+
+async def commit_while_it_goes_to_sleep(
+    kind: type[ProjectFeed], poll: float, seen: Witness, url: str
+) -> None:
+    """A writer finds the bell silenced and commits when the notifier would sleep."""
+    async with session(url) as slow, session(url) as other, running(kind, url, seen, poll) as feed:
+        await awake(other)
+        async with slow.transaction():
+            await insert(slow, 1)
+            feed.go_on.set()
+            await asleep(other)
+        await seen.sees(1)
+
+
+async def test_who_found_the_bell_silenced_is_seen_without_the_poll(seen: Witness, orders_url: str) -> None:
+    before = late_changes()
+    await commit_while_it_goes_to_sleep(HeldAwake, HOUR, seen, orders_url)
+    assert late_changes() == before
+
+
+async def test_without_settling_only_the_poll_sees_it(seen: Witness, orders_url: str) -> None:
+    before = late_changes()
+    await commit_while_it_goes_to_sleep(Careless, 0.5, seen, orders_url)
+    assert late_changes() == before + 1
+
+
+@dataclass
+class Shop:
+    """One database under stress: what was committed must be seen, in every round anew."""
+
+    url: str
+    seen: Witness
+    dice: random.Random
+    committed: list[int] = field(default_factory=list)
+    row_id: int = 0
+
+    async def round(self) -> None:
+        writers = [self.write() for _ in range(self.dice.randint(1, 4))]
+        await asyncio.gather(*writers)
+        await self.seen.sees(len(self.committed), deadline=FAR_BELOW_AN_HOUR)
+        await self.pause()
+
+    async def write(self) -> None:
+        """One to three transactions with pauses around the linger, some undone, in whole or in part."""
+        async with session(self.url) as connection:
+            for _ in range(self.dice.randint(1, 3)):
+                await self.pause()
+                ids: list[int] = []
+                transaction = connection.transaction()
+                await transaction.start()
+                for _ in range(self.dice.choice((1, 1, 1, 2, 3))):
+                    ids += await self.statement(connection)
+                    await self.pause()
+                if self.dice.random() < 0.2:
+                    await transaction.rollback()
+                else:
+                    await transaction.commit()
+                    self.committed += ids
+
+    async def statement(self, connection: Any) -> list[int]:
+        self.row_id += 1
+        row_id = self.row_id
+        savepoint = connection.transaction()
+        await savepoint.start()
+        await insert(connection, row_id)
+        if self.dice.random() < 0.15:
+            await savepoint.rollback()
+            return []
+        await savepoint.commit()
+        return [row_id]
+
+    async def pause(self) -> None:
+        longest = self.dice.choice((0, 0.005, LINGER_SECONDS, 2 * LINGER_SECONDS))
+        await asyncio.sleep(self.dice.uniform(longest / 2, longest))
+
+
+async def stress(kind: type[ProjectFeed], postgres_url: str, seen: Witness, seed: int, rounds: int) -> None:
+    async with fresh_database(postgres_url) as url:
+        await enable(url)
+        mine = Witness(seen.broker, f"stress-{seed}")
+        feed = kind(mine.project, project_at(url), mine.broker, HOUR)
+        task = asyncio.create_task(feed.run())
+        try:
+            shop = Shop(url, mine, random.Random(seed))
+            for _ in range(rounds):
+                await shop.round()
+            assert sorted(await mine.ids()) == sorted(shop.committed)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        assert late_changes(mine.project) == 0
+
+
+@pytest.mark.timeout(60 + 3 * ROUNDS)
+async def test_no_change_is_late_whenever_writers_come_and_go(postgres_url: str, seen: Witness) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for seed in range(SEED, SEED + 3):
+            tasks.create_task(stress(ProjectFeed, postgres_url, seen, seed, ROUNDS))

@@ -1,0 +1,301 @@
+"""The feed on a real Postgres: which changes a batch has, in which order, and what reading it costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from notifier import feed as feed_module
+from notifier.database import connect, query
+from notifier.faults import LostPlace
+from notifier.feed import Feed
+from notifier.snapshots import bounds, seen_since
+from notifier.tidier import PIECE_ROWS, Tidier
+from realtime.backlog import read_backlog
+from realtime.broker import Chunk
+from realtime.channels import Table
+from realtime.database import Database
+from tests.notifier_fixture import enable, project_at, session
+
+MANY = 500_000
+FEW_PAGES = 200  # of the buffer cache, for a read of a few rows that lie among very many
+
+
+@dataclass
+class Reader:
+    """A feed and the session that it reads on."""
+
+    feed: Feed
+    connection: Any
+
+    async def read(self) -> list[int]:
+        """Publish the next batch, as it were; return the ids of its rows, none if there is no batch."""
+        if not await self.feed.advance(await self.feed.snapshot()):
+            return []
+        return await self.ids()
+
+    async def ids(self) -> list[int]:
+        return [
+            json.loads(_body(line))["data"]["id"] for chunk in await self.chunks() for line in chunk.lines
+        ]
+
+    async def chunks(self) -> list[Chunk]:
+        return [chunk async for chunks in self.feed.chunks() for chunk in chunks]
+
+
+def _body(line: str) -> str:
+    return "{" + line[1:] + "}"
+
+
+@asynccontextmanager
+async def reader_of(database_url: str) -> AsyncIterator[Reader]:
+    connection = await connect(database_url)
+    try:
+        feed = Feed(connection)
+        await feed.resume()
+        yield Reader(feed, connection)
+    finally:
+        await connection.close(timeout=5)
+
+
+@pytest_asyncio.fixture
+async def orders_url(database_url: str) -> str:
+    """A database with an enabled table `orders`."""
+    await enable(database_url)
+    return database_url
+
+
+@pytest_asyncio.fixture
+async def reader(orders_url: str) -> AsyncIterator[Reader]:
+    async with reader_of(orders_url) as reader:
+        yield reader
+
+
+@pytest_asyncio.fixture
+async def writer(orders_url: str) -> AsyncIterator[Any]:
+    async with session(orders_url) as connection:
+        yield connection
+
+
+@pytest_asyncio.fixture
+async def slow_writer(orders_url: str) -> AsyncIterator[Any]:
+    async with session(orders_url) as connection:
+        yield connection
+
+
+async def insert(connection: Any, *ids: int) -> None:
+    await connection.executemany("insert into orders values ($1, 'note')", [(row_id,) for row_id in ids])
+
+
+async def test_a_change_is_in_one_batch(reader: Reader, writer: Any) -> None:
+    await insert(writer, 1, 2)
+    assert await reader.read() == [1, 2]
+    assert await reader.read() == []
+    await insert(writer, 3)
+    assert await reader.read() == [3]
+
+
+async def test_a_transaction_that_commits_late_is_not_lost(
+    reader: Reader, writer: Any, slow_writer: Any
+) -> None:
+    late = slow_writer.transaction()
+    await late.start()
+    await insert(slow_writer, 1)
+    await insert(writer, 2)
+    assert await reader.read() == [2]
+    await insert(writer, 3)
+    assert await reader.read() == [3]
+    await late.commit()
+    assert await reader.read() == [1]
+    assert await reader.read() == []
+
+
+async def test_what_is_rolled_back_never_comes(reader: Reader, writer: Any) -> None:
+    outer = writer.transaction()
+    await outer.start()
+    await insert(writer, 1)
+    inner = writer.transaction()
+    await inner.start()
+    await insert(writer, 2)
+    await inner.rollback()
+    await insert(writer, 3)
+    await outer.commit()
+    gone = writer.transaction()
+    await gone.start()
+    await insert(writer, 4)
+    await gone.rollback()
+    assert await reader.read() == [1, 3]
+    assert await reader.read() == []
+
+
+async def test_the_changes_of_a_row_keep_their_order(reader: Reader, writer: Any) -> None:
+    await insert(writer, 1)
+    await writer.execute("update orders set note = 'second' where id = 1")
+    await writer.execute("delete from orders")
+    await reader.feed.advance(await reader.feed.snapshot())
+    [chunk] = await reader.chunks()
+    changes = [json.loads(_body(line)) for line in chunk.lines]
+    assert [change["event"] for change in changes] == ["INSERT", "UPDATE", "DELETE"]
+    assert changes[1]["old"] == {"id": 1, "note": "note"}
+    assert chunk.ids == sorted(chunk.ids)
+
+
+async def test_after_a_crash_the_same_batch_is_read_again(
+    reader: Reader, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await writer.execute("insert into orders select generate_series(1, 2500), 'note'")
+    await reader.feed.advance(await reader.feed.snapshot())
+    before = await reader.chunks()
+    await insert(writer, 9999)
+    monkeypatch.setattr(feed_module, "CHUNK_CHANGES", 700)
+    async with reader_of(orders_url) as second:
+        again = await second.chunks()
+        assert second.feed.number == reader.feed.number
+        assert await second.read() == [9999]
+    assert [len(chunk.ids) for chunk in again] == [700, 700, 700, 400]
+    for part in ("ids", "lines"):
+        assert [x for chunk in again for x in getattr(chunk, part)] == [
+            x for chunk in before for x in getattr(chunk, part)
+        ]
+
+
+async def test_whoever_lost_its_place_cannot_move_the_feed_and_learns_so(
+    reader: Reader, orders_url: str, writer: Any
+) -> None:
+    async with reader_of(orders_url) as stale:
+        await insert(writer, 1)
+        assert await reader.read() == [1]
+        await insert(writer, 2)
+        with pytest.raises(LostPlace):
+            await stale.feed.advance(await stale.feed.snapshot())
+        await stale.feed.confirm()
+        assert await reader.read() == [2]
+
+
+async def test_calls_are_bounded_in_changes_and_bytes(
+    reader: Reader, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "CHUNK_BYTES", 5_000)
+    await insert(writer, 1, 2, 3)
+    await writer.execute("insert into orders values (4, repeat('x', 20000)), (5, 'note')")
+    await reader.feed.advance(await reader.feed.snapshot())
+    assert [len(chunk.ids) for chunk in await reader.chunks()] == [3, 1, 1]
+
+
+async def test_a_batch_of_many_tables_has_a_chunk_each(reader: Reader, orders_url: str, writer: Any) -> None:
+    await enable(orders_url, Table("public", "users"))
+    await insert(writer, 1)
+    await writer.execute("insert into users values (2, 'note')")
+    await insert(writer, 3)
+    await reader.feed.advance(await reader.feed.snapshot())
+    chunks = {chunk.topic: chunk.ids for chunk in await reader.chunks()}
+    assert list(chunks) == ["table:public.orders", "table:public.users"]
+    assert [len(ids) for ids in chunks.values()] == [2, 1]
+
+
+async def test_tidying_leaves_what_is_not_published(
+    reader: Reader, orders_url: str, writer: Any, slow_writer: Any
+) -> None:
+    database = Database(project_at(orders_url))
+    tidier = Tidier(database)
+    late = slow_writer.transaction()
+    await late.start()
+    await insert(slow_writer, 1)
+    await insert(writer, 2)
+    assert await reader.read() == [2]
+    assert await tidier.tidy() == 0
+    await insert(writer, 3)
+    assert await reader.read() == [3]
+    assert await tidier.tidy() == 1
+    assert await reader.ids() == [3]
+    await reader.feed.confirm()
+    assert await tidier.tidy() == 1
+    await late.commit()
+    assert await tidier.tidy() == 0
+    assert await reader.read() == [1]
+    await reader.feed.confirm()
+    assert await tidier.tidy() == 1
+    assert await writer.fetchval("select count(*) from realtime.outbox") == 0
+    await database.close()
+
+
+async def test_much_is_tidied_in_pieces(reader: Reader, orders_url: str, writer: Any) -> None:
+    rows = PIECE_ROWS + 5
+    await writer.execute("insert into orders select generate_series(1, $1::int), 'note'", rows)
+    await reader.feed.advance(await reader.feed.snapshot())
+    await reader.feed.confirm()
+    database = Database(project_at(orders_url))
+    tidier = Tidier(database)
+    assert [await tidier.tidy() for _ in range(3)] == [PIECE_ROWS, 5, 0]
+    await database.close()
+
+
+async def test_the_backlog_counts_what_is_committed_and_not_published(
+    reader: Reader, writer: Any, slow_writer: Any
+) -> None:
+    late = slow_writer.transaction()
+    await late.start()
+    await insert(slow_writer, 1)
+    await insert(writer, 2, 3)
+    assert (await read_backlog(writer)).pending == 2
+    assert (await read_backlog(writer)).lag_seconds > 0
+    await reader.read()
+    await reader.feed.confirm()
+    assert (await read_backlog(writer)).pending == 0
+    await late.commit()
+    assert (await read_backlog(writer)).pending == 1
+    await reader.read()
+    await reader.feed.confirm()
+    assert (await read_backlog(writer)).pending == 0
+
+
+@pytest.mark.parametrize("plans", ["force_generic_plan", "force_custom_plan"])
+async def test_reading_few_among_very_many_touches_few_pages(
+    reader: Reader, writer: Any, slow_writer: Any, plans: str
+) -> None:
+    """Half a million finished rows, and half a million more that a transaction has not committed yet."""
+    fill = (
+        "insert into realtime.outbox (schema_name, table_name, event, data)"
+        f" select 'public', 'orders', 'INSERT', '{{\"id\": 0}}' from generate_series(1, {MANY})"
+    )
+    await writer.execute(fill)
+    await reader.feed.advance(await reader.feed.snapshot())
+    await reader.feed.confirm()
+    late = slow_writer.transaction()
+    await late.start()
+    await slow_writer.execute(fill)
+    await writer.execute("analyze realtime.outbox")
+    await insert(writer, 1, 2, 3)
+    snapshot = await reader.feed.snapshot()
+    ranges = bounds(seen_since(reader.feed.s2, snapshot))
+    await reader.connection.execute(f"set plan_cache_mode = {plans}")
+    number = reader.feed.number
+    assert await pages_touched(reader, "advance", number, str(snapshot), *ranges) < FEW_PAGES
+    assert await reader.feed.advance(snapshot)
+    assert await pages_touched(reader, "batch", *ranges, None) < FEW_PAGES
+    ids = [row["id"] for row in await reader.connection.fetch(query("batch"), *ranges, None)]
+    assert len(ids) == 3
+    assert await pages_touched(reader, "changes", ids, False) < FEW_PAGES
+    assert await reader.ids() == [1, 2, 3]
+    assert (await read_backlog(writer)).pending == 3
+    await late.rollback()
+
+
+async def pages_touched(reader: Reader, name: str, *arguments: Any) -> int:
+    """How many pages a statement of the notifier reads; it is undone."""
+    transaction = reader.connection.transaction()
+    await transaction.start()
+    try:
+        plan = await reader.connection.fetchval(
+            f"explain (analyze, buffers, format json) {query(name)}", *arguments
+        )
+    finally:
+        await transaction.rollback()
+    top = json.loads(plan)[0]["Plan"]
+    return int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"])

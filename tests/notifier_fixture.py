@@ -1,0 +1,147 @@
+"""A notifier in this process, tables to write to, and history in Redis as the witness of what came."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from notifier import app, metrics
+from realtime import keys
+from realtime.broker import Broker, connect
+from realtime.catalogue import Catalogue
+from realtime.channels import Event, Table
+from realtime.config import Project, Settings
+from realtime.database import Database
+from realtime.publications import Position
+from tests.gateway_fixture import SECRET, eventually
+
+PROJECT = "demo"
+ORDERS = Table("public", "orders")
+HOUR = 3600.0  # a slow poll that no test lives to see
+
+LISTENING = """
+    select pid from pg_stat_activity
+    where datname = current_database() and application_name = 'realtime notifier'
+"""
+
+
+def project_at(database_url: str, **more: Any) -> Project:
+    return Project(database_url=database_url, jwt_secret=SECRET, **more)
+
+
+def settings_at(redis_url: str, poll_seconds: float = HOUR, **projects: Project) -> Settings:
+    """Settings with room for all of a test in history."""
+    return Settings(
+        redis_url=redis_url, poll_seconds=poll_seconds, history_entries=2_000_000, projects=projects
+    )
+
+
+@asynccontextmanager
+async def notifier(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a notifier while the block does; it must not end by itself."""
+    task = asyncio.create_task(app.run(settings, "127.0.0.1", None), name="notifier")
+    try:
+        yield task
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+@asynccontextmanager
+async def session(database_url: str, **settings: str) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(database_url, server_settings=settings)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+async def enable(database_url: str, table: Table = ORDERS, max_change_bytes: int = 1_048_576) -> None:
+    """Switch realtime on for a table, which is made unless it is there."""
+    async with session(database_url) as connection:
+        await connection.execute(
+            f"create table if not exists {table.schema}.{table.name} (id bigint primary key, note text)"
+        )
+    database = Database(project_at(database_url))
+    try:
+        await Catalogue(database).enable(table, list(Event), None, max_change_bytes)
+    finally:
+        await database.close()
+
+
+@dataclass
+class Witness:
+    """What history in Redis says was published."""
+
+    broker: Broker
+    project: str = PROJECT
+
+    async def offset(self, table: Table = ORDERS) -> int:
+        return (await self.broker.position(self.project, table.topic)).offset
+
+    async def changes(self, table: Table = ORDERS) -> list[dict[str, Any]]:
+        """Every change since the beginning, in order; fails when one is missing."""
+        now = await self.broker.position(self.project, table.topic)
+        missed = await self.broker.missed(self.project, table.topic, Position(now.epoch, 0), now)
+        assert missed is not None, "history does not reach back"
+        return [json.loads(b"{" + line[1:] + b"}") for one in missed for line in one.lines]
+
+    async def ids(self, table: Table = ORDERS) -> list[int]:
+        return [change["data"]["id"] for change in await self.changes(table)]
+
+    async def sees(self, count: int, table: Table = ORDERS, deadline: float = 15) -> None:
+        """Wait until so many changes were published."""
+
+        async def there() -> bool:
+            return await self.offset(table) >= count
+
+        await eventually(there, deadline)
+
+
+@asynccontextmanager
+async def witness(settings: Settings, project: str = PROJECT) -> AsyncIterator[Witness]:
+    async with connect(settings.redis_url) as client:
+        yield Witness(Broker(client, settings), project)
+
+
+async def asleep(connection: Any) -> None:
+    """Wait until the database's notifier listens, and holds or awaits no lock that silences the writers."""
+
+    async def quiet() -> bool:
+        sessions = await connection.fetchval(f"select count(*) from ({LISTENING}) as s")
+        silenced = await connection.fetchval(_AWAKE, keys.AWAKE_LOCK >> 32, keys.AWAKE_LOCK & 0xFFFFFFFF)
+        return sessions == 2 and not silenced
+
+    await eventually(quiet)
+
+
+_AWAKE = """
+    select exists (
+        select from pg_locks
+        where locktype = 'advisory' and classid::bigint = $1 and objid::bigint = $2 and objsubid = 1
+          and mode = 'ExclusiveLock'
+          and database = (select oid from pg_database where datname = current_database())
+    )
+"""
+
+
+async def awake(connection: Any) -> None:
+    """Wait until the database's notifier holds the lock that silences the writers, or asks for it."""
+
+    async def silenced() -> bool:
+        return bool(await connection.fetchval(_AWAKE, keys.AWAKE_LOCK >> 32, keys.AWAKE_LOCK & 0xFFFFFFFF))
+
+    await eventually(silenced)
+
+
+def late_changes(project: str = PROJECT) -> float:
+    return float(metrics.late_changes.labels(project)._value.get())

@@ -1,0 +1,126 @@
+"""This node's life in the fleet, and what nodes know of each other.
+
+A node renews its life in Redis. One that was away for too long finds its life run out: others have
+cleaned up after it, or will, so it begins a new one and puts its people back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from realtime.errors import Unavailable
+from realtime.people import People
+
+logger = logging.getLogger(__name__)
+
+# Parts of presence_ttl_seconds, in which all must be over: the life itself, its renewal, the clean-up.
+LIFE_PART = 0.7
+RENEWAL_PART = 0.15
+SETTLE_SECONDS = 0.1  # in which changes of a node's figures are gathered into one report
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """A node and what it serves; `connections` by project."""
+
+    id: str
+    started_at: str
+    connections: dict[str, int]
+
+
+class Node:
+    """This process in the fleet."""
+
+    def __init__(self, people: People, node_id: str, started_at: str, ttl_seconds: float) -> None:
+        self._people = people
+        self._ttl_seconds = ttl_seconds
+        self._changed = asyncio.Event()  # there is something newer than the last report
+        self._left = False  # has said goodbye
+        self._number = 0  # of the present life
+        self.id = node_id
+        self.started_at = started_at
+        self.connections: Counter[str] = Counter()  # open WebSockets by project
+        self.on_new_life: Callable[[], None] = lambda: None  # put everybody back
+
+    def __repr__(self) -> str:
+        return f"<Node {self.life}, {self.connections.total()} connections>"
+
+    @property
+    def life(self) -> str:
+        """Under what name this node's people stand in Redis now."""
+        return f"{self.id}-{self._number}"
+
+    @property
+    def life_before(self) -> str:
+        """Under what name some may stand there still; empty in the first life."""
+        return f"{self.id}-{self._number - 1}" if self._number else ""
+
+    def count(self, project_id: str, change: int) -> None:
+        self.connections[project_id] += change
+        self._changed.set()
+
+    def report(self) -> NodeReport:
+        return NodeReport(self.id, self.started_at, {p: n for p, n in self.connections.items() if n})
+
+    async def live(self) -> None:
+        """Keep this node's life, and report soon after a change, until cancelled."""
+        begun = False
+        while not self._left:
+            self._changed.clear()
+            try:
+                if not begun:
+                    await self._people.begin_life(self.life, self.report(), self._life_seconds)
+                    begun = True
+                elif not await self._people.renew_life(self.life, self.report(), self._life_seconds):
+                    await self._begin_anew()
+            except Unavailable as error:
+                logger.warning("life of this node: %s", error)
+            await asyncio.sleep(min(SETTLE_SECONDS, RENEWAL_PART * self._ttl_seconds))
+            await self._wait_for_change()
+
+    async def _begin_anew(self) -> None:
+        life = f"{self.id}-{self._number + 1}"
+        logger.warning("this node was away for too long, or Redis lost it; it begins life %s", life)
+        await self._people.begin_life(life, self.report(), self._life_seconds)
+        # In one step: nobody may come or go between the new name and the move to it.
+        self._number += 1
+        self.on_new_life()
+
+    @property
+    def _life_seconds(self) -> float:
+        return LIFE_PART * self._ttl_seconds
+
+    async def _wait_for_change(self) -> None:
+        try:
+            async with asyncio.timeout(RENEWAL_PART * self._ttl_seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    async def all_reports(self) -> list[NodeReport]:
+        """Return the reports of all living nodes, this one's as it is now; raises Unavailable."""
+        reports = [self.report()]
+        for life, raw in (await self._people.lives()).items():
+            if raw is not None and life != self.life:
+                reports.append(msgspec.convert(raw, NodeReport))
+        return reports
+
+    async def dead_lives(self) -> list[str]:
+        """Return the lives that ran out and were not cleaned up after."""
+        return [
+            life for life, raw in (await self._people.lives()).items() if raw is None and life != self.life
+        ]
+
+    async def leave_fleet(self) -> None:
+        """Say goodbye: nobody has to clean up after a node that left nothing behind."""
+        self._left = True
+        try:
+            await self._people.bury(self.life)
+        except Unavailable as error:
+            logger.warning("goodbye of this node: %s", error)

@@ -1,0 +1,67 @@
+"""Cleans up after dead nodes: their people leave, their connections end.
+
+Every living node looks; one at a time works on a dead life. What one leaves undone another does, and
+nothing is announced twice, since only who takes an entry out announces it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import TypeVar
+
+from gateway.nodes import Node
+from realtime.errors import Unavailable
+from realtime.people import Change, Departure, People
+
+logger = logging.getLogger(__name__)
+
+LOOK_PART = 0.05  # of presence_ttl_seconds, between two looks
+CLAIM_PART = 0.2  # of it, after which another node may go on; two at work do no harm
+AT_ONCE = 500  # entries of one round trip
+
+ItemT = TypeVar("ItemT")
+
+CODE_NODE_LOST = 1006
+REASON_NODE_LOST = "node_lost"
+
+
+async def reap(people: People, node: Node, projects: Iterable[str], ttl_seconds: float) -> None:
+    """Look for dead lives until cancelled."""
+    while True:
+        try:
+            for life in await node.dead_lives():
+                if await people.claim(life, CLAIM_PART * ttl_seconds):
+                    await _clean_up_after(people, life, projects)
+        except Unavailable as error:
+            logger.warning("cleaning up after dead nodes: %s", error)
+        await asyncio.sleep(LOOK_PART * ttl_seconds)
+
+
+async def _clean_up_after(people: People, life: str, projects: Iterable[str]) -> None:
+    leaves = connections = 0
+    for project, topic in await people.topics_of(life):
+        fields = await people.fields_of(project, topic, life)
+        for some in _pieces(fields):
+            await people.change_presence({(project, topic): [Change(field, None) for field in some]})
+        leaves += len(fields)
+    for project in projects:
+        lost = await people.open_of(project, life)
+        now = time.time()
+        for piece in _pieces(lost):
+            await people.disconnect(
+                [
+                    Departure(project, life, life, facts, CODE_NODE_LOST, REASON_NODE_LOST, now)
+                    for facts in piece
+                ]
+            )
+        connections += len(lost)
+    await people.bury(life)
+    logger.info("cleaned up after %s: %d presences, %d connections", life, leaves, connections)
+
+
+def _pieces(items: list[ItemT]) -> Iterable[list[ItemT]]:
+    for start in range(0, len(items), AT_ONCE):
+        yield items[start : start + AT_ONCE]

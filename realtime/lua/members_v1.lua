@@ -1,0 +1,12 @@
+-- Tells who is present under one topic, and where in the topic's stream that is so.
+--
+-- KEYS[1]  members hash of the topic
+-- KEYS[2]  meta hash of the topic
+-- ARGV[1]  epoch to begin with, if the topic has none
+-- ARGV[2]  milliseconds that an empty topic is remembered
+--
+-- Returns {epoch, offset, {field, entry, field, entry, ...}}.
+
+if redis.call('HSETNX', KEYS[2], 'epoch', ARGV[1]) == 1 then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
+local meta = redis.call('HMGET', KEYS[2], 'epoch', 'offset')
+return {meta[1], tonumber(meta[2] or 0), redis.call('HGETALL', KEYS[1])}

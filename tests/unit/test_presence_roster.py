@@ -1,0 +1,216 @@
+"""The roster of a presence topic: what its subscribers are told leads them to who is there."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from gateway.hub import Hub
+from gateway.presence import SYNC_BYTES, Roster
+from realtime.channels import parse_channel
+from realtime.publications import Position, Publication
+
+
+def line(kind: str, who: str, state: int = 0) -> bytes:
+    return f'{kind}life/{who} {{"connection_id":"{who}","state":{state}}}'.encode()
+
+
+def frames(roster: Roster) -> list[dict]:
+    return [decoded(frame) for frame in roster.news()]
+
+
+def decoded(frame: bytes) -> dict:
+    return json.loads(frame[frame.index(b"{") :])
+
+
+def told(roster: Roster) -> list[tuple[str, list[tuple[str, int]]]]:
+    return [
+        (message["event"], [(entry["connection_id"], entry["state"]) for entry in message["presences"]])
+        for message in frames(roster)
+    ]
+
+
+def after(*lines: bytes) -> Roster:
+    roster = Roster("presence:room:a")
+    roster.apply(lines)
+    return roster
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ("Ja1 Jb1 Jc1", [("join", "a1 b1 c1")]),
+        ("Ja1 Ua2 Ua3", [("join", "a3")]),
+        ("Ja1 La1", [("join", "a1"), ("leave", "a1")]),
+        ("Ja1 La1 Ja2", [("join", "a1"), ("leave", "a1"), ("join", "a2")]),
+        ("Ja1 La1 Ja2 Ua3", [("join", "a1"), ("leave", "a1"), ("join", "a3")]),
+        ("Ja1 La1 Jb1 Lb1 Jc1", [("join", "a1 b1 c1"), ("leave", "a1 b1")]),
+    ],
+)
+def test_changes_of_a_moment_become_few_messages(changes, expected):
+    roster = after(*(line(one[0], one[1], int(one[2])) for one in changes.split()))
+    assert told(roster) == [
+        (event, [(one[0], int(one[1])) for one in entries.split()]) for event, entries in expected
+    ]
+
+
+def test_an_update_of_who_was_told_before_is_an_update():
+    roster = after(line("J", "a", 1))
+    roster.news()
+    roster.apply([line("U", "a", 2), line("J", "b", 1), line("U", "a", 3)])
+    assert told(roster) == [("update", [("a", 3)]), ("join", [("b", 1)])]
+
+
+def test_a_leave_after_an_update_tells_the_last_state():
+    roster = after(line("J", "a", 1))
+    roster.news()
+    roster.apply([line("U", "a", 2), line("L", "a", 2)])
+    assert told(roster) == [("update", [("a", 2)]), ("leave", [("a", 2)])]
+
+
+def test_who_moves_to_a_new_life_of_its_node_leaves_and_joins_in_this_order():
+    roster = after(*(b'%b/a {"connection_id":"a","state":1}' % one for one in (b"J1", b"L1", b"J2")))
+    assert told(roster) == [("join", [("a", 1)]), ("leave", [("a", 1)]), ("join", [("a", 1)])]
+    assert list(roster.members) == [b"2/a"]
+
+
+def test_news_is_told_once():
+    roster = after(line("J", "a"))
+    assert roster.has_news
+    assert len(roster.news()) == 1
+    assert not roster.has_news
+    assert roster.news() == []
+
+
+def test_a_thousand_joins_are_a_few_messages():
+    roster = after(*(line("J", f"c{number:04}") for number in range(1_000)))
+    messages = frames(roster)
+    assert sum(len(message["presences"]) for message in messages) == 1_000
+    assert len(messages) < 5
+
+
+def test_nobody_is_an_empty_sync():
+    (frame,) = Roster("presence").sync()
+    assert decoded(frame) == {
+        "type": "presence",
+        "channel": "presence",
+        "event": "sync",
+        "presences": [],
+        "more": False,
+    }
+
+
+def test_a_long_list_comes_in_parts_and_the_last_says_so():
+    roster = after(*(line("J", f"c{number:05}") for number in range(3_000)))
+    parts = [decoded(frame) for frame in roster.sync()]
+    assert [part["more"] for part in parts] == [True] * (len(parts) - 1) + [False]
+    assert len(parts) > 1
+    assert sum(len(part["presences"]) for part in parts) == 3_000
+    assert max(len(frame) for frame in roster.sync()) < SYNC_BYTES + 5_000
+
+
+def test_an_entry_that_is_bigger_than_a_part_is_a_part():
+    roster = Roster("presence")
+    roster.replace({b"life/a": b'{"x":"%b"}' % (b"x" * SYNC_BYTES), b"life/b": b"{}"})
+    assert [len(decoded(frame)["presences"]) for frame in roster.sync()] == [1, 1]
+
+
+def test_replacing_forgets_what_was_not_told():
+    roster = after(line("J", "a"))
+    roster.replace({b"life/b": b"{}"})
+    assert not roster.has_news
+    assert list(roster.members) == [b"life/b"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whoever_follows_the_news_in_order_knows_who_is_there(seed):
+    """Every change is told in an order in which it can happen, and the copy ends as the roster is."""
+    chance = random.Random(seed)
+    roster, there, copy = Roster("presence"), {}, {}
+    for number in range(400):
+        who = f"c{chance.randrange(8)}"
+        kind = chance.choice("UUL") if who in there else "J"
+        if kind != "L":
+            there[who] = number
+        roster.apply([line(kind, who, there[who])])
+        if kind == "L":
+            del there[who]
+        if chance.random() < 0.1:
+            _follow(copy, frames(roster))
+            assert copy == there == _members(roster)
+    _follow(copy, frames(roster))
+    assert copy == there == _members(roster)
+
+
+def _members(roster: Roster) -> dict[str, int]:
+    entries = [json.loads(entry) for entry in roster.members.values()]
+    return {entry["connection_id"]: entry["state"] for entry in entries}
+
+
+def _follow(copy: dict[str, int], messages: list[dict]) -> None:
+    for message in messages:
+        for entry in message["presences"]:
+            who = entry["connection_id"]
+            assert (who in copy) is (message["event"] != "join"), message
+            if message["event"] == "leave":
+                assert copy.pop(who) == entry["state"]
+            else:
+                copy[who] = entry["state"]
+
+
+KEY = ("demo", "presence")
+
+
+def live_topic(members: dict[bytes, bytes], position: Position) -> Hub[str]:
+    hub: Hub[str] = Hub()
+    hub.open(KEY)
+    assert hub.roster_read(KEY, position, members) == []
+    hub.add(KEY, parse_channel("presence"), "socket")
+    return hub
+
+
+def test_what_redis_published_is_told_when_the_moment_is_over():
+    hub = live_topic({}, Position("e", 5))
+    assert hub.received(KEY, Publication("e", 6, [line("J", "a")])) == []
+    (delivery,) = hub.tell_presence(KEY)
+    assert [decoded(piece)["event"] for piece in delivery.pieces] == ["join"]
+    assert hub.tell_presence(KEY) == []
+
+
+def test_a_new_epoch_is_read_again_since_redis_lost_who_was_there():
+    hub = live_topic({b"life/a": b"{}"}, Position("e", 5))
+    assert hub.received(KEY, Publication("f", 1, [line("J", "b")])) == []
+    assert not hub.topics[KEY].is_live
+    (delivery,) = hub.roster_read(KEY, Position("f", 1), {b"life/b": b'{"connection_id":"b"}'})
+    (sync,) = map(decoded, delivery.pieces)
+    assert (sync["event"], sync["presences"]) == ("sync", [{"connection_id": "b"}])
+    assert hub.topics[KEY].is_live
+
+
+def test_the_first_change_ever_needs_no_reading():
+    hub = live_topic({}, Position("e", 0))
+    hub.received(KEY, Publication("f", 1, [line("J", "b")]))
+    assert hub.topics[KEY].is_live
+
+
+def test_doubtful_rosters_are_those_of_live_presence_topics():
+    hub = live_topic({}, Position("e", 5))
+    hub.open(("demo", "room:a"))
+    hub.open(("other", "presence"))
+    assert hub.doubt_rosters() == [KEY]
+    assert hub.doubt_rosters() == []
+    assert not hub.topics[KEY].is_live
+
+
+def test_what_came_while_the_list_was_read_is_not_told_twice():
+    hub: Hub[str] = Hub()
+    hub.open(KEY)
+    for offset, who in enumerate("abc", 1):
+        hub.received(KEY, Publication("e", offset, [line("J", who)]))
+    hub.roster_read(KEY, Position("e", 2), {b"life/a": b"{}", b"life/b": b"{}"})
+    roster = hub.topics[KEY].roster
+    assert roster is not None
+    assert set(roster.members) == {b"life/a", b"life/b", b"life/c"}
+    assert told(roster) == [("join", [("c", 0)])]

@@ -1,0 +1,225 @@
+"""One WebSocket: receive, decode, decide, carry out. The only file that touches aiohttp's WebSocket.
+
+Frames come from the client and go to the session's rules; its effects are carried out here, in order, one
+message of a client at a time. What an effect means is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from aiohttp import WebSocketError, WSMsgType, web
+
+from gateway import metrics
+from gateway.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
+from gateway.frames import PING, pong_frame, text_frame
+from gateway.session import Session, refusal
+from gateway.socket import Pump, Socket
+from gateway.subscriptions import Subscriptions
+from gateway.tenants import Tenant
+from gateway.voice import Voice
+from realtime.errors import CLOSE_CODE, CLOSE_HEARTBEAT, CLOSE_UNSUPPORTED_DATA, ClientError, Code
+from realtime.protocol import Error, ServerMessage, decode, encode
+
+logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 3.0  # for a client to answer our close
+PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
+
+
+class Connection:
+    """A client that was let in, from its first message to its last."""
+
+    def __init__(
+        self,
+        web_socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        tenant: Tenant,
+        session: Session,
+        subscriptions: Subscriptions,
+        voice: Voice,
+        pump: Pump,
+        heartbeat_seconds: float,
+    ) -> None:
+        self.tenant = tenant
+        self.session = session
+        self._web_socket = web_socket
+        self._subscriptions = subscriptions
+        self._voice = voice
+        self._pump = pump
+        self._heartbeat_seconds = heartbeat_seconds
+        self._heard_at = time.monotonic()  # when anything came from the client
+        self._busy = False  # with a message of the client; what it sends meanwhile is not read
+        # Spread over the first interval, so that clients who came together do not stay together.
+        self._pinged_at = self._heard_at - random.random() * heartbeat_seconds  # noqa: S311
+        self._closing: asyncio.Task[None] | None = None  # ours, once we decided to end it
+        self.socket = Socket(transport, session.connection_id, tenant.limits, pump)
+        self.ended: tuple[int, str | None] | None = None  # close code and reason, if we ended it
+        self.socket.on_slow = self._part_from_slow_client
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.session!r} {self.socket!r}>"
+
+    async def run(self) -> None:
+        """Serve the client until either side ends it."""
+        self._say(self.session.greeting(self._heartbeat_seconds))
+        try:
+            while await self._receive():
+                pass
+        finally:
+            self._leave_all()
+            for topic in self.session.ended():
+                self._voice.end_presence(self.tenant, topic, self.session.connection_id)
+            self._pump.forget(self.socket)
+            if self._closing is not None:
+                await self._closing
+
+    async def _receive(self) -> bool:
+        """Take one frame; False when there will be no more."""
+        frame = await self._web_socket.receive()
+        self._heard_at = time.monotonic()
+        match frame.type:
+            case WSMsgType.TEXT:
+                metrics.messages_received.inc()
+                await self._answer(frame.data)
+            case WSMsgType.PING:
+                self.socket.send([pong_frame(frame.data)])
+            case WSMsgType.PONG:
+                pass
+            case WSMsgType.BINARY:
+                self.close(CLOSE_UNSUPPORTED_DATA)
+                return False
+            case WSMsgType.ERROR if isinstance(frame.data, WebSocketError):
+                # aiohttp has closed it with this code, and does not keep the code.
+                self.ended = (frame.data.code, None)
+                return False
+            case _:
+                return False
+        return self._closing is None and not self.socket.is_closed
+
+    async def _answer(self, text: str) -> None:
+        """Do what a message asks for; what we did not foresee is `internal`, and the connection lives on."""
+        self._busy = True
+        try:
+            await self._carry_out(self.session.received(decode(text), time.time()))
+        except Exception:
+            logger.exception("a message to %r failed", self)
+            self._say(Error(code=Code.INTERNAL, message="something went wrong on this node; it is logged"))
+        self._busy, self._heard_at = False, time.monotonic()
+
+    async def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Say():
+                    self._say(effect.message)
+                case Join():
+                    await self._join(effect)
+                case Leave():
+                    self._subscriptions.leave(self.socket, self.tenant, effect.channel)
+                case Publish() | SetPresence():
+                    await self._tell(effect)
+                case Verify():
+                    await self._verify(effect)
+                case Close():
+                    self.close(effect.code, effect.error)
+
+    def _say(self, message: ServerMessage) -> None:
+        if isinstance(message, Error):
+            metrics.errors.labels(message.code).inc()
+        self.socket.send([text_frame(encode(message))])
+
+    async def _join(self, join: Join) -> None:
+        try:
+            await self._subscriptions.join(
+                self.socket,
+                self.tenant,
+                join.channel,
+                join.since,
+                lambda position, recovered, enabled: self.session.joined(join, position, recovered, enabled),
+            )
+        except ClientError as error:
+            await self._carry_out(self.session.not_joined(join, error))
+
+    async def _tell(self, effect: Publish | SetPresence) -> None:
+        try:
+            if isinstance(effect, Publish):
+                await self._voice.publish(self.tenant, effect.channel, effect.line)
+            else:
+                await self._voice.set_presence(
+                    self.tenant, effect.topic, self.session.connection_id, effect.entry
+                )
+        except ClientError as error:
+            await self._carry_out(self.session.not_told(effect, error))
+        else:
+            await self._carry_out(self.session.told(effect.ref))
+
+    async def _verify(self, verify: Verify) -> None:
+        try:
+            outcome = await self.tenant.keys.verify(verify.token, time.time())
+        except ClientError as error:
+            await self._carry_out(self.session.verified(verify, error, time.time()))
+        else:
+            await self._carry_out(self.session.verified(verify, outcome, time.time()))
+
+    def tick(self, now: float) -> None:
+        """See to what time brings: a token that runs out, a heartbeat, a client that is gone."""
+        if self._closing is not None or self.socket.is_closed:
+            return
+        for effect in self.session.tick(time.time()):
+            if isinstance(effect, Close):
+                self.close(effect.code, effect.error)
+                return
+        if not self._busy and now - self._heard_at > 2 * self._heartbeat_seconds:
+            self.close(CLOSE_HEARTBEAT)
+        elif now - self._pinged_at >= self._heartbeat_seconds:
+            self._pinged_at = now
+            self.socket.send([PING])
+
+    def close(self, code: int, error: Error | None = None) -> None:
+        """Begin to end it: say why, close, and give the client a moment to answer."""
+        if self._closing is None and not self.socket.is_closed:
+            metrics.closes.labels(code).inc()
+            self.ended = (code, error.code if error else None)
+            self._closing = asyncio.create_task(self._close(code, error), name="close a WebSocket")
+
+    async def _close(self, code: int, error: Error | None) -> None:
+        if self.socket.waiting_bytes > PARTING_BYTES:
+            self._part(code, error)
+            return
+        if error is not None:
+            self._say(error)
+        self.socket.write()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._web_socket.close(code=code)
+        except TimeoutError:
+            self.socket.abort()
+
+    def _leave_all(self) -> None:
+        for channel in self.session.channels.values():
+            self._subscriptions.leave(self.socket, self.tenant, channel)
+
+    def _part_from_slow_client(self) -> None:
+        self._leave_all()  # the transport may take long to end
+        error = Error(code=Code.SLOW_CONSUMER, message="more waited for this client than it took")
+        metrics.closes.labels(CLOSE_CODE[error.code]).inc()
+        self.ended = (CLOSE_CODE[error.code], error.code)
+        self._part(CLOSE_CODE[error.code], error)
+
+    def _part(self, code: int, error: Error | None) -> None:
+        self.socket.part(text_frame(encode(error)) if error is not None else b"", code)
+
+
+async def refuse(web_socket: web.WebSocketResponse, error: ClientError) -> None:
+    """Turn away a client that was not let in, in a way that a browser can read."""
+    message = refusal(error)
+    metrics.errors.labels(message.code).inc()
+    metrics.closes.labels(CLOSE_CODE[error.code]).inc()
+    with suppress(ConnectionError):  # gone before it heard
+        await web_socket.send_str(encode(message).decode())
+        await web_socket.close(code=CLOSE_CODE[error.code])

@@ -1,0 +1,195 @@
+"""The WebSocket endpoint: from an HTTP request to a served connection.
+
+A real upgrade is accepted before it may be refused, since a browser can read a close code but not an
+HTTP status; any other request gets plain HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from aiohttp import WSCloseCode, hdrs, web
+
+from gateway import metrics
+from gateway.access import (
+    SUBPROTOCOL,
+    Proxies,
+    Tenants,
+    check_origin,
+    client_address,
+    find_tenant,
+    identify,
+    websocket_token,
+)
+from gateway.connection import CLOSE_SECONDS, Connection, refuse
+from gateway.limits import Bucket
+from gateway.nodes import Node
+from gateway.registry import Registry
+from gateway.session import Session
+from gateway.socket import Pump
+from gateway.subscriptions import Subscriptions
+from gateway.tenants import Tenant
+from gateway.voice import Voice
+from realtime.auth import Identity
+from realtime.config import Limits
+from realtime.errors import CLOSE_GOING_AWAY, ClientError, Code, Unavailable
+from realtime.people import Open
+
+MAX_USER_AGENT = 256  # characters of it that the connection history keeps
+
+
+class Endpoint:
+    """Lets clients in, and knows all that are."""
+
+    def __init__(
+        self,
+        tenants: Tenants,
+        subscriptions: Subscriptions,
+        voice: Voice,
+        registry: Registry,
+        node: Node,
+        pump: Pump,
+        proxies: Proxies,
+        heartbeat_seconds: float,
+    ) -> None:
+        self._tenants = tenants
+        self._subscriptions = subscriptions
+        self._voice = voice
+        self._registry = registry
+        self._node = node
+        self._pump = pump
+        self._proxies = proxies
+        self._heartbeat_seconds = heartbeat_seconds
+        self._doors: dict[str, Bucket] = {}  # by project: connections_per_second of this node
+        self.connections: dict[Connection, Open] = {}  # everybody who is in
+        self._ids: set[str] = set()  # of everybody who is in, or on the way in
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        web_socket = self._web_socket(request)
+        if not web_socket.can_prepare(request):
+            await self._admit(request)
+            raise ClientError(Code.INVALID_REQUEST, "this is a WebSocket endpoint: send an upgrade")
+        try:
+            await web_socket.prepare(request)
+        except ConnectionError:
+            return web.Response()  # which nobody gets: the client is gone
+        try:
+            await self._let_in(web_socket, request)
+        except ClientError as error:
+            with suppress(ConnectionError):
+                await refuse(web_socket, error)
+        return web_socket
+
+    async def _let_in(self, web_socket: web.WebSocketResponse, request: web.Request) -> None:
+        tenant, identity = await self._admit(request)
+        facts = self._facts(request, identity)
+        self._ids.add(facts.connection_id)
+        try:
+            await self._register(tenant, facts)
+            await self._serve(web_socket, request, tenant, identity, facts)
+        finally:
+            self._ids.discard(facts.connection_id)
+
+    def _web_socket(self, request: web.Request) -> web.WebSocketResponse:
+        tenant = self._tenants.get(request.match_info["project_id"])
+        limits = tenant.limits if tenant else Limits()
+        return web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else (),
+            autoping=False,
+            compress=False,
+            max_msg_size=limits.max_message_bytes + 1,  # the first size that aiohttp refuses
+            timeout=CLOSE_SECONDS,
+        )
+
+    async def _admit(self, request: web.Request) -> tuple[Tenant, Identity]:
+        tenant = find_tenant(self._tenants, request)
+        check_origin(tenant.project, request)
+        if tenant.limits.connections_per_second and not self._door(tenant).take(time.monotonic()):
+            raise ClientError(Code.RATE_LIMITED, "too many connections a second; try again later")
+        return tenant, await identify(tenant, websocket_token(request))
+
+    def _door(self, tenant: Tenant) -> Bucket:
+        rate = tenant.limits.connections_per_second
+        return self._doors.setdefault(tenant.project_id, Bucket(rate, max(1.0, rate), time.monotonic()))
+
+    def _facts(self, request: web.Request, identity: Identity) -> Open:
+        agent = request.headers.get(hdrs.USER_AGENT)
+        return Open(
+            connection_id=secrets.token_hex(8),
+            user_id=identity.user_id,
+            ip=client_address(request, self._proxies),
+            user_agent=agent and agent[:MAX_USER_AGENT],
+            node=self._node.id,
+            connected_at=time.time(),
+        )
+
+    async def _register(self, tenant: Tenant, facts: Open) -> None:
+        """Count the connection over all nodes; while Redis is away, later."""
+        try:
+            await self._registry.admit(tenant.project_id, facts, tenant.limits)
+        except asyncio.CancelledError:  # this node stops; Redis may have counted it, or may yet
+            self._registry.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
+            raise
+        except Unavailable:
+            self._registry.readmit(tenant.project_id, facts, partial(self._is_in, facts.connection_id))
+
+    async def _serve(
+        self,
+        web_socket: web.WebSocketResponse,
+        request: web.Request,
+        tenant: Tenant,
+        identity: Identity,
+        facts: Open,
+    ) -> None:
+        transport: Any = request.transport
+        if transport is None:  # gone while it was let in
+            self._registry.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
+            return
+        session = Session(tenant.project_id, facts.connection_id, identity, tenant.limits, time.time())
+        connection = Connection(
+            web_socket,
+            transport,
+            tenant,
+            session,
+            self._subscriptions,
+            self._voice,
+            self._pump,
+            self._heartbeat_seconds,
+        )
+        gauge = metrics.connections.labels(tenant.project_id)
+        self.connections[connection] = facts
+        self._node.count(tenant.project_id, 1)
+        gauge.inc()
+        try:
+            await connection.run()
+        finally:
+            del self.connections[connection]
+            self._node.count(tenant.project_id, -1)
+            gauge.dec()
+            code, reason = connection.ended or (
+                web_socket.close_code or WSCloseCode.ABNORMAL_CLOSURE,
+                None,
+            )
+            self._registry.depart(tenant.project_id, facts, code, reason)
+
+    async def close_all(self) -> None:
+        """End every connection, since this node stops."""
+        for connection in list(self.connections):
+            connection.close(CLOSE_GOING_AWAY)
+
+    def put_back(self) -> None:
+        """After a new life has begun: everybody who is in is counted again, and present again."""
+        for connection, facts in self.connections.items():
+            project, session = connection.tenant.project_id, connection.session
+            self._registry.readmit(project, facts, partial(self._is_in, facts.connection_id))
+            for topic in session.presences:
+                entry = partial(session.present_entry, topic)
+                self._registry.restore_presence(project, topic, session.connection_id, entry)
+
+    def _is_in(self, connection_id: str) -> bool:
+        return connection_id in self._ids

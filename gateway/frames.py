@@ -1,0 +1,79 @@
+"""WebSocket frames as a server writes them: unmasked, so one frame serves every subscriber.
+
+The hub builds a publication's frames once a channel; a socket only writes them. Frames are gathered into
+pieces of about PIECE_BYTES that end at a frame's end, so that other frames may go between two pieces.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from realtime.channels import Channel
+from realtime.publications import EVENT_OF_MARK, NOT_TO_SENDER, Publication
+
+PIECE_BYTES = 65_536
+
+PING = b"\x89\x00"
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unfragmented text frame (RFC 6455, section 5.2)."""
+    return _header(len(payload)) + payload
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """The answer to a ping with this payload, of at most 125 bytes (RFC 6455, section 5.5.3)."""
+    return bytes((0x8A, len(payload))) + payload
+
+
+def close_frame(code: int) -> bytes:
+    """A close frame with a code and no reason (RFC 6455, section 5.5.1)."""
+    return b"\x88\x02" + struct.pack("!H", code)
+
+
+def _header(length: int) -> bytes:
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65_536:
+        return struct.pack("!BBH", 0x81, 126, length)
+    return struct.pack("!BBQ", 0x81, 127, length)
+
+
+def excluded_by(publication: Publication) -> set[str]:
+    """The connections to which a publication must be written apart, since not all of it is for them."""
+    return {line[1 : line.index(b" ")].decode() for line in publication.lines if line[:1] == NOT_TO_SENDER}
+
+
+def message_pieces(channel: Channel, publication: Publication, reader: str | None = None) -> list[bytes]:
+    """The messages of a publication as a channel's subscribers get them, ready to write.
+
+    `reader` is the connection that they are for, if some are not for it.
+    """
+    kind = b"realtime" if channel.table else b"broadcast"
+    head = b'{"type":"' + kind + b'","channel":' + msgspec.json.encode(channel.name) + b","
+    tail = b',"id":"' + publication.epoch.encode() + b"-"
+    fixed = len(head) + len(tail) + len(b'"}')
+    wanted = channel.event
+    pieces: list[bytes] = []
+    piece: list[bytes] = []
+    size = 0
+    for offset, line in enumerate(publication.lines, publication.first):
+        if wanted is not None and EVENT_OF_MARK[line[0]] is not wanted:
+            continue
+        number = b"%d" % offset
+        body = line[1:]
+        if not channel.table and line[:1] == NOT_TO_SENDER:
+            sender, _, body = body.partition(b" ")
+            if sender.decode() == reader:
+                continue
+        length = fixed + len(body) + len(number)
+        piece += (_header(length), head, body, tail, number, b'"}')
+        size += length
+        if size >= PIECE_BYTES:
+            pieces.append(b"".join(piece))
+            piece, size = [], 0
+    if piece:
+        pieces.append(b"".join(piece))
+    return pieces

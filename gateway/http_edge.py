@@ -1,0 +1,143 @@
+"""What every HTTP answer has in common: JSON, errors in one form, CORS by the project's origins.
+
+Wraps all handlers of the public port. Nothing here knows what a request is about.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway.access import Tenants, is_allowed_origin
+from gateway.rest_types import ErrorBody, ErrorResponse
+from gateway.tenants import Tenant
+from realtime.errors import HTTP_STATUS, ClientError, Code
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1_048_576
+RETRY_SECONDS = 1  # after which it is worth while to ask again where too many asked
+
+MAX_LINE_BYTES = 16_384  # of a request line and of a header; the longest token fits into either
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_CODE_OF_STATUS = {status: code for code, status in HTTP_STATUS.items()} | {400: Code.INVALID_REQUEST}
+
+
+def json_response(body: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+def error_response(error: ClientError) -> web.Response:
+    response = json_response(
+        ErrorResponse(error=ErrorBody(code=error.code, message=error.message)), HTTP_STATUS[error.code]
+    )
+    if error.code is Code.UNAUTHORIZED or error.code is Code.TOKEN_EXPIRED:
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if error.code is Code.RATE_LIMITED or error.code is Code.TOO_MANY_CONNECTIONS:
+        response.headers[hdrs.RETRY_AFTER] = str(RETRY_SECONDS)
+    return response
+
+
+async def read_body(request: web.Request, kind: Any) -> Any:
+    """Decode a JSON body into a type of `rest_types`; a ClientError names the field that is wrong."""
+    if request.content_type != "application/json":
+        raise ClientError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except msgspec.ValidationError as error:
+        raise ClientError(Code.INVALID_REQUEST, _name_the_field(str(error))) from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ClientError(Code.INVALID_REQUEST, f"the body is not JSON: {error}") from error
+    except web.RequestPayloadError as error:
+        raise ClientError(Code.INVALID_REQUEST, "the body cannot be read") from error
+
+
+def _name_the_field(reason: str) -> str:
+    """`Expected `str`, got `int` - at `$.table_name`` as `table_name: expected `str`, got `int``."""
+    problem, _, path = reason.partition(" - at `$")
+    missing = problem.removeprefix("Object missing required field `")
+    if missing != problem:
+        return f"{missing.removesuffix('`')}: missing"
+    field = path.removesuffix("`").removeprefix(".") or "body"
+    return f"{field}: {problem[0].lower()}{problem[1:]}"
+
+
+@web.middleware
+async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every refusal in the form of the contract; what we did not foresee is `internal`."""
+    try:
+        return await handler(request)
+    except ClientError as error:
+        return error_response(error)
+    except web.HTTPException as error:
+        response = error_response(
+            ClientError(_CODE_OF_STATUS.get(error.status, Code.INTERNAL), f"{error.reason}")
+        )
+        response.set_status(error.status)
+        if hdrs.ALLOW in error.headers:
+            response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+        return response
+    except Exception:
+        logger.exception("request %s %s failed", request.method, request.path)
+        return error_response(ClientError(Code.INTERNAL, "something went wrong on this node; it is logged"))
+
+
+_IN_PROJECT = re.compile(r"/projects/([^/]+)/realtime/")
+
+
+def _tenant_of(path: str, tenants: Tenants) -> Tenant | None:
+    """The project of a path, whether a route serves it or not: none serves a preflight."""
+    match = _IN_PROJECT.match(path)
+    return tenants.get(match[1]) if match else None
+
+
+def cors(tenants: Tenants) -> Any:
+    """Let pages of a project's allowed origins read what REST answers."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        tenant = _tenant_of(request.path, tenants)
+        origin = request.headers.get(hdrs.ORIGIN)
+        allowed = tenant and origin and is_allowed_origin(origin, tenant.project.allowed_origins)
+        preflight = (
+            request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+        )
+        response = web.Response(status=204) if preflight and allowed else await handler(request)
+        if tenant and not response.prepared:
+            response.headers[hdrs.VARY] = "Origin"
+        if allowed and not response.prepared:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = str(origin)
+        if preflight and allowed:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = "GET, POST"
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = "Authorization, Content-Type"
+            response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "3600"
+        return response
+
+    return middleware
+
+
+class _ClientFaults(logging.Filter):
+    """Drops what aiohttp logs of a client's faults: the client is told, and the text quotes its token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return record.name != "aiohttp.websocket" and not isinstance(
+            error, HttpProcessingError | web.RequestPayloadError
+        )
+
+
+_CLIENT_FAULTS = _ClientFaults()
+
+
+def keep_requests_out_of_the_log() -> None:
+    """Make aiohttp log nothing that a client sent."""
+    for name in ("aiohttp.server", "aiohttp.websocket"):
+        logging.getLogger(name).addFilter(_CLIENT_FAULTS)

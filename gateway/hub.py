@@ -1,0 +1,271 @@
+"""Who listens to what, and what each is to be sent.
+
+Sessions and the Redis subscription tell it what happened; it answers with deliveries and leaves the
+doing to them. A topic is LIVE while every message of it is known to arrive; else what arrives is held
+back until history has filled the hole. Never awaits, never touches a socket.
+
+    JOINING ──caught up──▶ LIVE ──gap or lost connection──▶ BEHIND ──caught up──▶ LIVE
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Generic, TypeVar
+
+from gateway.frames import excluded_by, message_pieces, text_frame
+from gateway.presence import Roster
+from realtime.channels import Channel
+from realtime.protocol import Resync, encode
+from realtime.publications import Position, Publication
+
+TopicKey = tuple[str, str]  # project id, topic
+SocketT = TypeVar("SocketT", bound=Hashable)
+
+# Held back while history is read; beyond it the oldest go, and history is read again.
+MAX_HELD_PUBLICATIONS = 1_000
+
+NOWHERE = Position("", 0)
+
+
+class TopicState(Enum):
+    """Whether the messages of a topic are known to arrive."""
+
+    JOINING = auto()  # never was live
+    LIVE = auto()
+    BEHIND = auto()  # was live, and may have missed something
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery(Generic[SocketT]):
+    """Pieces of frames that all these sockets are to be sent, in order.
+
+    `apart` has other pieces for single connections, by id: who broadcasts may not want to hear itself.
+    """
+
+    sockets: Collection[SocketT]
+    pieces: list[bytes]
+    apart: Mapping[str, list[bytes]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Audience(Generic[SocketT]):
+    """The sockets that subscribed to a topic by one spelling, and so get the same frames."""
+
+    channel: Channel
+    sockets: set[SocketT] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Topic(Generic[SocketT]):
+    """One stream of messages, and everyone on this node who listens to it."""
+
+    state: TopicState = TopicState.JOINING
+    position: Position = NOWHERE  # of the last message handed on; means nothing while JOINING
+    audiences: dict[str, Audience[SocketT]] = field(default_factory=dict)  # by channel name
+    held: list[Publication] = field(default_factory=list)  # came while not LIVE
+    taps: list[list[Publication]] = field(default_factory=list)  # for subscribers who still read history
+    joiners: int = 0  # sockets on their way in, for whom the topic must stay
+    roster: Roster | None = None  # of a presence topic
+
+    @property
+    def is_live(self) -> bool:
+        return self.state is TopicState.LIVE
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.audiences and not self.joiners
+
+    @contextmanager
+    def tapped(self) -> Iterator[list[Publication]]:
+        """Collect what is handed on meanwhile, for someone who does not hear it yet."""
+        tap: list[Publication] = []
+        self.taps.append(tap)
+        try:
+            yield tap
+        finally:
+            self.taps = [other for other in self.taps if other is not tap]
+
+
+class Hub(Generic[SocketT]):
+    """All topics of a node. What it returns is left to be done, in order."""
+
+    def __init__(self) -> None:
+        self.topics: dict[TopicKey, Topic[SocketT]] = {}
+
+    def __repr__(self) -> str:
+        sockets = sum(
+            len(audience.sockets) for topic in self.topics.values() for audience in topic.audiences.values()
+        )
+        return f"<Hub {len(self.topics)} topics, {sockets} subscriptions>"
+
+    def open(self, key: TopicKey) -> Topic[SocketT]:
+        """Return the topic, which begins as JOINING."""
+        topic = self.topics.get(key)
+        if topic is None:
+            _, name = key
+            roster = Roster(name) if name.partition(":")[0] == "presence" else None
+            topic = self.topics[key] = Topic(roster=roster)
+        return topic
+
+    def add(self, key: TopicKey, channel: Channel, socket: SocketT) -> None:
+        """Let a socket hear the next message of a LIVE topic, and all after it."""
+        topic = self.topics[key]
+        topic.audiences.setdefault(channel.name, Audience(channel)).sockets.add(socket)
+
+    def remove(self, key: TopicKey, channel: Channel, socket: SocketT) -> None:
+        """Undo `add`; nothing happens to a socket that is not there."""
+        topic = self.topics.get(key)
+        audience = topic and topic.audiences.get(channel.name)
+        if topic is None or not audience:
+            return
+        audience.sockets.discard(socket)
+        if not audience.sockets:
+            del topic.audiences[channel.name]
+
+    def is_subscribed(self, key: TopicKey, channel: Channel, socket: SocketT) -> bool:
+        topic = self.topics.get(key)
+        audience = topic and topic.audiences.get(channel.name)
+        return bool(audience) and socket in audience.sockets  # type: ignore[union-attr]
+
+    def close(self, key: TopicKey) -> bool:
+        """Forget a topic that nobody needs; False if somebody came back to it."""
+        topic = self.topics.get(key)
+        if topic is None or not topic.is_idle:
+            return False
+        del self.topics[key]
+        return True
+
+    def received(self, key: TopicKey, publication: Publication) -> list[Delivery[SocketT]]:
+        """Take in what Redis published. A topic that turns BEHIND by it has to be caught up."""
+        topic = self.topics.get(key)
+        if topic is None:
+            return []
+        if topic.state is not TopicState.LIVE:
+            _hold(topic, publication)
+            return []
+        has_state = topic.roster is not None or key[1].startswith("table:")
+        if _follows(topic.position, publication, has_state):
+            return _hand_on(topic, publication)
+        if publication.epoch == topic.position.epoch and publication.last <= topic.position.offset:
+            return []  # history brought it before
+        topic.state = TopicState.BEHIND  # not held: history has it by now, or another one has begun
+        return []
+
+    def fell_behind(self) -> None:
+        """The subscription to Redis was lost: any LIVE topic may have missed something from here on."""
+        for topic in self.topics.values():
+            if topic.state is TopicState.LIVE:
+                topic.state = TopicState.BEHIND
+
+    def doubt_rosters(self) -> list[TopicKey]:
+        """Redis may have lost who is present: make the LIVE presence topics BEHIND, and return them."""
+        doubtful = [key for key, topic in self.topics.items() if topic.roster is not None and topic.is_live]
+        for key in doubtful:
+            self.topics[key].state = TopicState.BEHIND
+        return doubtful
+
+    def caught_up(
+        self, key: TopicKey, position: Position, missed: list[Publication] | None
+    ) -> list[Delivery[SocketT]]:
+        """Make a topic LIVE at `position`, after it got what it missed; None: history does not reach.
+
+        It may be BEHIND again afterwards, when what was held back has a hole of its own.
+        """
+        topic = self.topics.get(key)
+        if topic is None or topic.state is TopicState.LIVE:
+            return []
+        was_behind, topic.state = topic.state is TopicState.BEHIND, TopicState.LIVE
+        held, topic.held = topic.held, []
+        deliveries: list[Delivery[SocketT]] = []
+        if was_behind and missed is None:
+            deliveries += _resync(topic, position)
+        for publication in missed or ():
+            if was_behind:
+                deliveries += _hand_on(topic, publication)
+        if missed is None or not was_behind:
+            topic.position = position  # else history may have brought more than was asked for
+        for publication in held:
+            deliveries += self.received(key, publication)
+            if not topic.is_live:
+                break  # the rest came before history is read again
+        return deliveries
+
+    def roster_read(
+        self, key: TopicKey, position: Position, members: dict[bytes, bytes]
+    ) -> list[Delivery[SocketT]]:
+        """Make a presence topic LIVE as it is in Redis at `position`; who was subscribed gets it anew."""
+        topic = self.topics.get(key)
+        if topic is None or topic.is_live or topic.roster is None:
+            return []
+        topic.roster.replace(members)
+        was_behind, topic.state, topic.position = topic.state is TopicState.BEHIND, TopicState.LIVE, position
+        held, topic.held = topic.held, []
+        for publication in held:
+            self.received(key, publication)
+            if not topic.is_live:
+                break
+        if not was_behind:
+            return []
+        topic.roster.news()  # is in what follows
+        return _to_all(topic, topic.roster.sync())
+
+    def tell_presence(self, key: TopicKey) -> list[Delivery[SocketT]]:
+        """Tell the subscribers of a presence topic what has changed since the last time."""
+        topic = self.topics.get(key)
+        if topic is None or topic.roster is None:
+            return []
+        return _to_all(topic, topic.roster.news())
+
+
+def _to_all(topic: Topic[SocketT], pieces: list[bytes]) -> list[Delivery[SocketT]]:
+    return [Delivery(audience.sockets, pieces) for audience in topic.audiences.values() if pieces]
+
+
+def _follows(position: Position, publication: Publication, has_state: bool) -> bool:
+    """Whether nothing lies between; parts of the publication may have been there before.
+
+    A new epoch of a topic whose messages add up to a state means that Redis lost that state.
+    """
+    if publication.epoch == position.epoch:
+        return publication.first <= position.offset + 1 <= publication.last
+    # Redis forgot the epoch of a topic in which nothing had been published, for ever or for long.
+    return publication.first == 1 and (position.offset == 0 or not has_state)
+
+
+def _hold(topic: Topic[SocketT], publication: Publication) -> None:
+    topic.held.append(publication)
+    if len(topic.held) > MAX_HELD_PUBLICATIONS:
+        del topic.held[: MAX_HELD_PUBLICATIONS // 2]
+
+
+def _hand_on(topic: Topic[SocketT], publication: Publication) -> list[Delivery[SocketT]]:
+    if publication.epoch == topic.position.epoch:
+        publication = publication.after(topic.position.offset)
+    topic.position = Position(publication.epoch, publication.last)
+    if topic.roster is not None:
+        topic.roster.apply(publication.lines)
+        return []  # told by `tell_presence`, with what else happens in this moment
+    for tap in topic.taps:
+        tap.append(publication)
+    deliveries = []
+    for audience in topic.audiences.values():
+        apart = {
+            connection_id: message_pieces(audience.channel, publication, connection_id)
+            for connection_id in (() if audience.channel.table else excluded_by(publication))
+        }
+        if (pieces := message_pieces(audience.channel, publication)) or apart:
+            deliveries.append(Delivery(audience.sockets, pieces, apart))
+    return deliveries
+
+
+def _resync(topic: Topic[SocketT], position: Position) -> list[Delivery[SocketT]]:
+    return [
+        Delivery(
+            audience.sockets,
+            [text_frame(encode(Resync(channel=audience.channel.name, position=str(position))))],
+        )
+        for audience in topic.audiences.values()
+    ]

@@ -1,0 +1,207 @@
+"""The REST endpoints of a project.
+
+Each is a function from an admitted request to an answer, and a row of `ENDPOINTS`, from which routes and
+`/openapi.json` are made. Project, token and role are checked before a handler runs, in `admitted`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+
+from gateway import rest_people
+from gateway.access import Tenants, bearer_token, find_tenant, identify, require_service
+from gateway.http_edge import json_response, read_body
+from gateway.nodes import NodeReport
+from gateway.rest_call import Call, Endpoint, Services
+from gateway.rest_types import (
+    BroadcastRequest,
+    BroadcastResponse,
+    ConnectionsResponse,
+    DisabledResponse,
+    DisableRequest,
+    EnabledResponse,
+    EnableRequest,
+    PresenceResponse,
+    StatusNode,
+    StatusNotifier,
+    StatusResponse,
+    StatusTable,
+    TableColumn,
+    TableEntry,
+    TablesResponse,
+)
+from realtime import keys
+from realtime.catalogue import EnabledTable, TableInfo
+from realtime.errors import ClientError, Code, Unavailable
+
+# What a database may answer instead: it is away, or its role lacks rights.
+NOT_TOLD = (ClientError, asyncpg.PostgresError)
+
+PREFIX = "/projects/{project_id}/realtime"
+
+
+def routes(tenants: Tenants, services: Services) -> list[web.RouteDef]:
+    return [
+        web.route(endpoint.method, PREFIX + endpoint.path, admitted(endpoint, tenants, services))
+        for endpoint in ENDPOINTS
+    ]
+
+
+def admitted(endpoint: Endpoint, tenants: Tenants, services: Services) -> Any:
+    """Check who asks, then what is asked, then answer."""
+
+    async def handle(request: web.Request) -> web.Response:
+        tenant = find_tenant(tenants, request)
+        identity = await identify(tenant, bearer_token(request))
+        if endpoint.service_only:
+            require_service(identity)
+        body = None if endpoint.request is None else await read_body(request, endpoint.request)
+        answer = await endpoint.handler(Call(tenant, identity, request.query, body, services))
+        return json_response(answer, endpoint.status)
+
+    return handle
+
+
+async def enable(call: Call) -> EnabledResponse:
+    """Turn realtime on for a table."""
+    body: EnableRequest = call.body
+    if bytes(body.access) != b"null":
+        raise ClientError(Code.INVALID_REQUEST, "access: not supported yet")
+    table = await call.tenant.catalogue.resolve(body.table_name, body.schema)
+    enabled = await call.tenant.catalogue.enable(
+        table, body.events, body.columns, call.tenant.limits.max_change_bytes
+    )
+    return EnabledResponse(
+        schema=table.schema,
+        table_name=table.name,
+        events=list(enabled.events),
+        columns=_columns(enabled),
+    )
+
+
+async def disable(call: Call) -> DisabledResponse:
+    """Turn realtime off for a table."""
+    body: DisableRequest = call.body
+    table = await call.tenant.catalogue.resolve(body.table_name, body.schema)
+    await call.tenant.catalogue.disable(table)
+    return DisabledResponse(schema=table.schema, table_name=table.name)
+
+
+async def list_tables(call: Call) -> TablesResponse:
+    """List the tables that the project may use."""
+    return TablesResponse(tables=[_table_entry(info) for info in await call.tenant.catalogue.tables()])
+
+
+async def status(call: Call) -> StatusResponse:
+    """Tell how the project does on all nodes."""
+    (reports, redis_ok), notifier, (tables, guarded) = await asyncio.gather(
+        _all_nodes(call), _notifier(call), _enabled_tables(call)
+    )
+    ok = redis_ok and guarded and notifier.status == "live" and notifier.pending is not None
+    by_node = [(report, report.connections.get(call.tenant.project_id, 0)) for report in reports]
+    answer = StatusResponse(
+        project_id=call.tenant.project_id,
+        status="ok" if ok else "degraded",
+        connections=sum(connections for _, connections in by_node),
+    )
+    if not call.identity.is_service:
+        return answer
+    return StatusResponse(
+        project_id=answer.project_id,
+        status=answer.status,
+        connections=answer.connections,
+        tables=tables,
+        nodes=[StatusNode(id=r.id, connections=n, started_at=r.started_at) for r, n in by_node],
+        notifier=notifier,
+    )
+
+
+async def _all_nodes(call: Call) -> tuple[list[NodeReport], bool]:
+    """The nodes, and whether Redis told of them; without it a node knows of itself."""
+    try:
+        return await call.services.node.all_reports(), True
+    except Unavailable:
+        return [call.services.node.report()], False
+
+
+async def _notifier(call: Call) -> StatusNotifier:
+    try:
+        alive = await call.services.broker.read_report(keys.notifier(call.tenant.project_id)) is not None
+    except Unavailable:
+        alive = False
+    try:
+        backlog = await call.tenant.backlog()
+    except NOT_TOLD:
+        return StatusNotifier(status="live" if alive else "down", pending=None, lag_seconds=None)
+    return StatusNotifier(
+        status="live" if alive else "down", pending=backlog.pending, lag_seconds=backlog.lag_seconds
+    )
+
+
+async def _enabled_tables(call: Call) -> tuple[list[StatusTable], bool]:
+    """The enabled tables, and whether every partition of theirs is watched."""
+    try:
+        enabled = await call.tenant.catalogue.enabled()
+        guarded = not await call.tenant.catalogue.unguarded_partitions()
+    except NOT_TOLD:
+        return [], False
+    return [
+        StatusTable(
+            schema=one.table.schema,
+            table_name=one.table.name,
+            events=list(one.events),
+            columns=_columns(one),
+        )
+        for one in enabled
+    ], guarded
+
+
+def _table_entry(info: TableInfo) -> TableEntry:
+    return TableEntry(
+        schema=info.table.schema,
+        table_name=info.table.name,
+        enabled=info.enabled is not None,
+        events=list(info.enabled.events) if info.enabled else [],
+        columns=[TableColumn(name=column.name, type=column.type) for column in info.columns],
+        primary_key=list(info.primary_key),
+    )
+
+
+def _columns(enabled: EnabledTable) -> list[str] | None:
+    return None if enabled.columns is None else list(enabled.columns)
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/enable", True, enable, EnabledResponse, EnableRequest),
+    Endpoint("POST", "/disable", True, disable, DisabledResponse, DisableRequest),
+    Endpoint("GET", "/status", False, status, StatusResponse),
+    Endpoint("GET", "/tables", True, list_tables, TablesResponse),
+    Endpoint(
+        "GET",
+        "/presence",
+        False,
+        rest_people.presence,
+        PresenceResponse,
+        query={"channel": "Whose presence, without the prefix; without it the project's"},
+    ),
+    Endpoint(
+        "GET",
+        "/connections",
+        True,
+        rest_people.connections,
+        ConnectionsResponse,
+        query={
+            "limit": "Most events of the answer, 50 by default, 1,000 at most",
+            "before": "`next` of the answer before",
+            "user_id": "Only of this user",
+            "event": "Only connect, or only disconnect",
+        },
+    ),
+    Endpoint(
+        "POST", "/broadcast", True, rest_people.broadcast, BroadcastResponse, BroadcastRequest, status=202
+    ),
+)

@@ -1,0 +1,49 @@
+"""What a REST handler gets, and the row that describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gateway.nodes import Node
+from gateway.tenants import Tenant
+from gateway.voice import Voice
+from realtime.auth import Identity
+from realtime.broker import Broker
+from realtime.people import People
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What handlers ask beside the project itself."""
+
+    node: Node
+    broker: Broker
+    people: People
+    voice: Voice
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An admitted request; `body` is of the endpoint's request type."""
+
+    tenant: Tenant
+    identity: Identity
+    query: Mapping[str, str]
+    body: Any
+    services: Services
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A row of the contract's table; `query` names the parameters and what they mean."""
+
+    method: Literal["GET", "POST"]
+    path: str
+    service_only: bool
+    handler: Callable[[Call], Awaitable[Any]]
+    response: type
+    request: type | None = None
+    query: Mapping[str, str] | None = None
+    status: int = 200

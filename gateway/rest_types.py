@@ -1,0 +1,162 @@
+"""What the REST endpoints take and give, a small type each; `/openapi.json` is generated from them.
+
+Requests are decoded into these, so a wrong body is refused by the definition that documents it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+from realtime.channels import Event
+
+NULL = Raw(b"null")
+NOTHING = Raw()
+
+TableName = Annotated[
+    str, Meta(min_length=1, description="Raw name, or SCHEMA.NAME where no such table is in public")
+]
+Schema = Annotated[str, Meta(min_length=1, description="Raw name; with it, table_name is the raw name too")]
+
+
+class EnableRequest(Struct, frozen=True, kw_only=True):
+    """Turn realtime on for a table, in place of what was on before."""
+
+    table_name: TableName
+    schema: Schema | None = None
+    events: Annotated[list[Event], Meta(min_length=1)] = field(default_factory=lambda: list(Event))
+    columns: Annotated[list[str], Meta(min_length=1, description="Only these leave the database")] | None = (
+        None
+    )
+    access: Annotated[Raw, Meta(description="Not supported yet")] = field(default_factory=lambda: NULL)
+
+
+class DisableRequest(Struct, frozen=True, kw_only=True):
+    """Turn realtime off for a table."""
+
+    table_name: TableName
+    schema: Schema | None = None
+
+
+class EnabledResponse(Struct, frozen=True, kw_only=True):
+    schema: str
+    table_name: str
+    events: list[Event]
+    columns: list[str] | None
+    access: None = None
+    enabled: Literal[True] = True
+
+
+class DisabledResponse(Struct, frozen=True, kw_only=True):
+    schema: str
+    table_name: str
+    enabled: Literal[False] = False
+
+
+class StatusTable(Struct, frozen=True, kw_only=True):
+    schema: str
+    table_name: str
+    events: list[Event]
+    columns: list[str] | None
+
+
+class StatusNode(Struct, frozen=True, kw_only=True):
+    id: str
+    connections: int
+    started_at: str
+
+
+class StatusNotifier(Struct, frozen=True, kw_only=True):
+    status: Literal["live", "down"]
+    pending: int | None
+    lag_seconds: float | None
+
+
+class StatusResponse(Struct, frozen=True, kw_only=True):
+    """`tables`, `nodes` and `notifier` are for service_role alone."""
+
+    project_id: str
+    status: Literal["ok", "degraded"]
+    connections: int
+    tables: list[StatusTable] | UnsetType = UNSET
+    nodes: list[StatusNode] | UnsetType = UNSET
+    notifier: StatusNotifier | UnsetType = UNSET
+
+
+class TableColumn(Struct, frozen=True, kw_only=True):
+    name: str
+    type: str
+
+
+class TableEntry(Struct, frozen=True, kw_only=True):
+    schema: str
+    table_name: str
+    enabled: bool
+    events: list[Event]
+    columns: list[TableColumn]
+    primary_key: list[str]
+
+
+class TablesResponse(Struct, frozen=True, kw_only=True):
+    tables: list[TableEntry]
+
+
+class BroadcastMessage(Struct, frozen=True, kw_only=True):
+    channel: str
+    payload: Raw
+
+
+class BroadcastRequest(Struct, frozen=True, kw_only=True):
+    """One message by `channel` and `payload`, or up to 100 by `messages`."""
+
+    channel: str | None = None
+    payload: Raw = field(default_factory=lambda: NOTHING)
+    messages: Annotated[list[BroadcastMessage], Meta(min_length=1, max_length=100)] | None = None
+
+
+class BroadcastResponse(Struct, frozen=True, kw_only=True):
+    accepted: int
+
+
+class PresenceEntry(Struct, frozen=True, kw_only=True):
+    connection_id: str
+    user_id: str | None
+    state: dict[str, Any]
+    joined_at: str
+    updated_at: str
+
+
+class PresenceResponse(Struct, frozen=True, kw_only=True):
+    count: int
+    presences: list[PresenceEntry]
+
+
+class ConnectionEvent(Struct, frozen=True, kw_only=True):
+    """The last three are null for a connect."""
+
+    id: str
+    event: Literal["connect", "disconnect"]
+    connection_id: str
+    user_id: str | None
+    ip: str
+    user_agent: str | None
+    node: str
+    timestamp: str
+    code: int | None = None
+    reason: str | None = None
+    duration_seconds: float | None = None
+
+
+class ConnectionsResponse(Struct, frozen=True, kw_only=True):
+    connections: list[ConnectionEvent]
+    next: str | None
+
+
+class ErrorBody(Struct, frozen=True, kw_only=True):
+    code: str
+    message: str
+
+
+class ErrorResponse(Struct, frozen=True, kw_only=True):
+    error: ErrorBody

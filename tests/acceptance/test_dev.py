@@ -1,0 +1,195 @@
+"""`realtime dev` as a person has it: ready in one line, stopped in one go, with the data kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from realtime.dev.postgres import Mode
+from tests.acceptance.programs import (
+    Dev,
+    Program,
+    all_gone,
+    clean_environment,
+    client_of,
+    command_of,
+    descendants,
+    free_port,
+    is_gone,
+    run,
+    running,
+    running_dev,
+)
+from tests.gateway_fixture import Client, eventually
+
+
+async def expect_row(client: Client, name: str) -> None:
+    message = await client.hear()
+    assert (message["type"], message["table"], message["event"]) == ("realtime", "users", "INSERT"), message
+    assert message["data"]["name"] == name
+
+
+async def test_json_mode_prints_one_line_with_all_that_one_needs(dev: Dev) -> None:
+    (line,) = dev.program.events
+    assert list(line) == ["url", "token", "service_token", "database_url", "redis_url"]
+    async with Redis.from_url(dev.redis_url) as redis:
+        assert await redis.ping()
+    headers = {"Authorization": f"Bearer {dev.service_token}"}
+    async with (
+        aiohttp.ClientSession(dev.url, headers=headers) as http,
+        http.get("/projects/demo/realtime/status") as answer,
+    ):
+        status = await answer.json()
+    assert status["status"] == "ok"
+    assert {table["table_name"] for table in status["tables"]} == {"users", "orders", "sessions"}
+
+
+async def test_a_row_that_psql_inserts_reaches_a_client(dev: Dev) -> None:
+    async with dev.client() as client:
+        assert (await client.subscribe("table:users"))["enabled"] is True
+        await dev.psql("insert into users (name) values ('Rahul')")
+        await expect_row(client, "Rahul")
+
+
+async def test_what_text_mode_prints_can_be_pasted(spare: Path) -> None:
+    port = free_port()
+    async with running("dev", "--data-dir", "data", "--port", port, directory=spare) as program:
+        first, *others = await program.prints(7)
+        assert first.startswith(f"ready http://127.0.0.1:{port}")
+        told = {line[:17].strip(): line[17:] for line in others}
+        async with client_of(f"http://127.0.0.1:{port}", told["token"]) as client:
+            await client.subscribe("table:users")
+            await paste(told["try"], spare)
+            await expect_row(client, "Rahul")
+        _, *listen = shlex.split(told["listen"])
+        async with running(*listen, directory=spare) as listener:
+            await listener.says("listening to table:users")
+            await paste(told["try"], spare)
+            await listener.prints(1)
+            assert listener.events[0]["data"]["name"] == "Rahul"
+
+
+async def paste(command: str, directory: Path) -> None:
+    await asyncio.to_thread(
+        subprocess.run,
+        command,
+        shell=True,
+        check=True,
+        cwd=directory,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+    )
+
+
+async def test_data_tokens_and_positions_survive_a_restart(spare: Path) -> None:
+    async with running_dev(spare) as before:
+        async with before.client() as client:
+            await client.subscribe("table:users")
+            await before.psql("insert into users (name) values ('kept')")
+            seen = (await client.hear())["id"]
+            await before.psql("insert into users (name) values ('missed')")
+            await client.hear()
+        assert await before.program.stop() == 0
+    async with running_dev(spare) as after, client_of(after.url, before.token) as client:
+        assert after.database_url == before.database_url
+        assert await after.psql("select count(*) from users where name = 'kept'") == "1"
+        assert (await client.subscribe("table:users", since=seen))["recovered"] is True
+        await expect_row(client, "missed")
+
+
+async def test_a_killed_dev_leaves_nothing_behind_and_the_next_one_starts(spare: Path) -> None:
+    async with running_dev(spare) as killed:
+        await killed.psql("insert into users (name) values ('committed')")
+        others = descendants(killed.program.pid)
+        assert len(others) > 4
+        assert await killed.program.stop(signal.SIGKILL) == -signal.SIGKILL
+        async with running_dev(spare) as dev, dev.client() as client:
+            assert await dev.psql("select count(*) from users where name = 'committed'") == "1"
+            await client.subscribe("table:users")
+            await dev.psql("insert into users (name) values ('again')")
+            await expect_row(client, "again")
+            await all_gone(others)
+
+
+async def test_a_second_dev_on_the_same_directory_says_so(dev: Dev) -> None:
+    data = dev.program.words[dev.program.words.index("--data-dir") + 1]
+    second = await run("dev", "--data-dir", data, "--port", free_port(), directory=Path(data).parent)
+    assert second.status == 1
+    assert second.errors == f"Error: another realtime dev (pid {dev.program.pid}) uses {data}\n"
+    assert second.lines == []
+
+
+async def test_a_taken_port_is_named(spare: Path) -> None:
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port + 1)):
+        program = await run("dev", "--data-dir", "data", "--nodes", 2, "--port", port, directory=spare)
+    assert program.status == 1
+    assert program.errors == f"Error: port {port + 1} is taken; choose another with --port\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_all_of_it_cleanly(spare: Path, number: signal.Signals) -> None:
+    async with running_dev(spare) as dev, dev.client() as client:
+        await client.subscribe("table:users")
+        others = descendants(dev.program.pid)
+        assert await dev.program.stop(number) == 0
+        assert [command_of(pid) for pid in others if not is_gone(pid)] == []
+    assert "ERROR" not in dev.program.errors
+
+
+async def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
+    async with running("dev", "--data-dir", "data", "--port", free_port(), directory=tmp_path) as program:
+        others = await eventually(lambda: descendants(program.pid))
+        assert await program.stop(signal.SIGINT) == 0
+        await all_gone(others)
+        assert program.lines == []
+
+
+async def test_a_change_reaches_the_clients_of_both_nodes(spare: Path) -> None:
+    port = free_port()
+    urls = [f"http://127.0.0.1:{one}" for one in (port, port + 1)]
+    async with (
+        running_dev(spare, "--nodes", 2, port=port) as dev,
+        client_of(urls[0], dev.token) as first,
+        client_of(urls[1], dev.token) as second,
+    ):
+        await first.subscribe("table:users")
+        await second.subscribe("table:users:INSERT")
+        await dev.psql("insert into users (name) values ('both')")
+        await expect_row(first, "both")
+        await expect_row(second, "both")
+
+
+@pytest.mark.parametrize(
+    ("part", "number", "message"),
+    [
+        ("bin/postgres -D", Mode.IMMEDIATE.value[0][0], "postgres"),
+        ("valkey-server", signal.SIGKILL, "valkey-server"),
+        ("realtime notifier", signal.SIGKILL, "realtime notifier ended"),
+        ("realtime gateway", signal.SIGKILL, "realtime gateway ended"),
+    ],
+)
+async def test_when_a_part_dies_dev_says_which_and_ends(
+    spare: Path, part: str, number: signal.Signals, message: str
+) -> None:
+    async with running_dev(spare) as dev:
+        others = descendants(dev.program.pid)
+        (victim,) = [pid for pid in others if part in command_of(pid)]
+        os.kill(victim, number)
+        assert await dev.program.ends() == 1
+        await all_gone(others)
+    (last,) = said(dev.program)
+    assert message in last
+
+
+def said(program: Program) -> list[str]:
+    return [line for line in program.errors.splitlines() if line.startswith("Error: ")]

@@ -1,0 +1,1 @@
+"""Measurements on real servers, started and thrown away by themselves: `make bench`."""

@@ -1,0 +1,39 @@
+"""One statement of very many rows: how fast it is in Redis, and how much memory the notifier takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from bench.stage import POLL_SECONDS, Stage
+
+SCHEMA = "create table {table} (id bigint primary key, note text)"
+INSERT = "insert into {table} select i, 'a note of some length' from generate_series(1, {rows}) as i"
+
+
+async def measure(stage: Stage, rows: int) -> None:
+    """Print rows a second, from commit to the last one in Redis, and the notifier's memory."""
+    table = f"bulk_{rows}"
+    await stage.session.execute(SCHEMA.format(table=table))
+    await stage.enable(table)
+    before, cpu_seconds = stage.notifier.memory_info().rss, stage.cpu_seconds()
+    started = time.monotonic()
+    await stage.session.execute(INSERT.format(table=table, rows=rows))
+    committed = time.monotonic()
+    peak = await _peak_memory(stage, table, rows)
+    published = time.monotonic()
+    await stage.wait_tidy()
+    print(
+        f"one statement of {rows:,} rows: written in {committed - started:.1f} s,"
+        f" {rows / (published - committed):,.0f} rows/s into Redis,"
+        f" notifier's memory {before / 2**20:.0f} MiB before, {peak / 2**20:.0f} MiB at most,"
+        f" CPU {(stage.cpu_seconds() - cpu_seconds) / rows * 1e6:.1f} µs a row"
+    )
+
+
+async def _peak_memory(stage: Stage, table: str, rows: int) -> int:
+    peak = 0
+    while await stage.published(table) < rows:
+        peak = max(peak, stage.notifier.memory_info().rss)
+        await asyncio.sleep(POLL_SECONDS)
+    return peak

@@ -1,0 +1,103 @@
+"""The stage of the measurements: a Postgres that waits for its disk, a Valkey, a notifier process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import psutil
+from redis.asyncio import Redis
+
+from realtime import keys
+from realtime.catalogue import Catalogue
+from realtime.channels import Event, Table
+from realtime.config import Project
+from realtime.database import Database
+from realtime.dev.postgres import postgres
+from realtime.dev.valkey import valkey
+
+PROJECT = "bench"
+JWT_SECRET = "of-no-use-to-anybody-of-no-use-to-anybody"
+POSTGRES = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
+POLL_SECONDS = 0.02
+DEADLINE_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a measurement gets; `session` is an open session of the superuser."""
+
+    database_url: str
+    session: Any
+    redis: Redis
+    notifier: psutil.Process
+
+    async def enable(self, name: str) -> None:
+        """Switch realtime on for a table of schema public."""
+        database = Database(Project(database_url=self.database_url))
+        try:
+            await Catalogue(database).enable(Table("public", name), list(Event), None, 1_048_576)
+        finally:
+            await database.close()
+
+    async def published(self, name: str) -> int:
+        """How many changes of a table Redis has numbered."""
+        topic = Table("public", name).topic
+        return int(await self.redis.hget(keys.topic_meta(PROJECT, topic), "offset") or 0)  # type: ignore[misc]
+
+    async def wait_published(self, name: str, changes: int) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await self.published(name) < changes:
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def wait_tidy(self) -> None:
+        """Wait until nothing is left to do for the notifier."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await self.session.fetchval("select exists (select from realtime.outbox)"):
+                await asyncio.sleep(POLL_SECONDS)
+
+    def cpu_seconds(self) -> float:
+        """What the notifier has used so far."""
+        times = self.notifier.cpu_times()
+        return float(times.user + times.system)
+
+
+@asynccontextmanager
+async def stage() -> AsyncIterator[Stage]:
+    with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
+        directory = Path(name)
+        async with (
+            postgres(directory, settings=POSTGRES) as database,
+            valkey(directory, settings={"appendonly": "no"}) as broker,
+            _notifier(database.url, broker.url) as notifier,
+            Redis.from_url(broker.url) as redis,
+        ):
+            session = await asyncpg.connect(database.url)
+            try:
+                yield Stage(database.url, session, redis, notifier)
+            finally:
+                await session.close()
+
+
+@asynccontextmanager
+async def _notifier(database_url: str, redis_url: str) -> AsyncIterator[psutil.Process]:
+    settings = {
+        "REALTIME_REDIS_URL": redis_url,
+        f"REALTIME_PROJECTS__{PROJECT}__DATABASE_URL": database_url,
+        f"REALTIME_PROJECTS__{PROJECT}__JWT_SECRET": JWT_SECRET,
+    }
+    command = (sys.executable, "-m", "realtime", "--log-level", "WARNING", "notifier")
+    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **settings})
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        await process.wait()

@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp import web
 
 from gateway import metrics, openapi, rest
+from gateway.drain import drain
 from gateway.endpoint import Endpoint
 from gateway.http_edge import MAX_BODY_BYTES, cors, errors_as_json, json_response
 from gateway.hub import Delivery, Hub
@@ -32,7 +33,7 @@ from gateway.tenants import Tenant
 from gateway.voice import Voice
 from realtime.broker import Broker, connect
 from realtime.config import Settings
-from realtime.internal_http import health_routes, internal_http
+from realtime.internal_http import Readiness, health_routes, internal_http
 from realtime.people import People
 from realtime.timestamps import rfc3339
 
@@ -49,7 +50,7 @@ async def run(
     reuse_port: bool = False,
     on_listening: Callable[[int], None] = lambda port: None,
 ) -> None:
-    """Serve until cancelled. `on_listening` hears the port, which matters when 0 was asked for."""
+    """Serve until cancelled, then drain. `on_listening` hears the port: 0 asks for any that is free."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connect(settings.redis_url))
         http = await stack.enter_async_context(aiohttp.ClientSession())
@@ -91,10 +92,18 @@ async def run(
         for name, part in parts.items():
             tasks.create_task(part, name=name)
         stack.push_async_callback(_say_goodbye, registry, node)
-        await stack.enter_async_context(internal_http(host, internal_port, subscriber.why_not_ready))
-        app = _application(endpoint, tenants, Services(node, broker, people, voice), subscriber)
+
+        def why_not_ready() -> str | None:
+            return "this node is draining" if endpoint.draining else subscriber.why_not_ready()
+
+        await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
+        app = _application(endpoint, tenants, Services(node, broker, people, voice), why_not_ready)
         on_listening(await stack.enter_async_context(listening(app, host, port, reuse_port=reuse_port)))
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await drain(endpoint, settings.drain_seconds)
+            raise
 
 
 async def _say_goodbye(registry: Registry, node: Node) -> None:
@@ -126,7 +135,7 @@ async def _tick(endpoint: Endpoint) -> None:
 
 
 def _application(
-    endpoint: Endpoint, tenants: dict[str, Tenant], services: Services, subscriber: Subscriber
+    endpoint: Endpoint, tenants: dict[str, Tenant], services: Services, why_not_ready: Readiness
 ) -> web.Application:
     app = web.Application(middlewares=[cors(tenants), errors_as_json], client_max_size=MAX_BODY_BYTES)
     description = openapi.document()
@@ -138,9 +147,8 @@ def _application(
         [
             web.get(rest.PREFIX + "/ws", endpoint.handle, allow_head=False),
             *rest.routes(tenants, services),
-            *health_routes(subscriber.why_not_ready),
+            *health_routes(why_not_ready),
             web.get("/openapi.json", describe),
         ]
     )
-    app.on_shutdown.append(lambda _: endpoint.close_all())
     return app

@@ -67,7 +67,7 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the client until either side ends it."""
-        self._say(self.session.greeting(self._heartbeat_seconds))
+        self.say(self.session.greeting(self._heartbeat_seconds))
         try:
             while await self._receive():
                 pass
@@ -109,14 +109,14 @@ class Connection:
             await self._carry_out(self.session.received(decode(text), time.time()))
         except Exception:
             logger.exception("a message to %r failed", self)
-            self._say(Error(code=Code.INTERNAL, message="something went wrong on this node; it is logged"))
+            self.say(Error(code=Code.INTERNAL, message="something went wrong on this node; it is logged"))
         self._busy, self._heard_at = False, time.monotonic()
 
     async def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Say():
-                    self._say(effect.message)
+                    self.say(effect.message)
                 case Join():
                     await self._join(effect)
                 case Leave():
@@ -128,7 +128,7 @@ class Connection:
                 case Close():
                     self.close(effect.code, effect.error)
 
-    def _say(self, message: ServerMessage) -> None:
+    def say(self, message: ServerMessage) -> None:
         if isinstance(message, Error):
             metrics.errors.labels(message.code).inc()
         self.socket.send([text_frame(encode(message))])
@@ -192,7 +192,7 @@ class Connection:
             self._part(code, error)
             return
         if error is not None:
-            self._say(error)
+            self.say(error)
         self.socket.write()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -37,7 +37,7 @@ from gateway.tenants import Tenant
 from gateway.voice import Voice
 from realtime.auth import Identity
 from realtime.config import Limits
-from realtime.errors import CLOSE_GOING_AWAY, ClientError, Code, Unavailable
+from realtime.errors import ClientError, Code, Unavailable
 from realtime.people import Open
 
 MAX_USER_AGENT = 256  # characters of it that the connection history keeps
@@ -67,6 +67,7 @@ class Endpoint:
         self._heartbeat_seconds = heartbeat_seconds
         self._doors: dict[str, Bucket] = {}  # by project: connections_per_second of this node
         self.connections: dict[Connection, Open] = {}  # everybody who is in
+        self.draining = False  # nobody is let in any more
         self._ids: set[str] = set()  # of everybody who is in, or on the way in
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -108,6 +109,8 @@ class Endpoint:
 
     async def _admit(self, request: web.Request) -> tuple[Tenant, Identity]:
         tenant = find_tenant(self._tenants, request)
+        if self.draining:
+            raise Unavailable("this node is draining; another one will answer")
         check_origin(tenant.project, request)
         if tenant.limits.connections_per_second and not self._door(tenant).take(time.monotonic()):
             raise ClientError(Code.RATE_LIMITED, "too many connections a second; try again later")
@@ -176,11 +179,6 @@ class Endpoint:
                 None,
             )
             self._registry.depart(tenant.project_id, facts, code, reason)
-
-    async def close_all(self) -> None:
-        """End every connection, since this node stops."""
-        for connection in list(self.connections):
-            connection.close(CLOSE_GOING_AWAY)
 
     def put_back(self) -> None:
         """After a new life has begun: everybody who is in is counted again, and present again."""

@@ -140,13 +140,13 @@ def gateway(
         if internal_port is not None:
             command += ["--internal-port", str(internal_port + number)]
         commands.append(command + (["--config", str(config)] if config else []))
-    live(_supervise(commands))
+    live(_supervise(commands, settings.drain_seconds))
 
 
-async def _supervise(commands: list[list[str]]) -> None:
-    from realtime.processes import processes
+async def _supervise(commands: list[list[str]], drain_seconds: float) -> None:
+    from realtime.processes import STOP_SECONDS, processes
 
-    async with processes(commands):
+    async with processes(commands, drain_seconds + STOP_SECONDS):
         await asyncio.Event().wait()
 
 

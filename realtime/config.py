@@ -79,6 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     redis_url: str = "redis://127.0.0.1:6379/0"
     heartbeat_seconds: Seconds = 25
     presence_ttl_seconds: Seconds = 30
+    drain_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 20
     poll_seconds: Seconds = 1
     history_entries: Count = 10_000
     history_seconds: Seconds = 3_600

@@ -6,13 +6,14 @@ Called by the command line, once a process.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any
 
 
 def live(work: Coroutine[Any, Any, None]) -> None:
-    """Run until it is done, or until SIGINT or SIGTERM ends it cleanly."""
+    """Run until it is done, or until SIGINT or SIGTERM ends it cleanly; a second one ends it at once."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_signalled(work))
 
@@ -31,6 +32,8 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
 
     def stop() -> None:
         nonlocal stopped
+        if stopped:
+            os._exit(1)
         stopped = True
         task.cancel()
 

@@ -71,7 +71,7 @@ async def _follow(
         message = msgspec.json.decode(frame.data)
         _remember(message, since)
         match message["type"]:
-            case "connected" | "unsubscribed" | "pong":
+            case "connected" | "unsubscribed" | "pong" | "reconnect":
                 pass
             case "subscribed":
                 note = "" if message.get("enabled", True) else " (realtime is not enabled on it)"

@@ -18,7 +18,7 @@ from pathlib import Path
 from realtime.dev import unprivileged
 from realtime.errors import RealtimeError
 
-STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL
+STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL, beside what a child may take to drain
 
 
 class ChildEnded(RealtimeError):
@@ -34,8 +34,13 @@ class ChildEnded(RealtimeError):
 
 
 @asynccontextmanager
-async def processes(commands: Sequence[Sequence[str]]) -> AsyncIterator[None]:
-    """Run `realtime COMMAND…` for each while the block runs; raises ChildEnded into it if one ends."""
+async def processes(
+    commands: Sequence[Sequence[str]], stop_seconds: float = STOP_SECONDS
+) -> AsyncIterator[None]:
+    """Run `realtime COMMAND…` for each while the block runs; raises ChildEnded into it if one ends.
+
+    In the end each is told to stop, and has `stop_seconds` for it.
+    """
     children: list[Process] = []
     try:
         for command in commands:
@@ -49,7 +54,7 @@ async def processes(commands: Sequence[Sequence[str]]) -> AsyncIterator[None]:
             for watcher in watchers:
                 watcher.cancel()
     finally:
-        await asyncio.gather(*(_stop(child) for child in children))
+        await asyncio.gather(*(_stop(child, stop_seconds) for child in children))
 
 
 async def _start(command: Sequence[str]) -> Process:
@@ -67,11 +72,11 @@ async def _watch(name: str, child: Process) -> None:
     raise ChildEnded(name, await child.wait())
 
 
-async def _stop(child: Process) -> None:
+async def _stop(child: Process, seconds: float) -> None:
     with suppress(ProcessLookupError):
         child.terminate()
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(seconds):
             await child.wait()
     except TimeoutError:
         with suppress(ProcessLookupError):

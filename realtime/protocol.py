@@ -7,7 +7,7 @@ The session reads the first group and answers with the second. Wire names stand 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
@@ -97,6 +97,11 @@ class Authenticated(ServerMessage, tag="authenticated", frozen=True, kw_only=Tru
 class Resync(ServerMessage, tag="resync", frozen=True, kw_only=True):
     channel: str
     position: str
+
+
+class Reconnect(ServerMessage, tag="reconnect", frozen=True, kw_only=True):
+    reason: Literal["draining"]
+    after_ms: int
 
 
 class Error(ServerMessage, tag="error", frozen=True, kw_only=True):

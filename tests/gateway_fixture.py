@@ -48,13 +48,14 @@ def settings_for(
     origins: list[str] | None = None,
     **more: Any,
 ) -> Settings:
-    """Settings of two projects, `demo` and `other`, on the same database."""
+    """Settings of two projects, `demo` and `other`, on the same database; nodes leave without draining."""
     project = Project(
         database_url=database_url,
         jwt_secret=SECRET,
         allowed_origins=origins or [],
         limits=limits or Limits(),
     )
+    more = {"drain_seconds": 0, **more}
     return Settings(redis_url=redis_url, projects={"demo": project, "other": project}, **more)
 
 
@@ -108,6 +109,11 @@ class Client:
         assert frame.type in CLOSED, f"{frame} instead of a close"
         assert self.web_socket.close_code is not None
         return self.web_socket.close_code
+
+    async def is_sent_away(self) -> int:
+        """The code with which a draining node ends it, which said so before."""
+        assert (await self.hear())["type"] == "reconnect"
+        return await self.hear_close()
 
     async def is_refused(self) -> tuple[str, int]:
         """The code of the error that comes next, and of the close after it."""

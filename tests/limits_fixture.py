@@ -22,7 +22,7 @@ def toml(
     """Settings of the projects `demo`, with limits of its own, and `other`, with the common ones."""
     project = f"database_url = {json.dumps(database_url)}\njwt_secret = {json.dumps(SECRET)}\n{projects}\n"
     return (
-        f"redis_url = {json.dumps(redis_url)}\n{top}\n[limits]\n{common}\n"
+        f"redis_url = {json.dumps(redis_url)}\ndrain_seconds = 0\n{top}\n[limits]\n{common}\n"
         f"[projects.demo]\n{project}[projects.demo.limits]\n{demo}\n[projects.other]\n{project}"
     )
 

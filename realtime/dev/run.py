@@ -88,7 +88,8 @@ async def _create_database(server_url: str) -> str:
 def _configuration(redis_url: str, database_url: str, secret: str) -> str:
     return (
         "# Written by `realtime dev` at each start.\n"
-        f'redis_url = "{redis_url}"\n\n'
+        f'redis_url = "{redis_url}"\n'
+        "drain_seconds = 0\n\n"
         f"[projects.{PROJECT}]\n"
         f'database_url = "{database_url}"\n'
         f'jwt_secret = "{secret}"\n'

@@ -39,9 +39,9 @@ class Stage:
     def config(self) -> Path:
         return self.directory / "realtime.toml"
 
-    def write(self, *top: str, project: tuple[str, ...] = ()) -> None:
+    def write(self, *top: str, project: tuple[str, ...] = (), drain_seconds: float = 0) -> None:
         lines = (
-            *(f"redis_url = {json.dumps(self.redis_url)}", *top),
+            *(f"redis_url = {json.dumps(self.redis_url)}", f"drain_seconds = {drain_seconds}", *top),
             "[projects.demo]",
             *(f"database_url = {json.dumps(self.database_url)}", f"jwt_secret = {json.dumps(SECRET)}"),
             *project,

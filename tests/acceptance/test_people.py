@@ -159,7 +159,7 @@ async def test_the_people_of_a_node_that_stops_leave_at_once(stage: Stage):
             await watcher.becomes(lambda: watcher.ids == gone)
             leaving.send(signal.SIGTERM)
             for client in clients:
-                assert await client.hear_close() == 1001
+                assert await client.is_sent_away() == 1001
             await watcher.becomes(lambda: not watcher.ids)
         assert watcher.times("leave") == dict.fromkeys(gone, 1)
         ends = await ends_of(survivor, gone)

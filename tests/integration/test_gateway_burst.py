@@ -62,7 +62,7 @@ async def test_100_000_rows_of_one_statement_reach_ten_subscribers_in_order_once
 ):
     config, port = tmp_path / "realtime.toml", free_port()
     config.write_text(
-        f'redis_url = "{redis_url}"\n'
+        f'redis_url = "{redis_url}"\ndrain_seconds = 0\n'
         f'[projects.demo]\ndatabase_url = "{database_url}"\njwt_secret = "{SECRET}"\n'
     )
     serve = ["gateway", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]

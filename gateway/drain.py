@@ -1,0 +1,44 @@
+"""How a node leaves: its clients are told when to come back elsewhere, and go a few at a time.
+
+The composition root calls it when the process is told to stop. All are served until they are closed; the
+delays are spread, so that ten thousand clients do not ring at the other nodes in the same second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from gateway.connection import CLOSE_SECONDS
+from gateway.endpoint import Endpoint
+from realtime.errors import CLOSE_GOING_AWAY
+from realtime.protocol import Reconnect
+
+SPREAD_PART = 0.9  # of drain_seconds, in which the closes lie; the rest is for the last of them
+BATCH_SECONDS = 0.1  # between two batches of closes
+POLL_SECONDS = 0.02
+
+
+async def drain(endpoint: Endpoint, seconds: float) -> None:
+    """Let nobody in any more, tell everybody, and close them all within so many seconds."""
+    endpoint.draining = True
+    leaving = list(endpoint.connections)
+    random.shuffle(leaving)
+    step = SPREAD_PART * seconds / max(1, len(leaving))
+    for place, connection in enumerate(leaving):
+        connection.say(Reconnect(reason="draining", after_ms=int(1000 * step * place)))
+    started = asyncio.get_running_loop().time()
+    for place, connection in enumerate(leaving):
+        while started + step * place > asyncio.get_running_loop().time():
+            await asyncio.sleep(BATCH_SECONDS)
+        connection.close(CLOSE_GOING_AWAY)
+    await _wait_until_gone(endpoint)
+
+
+async def _wait_until_gone(endpoint: Endpoint) -> None:
+    """Wait for the clients' answers to our closes, and close whoever slipped in meanwhile."""
+    deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
+    while endpoint.connections and asyncio.get_running_loop().time() < deadline:
+        for connection in list(endpoint.connections):
+            connection.close(CLOSE_GOING_AWAY)
+        await asyncio.sleep(POLL_SECONDS)

@@ -55,7 +55,8 @@ def websocket_token(request: web.Request) -> str | None:
 
 
 def _subprotocol_token(request: web.Request) -> str | None:
-    match [offered.strip() for offered in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]:
+    offered = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ()))
+    match [protocol.strip() for protocol in offered.split(",")]:
         case [protocol, token] if protocol == SUBPROTOCOL:
             return token
     return None

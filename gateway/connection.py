@@ -73,8 +73,7 @@ class Connection:
                 pass
         finally:
             self._leave_all()
-            for topic in self.session.ended():
-                self._voice.end_presence(self.tenant, topic, self.session.connection_id)
+            self._end_presence()
             self._pump.forget(self.socket)
             if self._closing is not None:
                 await self._closing
@@ -200,12 +199,18 @@ class Connection:
         except TimeoutError:
             self.socket.abort()
 
+    def _end_presence(self) -> None:
+        for topic in self.session.ended():
+            self._voice.end_presence(self.tenant, topic, self.session.connection_id)
+
     def _leave_all(self) -> None:
         for channel in self.session.channels.values():
             self._subscriptions.leave(self.socket, self.tenant, channel)
 
     def _part_from_slow_client(self) -> None:
-        self._leave_all()  # the transport may take long to end
+        # Now, since the transport may take long to end.
+        self._leave_all()
+        self._end_presence()
         error = Error(code=Code.SLOW_CONSUMER, message="more waited for this client than it took")
         metrics.closes.labels(CLOSE_CODE[error.code]).inc()
         self.ended = (CLOSE_CODE[error.code], error.code)

@@ -146,7 +146,7 @@ class Session:
         except ClientError as error:
             return [Say(refusal(error, message.ref, message.channel))]
         sender = Sender(self.connection_id, self.identity.user_id)
-        line = broadcast_line(bytes(message.payload), sender, rfc3339(now), message.to_self)
+        line = broadcast_line(bytes(message.payload), sender, rfc3339(now), message.to_self is not False)
         return [Publish(channel, line, message.ref)]
 
     def _presence(self, message: protocol.Presence, now: float) -> list[Effect]:

@@ -44,7 +44,7 @@ class Auth(ClientMessage, tag="auth", frozen=True, kw_only=True):
 class Broadcast(ClientMessage, tag="broadcast", frozen=True, kw_only=True):
     channel: str
     payload: Raw
-    to_self: bool = field(name="self", default=True)
+    to_self: bool | None = field(name="self", default=None)
 
 
 class Presence(ClientMessage, tag="presence", frozen=True, kw_only=True):

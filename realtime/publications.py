@@ -32,7 +32,7 @@ class Position:
         return f"{self.epoch}-{self.offset}"
 
 
-_POSITION = re.compile(r"([a-z0-9]{1,32})-([0-9]{1,15})")
+_POSITION = re.compile(r"([0-9a-f]{12})-(0|[1-9][0-9]{0,14})")  # as `new_epoch` and Position write it
 
 
 def parse_position(text: str) -> Position:

@@ -96,18 +96,26 @@ async def two_nodes(url: str) -> list[dict[str, str]] | None:
     return nodes if len(nodes) == 2 else None
 
 
-@pytest.mark.parametrize("victim", ["a worker", "all"])
-async def test_workers_live_and_die_together(messages: Stage, victim: str) -> None:
+async def test_workers_do_not_outlive_who_started_them(messages: Stage) -> None:
     async with served(messages, "--workers", 2) as parts:
         workers = descendants(parts.gateway.pid)
         assert all("realtime gateway" in command_of(pid) for pid in workers)
-        if victim == "all":
-            assert await parts.gateway.stop(signal.SIGKILL) == -signal.SIGKILL
-        else:
-            os.kill(workers[0], signal.SIGKILL)
-            assert await parts.gateway.ends() == 1
-            assert "Error: realtime gateway ended with status -9" in parts.gateway.errors
+        assert await parts.gateway.stop(signal.SIGKILL) == -signal.SIGKILL
         await all_gone(workers)
+
+
+async def test_a_worker_that_dies_is_replaced_and_the_others_stay(messages: Stage) -> None:
+    internal = free_port()
+    async with served(messages, "--workers", 2, "--internal-port", internal) as parts:
+        victim, other = descendants(parts.gateway.pid)
+        os.kill(victim, signal.SIGKILL)
+        await parts.gateway.says(f"realtime gateway (pid {victim}) ended with status -9; starting it again")
+        await parts.gateway.does(lambda: len(descendants(parts.gateway.pid)) == 2)
+        assert other in descendants(parts.gateway.pid)
+        for port in (internal, internal + 1):
+            await parts.gateway.does(lambda port=port: is_ready(f"http://127.0.0.1:{port}"))
+        await expect_delivery(messages, parts)
+        assert await parts.gateway.stop() == 0
 
 
 async def test_a_part_waits_for_servers_that_are_down(stage: Stage) -> None:

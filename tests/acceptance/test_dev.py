@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from realtime.dev.postgres import Mode
 from tests.acceptance.programs import (
+    START_SECONDS,
     Dev,
     Program,
     all_gone,
@@ -29,6 +30,7 @@ from tests.acceptance.programs import (
     running,
     running_dev,
 )
+from tests.acceptance.served import is_ready
 from tests.gateway_fixture import Client, eventually
 
 
@@ -169,26 +171,66 @@ async def test_a_change_reaches_the_clients_of_both_nodes(spare: Path) -> None:
         await expect_row(second, "both")
 
 
+async def test_a_gateway_and_a_notifier_that_die_are_started_again(spare: Path) -> None:
+    port = free_port()
+    async with running_dev(spare, "--nodes", 2, port=port) as dev:
+        async with client_of(f"http://127.0.0.1:{port + 1}", dev.token) as stays, dev.client() as client:
+            await stays.subscribe("table:users")
+            since = (await client.subscribe("table:users"))["position"]
+            for victim in (the(f"--port {port} ", dev), the("realtime notifier", dev)):
+                os.kill(victim, signal.SIGKILL)
+                await dev.program.says(f"(pid {victim}) ended with status -9; starting it again")
+            await dev.psql("insert into users (name) values ('meanwhile')")
+            await expect_row(stays, "meanwhile")
+        await dev.program.does(lambda: is_ready(dev.url))
+        async with dev.client() as back:
+            assert (await back.subscribe("table:users", since=since))["recovered"] is True
+            await expect_row(back, "meanwhile")
+        assert await dev.program.stop() == 0
+
+
+def the(part: str, dev: Dev) -> int:
+    """The process of a part that runs now, by words of its command."""
+    (pid,) = [pid for pid in descendants(dev.program.pid) if part in command_of(pid) + " "]
+    return pid
+
+
 @pytest.mark.parametrize(
     ("part", "number", "message"),
     [
         ("bin/postgres -D", Mode.IMMEDIATE.value[0][0], "postgres"),
         ("valkey-server", signal.SIGKILL, "valkey-server"),
-        ("realtime notifier", signal.SIGKILL, "realtime notifier ended"),
-        ("realtime gateway", signal.SIGKILL, "realtime gateway ended"),
     ],
 )
-async def test_when_a_part_dies_dev_says_which_and_ends(
+async def test_when_a_server_dies_dev_says_which_and_ends(
     spare: Path, part: str, number: signal.Signals, message: str
 ) -> None:
     async with running_dev(spare) as dev:
         others = descendants(dev.program.pid)
-        (victim,) = [pid for pid in others if part in command_of(pid)]
-        os.kill(victim, number)
+        os.kill(the(part, dev), number)
         assert await dev.program.ends() == 1
         await all_gone(others)
     (last,) = said(dev.program)
     assert message in last
+
+
+async def test_a_gateway_that_cannot_stay_ends_dev(spare: Path) -> None:
+    async with running_dev(spare) as dev:
+        others = descendants(dev.program.pid)
+        killed: set[int] = set()
+
+        def kill_the_next() -> bool:
+            for pid in descendants(dev.program.pid):
+                if pid not in killed and "realtime gateway" in command_of(pid):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            return dev.program.status is not None
+
+        await eventually(kill_the_next, START_SECONDS)
+        assert dev.program.status == 1
+        assert 3 <= len(killed) <= 4, "the first may have lived for long enough"
+        await all_gone(others)
+    assert said(dev.program) == ["Error: realtime gateway ended with status -9"]
 
 
 def said(program: Program) -> list[str]:

@@ -1,0 +1,48 @@
+"""Children of a supervisor: which of them are started again, and when all are ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from realtime.processes import MOST_YOUNG_ENDS, ChildEnded, processes
+from tests.gateway_fixture import eventually
+
+AGAIN = "starting it again"
+
+
+async def last_child(*commands: Sequence[str]) -> ChildEnded:
+    """Wait until one of the children has ended all, and return what was said of it."""
+    with pytest.RaisesGroup(ChildEnded) as raised:
+        async with asyncio.timeout(60), processes(commands):
+            await asyncio.Event().wait()
+    (ended,) = raised.value.exceptions
+    assert isinstance(ended, ChildEnded)
+    return ended
+
+
+async def test_a_wrong_setting_ends_all_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ended = await last_child(["notifier", "--config", str(tmp_path / "nowhere.toml")])
+    assert (ended.name, ended.status) == ("notifier", 1)
+    assert AGAIN not in caplog.text
+
+
+async def test_a_child_that_ends_soon_every_time_ends_all(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("realtime.processes.RESTART_SECONDS", 0)
+    ended = await last_child(["--version"])
+    assert (ended.name, ended.status) == ("--version", 0)
+    assert caplog.text.count(AGAIN) == MOST_YOUNG_ENDS - 1
+
+
+async def test_a_child_that_lived_for_long_enough_is_started_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("realtime.processes.RESTART_SECONDS", 0)
+    monkeypatch.setattr("realtime.processes.YOUNG_SECONDS", 0)
+    async with processes([["--version"]]):
+        await eventually(lambda: caplog.text.count(AGAIN) > 2 * MOST_YOUNG_ENDS, 60)

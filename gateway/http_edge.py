@@ -63,11 +63,11 @@ async def read_body(request: web.Request, kind: Any) -> Any:
 def _name_the_field(reason: str) -> str:
     """`Expected `str`, got `int` - at `$.table_name`` as `table_name: expected `str`, got `int``."""
     problem, _, path = reason.partition(" - at `$")
+    field = path.removesuffix("`").removeprefix(".")
     missing = problem.removeprefix("Object missing required field `")
     if missing != problem:
-        return f"{missing.removesuffix('`')}: missing"
-    field = path.removesuffix("`").removeprefix(".") or "body"
-    return f"{field}: {problem[0].lower()}{problem[1:]}"
+        return f"{field}{'.' if field else ''}{missing.removesuffix('`')}: missing"
+    return f"{field or 'body'}: {problem[0].lower()}{problem[1:]}"
 
 
 @web.middleware

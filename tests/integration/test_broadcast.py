@@ -135,7 +135,9 @@ GOOD = {"channel": "room:a", "payload": 1}
     [
         ({"messages": [GOOD] * 101}, "messages"),
         ({"messages": []}, "messages"),
-        ({"messages": [GOOD, {"channel": "room:a"}]}, "payload"),
+        ({"messages": [GOOD, {"channel": "room:a"}]}, "messages[1].payload: missing"),
+        ({"messages": [GOOD, {"payload": 1}]}, "messages[1].channel: missing"),
+        ({"messages": [GOOD, 7]}, "messages[1]: expected"),
         ({"messages": [GOOD, {"channel": "nonsense", "payload": 1}]}, "messages[1].channel"),
         ({"messages": [GOOD], "channel": "room:a", "payload": 1}, "messages"),
         ({"channel": "room:a"}, "payload"),

@@ -131,7 +131,7 @@ async def test_fifty_events_are_a_page_unless_asked_otherwise(here):
 
 WRONG = [
     *[("limit", value) for value in ("0", "1001", "-1", "x", "", "1.5", "٣")],
-    *[("before", value) for value in ("x", "", "1", "1-2-3", "+", "(1-1", "9" * 30 + "-1")],
+    *[("before", value) for value in ("x", "", "1", "1-2-3", "+", "(1-1", "9" * 30 + "-1", "\u0661-\u0661")],
     *[("event", value) for value in ("x", "", "CONNECT")],
 ]
 
@@ -141,6 +141,14 @@ async def test_a_wrong_parameter_is_named(gateway):
         code, answer, _ = await gateway.rest("GET", "/connections", SERVICE, params={field: value})
         assert (code, answer["error"]["code"]) == (400, "invalid_request"), (field, value)
         assert answer["error"]["message"].startswith(field)
+
+
+async def test_nothing_is_older_than_the_beginning(here):
+    async with here.client() as client:
+        pass
+    await end_of(here, id_of(client))
+    for cursor in ("0-0", "000-00", "0-1", "1-0"):
+        assert await history(here, before=cursor) == {"connections": [], "next": None}, cursor
 
 
 async def test_a_history_has_its_length(database_url, redis_url):

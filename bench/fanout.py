@@ -22,7 +22,7 @@ import psutil
 from bench.stage import JWT_SECRET, PROJECT
 from realtime import keys
 from realtime.auth import issue
-from realtime.broker import Broker, Chunk, connect
+from realtime.broker import Broker, Chunk, History, connect
 from realtime.channels import Event, Table
 from realtime.config import Settings
 from realtime.dev.directory import free_port
@@ -32,6 +32,7 @@ from realtime.publications import change_line, line_prefix
 TABLE = Table("public", "bench")
 DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
 LINE = change_line(line_prefix(TABLE, Event.INSERT), DATA, None, "2026-01-01T00:00:00.000000Z", False)
+HISTORY = History(10_000, 3_600)
 DEADLINE_SECONDS = 120
 POLL_SECONDS = 0.05
 
@@ -72,7 +73,10 @@ async def _cost(
     before, received = _cpu_seconds(process), await _received(readers)
     started = time.monotonic()
     for number in range(rate * seconds):
-        await broker.publish_changes(PROJECT, batch + number, [Chunk(TABLE.topic, [1], [LINE])])
+        after = f"{batch + number - 1}:1" if batch + number else ""
+        await broker.publish_changes(
+            PROJECT, str(batch + number), [Chunk(TABLE.topic, after, [1], [LINE])], HISTORY
+        )
         ahead = started + (number + 1) / rate - time.monotonic()
         if ahead > 0:
             await asyncio.sleep(ahead)

@@ -10,13 +10,13 @@ from realtime.errors import RealtimeError
 class LostPlace(RealtimeError):
     """The feed is not where this notifier left it: somebody moves it, or a dump was restored."""
 
-    def __init__(self, expected: int, found: int | None) -> None:
+    def __init__(self, expected: str, found: str | None) -> None:
         super().__init__(expected, found)
         self.expected = expected
         self.found = found
 
     def __str__(self) -> str:
-        return f"the feed stands at batch {self.found} instead of {self.expected}"
+        return f"the feed stands at batch {self.found!r} instead of {self.expected!r}"
 
 
 FAULTS = (

@@ -6,7 +6,8 @@ topic. Never publishes, never sleeps.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import secrets
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
@@ -21,29 +22,62 @@ from realtime.publications import change_line, line_prefix
 CHUNK_CHANGES = 5_000  # of one call of Redis' script
 CHUNK_BYTES = 1_048_576  # likewise; a bigger change goes alone
 SMALL_BATCH = 1_000  # changes that are read without a cursor
-SNAPSHOT_SECONDS = 10  # the answer takes a millisecond: a database that is silent for so long is lost
+SNAPSHOT_SECONDS = 5  # the answer takes a millisecond: a database that is silent for so long is lost
 
+_PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query("begin_anew")
 _ADVANCE, _CONFIRM = query("advance"), query("confirm")
 _BATCH, _CHANGES = query("batch"), query("changes")
+_SHED, _RENAME, _MARKS = query("shed"), query("rename"), query("marks")
 
 
 class Feed:
-    """Batch `number` is what snapshot `s2` sees and `s1` did not; what `s1` sees has been published."""
+    """The current batch is what snapshot `s2` sees and `s1` did not; what `s1` sees has been published.
+
+    A mark says what a topic took last, TOKEN:ID; Redis keeps it with the topic, the database beside the feed.
+    """
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self.number = 0
-        self.s1 = self.s2 = NOTHING
+        self._life = secrets.token_hex(4)  # no token of another life begins with it
+        self._place = (
+            0,
+            0,
+        )  # where the feed's row is: Postgres would have to look for it among its old versions
+        self._number = 0  # of the current batch
         self._commit_times = False  # whether the database tracks them
+        self.token = ""  # of the current batch
+        self.s1 = self.s2 = NOTHING
+        self.marks: dict[str, str] = {}  # of every topic, before the current batch
+        self.moved: dict[str, str] = {}  # by the current batch, as far as it was read
 
-    async def resume(self) -> None:
-        """Load the batch that was stored last; it may not have been published whole."""
-        row = await self._connection.fetchrow(
-            "select batch, s1::text, s2::text, current_setting('track_commit_timestamp')::bool"
-            " as commit_times from realtime.feed"
-        )
-        self.number, self._commit_times = row["batch"], row["commit_times"]
-        self.s1, self.s2 = parse_snapshot(row["s1"]), parse_snapshot(row["s2"])
+    def __repr__(self) -> str:
+        return f"<Feed batch {self.token}, {len(self.marks)} topics>"
+
+    async def resume(self) -> bool:
+        """Load the batch that was stored last; it may not have been published whole.
+
+        False if the feed is that of another database, from which this one was restored or copied: then
+        all that was captured before is given up.
+        """
+        row = await self._connection.fetchrow(_PLACE)
+        if row["elsewhere"]:
+            await self._begin_anew(row["batch"])
+        else:
+            await self._connection.execute(_SETTLE_HERE)
+        placed = await self._connection.fetchrow(_PLACE)
+        self._place, self._number, self.token = placed["place"], placed["batch"], placed["token"]
+        self._commit_times = placed["commit_times"]
+        self.s1, self.s2 = parse_snapshot(placed["s1"]), parse_snapshot(placed["s2"])
+        self.marks = dict(await self._connection.fetch(_MARKS))
+        return not row["elsewhere"]
+
+    async def _begin_anew(self, number: int) -> None:
+        async with self._connection.transaction(isolation="repeatable_read"):
+            await self._connection.execute(_BEGIN_ANEW, self._token(number + 1))
+            await self._connection.execute(_SETTLE_HERE)
+
+    def _token(self, number: int) -> str:
+        return f"{self._life}.{number}"
 
     async def prepared_transactions_allowed(self) -> bool:
         """Tell whether writers may PREPARE; a transaction that rang cannot, so the triggers do not ring."""
@@ -68,20 +102,71 @@ class Feed:
         ranges = seen_since(self.s2, snapshot)
         if not ranges:
             return False
-        row = await self._connection.fetchrow(_ADVANCE, self.number, str(snapshot), *bounds(ranges))
-        if row["found"] != self.number:
-            raise LostPlace(self.number, row["found"])
-        if not row["moved"]:
+        token = self._token(self._number + 1)
+        row = await self._connection.fetchrow(
+            _ADVANCE, self._place, self.token, token, str(snapshot), *bounds(ranges), *_columns(self.moved)
+        )
+        if not self._has_moved(row):
             return False
-        self.number, self.s1, self.s2 = self.number + 1, self.s2, snapshot
+        self._number, self.token, self.s1, self.s2 = self._number + 1, token, self.s2, snapshot
+        self._keep_marks()
         return True
+
+    def _has_moved(self, row: Any) -> bool:
+        """Learn where the feed's row is after a statement that was to change it."""
+        self._check_place(row["found"])
+        if row["moved_to"] is None:
+            return False
+        self._place = row["moved_to"]
+        return True
+
+    def _keep_marks(self) -> None:
+        self.marks |= self.moved
+        self.moved = {}
+
+    async def check_place(self) -> None:
+        """Raise LostPlace if somebody else has moved the feed, and what the session raises if it is lost."""
+        found = await self._connection.fetchval("select token from realtime.feed", timeout=SNAPSHOT_SECONDS)
+        self._check_place(found)
+
+    def _check_place(self, found: str | None) -> None:
+        if found != self.token:
+            raise LostPlace(self.token, found)
+
+    def strays(self, found: Mapping[str, str], published: bool) -> dict[str, tuple[str, str]]:
+        """Return the topics that are not where they should be: their marks as found, and as they should be.
+
+        While the current batch is not known to be published whole, a topic may have taken a part of it.
+        """
+        marks = self.marks | self.moved if published else self.marks
+        return {
+            topic: (mark, marks.get(topic, ""))
+            for topic, mark in found.items()
+            if mark != marks.get(topic, "")
+            and (published or not self.token or mark.rpartition(":")[0] != self.token)
+        }
 
     async def chunks(self) -> AsyncGenerator[list[Chunk], None]:
         """Read the current batch, in order, in pieces that fit one call each topic."""
+        self.moved = {}
         async with aclosing(self._pages()) as pages:
             async for page in pages:
                 for ids in _slices(page):
-                    yield _by_topic(await self._connection.fetch(_CHANGES, ids, self._commit_times))
+                    yield self._by_topic(await self._connection.fetch(_CHANGES, ids, self._commit_times))
+
+    def _by_topic(self, rows: list[Any]) -> list[Chunk]:
+        chunks: dict[tuple[str, str], Chunk] = {}
+        for change_id, schema, name, event, data, old, truncated, committed_at in rows:
+            topic, prefixes = _table_facts(schema, name)
+            chunk = chunks.get((schema, name))
+            if chunk is None:
+                after = self.moved.get(topic) or self.marks.get(topic, "")
+                chunk = chunks[schema, name] = Chunk(topic, after, [], [])
+            chunk.ids.append(change_id)
+            chunk.lines.append(change_line(prefixes[event], data, old, committed_at, truncated))
+        for chunk in chunks.values():
+            self.moved[chunk.topic] = f"{self.token}:{chunk.ids[-1]}"
+        return list(chunks.values())
 
     async def _pages(self) -> AsyncGenerator[list[Any], None]:
         """Yield ids and sizes of the current batch; a small one, as most are, costs one round trip."""
@@ -98,8 +183,33 @@ class Feed:
     async def confirm(self) -> None:
         """Note that the current batch has been published whole, before a pause."""
         if self.s1 != self.s2:
-            await self._connection.execute(_CONFIRM, self.number)
+            row = await self._connection.fetchrow(_CONFIRM, self._place, self.token, *_columns(self.moved))
+            self._has_moved(row)
             self.s1 = self.s2
+            self._keep_marks()
+
+    async def shed(self, max_rows: int, max_bytes: int) -> int:
+        """Delete the oldest changes that wait, down to a bound; return how many.
+
+        Their topics, and those that took a part of the current batch, have to begin anew, and will be found
+        astray. Not to be called while `chunks` is being read.
+        """
+        async with self._connection.transaction():
+            shed = await self._connection.fetch(_SHED, str(self.s1), max_rows, max_bytes)
+            if not shed:
+                return 0
+            token = f"{self._token(self._number)}-{secrets.token_hex(4)}"
+            lost = {_table_facts(row["schema_name"], row["table_name"])[0]: f"{token}:0" for row in shed}
+            row = await self._connection.fetchrow(_RENAME, self._place, self.token, token, *_columns(lost))
+            self._check_place(row["found"])
+        self._place = row["moved_to"]
+        self.token, self.moved = token, {}
+        self.marks |= lost
+        return sum(row["changes"] for row in shed)
+
+
+def _columns(marks: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    return list(marks), list(marks.values())
 
 
 def _slices(page: list[Any]) -> list[list[int]]:
@@ -113,18 +223,6 @@ def _slices(page: list[Any]) -> list[list[int]]:
             size = change_bytes
         slices[-1].append(change_id)
     return slices
-
-
-def _by_topic(rows: list[Any]) -> list[Chunk]:
-    chunks: dict[tuple[str, str], Chunk] = {}
-    for change_id, schema, name, event, data, old, truncated, committed_at in rows:
-        topic, prefixes = _table_facts(schema, name)
-        chunk = chunks.get((schema, name))
-        if chunk is None:
-            chunk = chunks[schema, name] = Chunk(topic, [], [])
-        chunk.ids.append(change_id)
-        chunk.lines.append(change_line(prefixes[event], data, old, committed_at, truncated))
-    return list(chunks.values())
 
 
 @lru_cache(maxsize=1_000)

@@ -11,7 +11,7 @@ from realtime.database import Database
 
 PIECE_ROWS = 50_000  # deleted by one statement, so that none takes long
 
-_FINISHED = query("finished")
+_FINISHED, _OLD_MARKS = query("finished"), query("old_marks")
 
 # A delete that a crash undoes is done again, so no commit waits for the disk.
 _SESSION = "set local enable_seqscan = off; set local jit = off; set local synchronous_commit = off"
@@ -40,3 +40,10 @@ class Tidier:
         if deleted < PIECE_ROWS:
             self._deleted = published
         return deleted
+
+    async def tidy_marks(self) -> None:
+        """Delete the marks that newer ones have replaced; they only grow until then."""
+        async with self._database.connection() as connection, connection.transaction():
+            if await connection.fetchval("select to_regclass('realtime.mark') is not null"):
+                await connection.execute("set local synchronous_commit = off")
+                await connection.execute(_OLD_MARKS)

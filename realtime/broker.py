@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +21,15 @@ from redis.exceptions import RedisError
 
 from realtime import keys
 from realtime.config import Settings
-from realtime.errors import Unavailable
+from realtime.errors import RealtimeError, Unavailable
 from realtime.publications import Position, Publication, read_publication
 from realtime.scripts import Script
 
 HISTORY_BYTES = 64 * 1024 * 1024  # of one topic; more would make Redis' memory depend on the size of rows
-FOR_EVER = 0  # how long a table's epoch and offset are kept
 META_OUTLIVES = 2  # times the history of a broadcast topic: its epoch and offset
 HISTORY_PAGE = 16  # publications of at most 1 MiB that one read brings
 REDIS_TIMEOUT_SECONDS = 5
+CONNECTIONS = 64  # of one process; a call beyond that waits for one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,15 @@ class History:
         return [self.max_entries, self.max_age_ms, HISTORY_BYTES]
 
 
+def table_history(settings: Settings, project_id: str) -> History:
+    """How much of each table of a project is kept."""
+    project = settings.projects[project_id]
+    return History(
+        project.history_entries or settings.history_entries,
+        project.history_seconds or settings.history_seconds,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """Messages of clients to one topic, a line each."""
@@ -59,11 +68,26 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Changes of one topic that go out in one call: ids of the outbox, and a line each."""
+    """Changes of one topic that go out in one call: ids of the outbox, and a line each.
+
+    `after` is the mark that they continue, TOKEN:ID of what the topic took last; "" is the beginning.
+    """
 
     topic: str
+    after: str
     ids: list[int]
     lines: list[str]
+
+
+class Astray(RealtimeError):
+    """Topics do not stand where their next changes begin: changes were lost, or come from elsewhere."""
+
+    def __init__(self, marks: Mapping[str, str]) -> None:
+        super().__init__(marks)
+        self.marks = marks  # at which they were found, by topic
+
+    def __str__(self) -> str:
+        return f"not where the feed left them: {', '.join(sorted(self.marks))}"
 
 
 def connect(url: str) -> redis.Redis:
@@ -73,14 +97,17 @@ def connect(url: str) -> redis.Redis:
     And it sets no time for a command: redis-py does that by `asyncio.wait_for`, which before Python 3.12
     swallows a cancellation that comes at the same time; `redis_errors_as_unavailable` does it instead.
     """
-    return redis.from_url(
+    pool = redis.BlockingConnectionPool.from_url(
         url,
+        max_connections=CONNECTIONS,
+        timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
         socket_timeout=None,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
+    return redis.Redis.from_pool(pool)
 
 
 @asynccontextmanager
@@ -98,30 +125,74 @@ class Broker:
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self.client = client
-        self._table_history = History(settings.history_entries, settings.history_seconds)
-        self._position = Script(client, "position_v1")
-        self._publish = Script(client, "publish_v1")
+        self._empty_topic_ms = int(settings.history_seconds * 1000)
+        self._position = Script(client, "reign_v1", "position_v1")
+        self._probe = Script(client, "reign_v1", "probe_v1")
+        self._changes = Script(client, "append_v1", "changes_v1")
+        self._broadcast = Script(client, "reign_v1", "append_v1", "broadcast_v1")
+        self._reset = Script(client, "reset_v1")
 
-    async def publish_changes(self, project: str, batch: int, chunks: Sequence[Chunk]) -> int:
-        """Hand over the chunks of a batch, in order; return how many changes were new to their topics."""
+    async def publish_changes(
+        self, project: str, token: str, chunks: Sequence[Chunk], history: History
+    ) -> int:
+        """Hand over chunks of the batch `token`, in order; return how many changes were new to their topics.
+
+        Raises Astray for the topics that the changes do not continue; the others have taken theirs.
+        """
         calls = [
             (
                 _topic_keys(project, chunk.topic),
                 [
-                    batch,
+                    chunk.after,
+                    token,
                     ",".join(map(str, chunk.ids)),
                     chunk.ids[-1],
                     len(chunk.ids),
                     "\n".join(chunk.lines),
                     new_epoch(),
-                    *self._table_history.arguments(),
-                    FOR_EVER,
+                    *history.arguments(),
                 ],
             )
             for chunk in chunks
         ]
         async with redis_errors_as_unavailable():
-            return sum(int(answer[2]) for answer in await self._publish.call_many(calls))
+            answers = await self._changes.call_many(calls)
+        refused = {
+            chunk.topic: mark.decode() for chunk, (new, mark) in zip(chunks, answers, strict=True) if new < 0
+        }
+        if refused:
+            raise Astray(refused)
+        return sum(new for new, _ in answers)
+
+    async def marks(self, project: str, topics: Sequence[str]) -> dict[str, str]:
+        """Tell at which mark each of a project's table topics stands; "" for nowhere."""
+        async with redis_errors_as_unavailable(), self.client.pipeline(transaction=False) as pipeline:
+            for topic in topics:
+                pipeline.hget(keys.topic_meta(project, topic), "mark")
+            found = await pipeline.execute()
+        return {topic: (mark or b"").decode() for topic, mark in zip(topics, found, strict=True)}
+
+    async def reset(self, project: str, moves: Mapping[str, tuple[str, str]]) -> None:
+        """Begin topics anew that were found at the first mark and stand at the second from here on.
+
+        Subscribers hear `resync`; one that has moved meanwhile is left alone.
+        """
+        calls = [
+            (_topic_keys(project, topic), [found, mark, new_epoch()])
+            for topic, (found, mark) in moves.items()
+        ]
+        async with redis_errors_as_unavailable():
+            await self._reset.call_many(calls)
+
+    async def note_tables(self, project: str, topics: Sequence[str]) -> None:
+        """Remember table topics, whatever becomes of the database that they come from."""
+        async with redis_errors_as_unavailable():
+            await self.client.sadd(keys.tables(project), *topics)
+
+    async def noted_tables(self, project: str) -> set[str]:
+        async with redis_errors_as_unavailable():
+            noted: Any = await self.client.smembers(keys.tables(project))
+            return {topic.decode() for topic in noted}
 
     async def broadcast(self, posts: Sequence[Post]) -> None:
         """Publish what clients say; each topic's posts keep their order."""
@@ -129,9 +200,6 @@ class Broker:
             (
                 _topic_keys(post.project, post.topic),
                 [
-                    "",
-                    "",
-                    0,
                     len(post.lines),
                     b"\n".join(post.lines),
                     new_epoch(),
@@ -142,15 +210,26 @@ class Broker:
             for post in posts
         ]
         async with redis_errors_as_unavailable():
-            await self._publish.call_many(calls)
+            await self._broadcast.call_many(calls)
 
     async def position(self, project: str, topic: str) -> Position:
         """Tell where a topic stands now."""
+        meta, history, _ = _topic_keys(project, topic)
+        source = "feed" if topic.startswith("table:") else "reign"
         async with redis_errors_as_unavailable():
             epoch, offset = await self._position.call(
-                [keys.topic_meta(project, topic)], [new_epoch(), self._table_history.max_age_ms]
+                [meta, history], [new_epoch(), self._empty_topic_ms, source]
             )
             return Position(epoch.decode(), offset)
+
+    async def probe(self, channel: bytes) -> str:
+        """Send an empty message over a pub/sub channel; return Redis' reign.
+
+        Another reign than before means that Redis restarted or was replaced, and may have lost what was last.
+        """
+        async with redis_errors_as_unavailable():
+            reign: bytes = await self._probe.call([channel.decode()], [])
+            return reign.decode()
 
     async def missed(
         self, project: str, topic: str, since: Position, until: Position

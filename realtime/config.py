@@ -64,6 +64,10 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
     allowed_origins: list[str] = field(default_factory=list)
+    history_entries: Count | None = None  # as in Settings, unless given
+    history_seconds: Seconds | None = None
+    outbox_max_rows: Annotated[int, Meta(ge=0)] = 0  # of changes that wait; 0 is no bound
+    outbox_max_bytes: Annotated[int, Meta(ge=0)] = 0
     limits: Limits = field(default_factory=Limits)
     namespaces: dict[str, Namespace] = field(default_factory=dict)
 

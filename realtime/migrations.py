@@ -15,7 +15,7 @@ import asyncpg
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.keys import MIGRATE_LOCK
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCRIPTS = ("owner", "schema", "capture", "triggers", "rights", "version")
 
 LOCK_WAIT = "1s"  # for the lock of the migration and for every lock of its statements

@@ -1,6 +1,6 @@
 """The form in which changes travel: a line a change, a publication for many.
 
-The notifier makes lines, `publish_v1.lua` puts `EPOCH FIRST_OFFSET` on top, history and PUBLISH carry
+The notifier makes lines, `append_v1.lua` puts `EPOCH FIRST_OFFSET` on top, history and PUBLISH carry
 the result unchanged, and the gateway reads it. Row data stays the text that Postgres wrote.
 
     k3v9x2ab 17\\n
@@ -32,7 +32,8 @@ class Position:
         return f"{self.epoch}-{self.offset}"
 
 
-_POSITION = re.compile(r"([0-9a-f]{12})-(0|[1-9][0-9]{0,14})")  # as `new_epoch` and Position write it
+# As `new_epoch`, `reign_v1.lua` and Position write it.
+_POSITION = re.compile(r"([0-9a-f]{12}(?:[0-9a-f]{8})?)-(0|[1-9][0-9]{0,14})")
 
 
 def parse_position(text: str) -> Position:
@@ -62,10 +63,15 @@ class Publication:
 
 
 def read_publication(raw: bytes) -> Publication:
-    """Read what `publish_v1.lua` wrote."""
+    """Read what `append_v1.lua` wrote, or `reset_v1.lua`: a new epoch without a message."""
     head, *lines = raw.split(b"\n")
     epoch, first = head.split(b" ")
     return Publication(epoch.decode(), int(first), lines)
+
+
+def reign_of(epoch: str) -> str:
+    """The reign of Redis under which an epoch began; "" where it does not matter."""
+    return epoch[12:]
 
 
 class Sender(msgspec.Struct, frozen=True):

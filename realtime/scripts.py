@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from redis import asyncio as redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 # The keys of a call, and its arguments.
 Call = tuple[Sequence[str], Sequence[Any]]
@@ -20,9 +20,10 @@ Call = tuple[Sequence[str], Sequence[Any]]
 class Script:
     """One script. Safe to send again: whoever calls it twice with the same arguments must be able to."""
 
-    def __init__(self, client: redis.Redis, name: str) -> None:
+    def __init__(self, client: redis.Redis, *names: str) -> None:
+        """The files of these names, one after the other: what several begin with is in a file of its own."""
         self._client = client
-        self._script = client.register_script(_source(name))
+        self._script = client.register_script("\n".join(map(_source, names)))
 
     async def call(self, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         return (await self.call_many([(keys, arguments)]))[0]
@@ -40,7 +41,17 @@ class Script:
         async with self._client.pipeline(transaction=False) as pipeline:
             for keys, arguments in calls:
                 pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)
-            return await pipeline.execute()
+            try:
+                return await pipeline.execute()
+            except ReadOnlyError:
+                await _connect_anew(self._client.connection_pool)
+                raise
+
+
+async def _connect_anew(pool: redis.ConnectionPool) -> None:
+    """The server was demoted, and its connections stay as healthy as before: use none of them again."""
+    await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
+    await pool.disconnect(inuse_connections=False)
 
 
 @cache

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from realtime.broker import Broker, Chunk, connect
+from realtime.broker import Astray, Broker, Chunk, History, connect
 from realtime.channels import Event, Table
 from realtime.config import Settings
 from realtime.publications import change_line, line_prefix
@@ -35,10 +35,12 @@ async def background(task: asyncio.Task[Any]) -> AsyncIterator[None]:
 class Publisher:
     """Publishes changes of table `public.orders` as the notifier would; rows have the ids 1, 2, 3, …"""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, history: History) -> None:
         self.broker = broker
+        self.history = history
         self.published = 0
         self._batches = itertools.count(1)
+        self._marks: dict[str, str] = {}  # what each topic took last
 
     async def publish(
         self,
@@ -59,15 +61,26 @@ class Publisher:
             )
             for one in ids
         ]
-        await self.broker.publish_changes("demo", next(self._batches), [Chunk(table.topic, ids, lines)])
+        await self._hand_over(table.topic, ids, lines)
         self.published += count
         return ids
+
+    async def _hand_over(self, topic: str, ids: list[int], lines: list[str]) -> None:
+        """A batch of one topic, which begins anew where Redis lost it."""
+        token, after = str(next(self._batches)), self._marks.get(topic, "")
+        chunk = Chunk(topic, after, ids, lines)
+        try:
+            await self.broker.publish_changes("demo", token, [chunk], self.history)
+        except Astray as astray:
+            await self.broker.reset("demo", {topic: (astray.marks[topic], after)})
+            await self.broker.publish_changes("demo", token, [chunk], self.history)
+        self._marks[topic] = f"{token}:{ids[-1]}"
 
 
 @asynccontextmanager
 async def publisher_to(settings: Settings) -> AsyncIterator[Publisher]:
     async with connect(settings.redis_url) as client:
-        yield Publisher(Broker(client, settings))
+        yield Publisher(Broker(client, settings), History(settings.history_entries, settings.history_seconds))
 
 
 class Listener(Protocol):

@@ -1,23 +1,31 @@
 -- Moves the feed one batch on, if the new snapshot sees any change that the last one did not.
 --
--- $1  number of the batch that was published last
--- $2  the snapshot up to which the next one reaches
--- $3, $4  lowest and highest transaction id of each range between the two
+-- $1  where the feed's row is
+-- $2  token of the batch that was published last
+-- $3  token of the next one
+-- $4  the snapshot up to which it reaches
+-- $5, $6  lowest and highest transaction id of each range between the two
+-- $7, $8  topics that the last batch moved, and the mark of each
 --
 -- Stored before it is published: after a crash the same batch is read again, with the same rows in the same
--- order. Compare-and-swap on the number, so that a notifier which lost its place cannot move it; it learns so
--- from the number that it finds.
+-- order. Compare-and-swap on place and token, so that a notifier which lost its place cannot move it; it
+-- learns so from what it finds there.
 with moved as (
   update realtime.feed
-  set batch = batch + 1, s1 = s2, s2 = $2::text::pg_snapshot
-  where batch = $1
+  set batch = batch + 1, token = $3, s1 = s2, s2 = $4::text::pg_snapshot
+  where ctid = $1 and token = $2
     and exists (
       select
-      from unnest($3::text[]::xid8[], $4::text[]::xid8[]) as range (low, high)
+      from unnest($5::text[]::xid8[], $6::text[]::xid8[]) as range (low, high)
       cross join lateral (
         select from realtime.outbox where xid >= range.low and xid <= range.high limit 1
       ) as change
     )
-  returning batch
+  returning ctid
+), noted as (
+  insert into realtime.mark (topic, mark)
+  select topic, mark from unnest($7::text[], $8::text[]) as move (topic, mark), moved
 )
-select exists (select from moved) as moved, (select batch from realtime.feed) as found
+select
+  (select ctid from moved) as moved_to,
+  (select token from realtime.feed where ctid = $1) as found

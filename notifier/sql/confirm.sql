@@ -1,4 +1,13 @@
 -- Notes that the current batch has been published whole, before a pause in which no next one says so.
 --
--- $1  number of that batch
-update realtime.feed set s1 = s2 where batch = $1 and s1::text <> s2::text
+-- $1, $2  where the feed's row is, and the token of that batch
+-- $3, $4  topics that it moved, and the mark of each
+with confirmed as (
+  update realtime.feed set s1 = s2 where ctid = $1 and token = $2 returning ctid
+), noted as (
+  insert into realtime.mark (topic, mark)
+  select topic, mark from unnest($3::text[], $4::text[]) as move (topic, mark), confirmed
+)
+select
+  (select ctid from confirmed) as moved_to,
+  (select token from realtime.feed where ctid = $1) as found

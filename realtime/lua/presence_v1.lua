@@ -1,4 +1,4 @@
--- Changes who is present under one topic and publishes what changed, as one.
+-- Changes who is present under one topic and publishes what changed, as one. Begins with reign_v1.lua.
 --
 -- KEYS[1]  members hash of the topic: LIFE/CONNECTION → entry
 -- KEYS[2]  meta hash of the topic
@@ -28,7 +28,9 @@ for i = 3, #ARGV, 3 do
   end
 end
 
-redis.call('HSETNX', meta, 'epoch', ARGV[1])
+local now = reign()
+forget_other_reigns(now, meta)
+redis.call('HSETNX', meta, 'epoch', ARGV[1] .. now)
 local offset = tonumber(redis.call('HGET', meta, 'offset') or 0)
 if #lines > 0 then
   local epoch = redis.call('HGET', meta, 'epoch')

@@ -24,6 +24,7 @@ begin
     execute format('grant usage on schema realtime to %I', service_role);
     execute format('grant select, delete on realtime.outbox to %I', service_role);
     execute format('grant select, update on realtime.feed to %I', service_role);
+    execute format('grant select, insert, delete on realtime.mark to %I', service_role);
     execute format('grant select on realtime.version, realtime.armed_v1 to %I', service_role);
     execute format('grant execute on all functions in schema realtime to %I', service_role);
     if not (select rolsuper from pg_roles where rolname = current_user) then

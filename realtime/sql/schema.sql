@@ -36,18 +36,36 @@ begin
 end
 $$;
 
--- How far the notifier has read: batch n is what s2 sees and s1 does not. Before the first batch
--- both see nothing, so the feed begins with the first captured change.
+-- How far the notifier has read: the batch is what s2 sees and s1 does not. Before the first batch
+-- both see nothing, so the feed begins with the first captured change. `token` names the batch as no other batch was ever
+-- named, in this database or in one that it was restored from; identifier and oid tell when it was.
+--
+-- One row, and no index: each batch updates it, and while a long transaction keeps the old versions, a look
+-- through an index would meet all of them. The notifier knows where the row is.
 create table if not exists realtime.feed (
-    singleton boolean primary key default true check (singleton),
+    singleton boolean not null default true check (singleton),
     batch bigint not null default 0,
     s1 pg_snapshot not null,
     s2 pg_snapshot not null,
     system_identifier text,
-    database_oid oid
+    database_oid oid,
+    token text not null default ''
 );
+alter table realtime.feed add column if not exists token text not null default '';
+alter table realtime.feed drop constraint if exists feed_pkey;
 
-insert into realtime.feed (s1, s2) values ('1:1:', '1:1:') on conflict do nothing;
+insert into realtime.feed (s1, s2) select '1:1:', '1:1:' where not exists (select from realtime.feed);
+
+-- At which mark Redis must have each topic before the batch: TOKEN:ID of the last change that it took. The
+-- last row of a topic counts. Rows are only added, for the reason above, and old ones deleted now and then.
+create table if not exists realtime.mark (
+    id bigint generated always as identity,
+    topic text not null,
+    mark text not null
+) with (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 5000
+);
 
 -- The version of all this; `realtime.migrations` compares it.
 create table if not exists realtime.version (

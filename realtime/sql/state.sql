@@ -5,7 +5,10 @@ select
         has_schema_privilege(schema.oid, 'USAGE')
         and has_table_privilege(outbox.oid, 'SELECT') and has_table_privilege(outbox.oid, 'DELETE')
         and has_table_privilege(feed.oid, 'SELECT') and has_table_privilege(feed.oid, 'UPDATE')
-        and has_table_privilege(version.oid, 'SELECT'), false
+        and has_table_privilege(version.oid, 'SELECT')
+        -- Not there before version 2.
+        and (mark.oid is null or has_table_privilege(mark.oid, 'SELECT')
+             and has_table_privilege(mark.oid, 'INSERT') and has_table_privilege(mark.oid, 'DELETE')), false
     ) as usable,
     current_user::text as role,
     array_remove(array[
@@ -28,5 +31,6 @@ left join pg_namespace schema on nspname = 'realtime'
 left join pg_class version on version.relnamespace = schema.oid and version.relname = 'version'
 left join pg_class outbox on outbox.relnamespace = schema.oid and outbox.relname = 'outbox'
 left join pg_class feed on feed.relnamespace = schema.oid and feed.relname = 'feed'
+left join pg_class mark on mark.relnamespace = schema.oid and mark.relname = 'mark'
 left join pg_roles owner on owner.rolname = 'realtime_owner'
 where me.rolname = current_user

@@ -156,7 +156,7 @@ async def test_after_a_crash_the_same_batch_is_read_again(
     monkeypatch.setattr(feed_module, "CHUNK_CHANGES", 700)
     async with reader_of(orders_url) as second:
         again = await second.chunks()
-        assert second.feed.number == reader.feed.number
+        assert second.feed.token == reader.feed.token
         assert await second.read() == [9999]
     assert [len(chunk.ids) for chunk in again] == [700, 700, 700, 400]
     for part in ("ids", "lines"):
@@ -174,7 +174,8 @@ async def test_whoever_lost_its_place_cannot_move_the_feed_and_learns_so(
         await insert(writer, 2)
         with pytest.raises(LostPlace):
             await stale.feed.advance(await stale.feed.snapshot())
-        await stale.feed.confirm()
+        with pytest.raises(LostPlace):
+            await stale.feed.check_place()
         assert await reader.read() == [2]
 
 
@@ -275,8 +276,9 @@ async def test_reading_few_among_very_many_touches_few_pages(
     snapshot = await reader.feed.snapshot()
     ranges = bounds(seen_since(reader.feed.s2, snapshot))
     await reader.connection.execute(f"set plan_cache_mode = {plans}")
-    number = reader.feed.number
-    assert await pages_touched(reader, "advance", number, str(snapshot), *ranges) < FEW_PAGES
+    moves = ["table:public.orders"], ["token:7"]
+    advance = await place(writer), reader.feed.token, "next", str(snapshot), *ranges, *moves
+    assert await pages_touched(reader, "advance", *advance) < FEW_PAGES
     assert await reader.feed.advance(snapshot)
     assert await pages_touched(reader, "batch", *ranges, None) < FEW_PAGES
     ids = [row["id"] for row in await reader.connection.fetch(query("batch"), *ranges, None)]
@@ -285,6 +287,37 @@ async def test_reading_few_among_very_many_touches_few_pages(
     assert await reader.ids() == [1, 2, 3]
     assert (await read_backlog(writer)).pending == 3
     await late.rollback()
+
+
+async def place(connection: Any) -> tuple[int, int]:
+    """Where the feed's row is."""
+    found: tuple[int, int] = await connection.fetchval("select ctid from realtime.feed")
+    return found
+
+
+async def test_a_long_transaction_does_not_slow_the_feed_down(
+    reader: Reader, orders_url: str, writer: Any, slow_writer: Any
+) -> None:
+    """It keeps every old version of the feed's row, and all marks."""
+    long = slow_writer.transaction(isolation="repeatable_read")
+    await long.start()
+    await slow_writer.execute("select count(*) from orders")
+    await insert(slow_writer, 0)
+    for row_id in range(1, 1_001):
+        await insert(writer, row_id)
+        assert await reader.read() == [row_id]
+    await insert(writer, 1_001)
+    snapshot = await reader.feed.snapshot()
+    ranges = bounds(seen_since(reader.feed.s2, snapshot))
+    at, moves = await place(writer), (["table:public.orders"], ["token:7"])
+    token = reader.feed.token
+    assert await pages_touched(reader, "advance", at, token, "next", str(snapshot), *ranges, *moves) < 30
+    assert await pages_touched(reader, "confirm", at, token, *moves) < 30
+    await long.rollback()
+    database = Database(project_at(orders_url))
+    await Tidier(database).tidy_marks()
+    await database.close()
+    assert await writer.fetchval("select count(*) from realtime.mark") == 1
 
 
 async def pages_touched(reader: Reader, name: str, *arguments: Any) -> int:

@@ -52,8 +52,9 @@ async def test_the_feed_begins_before_everything_and_is_one_row(database: Databa
     await migrate(database.superuser)
     row = await database.superuser.fetchrow("select batch, s1::text, s2::text from realtime.feed")
     assert tuple(row) == (0, "1:1:", "1:1:")
-    with pytest.raises(asyncpg.UniqueViolationError):
-        await database.superuser.execute("insert into realtime.feed (s1, s2) values ('1:1:', '1:1:')")
+    await database.superuser.execute("update realtime.version set version = 0")
+    await migrate(database.superuser)
+    assert await database.superuser.fetchval("select count(*) from realtime.feed") == 1
 
 
 async def test_an_upgrade_keeps_the_changes_the_position_and_the_triggers(
@@ -63,12 +64,12 @@ async def test_an_upgrade_keeps_the_changes_the_position_and_the_triggers(
     enabled = await database.catalogue.enable(ITEMS, list(Event), None, 1000)
     await database.superuser.execute("insert into items values (1)")
     await database.superuser.execute("update realtime.feed set batch = 7")
-    monkeypatch.setattr(migrations, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(migrations, "SCHEMA_VERSION", 3)
     await migrate(database.superuser)
     await database.superuser.execute("insert into items values (2)")
     assert [data for _, _, data, _ in await database.captured()] == ['{"id": 1}', '{"id": 2}']
     assert await database.superuser.fetchval("select batch from realtime.feed") == 7
-    assert await database.superuser.fetchval("select version from realtime.version") == 2
+    assert await database.superuser.fetchval("select version from realtime.version") == 3
     assert await database.catalogue.enabled() == [enabled]
 
 
@@ -102,7 +103,7 @@ async def test_an_upgrade_does_not_wait_for_writers_nor_they_for_it(
     await database.catalogue.enable(ITEMS, list(Event), None, 1000)
     async with database.session(lock_timeout="1s") as writer, writer.transaction():
         await writer.execute("insert into items values (1)")
-        monkeypatch.setattr(migrations, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(migrations, "SCHEMA_VERSION", 3)
         await migrate(database.superuser)
         await writer.execute("insert into items values (2)")
     assert len(await database.captured()) == 2

@@ -2,6 +2,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from realtime.broker import History, table_history
 from realtime.config import Limits, Settings, load
 from realtime.errors import SettingError
 
@@ -98,6 +99,10 @@ def test_origins_are_taken_as_browsers_write_them(origin):
         (project('doorbell = "loud"'), "projects.demo.doorbell"),
         (project("allowed_origins = 5"), "projects.demo.allowed_origins"),
         (project("jwt_audience = 5"), "projects.demo.jwt_audience"),
+        (project("history_entries = 0"), "projects.demo.history_entries"),
+        (project("history_seconds = 0"), "projects.demo.history_seconds"),
+        (project("outbox_max_rows = -1"), "projects.demo.outbox_max_rows"),
+        (project("outbox_max_bytes = 1.5"), "projects.demo.outbox_max_bytes"),
     ],
 )
 def test_a_wrong_setting_is_named(text, setting):
@@ -165,6 +170,13 @@ def test_a_project_inherits_the_limits_that_it_does_not_set():
 
 
 # Keys
+
+
+def test_a_project_may_keep_more_or_less_of_its_tables_than_others():
+    text = "history_entries = 7\nhistory_seconds = 8\n"
+    assert table_history(load(text + project(), {}), "demo") == History(7, 8)
+    assert table_history(load(text + project("history_entries = 9"), {}), "demo") == History(9, 8)
+    assert table_history(load(text + project("history_seconds = 9"), {}), "demo") == History(7, 9)
 
 
 def test_a_secret_has_32_bytes_at_least():

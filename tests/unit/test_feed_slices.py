@@ -112,6 +112,6 @@ async def test_an_odd_table_travels_under_its_own_topic():
 
 async def test_a_feed_does_not_move_when_the_database_stored_no_batch():
     feed = Feed(users())
-    before = (feed.number, feed.s1, feed.s2)
+    before = (feed.token, feed.s1, feed.s2)
     assert await feed.advance(feed.s2) is False
-    assert (feed.number, feed.s1, feed.s2) == before
+    assert (feed.token, feed.s1, feed.s2) == before

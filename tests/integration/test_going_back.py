@@ -1,0 +1,400 @@
+"""A store that goes back in time is found out, and a new epoch begins: no silence, no wrong `since`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from notifier import metrics
+from notifier.database import connect
+from notifier.faults import LostPlace
+from notifier.feed import Feed
+from notifier.publisher import Publisher
+from realtime import keys
+from realtime.broker import Broker, Chunk, History, table_history
+from realtime.channels import Table
+from realtime.config import Settings
+from realtime.errors import Unavailable
+from realtime.publications import Position
+from tests.gateway_fixture import eventually
+from tests.notifier_fixture import (
+    ORDERS,
+    PROJECT,
+    Witness,
+    asleep,
+    enable,
+    notifier,
+    project_at,
+    session,
+    settings_at,
+    witness,
+)
+
+USERS = Table("public", "users")
+
+
+@pytest_asyncio.fixture
+async def orders_url(database_url: str) -> str:
+    await enable(database_url)
+    await enable(database_url, USERS)
+    return database_url
+
+
+@pytest_asyncio.fixture
+async def settings(orders_url: str, redis_url: str) -> Settings:
+    return settings_at(redis_url, demo=project_at(orders_url))
+
+
+@pytest_asyncio.fixture
+async def seen(settings: Settings) -> AsyncIterator[Witness]:
+    async with witness(settings) as seen:
+        yield seen
+
+
+@pytest_asyncio.fixture
+async def writer(orders_url: str) -> AsyncIterator[Any]:
+    async with session(orders_url) as connection:
+        yield connection
+
+
+async def insert(connection: Any, *ids: int, table: Table = ORDERS) -> None:
+    await connection.executemany(
+        f"insert into {table.name} values ($1, 'note')", [(row_id,) for row_id in ids]
+    )
+
+
+async def position(seen: Witness, table: Table = ORDERS) -> Position:
+    return await seen.broker.position(PROJECT, table.topic)
+
+
+async def begins_anew(seen: Witness, before: Position, table: Table = ORDERS) -> None:
+    """Wait for another epoch, in which a client's `since` is not taken for something else."""
+
+    async def anew() -> bool:
+        return (await position(seen, table)).epoch != before.epoch
+
+    await eventually(anew)
+    now = await position(seen, table)
+    assert await seen.broker.missed(PROJECT, table.topic, before, now) is None
+
+
+class Replica:
+    """What Redis had of a topic at one time, as a replica that lags behind has it."""
+
+    def __init__(self, seen: Witness, table: Table = ORDERS) -> None:
+        self._client = seen.broker.client
+        self._keys = (keys.topic_meta(PROJECT, table.topic), keys.topic_history(PROJECT, table.topic))
+        self._values: list[bytes | None] = []
+
+    async def copy(self) -> None:
+        self._values = [await self._client.dump(key) for key in self._keys]
+
+    async def promote(self) -> None:
+        for key, value in zip(self._keys, self._values, strict=True):
+            await self._client.delete(key)
+            if value is not None:
+                await self._client.restore(key, 0, value)
+
+
+async def test_redis_that_went_back_is_noticed_while_nothing_is_written(
+    settings: Settings, seen: Witness, writer: Any
+) -> None:
+    replica = Replica(seen)
+    async with notifier(settings):
+        await insert(writer, 1)
+        await insert(writer, 1, table=USERS)
+        await seen.sees(1)
+        await seen.sees(1, USERS)
+        await asleep(writer)
+        await replica.copy()
+        await insert(writer, 2)
+        await seen.sees(2)
+        before, others = await position(seen), await position(seen, USERS)
+        await replica.promote()
+        await begins_anew(seen, before)
+        assert await position(seen, USERS) == others
+        await insert(writer, 3)
+        await seen.sees(1)
+        assert await seen.ids() == [3]
+
+
+async def test_redis_that_went_back_takes_nothing_that_does_not_follow(
+    settings: Settings, seen: Witness, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even before the next look at the marks."""
+    monkeypatch.setattr("notifier.publisher.CHECK_SECONDS", 3600.0)
+    replica = Replica(seen)
+    async with notifier(settings):
+        await insert(writer, 1)
+        await seen.sees(1)
+        await replica.copy()
+        await insert(writer, 2)
+        await seen.sees(2)
+        before = await position(seen)
+        await replica.promote()
+        await insert(writer, 3)
+        await begins_anew(seen, before)
+        await seen.sees(1)
+        assert await seen.ids() == [3]
+
+
+async def test_redis_that_went_back_while_no_notifier_ran_is_noticed(
+    settings: Settings, seen: Witness, writer: Any
+) -> None:
+    replica = Replica(seen)
+    async with notifier(settings):
+        await insert(writer, 1)
+        await seen.sees(1)
+        await replica.copy()
+        await insert(writer, 2)
+        await seen.sees(2)
+        before = await position(seen)
+        await asleep(writer)
+    await replica.promote()
+    await insert(writer, 3)
+    async with notifier(settings):
+        await begins_anew(seen, before)
+        await seen.sees(1)
+        assert await seen.ids() == [3]
+
+
+async def test_an_emptied_redis_begins_every_table_anew_once(
+    settings: Settings, seen: Witness, writer: Any
+) -> None:
+    async with notifier(settings):
+        await insert(writer, 1)
+        await seen.sees(1)
+        before = await position(seen)
+        await seen.broker.client.flushall()
+
+        async def marked() -> bool:
+            return (await seen.broker.marks(PROJECT, [ORDERS.topic]))[ORDERS.topic] != ""
+
+        await eventually(marked)
+        await begins_anew(seen, before)
+        now = await position(seen)
+        await insert(writer, 2)
+        await seen.sees(1)
+        assert await position(seen) == Position(now.epoch, 1)
+
+
+async def earlier(connection: Any) -> dict[str, list[str]]:
+    """What a dump of the schema has, a row as JSON."""
+    return {
+        name: [row[0] for row in await connection.fetch(f"select to_json(t)::text from realtime.{name} t")]
+        for name in ("feed", "mark", "outbox")
+    }
+
+
+async def restore(connection: Any, dump: dict[str, list[str]]) -> None:
+    """Put a dump back into the same database, as `pg_restore --clean` does."""
+    async with connection.transaction():
+        for name, rows in dump.items():
+            await connection.execute(f"delete from realtime.{name}")
+            for row in rows:
+                await connection.execute(
+                    f"insert into realtime.{name} overriding system value"
+                    f" select * from json_populate_record(null::realtime.{name}, $1)",
+                    row,
+                )
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["while a notifier runs", "while none runs"])
+async def test_a_dump_that_is_put_back_into_its_database_begins_the_tables_anew_that_moved_since(
+    settings: Settings, seen: Witness, writer: Any, running: bool
+) -> None:
+    async with notifier(settings):
+        await insert(writer, 1)
+        await insert(writer, 1, table=USERS)
+        await seen.sees(1, USERS)
+        await asleep(writer)
+        dump = await earlier(writer)
+        await insert(writer, 2)
+        await seen.sees(2)
+        before, others = await position(seen), await position(seen, USERS)
+        if running:
+            await restore(writer, dump)
+            await insert(writer, 3)
+            await begins_anew(seen, before)
+    if not running:
+        await restore(writer, dump)
+        await insert(writer, 3)
+    async with notifier(settings):
+        await begins_anew(seen, before)
+        await insert(writer, 4)
+        await seen.sees(2)
+        assert await seen.ids() == [3, 4]
+        assert await position(seen, USERS) == others
+
+
+async def test_another_database_with_the_feed_of_the_first_begins_everything_anew(
+    settings: Settings, seen: Witness, orders_url: str, writer: Any, postgres_url: str, redis_url: str
+) -> None:
+    """As after a restore under a new name: its transaction ids say nothing about the feed's snapshots."""
+    async with notifier(settings):
+        await insert(writer, 1)
+        await insert(writer, 1, table=USERS)
+        await seen.sees(1)
+        await seen.sees(1, USERS)
+    await writer.execute("insert into orders values (2, 'captured, and never published')")
+    await writer.close()
+    name = urlsplit(orders_url).path[1:]
+    async with session(postgres_url) as administrator:
+        await administrator.execute(f"create database restored template {name}")
+    before, others = await position(seen), await position(seen, USERS)
+    restored = urlsplit(orders_url)._replace(path="/restored").geturl()
+    try:
+        async with notifier(settings_at(redis_url, demo=project_at(restored))):
+            await begins_anew(seen, before)
+            await begins_anew(seen, others, USERS)
+            async with session(restored) as connection:
+                await insert(connection, 3)
+            await seen.sees(1)
+            assert await seen.ids() == [3]
+        async with notifier(settings_at(redis_url, demo=project_at(restored))):
+            async with session(restored) as connection:
+                await insert(connection, 4)
+            await seen.sees(2)
+            assert await seen.ids() == [3, 4]
+    finally:
+        async with session(postgres_url) as administrator:
+            await administrator.execute("drop database restored with (force)")
+
+
+async def test_a_feed_from_the_future_begins_anew(settings: Settings, seen: Witness, writer: Any) -> None:
+    """As after a restore of files that keeps the database's identity, beside a feed that is younger."""
+    async with notifier(settings):
+        await insert(writer, 1)
+        await seen.sees(1)
+        await asleep(writer)
+    before = await position(seen)
+    await writer.execute("update realtime.feed set s1 = '999999999:999999999:', s2 = '999999999:999999999:'")
+    async with notifier(settings):
+        await begins_anew(seen, before)
+        await insert(writer, 2)
+        await seen.sees(1)
+        assert await seen.ids() == [2]
+
+
+def publisher_of(settings: Settings, broker: Broker, connection: Any) -> Publisher:
+    history = table_history(settings, PROJECT)
+    project = settings.projects[PROJECT]
+    return Publisher(PROJECT, project, history, Feed(connection), broker, lambda there: None)
+
+
+@pytest_asyncio.fixture
+async def leaders(orders_url: str) -> AsyncIterator[tuple[Any, Any]]:
+    """Two sessions that both take themselves for the leader."""
+    first, second = await connect(orders_url), await connect(orders_url)
+    yield first, second
+    first.terminate()
+    second.terminate()
+
+
+async def test_who_leads_no_more_moves_and_resets_nothing(
+    settings: Settings,
+    seen: Witness,
+    writer: Any,
+    leaders: tuple[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("notifier.publisher.CHECK_SECONDS", 0.0)
+    stale, leader = (publisher_of(settings, seen.broker, connection) for connection in leaders)
+    await insert(writer, 1)
+    await stale.begin()
+    await insert(writer, 2)
+    assert await stale.feed.advance(await stale.feed.snapshot())
+    await leader.begin()
+    await insert(writer, 3)
+    await leader.publish_next(await leader.feed.snapshot())
+    before = await position(seen)
+    with pytest.raises(LostPlace):
+        await stale.publish_batch()
+    with pytest.raises(LostPlace):
+        await stale.check_if_due()
+    assert await position(seen) == before
+    assert await seen.ids() == [1, 2, 3]
+    leaders[0].terminate()
+    with pytest.raises((asyncpg.InterfaceError, LostPlace)):
+        await stale.publish_batch()
+    assert await position(seen) == before
+
+
+async def test_an_outbox_over_its_bound_gives_up_the_oldest_and_says_so(
+    orders_url: str, redis_url: str, writer: Any
+) -> None:
+    bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_rows=10))
+    async with witness(bounded) as seen:
+        async with notifier(bounded):
+            await insert(writer, 1)
+            await insert(writer, 1, table=USERS)
+            await seen.sees(1)
+            await seen.sees(1, USERS)
+        before, others = await position(seen), await position(seen, USERS)
+        await writer.execute("insert into orders select generate_series(2, 101), 'note'")
+        async with notifier(bounded):
+            await begins_anew(seen, before)
+            await seen.sees(10)
+            assert await seen.ids() == list(range(92, 102))
+            await insert(writer, 102)
+            await insert(writer, 2, table=USERS)
+            await seen.sees(11)
+            await seen.sees(2, USERS)
+        assert (await position(seen, USERS)).epoch == others.epoch
+        assert metrics.shed_changes.labels(PROJECT)._value.get() >= 90
+
+
+async def test_the_bound_may_be_one_of_bytes(orders_url: str, redis_url: str, writer: Any) -> None:
+    bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_bytes=20_000))
+    await writer.execute("insert into orders select i, repeat('x', 5000) from generate_series(1, 20) i")
+    async with witness(bounded) as seen, notifier(bounded):
+        await seen.sees(3)
+        assert await seen.ids() == [18, 19, 20]
+
+
+class GoesAway(Broker):
+    """Is away for a moment in the middle of a batch."""
+
+    calls = 0
+    written = asyncio.Event()
+
+    async def publish_changes(
+        self, project: str, token: str, chunks: Sequence[Chunk], history: History
+    ) -> int:
+        self.calls += 1
+        if self.calls == 4:
+            await self.written.wait()
+            raise Unavailable("away")
+        return await super().publish_changes(project, token, chunks, history)
+
+
+async def test_a_batch_that_redis_has_in_part_is_within_the_bound_too(
+    orders_url: str, redis_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its oldest changes, some of them published, are given up."""
+    monkeypatch.setattr("notifier.feed.SMALL_BATCH", 1)
+    monkeypatch.setattr("notifier.feed.CHUNK_CHANGES", 10)
+    monkeypatch.setattr("notifier.publisher.SHED_SECONDS", 0.0)
+    bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_rows=75))
+    await writer.execute("insert into orders select generate_series(1, 70), 'note'")
+    reader = await connect(orders_url)
+    async with witness(bounded) as seen:
+        publisher = publisher_of(bounded, GoesAway(seen.broker.client, bounded), reader)
+        await publisher.begin()
+        snapshot = await publisher.feed.snapshot()
+        before = await position(seen)
+        publishing = asyncio.create_task(publisher.publish_next(snapshot))
+        await seen.sees(30)
+        await writer.execute("insert into orders select generate_series(71, 100), 'note'")
+        GoesAway.written.set()
+        await publishing
+        await publisher.publish_next(await publisher.feed.snapshot())
+        await begins_anew(seen, before)
+        assert await seen.ids() == list(range(26, 101))
+    reader.terminate()

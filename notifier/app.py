@@ -1,16 +1,19 @@
 """The notifier's composition root: every part in start order, stopped in reverse.
 
-settings → broker → internal port → for each project: its feed, its caretaker
+settings → broker → internal port → election → for each project: its feed, its caretaker
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import socket
 
 from notifier.caretaker import look_after
+from notifier.election import Election
 from notifier.project import ProjectFeed
-from realtime.broker import Broker, connect
+from realtime.broker import Broker, connect, table_history
 from realtime.config import Settings
 from realtime.errors import Unavailable
 from realtime.internal_http import internal_http
@@ -22,8 +25,16 @@ async def run(settings: Settings, internal_host: str, internal_port: int | None)
     """Serve every project until cancelled."""
     async with connect(settings.redis_url) as client:
         broker = Broker(client, settings)
+        election = Election(client, _id(), settings.projects)
         feeds = [
-            ProjectFeed(project_id, project, broker, settings.poll_seconds)
+            ProjectFeed(
+                project_id,
+                project,
+                broker,
+                table_history(settings, project_id),
+                settings.poll_seconds,
+                election.seats[project_id],
+            )
             for project_id, project in settings.projects.items()
         ]
         _warn_of_shared_databases(settings)
@@ -32,9 +43,15 @@ async def run(settings: Settings, internal_host: str, internal_port: int | None)
             internal_http(internal_host, internal_port, lambda: _why_not_ready(feeds)),
             asyncio.TaskGroup() as tasks,
         ):
+            tasks.create_task(election.run(), name="election")
             for feed in feeds:
                 tasks.create_task(feed.run(), name=f"feed {feed.project_id}")
-                tasks.create_task(look_after(feed, broker), name=f"look after {feed.project_id}")
+                tasks.create_task(look_after(feed), name=f"look after {feed.project_id}")
+
+
+def _id() -> str:
+    """A name that no other notifier has, and that tells where it runs."""
+    return f"{socket.gethostname()}-{secrets.token_hex(3)}"
 
 
 def _why_not_ready(feeds: list[ProjectFeed]) -> str | None:

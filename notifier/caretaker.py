@@ -1,4 +1,4 @@
-"""What a project needs beside its feed: a report of life, figures, a tidy outbox, triggers on new partitions.
+"""What a project needs beside its feed: figures, a tidy outbox, triggers on new partitions.
 
 Runs beside each feed and shares none of its sessions, so that a slow answer here delays no change.
 """
@@ -13,27 +13,25 @@ from notifier import metrics
 from notifier.faults import FAULTS
 from notifier.project import ProjectFeed
 from notifier.tidier import PIECE_ROWS, Tidier
-from realtime import keys
 from realtime.backlog import read_backlog
-from realtime.broker import Broker
 from realtime.catalogue import Catalogue
 from realtime.database import Database
 
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 1.0
-REPORT_TTL_SECONDS = 5.0
+MARKS_SECONDS = 10.0
 MEND_SECONDS = 5.0  # between two looks for partitions without triggers
 
 
-async def look_after(feed: ProjectFeed, broker: Broker) -> None:
+async def look_after(feed: ProjectFeed) -> None:
     """Go round until cancelled; what cannot be done in one round is tried in a later one."""
     database = Database(feed.project)
     tidier = Tidier(database)
     rounds = [
-        _repeat(ROUND_SECONDS, feed, lambda: _report(feed, broker)),
         _repeat(ROUND_SECONDS, feed, lambda: _measure(feed, database)),
         _repeat(ROUND_SECONDS, feed, lambda: _tidy(tidier)),
+        _repeat(MARKS_SECONDS, feed, tidier.tidy_marks),
         _repeat(MEND_SECONDS, feed, lambda: _mend(feed, Catalogue(database))),
     ]
     try:
@@ -52,10 +50,6 @@ async def _repeat(seconds: float, feed: ProjectFeed, action: Callable[[], Awaita
             except FAULTS as error:
                 logger.warning("project %s: %s", feed.project_id, error)
         await asyncio.sleep(seconds)
-
-
-async def _report(feed: ProjectFeed, broker: Broker) -> None:
-    await broker.report(keys.notifier(feed.project_id), {"state": feed.state.value}, REPORT_TTL_SECONDS)
 
 
 async def _measure(feed: ProjectFeed, database: Database) -> None:

@@ -15,7 +15,6 @@ CONNECT_TIMEOUT_SECONDS = 5
 COMMAND_TIMEOUT_SECONDS = 60
 
 _SESSION = {
-    "application_name": "realtime notifier",
     "client_connection_check_interval": "1s",
     "tcp_keepalives_idle": "2",
     "tcp_keepalives_interval": "1",
@@ -36,13 +35,18 @@ _PLAN = {
 }
 
 
-async def connect(url: str) -> Any:
+def application_name(project: str) -> str:
+    """What a project's sessions are called in pg_stat_activity, which keeps 63 bytes of it."""
+    return f"realtime notifier {project}".strip()[:63]
+
+
+async def connect(url: str, project: str = "") -> Any:
     """Open a session of the notifier; raises what asyncpg and the operating system raise."""
     return await asyncpg.connect(
         url,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings={**_SESSION, **_PLAN},
+        server_settings={"application_name": application_name(project), **_SESSION, **_PLAN},
     )
 
 

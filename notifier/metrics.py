@@ -13,6 +13,17 @@ rings = Counter("realtime_notifier_rings", "Times that a writer's doorbell woke 
 late_changes = Counter(
     "realtime_notifier_late_changes", "Times that only the slow poll found a change; should stay 0", _PROJECT
 )
+resets = Counter(
+    "realtime_notifier_resets", "Topics that began anew because changes were lost; should stay 0", _PROJECT
+)
+shed_changes = Counter(
+    "realtime_notifier_shed_changes", "Changes given up because the outbox was over its bound", _PROJECT
+)
+elections = Counter("realtime_notifier_elections", "Times that it became the project's leader", _PROJECT)
+handovers = Counter("realtime_notifier_handovers", "Times that it left a project to another", _PROJECT)
+ended_leaders = Counter(
+    "realtime_notifier_ended_leaders", "Sessions of silent leaders that it ended to take over", _PROJECT
+)
 pending = Gauge("realtime_notifier_pending_changes", "Changes in the outbox not yet published", _PROJECT)
 lag_seconds = Gauge("realtime_notifier_lag_seconds", "Age of the oldest change not yet published", _PROJECT)
 batch_changes = Histogram(

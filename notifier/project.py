@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -20,17 +18,18 @@ from notifier.database import connect
 from notifier.doorbell import Doorbell, listening
 from notifier.faults import FAULTS
 from notifier.feed import Feed
-from notifier.snapshots import Snapshot
-from realtime import keys
-from realtime.broker import Broker
+from notifier.leader import leading
+from notifier.publisher import CHECK_SECONDS, Publisher
+from notifier.seat import HandOver, Seat
+from realtime.broker import Broker, History
 from realtime.config import Project
-from realtime.errors import Unavailable
+from realtime.migrations import is_installed, migrate
 
 logger = logging.getLogger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-STANDBY_SECONDS = 1.0  # between two tries to become leader, or to find the schema installed
+SCHEMA_SECONDS = 0.25  # between two looks for the schema
 AWAKE_POLL_SECONDS = 0.01  # between two looks at the outbox while awake
 BUSY_CHANGES = 50  # a batch of so many tells that more come,
 BUSY_POLL_SECONDS = 0.04  # and then fewer, bigger batches leave the processors to the writers
@@ -56,7 +55,9 @@ class ProjectFeed:
     project_id: str
     project: Project
     broker: Broker
+    history: History
     poll_seconds: float
+    seat: Seat = field(default_factory=Seat)
     state: State = State.CONNECTING
 
     @property
@@ -80,6 +81,12 @@ class ProjectFeed:
                 self._enter(State.CONNECTING)
                 metrics.faults.labels(self.project_id).inc()
                 logger.warning("project %s: %s", self.project_id, _reason(group))
+                self.seat.fail(time.monotonic())
+            except* HandOver as group:
+                self._enter(State.STANDBY)
+                metrics.handovers.labels(self.project_id).inc()
+                logger.info("project %s: %s", self.project_id, group.exceptions[0])
+                delay = FIRST_RETRY_SECONDS
             if time.monotonic() - started > LAST_RETRY_SECONDS:
                 delay = FIRST_RETRY_SECONDS
             await asyncio.sleep(delay)
@@ -87,116 +94,105 @@ class ProjectFeed:
 
     async def _one_life(self) -> None:
         """Lead this project's feed until something fails."""
-        async with self._session() as reader:
-            await self._become_leader(reader)
-            async with listening(await connect(self.project.direct_url)) as doorbell:
+        url = self.project.direct_url
+        async with leading(self.project_id, url, self.seat, self._stand_by) as reader:
+            await self._wait_for_schema(reader)
+            async with listening(await connect(url, self.project_id)) as doorbell:
                 reader.add_termination_listener(doorbell.startle)
-                feed = Feed(reader)
-                await feed.resume()
-                await self._publish_batch(feed)
-                await self._follow(feed, doorbell)
+                self.seat.wake = doorbell.startle
+                publisher = Publisher(
+                    self.project_id,
+                    self.project,
+                    self.history,
+                    Feed(reader),
+                    self.broker,
+                    self._redis_is_there,
+                )
+                await publisher.begin()
+                await self._follow(publisher, doorbell)
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Any]:
-        connection = await connect(self.project.direct_url)
-        try:
-            yield connection
-        finally:
-            # Closing politely could wait for a host that is gone.
-            connection.terminate()
-
-    async def _become_leader(self, reader: Any) -> None:
+    def _stand_by(self) -> None:
         self._enter(State.STANDBY)
-        while not await reader.fetchval("select pg_try_advisory_lock($1::bigint)", keys.LEADER_LOCK):
-            await asyncio.sleep(STANDBY_SECONDS)
-        while not await reader.fetchval("select to_regclass('realtime.feed') is not null"):
-            self._enter(State.NO_SCHEMA)
-            await asyncio.sleep(STANDBY_SECONDS / 4)
 
-    async def _follow(self, feed: Feed, doorbell: Doorbell) -> None:
-        if not await self._writers_may_ring(feed):
+    async def _wait_for_schema(self, reader: Any) -> None:
+        while not await reader.fetchval("select to_regclass('realtime.mark') is not null"):
+            self._enter(State.NO_SCHEMA)
+            self.seat.check(time.monotonic())
+            if await is_installed(reader):
+                await migrate(reader)  # from a version before the marks
+            await asyncio.sleep(SCHEMA_SECONDS)
+
+    async def _follow(self, publisher: Publisher, doorbell: Doorbell) -> None:
+        if not await self._writers_may_ring(publisher.feed):
             doorbell.silence()
             while True:
-                await self._drain(feed, doorbell, SILENT_POLL_SECONDS)
+                await self._drain(publisher, doorbell, SILENT_POLL_SECONDS)
         while True:
             doorbell.silence()
-            await self._drain(feed, doorbell, AWAKE_POLL_SECONDS)
+            await self._drain(publisher, doorbell, AWAKE_POLL_SECONDS)
             await doorbell.unsilence()
-            if await self._settle(feed, doorbell):
-                await self._sleep(feed, doorbell)
+            if await self._settle(publisher, doorbell):
+                await self._sleep(publisher, doorbell)
 
     async def _writers_may_ring(self, feed: Feed) -> bool:
         return self.project.doorbell == "auto" and not await feed.prepared_transactions_allowed()
 
-    async def _drain(self, feed: Feed, doorbell: Doorbell, poll_seconds: float) -> None:
+    async def _drain(self, publisher: Publisher, doorbell: Doorbell, poll_seconds: float) -> None:
         """Publish until nothing has come for a while."""
         last_change = time.monotonic()
         while time.monotonic() - last_change < LINGER_SECONDS:
             doorbell.check()
-            changes = await self._publish_next(feed, await feed.snapshot())
+            changes = await publisher.publish_next(await publisher.feed.snapshot())
             if changes is not None:
                 last_change = time.monotonic()
+            await self._between_batches(publisher)
             await asyncio.sleep(BUSY_POLL_SECONDS if (changes or 0) >= BUSY_CHANGES else poll_seconds)
-        await feed.confirm()
+        await publisher.feed.confirm()
 
-    async def _settle(self, feed: Feed, doorbell: Doorbell) -> bool:
+    async def _settle(self, publisher: Publisher, doorbell: Doorbell) -> bool:
         """Read on until no writer is left that found the bell silenced; False if a change came instead.
 
         Whoever tried the bell before it was given back has an older transaction id than the barrier. The test
         is made on the very snapshot of a read: between a read and a later test a commit would slip through.
         """
-        barrier = await feed.barrier()
+        barrier = await publisher.feed.barrier()
         delay = AWAKE_POLL_SECONDS
         while True:
-            snapshot = await feed.snapshot()
-            if await self._publish_next(feed, snapshot) is not None:
+            snapshot = await publisher.feed.snapshot()
+            if await publisher.publish_next(snapshot) is not None:
                 return False
             if snapshot.xmin > barrier:
                 return True
+            await self._between_batches(publisher)
             await doorbell.wait(delay)
             delay = min(2 * delay, LAST_SETTLE_SECONDS)
 
-    async def _sleep(self, feed: Feed, doorbell: Doorbell) -> None:
+    async def _sleep(self, publisher: Publisher, doorbell: Doorbell) -> None:
         """Wait for the bell; the slow poll is the net under it."""
-        while not await doorbell.wait(self.poll_seconds):
-            if await self._publish_next(feed, await feed.snapshot()) is not None:
+        poll_at = time.monotonic() + self.poll_seconds
+        while not await doorbell.wait(min(CHECK_SECONDS, max(0.0, poll_at - time.monotonic()))):
+            await self._between_batches(publisher)
+            if time.monotonic() < poll_at:
+                continue
+            poll_at = time.monotonic() + self.poll_seconds
+            if await publisher.publish_next(await publisher.feed.snapshot()) is not None:
                 metrics.late_changes.labels(self.project_id).inc()
                 return
         metrics.rings.labels(self.project_id).inc()
 
-    async def _publish_next(self, feed: Feed, snapshot: Snapshot) -> int | None:
-        """Publish what this snapshot sees beyond the last batch, and count it; None if there is no batch."""
-        if not await feed.advance(snapshot):
-            return None
-        return await self._publish_batch(feed)
+    async def _between_batches(self, publisher: Publisher) -> None:
+        """Look after what must be true while this process leads."""
+        self.seat.check(time.monotonic())
+        await publisher.check_if_due()
 
-    async def _publish_batch(self, feed: Feed) -> int:
-        """Hand the current batch to Redis, again and again until it has all; count what was new."""
-        delay = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                return await self._try_to_publish(feed)
-            except Unavailable as error:
-                self._enter(State.NO_REDIS)
-                logger.warning("project %s: %s (%r)", self.project_id, error, error.__cause__)
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LAST_RETRY_SECONDS)
-
-    async def _try_to_publish(self, feed: Feed) -> int:
-        started, changes = time.monotonic(), 0
-        async with aclosing(feed.chunks()) as pieces:
-            async for chunks in pieces:
-                changes += await self.broker.publish_changes(self.project_id, feed.number, chunks)
-        self._enter(State.LIVE)
-        metrics.changes.labels(self.project_id).inc(changes)
-        metrics.batch_changes.observe(changes)
-        metrics.batch_seconds.observe(time.monotonic() - started)
-        return changes
+    def _redis_is_there(self, there: bool) -> None:
+        self._enter(State.LIVE if there else State.NO_REDIS)
 
     def _enter(self, state: State) -> None:
         if state is not self.state:
             logger.info("project %s: %s", self.project_id, state.value)
         self.state = state
+        self.seat.state = state.value
         metrics.live.labels(self.project_id).set(state is State.LIVE)
 
 

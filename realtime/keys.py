@@ -21,7 +21,7 @@ def topic_channel(project: str, topic: str) -> str:
 
 
 def topic_meta(project: str, topic: str) -> str:
-    """Hash: epoch, offset and what the topic took last from its feed. Never expires on a table topic."""
+    """Hash: epoch, offset and the mark of what a table topic took last. Never expires on a table topic."""
     return f"realtime:{{{project}:{topic}}}:meta"
 
 
@@ -45,9 +45,24 @@ def node(life: str) -> str:
     return f"realtime:node:{life}"
 
 
+def tables(project: str) -> str:
+    """Set: the table topics that a project's feed has ever published to."""
+    return f"realtime:{{{project}}}:tables"
+
+
 def notifier(project: str) -> str:
-    """String with a TTL: the report of the notifier that reads a project's database."""
+    """String with a TTL: the lease of the notifier that reads a project's database, and its state."""
     return f"realtime:{{{project}}}:notifier"
+
+
+def notifiers() -> str:
+    """Sorted set: the notifiers that live, by when Redis takes them for dead."""
+    return "realtime:{notifiers}"
+
+
+def notifier_facts() -> str:
+    """Hash: what each of them serves."""
+    return "realtime:{notifiers}:facts"
 
 
 TRIGGERS = {

@@ -27,7 +27,7 @@ HOUR = 3600.0  # a slow poll that no test lives to see
 
 LISTENING = """
     select pid from pg_stat_activity
-    where datname = current_database() and application_name = 'realtime notifier'
+    where datname = current_database() and application_name like 'realtime notifier%'
 """
 
 

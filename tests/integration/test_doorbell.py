@@ -18,8 +18,9 @@ import pytest_asyncio
 
 from notifier.database import connect
 from notifier.doorbell import Doorbell, listening
-from notifier.feed import Feed
 from notifier.project import LINGER_SECONDS, ProjectFeed
+from notifier.publisher import Publisher
+from realtime.broker import History
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -36,6 +37,7 @@ from tests.notifier_fixture import (
 )
 from tests.servers import fresh_database
 
+HISTORY = History(2_000_000, 3_600)
 ROUNDS = int(os.environ.get("REALTIME_STRESS_ROUNDS", "40"))
 SEED = int(os.environ.get("REALTIME_STRESS_SEED", "1"))
 FAR_BELOW_AN_HOUR = 20.0  # seconds in which the changes of a round have to be there
@@ -137,21 +139,21 @@ class HeldAwake(ProjectFeed):
 
     go_on: asyncio.Event
 
-    async def _drain(self, feed: Feed, doorbell: Doorbell, poll_seconds: float) -> None:
-        await super()._drain(feed, doorbell, poll_seconds)
+    async def _drain(self, publisher: Publisher, doorbell: Doorbell, poll_seconds: float) -> None:
+        await super()._drain(publisher, doorbell, poll_seconds)
         await self.go_on.wait()
 
 
 class Careless(HeldAwake):
     """Goes to sleep without settling."""
 
-    async def _settle(self, feed: Feed, doorbell: Doorbell) -> bool:
+    async def _settle(self, publisher: Publisher, doorbell: Doorbell) -> bool:
         return True
 
 
 @asynccontextmanager
 async def running(kind: type[ProjectFeed], url: str, witness: Witness, poll: float) -> AsyncIterator[Any]:
-    feed = kind(PROJECT, project_at(url), witness.broker, poll)
+    feed = kind(PROJECT, project_at(url), witness.broker, HISTORY, poll)
     feed.go_on = asyncio.Event()  # type: ignore[attr-defined]
     task = asyncio.create_task(feed.run())
     try:
@@ -246,7 +248,7 @@ async def stress(kind: type[ProjectFeed], postgres_url: str, seen: Witness, seed
     async with fresh_database(postgres_url) as url:
         await enable(url)
         mine = Witness(seen.broker, f"stress-{seed}")
-        feed = kind(mine.project, project_at(url), mine.broker, HOUR)
+        feed = kind(mine.project, project_at(url), mine.broker, HISTORY, HOUR)
         task = asyncio.create_task(feed.run())
         try:
             shop = Shop(url, mine, random.Random(seed))

@@ -14,10 +14,11 @@ from notifier import feed as feed_module
 from notifier.app import _why_not_ready
 from notifier.project import ProjectFeed, State
 from realtime import keys
-from realtime.broker import Broker, Chunk
+from realtime.broker import Broker, Chunk, History, table_history
 from realtime.config import Settings
 from realtime.dev.directory import free_port
 from realtime.errors import Unavailable
+from realtime.publications import Position
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -58,6 +59,10 @@ async def seen(settings: Settings) -> AsyncIterator[Witness]:
 async def writer(orders_url: str) -> AsyncIterator[Any]:
     async with session(orders_url) as connection:
         yield connection
+
+
+def feed_of(settings: Settings, broker: Broker) -> ProjectFeed:
+    return ProjectFeed(PROJECT, settings.projects[PROJECT], broker, table_history(settings, PROJECT), HOUR)
 
 
 async def insert(connection: Any, *ids: int) -> None:
@@ -119,18 +124,20 @@ class Dies(Broker):
 
     calls = 0
 
-    async def publish_changes(self, project: str, batch: int, chunks: Sequence[Chunk]) -> int:
+    async def publish_changes(
+        self, project: str, token: str, chunks: Sequence[Chunk], history: History
+    ) -> int:
         self.calls += 1
         if self.calls == 3:
             raise RuntimeError("killed")
-        return await super().publish_changes(project, batch, chunks)
+        return await super().publish_changes(project, token, chunks, history)
 
 
 async def test_a_batch_that_was_published_in_part_is_finished_by_the_next_notifier(
     settings: Settings, seen: Witness, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await writer.execute("insert into orders select generate_series(1, 12000), 'note'")
-    feed = ProjectFeed(PROJECT, settings.projects[PROJECT], Dies(seen.broker.client, settings), HOUR)
+    feed = feed_of(settings, Dies(seen.broker.client, settings))
     with pytest.raises(RuntimeError, match="killed"):
         await feed.run()
     assert await seen.offset() == 10_000
@@ -146,8 +153,10 @@ class LosesAnswers(Broker):
 
     calls = 0
 
-    async def publish_changes(self, project: str, batch: int, chunks: Sequence[Chunk]) -> int:
-        taken = await super().publish_changes(project, batch, chunks)
+    async def publish_changes(
+        self, project: str, token: str, chunks: Sequence[Chunk], history: History
+    ) -> int:
+        taken = await super().publish_changes(project, token, chunks, history)
         self.calls += 1
         if self.calls % 2:
             raise Unavailable("the answer is lost")
@@ -157,7 +166,7 @@ class LosesAnswers(Broker):
 async def test_what_redis_took_without_an_answer_is_not_taken_twice(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:
-    feed = ProjectFeed(PROJECT, settings.projects[PROJECT], LosesAnswers(seen.broker.client, settings), HOUR)
+    feed = feed_of(settings, LosesAnswers(seen.broker.client, settings))
     task = asyncio.create_task(feed.run())
     await insert(writer, 1, 2, 3)
     await seen.sees(3)
@@ -209,7 +218,7 @@ async def test_a_session_that_was_ended_is_replaced_and_nothing_is_lost(
 async def test_a_second_notifier_stands_by_and_takes_over(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:
-    standby = ProjectFeed(PROJECT, settings.projects[PROJECT], seen.broker, HOUR)
+    standby = feed_of(settings, seen.broker)
     async with notifier(settings):
         await asleep(writer)
         task = asyncio.create_task(standby.run())
@@ -230,7 +239,7 @@ async def test_a_second_notifier_stands_by_and_takes_over(
 async def test_a_notifier_waits_for_the_schema(database_url: str, redis_url: str) -> None:
     settings = settings_at(redis_url, demo=project_at(database_url))
     async with witness(settings) as seen:
-        feed = ProjectFeed(PROJECT, settings.projects[PROJECT], seen.broker, HOUR)
+        feed = feed_of(settings, seen.broker)
         assert _why_not_ready([feed]) == "demo: connecting"
         task = asyncio.create_task(feed.run())
         await eventually(lambda: feed.state is State.NO_SCHEMA)
@@ -263,5 +272,20 @@ async def test_what_was_published_leaves_the_database(settings: Settings, seen: 
             return not await writer.fetchval("select exists (select from realtime.outbox)")
 
         await eventually(tidy)
-        assert await seen.broker.read_report(keys.notifier(PROJECT)) == {"state": "live"}
+        report = await seen.broker.read_report(keys.notifier(PROJECT))
+        assert report is not None
+        assert report["state"] == "live"
     assert await seen.ids(ORDERS) == [1, 2]
+
+
+async def test_a_project_keeps_as_much_of_its_tables_as_it_says(
+    orders_url: str, redis_url: str, writer: Any
+) -> None:
+    settings = settings_at(redis_url, demo=project_at(orders_url, history_entries=3))
+    async with notifier(settings), witness(settings) as seen:
+        for row_id in range(1, 8):
+            await insert(writer, row_id)
+            await seen.sees(row_id)
+        now = await seen.broker.position(PROJECT, ORDERS.topic)
+        assert await seen.broker.missed(PROJECT, ORDERS.topic, Position(now.epoch, 4), now) is not None
+        assert await seen.broker.missed(PROJECT, ORDERS.topic, Position(now.epoch, 3), now) is None

@@ -1,0 +1,136 @@
+"""This notifier's view of the fleet: who lives, who leads what, who is to lead what.
+
+Goes to Redis several times a second, for all projects at once: signs itself in, renews the leases of the
+projects that it leads, and tells each project's seat what it saw. Redis only says who should try; the lock
+in the project's database decides who leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+import msgspec
+from redis import asyncio as redis
+
+from notifier.assignment import Assigned, assign
+from notifier.registry import Claim, Registry, Wish
+from notifier.seat import LEASE_SECONDS, STABLE_SECONDS, Seat
+from realtime.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.25
+GOODBYE_SECONDS = 2.0  # for signing out
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a notifier tells of itself: its projects, and those that it cannot lead now."""
+
+    serves: list[str]
+    unable: list[str]
+
+
+class Fleet:
+    """Who is signed in, and whom that makes the leader of what."""
+
+    def __init__(self) -> None:
+        self._facts: dict[str, bytes] = {}  # by notifier, as it was told
+        self._changed_at = 0.0  # when that was last different
+        self._assigned: Assigned = {}
+
+    def see(self, now: float, facts: dict[str, bytes]) -> None:
+        if facts == self._facts:
+            return
+        if facts.keys() != self._facts.keys():
+            logger.info("notifiers: %s", ", ".join(sorted(facts)))
+        self._facts, self._changed_at = facts, now
+        self._assigned = assign(
+            _able({one: msgspec.json.decode(fact, type=Facts) for one, fact in facts.items()})
+        )
+
+    def see_nothing(self, now: float) -> None:
+        """Nobody knows what happens meanwhile."""
+        self._changed_at = now
+
+    def is_stable(self, now: float) -> bool:
+        return now - self._changed_at >= STABLE_SECONDS
+
+    def preferred(self, project: str) -> str | None:
+        return self._assigned.get(project)
+
+
+def _able(fleet: Mapping[str, Facts]) -> dict[str, list[str]]:
+    """Who can lead each project; where none of those that serve it can, all of them may try."""
+    able: dict[str, list[str]] = {}
+    serving: dict[str, list[str]] = {}
+    for notifier, facts in sorted(fleet.items()):
+        for project in facts.serves:
+            serving.setdefault(project, []).append(notifier)
+        for project in set(facts.serves) - set(facts.unable):
+            able.setdefault(project, []).append(notifier)
+    return {project: able.get(project, notifiers) for project, notifiers in serving.items()}
+
+
+class Election:
+    """Looks after the seats of this process's projects."""
+
+    def __init__(self, client: redis.Redis, notifier_id: str, projects: Iterable[str]) -> None:
+        self.id = notifier_id
+        self.seats = {project: Seat(notifier_id, elected=True) for project in projects}
+        self._registry = Registry(client, notifier_id, LEASE_SECONDS)
+        self._fleet = Fleet()
+        self._held: set[str] = set()  # projects whose lease is ours, as far as we know
+
+    def __repr__(self) -> str:
+        return f"<Election {self.id}: {len(self._held)} leases of {len(self.seats)} projects>"
+
+    async def run(self) -> None:
+        """Look until cancelled; then give up all leases and sign out, so that others lead at once."""
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            with suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._registry.leases([Claim(project, Wish.LEAVE) for project in self._held])
+                    await self._registry.sign_out()
+
+    async def _look(self) -> None:
+        try:
+            facts = await self._registry.sign_in(self._facts(time.monotonic()))
+            now = time.monotonic()  # of the claims: who becomes leader from here on is not among them
+            claims = [self._claim(project, seat) for project, seat in self.seats.items()]
+            holders = await self._registry.leases(claims)
+        except Unavailable:
+            self._see_nothing(time.monotonic())
+            return
+        self._fleet.see(now, facts)
+        for (project, seat), holder in zip(self.seats.items(), holders, strict=True):
+            seat.preferred, seat.stable = self._fleet.preferred(project), self._fleet.is_stable(now)
+            seat.see_lease(now, holder)
+            if seat.must_hand_over(now):
+                seat.wake()
+        self._held = {one for one, holder in zip(self.seats, holders, strict=True) if holder == self.id}
+
+    def _see_nothing(self, now: float) -> None:
+        self._fleet.see_nothing(now)
+        for seat in self.seats.values():
+            seat.stable = False
+            seat.see_nothing(now)
+
+    def _claim(self, project: str, seat: Seat) -> Claim:
+        if seat.leads_since is None:
+            return Claim(project, Wish.LEAVE)
+        # Who has just become leader overwrites the lease of who was it; a leader that does not know yet
+        # that it no longer is one must not do the same.
+        is_new = seat.leads_since > seat.looked_at
+        return Claim(project, Wish.TAKE if is_new else Wish.RENEW, seat.state)
+
+    def _facts(self, now: float) -> bytes:
+        unable = [project for project, seat in self.seats.items() if not seat.is_able(now)]
+        return msgspec.json.encode(Facts(list(self.seats), unable))

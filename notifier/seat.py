@@ -1,0 +1,121 @@
+"""One project's place in the fleet, as this notifier knows it: who leads, and what we are to do about it.
+
+The election tells what it sees in Redis, the feed what it does; both ask here. Time comes in as an
+argument, in seconds of a clock that never goes back. Knows no Redis and no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+LEASE_SECONDS = 3.0  # that a lease lives when its holder does not renew it
+BLIND_SECONDS = 3.0  # without a look at Redis, after which nobody's silence counts as such
+GRACE_SECONDS = 1.5  # that the preferred notifier has before the others try
+SILENT_SECONDS = 15.0  # without a sign of life, after which a leader may be ended
+STABLE_SECONDS = 5.0  # that the fleet is the same, and a leader leads, before it hands over
+FAULT_SECONDS = 30.0  # after a fault in which another should lead
+
+NEVER = float("-inf")
+
+
+class HandOver(Exception):
+    """Another notifier is to lead this project. No fault: the feed just stops between two batches."""
+
+    def __init__(self, to: str) -> None:
+        super().__init__(to)
+        self.to = to
+
+    def __str__(self) -> str:
+        return f"handing over to {self.to}"
+
+
+@dataclass
+class Seat:
+    """Without an election its feed is alone: it leads as soon as it gets the lock, and keeps it."""
+
+    me: str = ""  # this notifier's id
+    elected: bool = False  # whether an election looks after it
+    # What the feed does
+    state: str = ""  # in the words of `/readyz`
+    leads_since: float | None = None  # it holds the lock; None: it does not
+    proven: bool = False  # the database was reached, since the last fault
+    faulted_at: float = NEVER
+    wake: Callable[[], object] = field(default=lambda: None)  # end the feed's sleep: it is to look around
+    # What the election saw
+    looked_at: float = NEVER  # when Redis last answered
+    holder: str | None = None  # of the lease; "" is one that does not tell its name
+    held_until: float = NEVER  # when the lease runs out, if Redis does not say otherwise
+    vacant_since: float | None = None  # no lease that we know of; None: there is one, or nobody looked yet
+    silent_since: float | None = None  # the leader's last sign of life, by a Redis that answered ever since
+    preferred: str | None = None  # who is to lead
+    stable: bool = False  # the fleet has not changed for a while
+
+    def see_lease(self, now: float, holder: str | None) -> None:
+        """Redis answered: who holds the lease, None for nobody."""
+        if now - self.looked_at > BLIND_SECONDS:
+            self.silent_since = None
+        if holder is not None:
+            self.held_until, self.vacant_since, self.silent_since = now + LEASE_SECONDS, None, None
+        elif self.silent_since is None:
+            # A lease that ran out was renewed for the last time so long ago.
+            self.silent_since = now if self.holder is None else now - LEASE_SECONDS
+        if holder is None and self.vacant_since is None:
+            self.vacant_since = now
+        self.looked_at, self.holder = now, holder
+
+    def see_nothing(self, now: float) -> None:
+        """Redis does not answer: a lease that was seen is good until it would have run out."""
+        self.silent_since = None
+        if self.vacant_since is None and now >= self.held_until:
+            self.holder, self.vacant_since = None, now
+
+    def stands_by(self, now: float) -> bool:
+        """Whether somebody else is known to lead, or nothing is known yet."""
+        if not self.elected or self.holder == self.me:
+            return False
+        return self.vacant_since is None and (self.holder is None or now < self.held_until)
+
+    def may_try(self, now: float) -> bool:
+        """Whether to try for the lock: the preferred one at once, the others after a grace."""
+        if self.stands_by(now):
+            return False
+        if not self.elected or self.preferred in (None, self.me):
+            return True
+        return self.vacant_since is not None and now - self.vacant_since >= GRACE_SECONDS
+
+    def may_end_leader(self, now: float) -> bool:
+        """Whether who holds the lock is lost: no lease for long, and a Redis that answered all the while."""
+        if self.silent_since is None or now - self.looked_at > BLIND_SECONDS:
+            return False
+        patience = 0.0 if self.preferred in (None, self.me) else GRACE_SECONDS
+        return now - self.silent_since >= SILENT_SECONDS + patience
+
+    def is_able(self, now: float) -> bool:
+        """Whether this notifier can lead the project, as far as it knows."""
+        return self.leads_since is not None or (self.proven and now - self.faulted_at >= FAULT_SECONDS)
+
+    def lead(self, now: float) -> None:
+        self.leads_since, self.proven = now, True
+
+    def resign(self, *_: object) -> None:
+        """The lock was given up, or the session that held it is lost."""
+        self.leads_since = None
+
+    def fail(self, now: float) -> None:
+        self.proven, self.faulted_at = False, now
+
+    def must_hand_over(self, now: float) -> bool:
+        """Whether another is to lead this project, in a fleet that has come to rest."""
+        return (
+            self.leads_since is not None
+            and now - self.leads_since >= STABLE_SECONDS
+            and now - self.looked_at <= BLIND_SECONDS
+            and self.stable
+            and self.preferred not in (None, self.me)
+        )
+
+    def check(self, now: float) -> None:
+        """Raise HandOver when another is to lead; only between two batches."""
+        if self.must_hand_over(now):
+            raise HandOver(self.preferred or "")

@@ -1,0 +1,345 @@
+"""Who leads, by what stands in Redis and who holds the lock: on real servers, with the times cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from notifier import feed, leader, seat
+from notifier.election import Facts, Fleet
+from notifier.registry import Claim, Registry, Wish
+from realtime import keys
+from realtime.broker import connect
+from realtime.config import Settings
+from tests.chaos.link import Link, Silence
+from tests.gateway_fixture import eventually
+from tests.notifier_fixture import (
+    LISTENING,
+    PROJECT,
+    asleep,
+    enable,
+    late_changes,
+    notifier,
+    project_at,
+    session,
+    settings_at,
+    witness,
+)
+from tests.servers import throw_away_valkey
+
+LEADER_NAME = f"realtime notifier {PROJECT}"
+
+
+@pytest_asyncio.fixture
+async def orders_url(database_url: str) -> str:
+    await enable(database_url)
+    return database_url
+
+
+@pytest_asyncio.fixture
+async def settings(orders_url: str, redis_url: str) -> Settings:
+    return settings_at(redis_url, demo=project_at(orders_url))
+
+
+@pytest_asyncio.fixture
+async def writer(orders_url: str) -> AsyncIterator[Any]:
+    async with session(orders_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is soon over, and a lease too."""
+    monkeypatch.setattr(seat, "SILENT_SECONDS", seat.LEASE_SECONDS + 0.5)
+    monkeypatch.setattr(leader, "SAME_HOLDER_SECONDS", 0.5)
+
+
+async def insert(connection: Any, row_id: int) -> None:
+    await connection.execute("insert into orders values ($1, 'note')", row_id)
+
+
+async def hold_the_lock(connection: Any) -> int:
+    await connection.execute("select pg_advisory_lock($1::bigint)", keys.LEADER_LOCK)
+    return int(await connection.fetchval("select pg_backend_pid()"))
+
+
+async def holders(redis_url: str, *wishes: tuple[str, Wish]) -> list[str | None]:
+    """Carry out wishes of notifiers for one lease; return who held it after each."""
+    found = []
+    async with connect(redis_url) as client:
+        for name, wish in wishes:
+            found += await Registry(client, name, 60).leases([Claim(PROJECT, wish, "live")])
+    return found
+
+
+async def test_a_lease_is_given_up_or_renewed_only_by_its_holder_and_taken_by_a_new_leader(
+    redis_url: str,
+) -> None:
+    assert await holders(
+        redis_url,
+        ("a", Wish.LEAVE),
+        ("a", Wish.RENEW),
+        ("b", Wish.LEAVE),
+        ("b", Wish.RENEW),
+        ("b", Wish.TAKE),
+        ("a", Wish.RENEW),
+        ("a", Wish.LEAVE),
+        ("b", Wish.LEAVE),
+    ) == [None, "a", "a", "a", "b", "b", "b", None]
+
+
+async def test_a_lease_that_tells_no_name_is_nobodys_to_renew(redis_url: str) -> None:
+    """As a notifier of an earlier version leaves it."""
+    async with connect(redis_url) as client:
+        await client.set(keys.notifier(PROJECT), b'{"state":"live"}', ex=60)
+    assert await holders(redis_url, ("a", Wish.LEAVE), ("a", Wish.RENEW)) == ["", ""]
+
+
+def facts(serves: str, unable: str = "") -> bytes:
+    return msgspec.json.encode(Facts(list(serves), list(unable)))
+
+
+def test_a_project_is_for_those_that_serve_it_and_are_able_and_for_all_if_none_is() -> None:
+    fleet = Fleet()
+    fleet.see(100, {"a": facts("xyz", "yz"), "b": facts("yz", "z"), "c": facts("z", "z")})
+    assert {project: fleet.preferred(project) for project in "xyz?"} == {
+        "x": "a",
+        "y": "b",
+        "z": "c",
+        "?": None,
+    }
+
+
+def test_the_fleet_is_stable_when_nobody_came_went_or_changed_for_a_while() -> None:
+    fleet, now = Fleet(), 100.0
+    for change in (
+        {"a": facts("x")},
+        {"a": facts("x"), "b": facts("x")},
+        {"a": facts("x"), "b": facts("x", "x")},
+    ):
+        fleet.see(now, change)
+        assert not fleet.is_stable(now + seat.STABLE_SECONDS - 1)
+        now += seat.STABLE_SECONDS
+        fleet.see(now, change)
+        assert fleet.is_stable(now)
+    fleet.see_nothing(now)
+    assert not fleet.is_stable(now)
+
+
+async def test_who_does_not_sign_in_again_is_no_longer_of_the_fleet(redis_url: str) -> None:
+    async with connect(redis_url) as client:
+        stays, goes, dies = Registry(client, "a", 60), Registry(client, "b", 60), Registry(client, "c", 0.2)
+        await goes.sign_in(b"{}")
+        assert await dies.sign_in(b'{"c":1}') == {"b": b"{}", "c": b'{"c":1}'}
+        await goes.sign_out()
+
+        async def alone() -> bool:
+            return await stays.sign_in(b"{}") == {"a": b"{}"}
+
+        await eventually(alone)
+
+
+async def pids(connection: Any) -> set[int]:
+    return {row["pid"] for row in await connection.fetch(LISTENING)}
+
+
+async def lease(redis_url: str) -> Any:
+    async with connect(redis_url) as client:
+        return await client.get(keys.notifier(PROJECT))
+
+
+@asynccontextmanager
+async def leader_and_standby(
+    settings: Settings, writer: Any, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[AsyncExitStack]:
+    """Two notifiers; what is yielded stops the leader."""
+    caplog.set_level(logging.INFO)
+    async with AsyncExitStack() as standby, AsyncExitStack() as first:
+        await first.enter_async_context(notifier(settings))
+        await asleep(writer)
+        await eventually(lambda: lease(settings.redis_url))
+        await standby.enter_async_context(notifier(settings))
+        await eventually(lambda: f"project {PROJECT}: standby" in caplog.text)
+        yield first
+
+
+async def test_a_standby_has_no_session_and_leads_when_the_leader_stops(
+    settings: Settings, writer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with witness(settings) as seen, leader_and_standby(settings, writer, caplog) as leading:
+        await asleep(writer)
+        before = await pids(writer)
+        await insert(writer, 1)
+        await seen.sees(1)
+        await asleep(writer)
+        assert await pids(writer) == before
+        await leading.aclose()
+        await insert(writer, 2)
+        await seen.sees(2)
+        await asleep(writer)
+        assert not await pids(writer) & before
+        assert await seen.ids() == [1, 2]
+
+
+async def test_a_lock_whose_holder_is_silent_is_taken_and_its_writers_ring_again(
+    settings: Settings, writer: Any, orders_url: str, impatient: None
+) -> None:
+    """The sessions of a leader that hangs: one has the leader lock, the other keeps the bell silent."""
+    async with (
+        session(orders_url, application_name=LEADER_NAME) as lost,
+        session(orders_url, application_name=LEADER_NAME) as bell,
+        witness(settings) as seen,
+    ):
+        await hold_the_lock(lost)
+        await bell.execute("select pg_advisory_lock($1::bigint)", keys.AWAKE_LOCK)
+        async with notifier(settings):
+            await insert(writer, 1)
+            await seen.sees(1)
+            await eventually(lambda: lost.is_closed() and bell.is_closed())
+            await asleep(writer)
+            before = late_changes()
+            await insert(writer, 2)
+            await seen.sees(2)
+            assert late_changes() == before
+
+
+async def stays(connection: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """See that whoever has the lock is left alone, for longer than the patience of a notifier."""
+    await eventually(lambda: ": standby" in caplog.text)
+    clock = asyncio.get_running_loop()
+    until = clock.time() + seat.SILENT_SECONDS + seat.GRACE_SECONDS
+
+    async def over() -> bool:
+        assert await connection.fetchval("select true"), "its session was ended"
+        return clock.time() > until
+
+    await eventually(over)
+
+
+@pytest.mark.parametrize("name", ["realtime notifier other", "realtime notifier", "psql"])
+async def test_a_holder_that_is_no_notifier_of_the_project_is_left_alone(
+    settings: Settings, orders_url: str, impatient: None, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with session(orders_url, application_name=name) as holder:
+        await hold_the_lock(holder)
+        async with notifier(settings):
+            await stays(holder, caplog)
+
+
+async def test_a_holder_whose_lease_is_fresh_is_left_alone(
+    settings: Settings, orders_url: str, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with session(orders_url, application_name=LEADER_NAME) as holder:
+        its_own = await hold_the_lock(holder)
+        await holders(settings.redis_url, ("somebody", Wish.TAKE))
+        async with notifier(settings):
+            await stays(holder, caplog)
+            assert await pids(holder) == {its_own}, "a standby holds no session"
+
+
+async def test_while_redis_is_away_no_leader_is_ended(
+    orders_url: str, tmp_path: Path, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with throw_away_valkey(tmp_path) as server:
+        settings = settings_at(server.url, demo=project_at(orders_url))
+    async with session(orders_url, application_name=LEADER_NAME) as holder:
+        await hold_the_lock(holder)
+        async with notifier(settings):
+            await stays(holder, caplog)
+
+
+async def test_a_missing_right_to_end_a_silent_leader_is_told_once(
+    database_url: str, redis_url: str, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with session(database_url) as administrator:
+        await administrator.execute("create role weak login password 'weak'")
+        parts = urlsplit(database_url)
+        url = parts._replace(netloc=f"weak:weak@{parts.hostname}:{parts.port}").geturl()
+        async with session(database_url, application_name=LEADER_NAME) as holder:
+            await hold_the_lock(holder)
+            async with notifier(settings_at(redis_url, demo=project_at(url))):
+                await eventually(lambda: "cannot be ended" in caplog.text)
+                await stays(holder, caplog)
+        await administrator.execute("drop role weak")
+    assert caplog.text.count("cannot be ended") == 1
+
+
+async def test_of_two_projects_on_one_database_one_leads_and_ends_nobody(
+    orders_url: str, redis_url: str, writer: Any, impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    settings = settings_at(redis_url, other=project_at(orders_url), demo=project_at(orders_url))
+    async with notifier(settings):
+
+        async def three() -> bool:
+            return len(await pids(writer)) == 3
+
+        await eventually(three)
+        before = await pids(writer)
+        await stays(writer, caplog)
+        assert await pids(writer) == before
+
+
+async def test_a_leader_that_lost_its_session_gives_its_lease_up(
+    settings: Settings, postgres_url: str, orders_url: str
+) -> None:
+    name = urlsplit(orders_url).path.removeprefix("/")
+    async with notifier(settings), session(postgres_url) as administrator:
+        await eventually(lambda: lease(settings.redis_url))
+        await administrator.execute(f"alter database {name} allow_connections false")
+        await administrator.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name
+        )
+
+        async def given_up() -> bool:
+            return not await lease(settings.redis_url)
+
+        await eventually(given_up)
+        await administrator.execute(f"alter database {name} allow_connections true")
+        await eventually(lambda: lease(settings.redis_url))
+
+
+async def test_a_leader_whose_database_is_silent_gives_way_to_one_that_can_reach_it(
+    settings: Settings,
+    writer: Any,
+    orders_url: str,
+    impatient: None,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(feed, "SNAPSHOT_SECONDS", 1)
+    address = urlsplit(orders_url)
+    link = Link("postgres", address.port or 0)
+    async with witness(settings) as seen, link.listening(), AsyncExitStack() as standby:
+        netloc = f"{address.netloc.rpartition(':')[0]}:{link.port}"
+        by_link = project_at(address._replace(netloc=netloc).geturl())
+        async with notifier(settings_at(settings.redis_url, demo=by_link)):
+            await asleep(writer)
+            await eventually(lambda: lease(settings.redis_url))
+            before = await lease(settings.redis_url)
+            await standby.enter_async_context(notifier(settings))
+            await eventually(lambda: f"project {PROJECT}: standby" in caplog.text)
+            link.black_hole(Silence.HELD)
+            await insert(writer, 1)
+            await seen.sees(1)
+            assert "ended the session of a leader that was silent" in caplog.text
+            await eventually(lambda: lease(settings.redis_url))
+            assert await lease(settings.redis_url) != before
+            link.heal()
+            await insert(writer, 2)
+            await seen.sees(2)
+        assert await seen.ids() == [1, 2]

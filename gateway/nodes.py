@@ -1,7 +1,8 @@
 """This node's life in the fleet, and what nodes know of each other.
 
 A node renews its life in Redis. One that was away for too long finds its life run out: others have
-cleaned up after it, or will, so it begins a new one and puts its people back.
+cleaned up after it, or will, so it begins a new one and puts its people back. So it does when another Redis
+reigns, which may have lost who came and who went: what is left of the old life is cleaned up after.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 # Parts of presence_ttl_seconds, in which all must be over: the life itself, its renewal, the clean-up.
 LIFE_PART = 0.7
 RENEWAL_PART = 0.15
+FORMER_LIVES = 3  # in which a Redis that goes back in time again may still have our people; reaped otherwise
 SETTLE_SECONDS = 0.1  # in which changes of a node's figures are gathered into one report
 
 
@@ -42,6 +44,7 @@ class Node:
         self._ttl_seconds = ttl_seconds
         self._changed = asyncio.Event()  # there is something newer than the last report
         self._left = False  # has said goodbye
+        self._reign = ""  # of Redis, under which the present life began
         self._number = 0  # of the present life
         self.id = node_id
         self.started_at = started_at
@@ -57,9 +60,9 @@ class Node:
         return f"{self.id}-{self._number}"
 
     @property
-    def life_before(self) -> str:
-        """Under what name some may stand there still; empty in the first life."""
-        return f"{self.id}-{self._number - 1}" if self._number else ""
+    def lives_before(self) -> tuple[str, ...]:
+        """Under what names some may stand there still."""
+        return tuple(f"{self.id}-{n}" for n in range(self._number)[-FORMER_LIVES:])
 
     def count(self, project_id: str, change: int) -> None:
         self.connections[project_id] += change
@@ -75,19 +78,22 @@ class Node:
             self._changed.clear()
             try:
                 if not begun:
-                    await self._people.begin_life(self.life, self.report(), self._life_seconds)
+                    self._reign = await self._people.begin_life(self.life, self.report(), self._life_seconds)
                     begun = True
-                elif not await self._people.renew_life(self.life, self.report(), self._life_seconds):
+                elif not await self._renew():
                     await self._begin_anew()
             except Unavailable as error:
                 logger.warning("life of this node: %s", error)
             await asyncio.sleep(min(SETTLE_SECONDS, RENEWAL_PART * self._ttl_seconds))
             await self._wait_for_change()
 
+    async def _renew(self) -> bool:
+        return await self._people.renew_life(self.life, self.report(), self._life_seconds, self._reign)
+
     async def _begin_anew(self) -> None:
         life = f"{self.id}-{self._number + 1}"
-        logger.warning("this node was away for too long, or Redis lost it; it begins life %s", life)
-        await self._people.begin_life(life, self.report(), self._life_seconds)
+        logger.warning("this node was away for too long, or Redis is another one; it begins life %s", life)
+        self._reign = await self._people.begin_life(life, self.report(), self._life_seconds)
         # In one step: nobody may come or go between the new name and the move to it.
         self._number += 1
         self.on_new_life()

@@ -14,44 +14,77 @@ from gateway.frames import text_frame
 
 SYNC_BYTES = 32_768  # of entries in one part of a `sync`
 
-_KINDS = {ord("J"): "join", ord("U"): "update", ord("L"): "leave"}
+LEAVE = b"L"  # what the line of an entry that goes begins with; others set one
 
 
 class Roster:
-    """The entries of one presence topic, and what its subscribers were not told yet."""
+    """The entries of one presence topic, and what its subscribers were not told yet.
+
+    A node that begins a new life puts its people under that one; what stood under the life before may go
+    earlier or later. To the subscribers they are one: a connection is there as its last life has it.
+    """
 
     def __init__(self, channel: str) -> None:
         self._head = b'{"type":"presence","channel":' + msgspec.json.encode(channel) + b',"event":"'
-        self.members: dict[bytes, bytes] = {}  # by LIFE/CONNECTION
+        self._lives: dict[bytes, dict[int, bytes]] = {}  # entries by connection and number of the life
         self._pending: list[tuple[str, dict[bytes, bytes]]] = []  # kind and entries by connection, in order
 
     def __repr__(self) -> str:
-        return f"<Roster {len(self.members)} members, {len(self._pending)} messages pending>"
+        return f"<Roster {len(self._lives)} members, {len(self._pending)} messages pending>"
 
     @property
     def has_news(self) -> bool:
         return bool(self._pending)
 
     def replace(self, members: dict[bytes, bytes]) -> None:
-        """Begin anew from what Redis has."""
-        self.members = dict(members)
-        self._pending = []
+        """Begin anew from what Redis has: LIFE/CONNECTION → entry."""
+        self._lives, self._pending = {}, []
+        for field, entry in members.items():
+            connection, number = _whose(field)
+            self._lives.setdefault(connection, {})[number] = entry
 
     def apply(self, lines: Iterable[bytes]) -> None:
         """Take in what changed."""
         for line in lines:
-            kind = _KINDS[line[0]]
             field, _, entry = line[1:].partition(b" ")
-            if kind == "leave":
-                self.members.pop(field, None)
+            connection, number = _whose(field)
+            before = self._entry(connection)
+            if line[:1] == LEAVE:
+                self._remove(connection, number)
             else:
-                self.members[field] = entry
-            # A node that begins a new life takes its people from one field and puts them into another.
-            self._note(kind, field.rpartition(b"/")[2], entry)
+                self._lives.setdefault(connection, {})[number] = entry
+            self._tell(connection, before, self._entry(connection))
+
+    def entries(self) -> list[bytes]:
+        """Who is there, an entry a connection."""
+        return [lives[max(lives)] for lives in self._lives.values()]
+
+    def _entry(self, connection: bytes) -> bytes | None:
+        lives = self._lives.get(connection)
+        return lives[max(lives)] if lives else None
+
+    def _remove(self, connection: bytes, number: int) -> None:
+        lives = self._lives.get(connection, {})
+        lives.pop(number, None)
+        if not lives:
+            self._lives.pop(connection, None)
+
+    def _tell(self, connection: bytes, before: bytes | None, after: bytes | None) -> None:
+        if after == before:
+            return
+        if after is None:
+            self._note("leave", connection, before or b"")
+        else:
+            self._note("join" if before is None else "update", connection, after)
 
     def _note(self, kind: str, connection: bytes, entry: bytes) -> None:
         """Put a change into the first message after the last one that tells of the same entry."""
         telling = [index for index, (_, entries) in enumerate(self._pending) if connection in entries]
+        if telling and kind == "join":
+            other, entries = self._pending[telling[-1]]
+            if other == "leave" and entries[connection] == entry:
+                self._forget(telling[-1], connection)  # only moved to another life of its node
+                return
         if telling and kind == "update":
             other, entries = self._pending[telling[-1]]
             if other in ("join", "update"):
@@ -63,6 +96,12 @@ class Roster:
                 return
         self._pending.append((kind, {connection: entry}))
 
+    def _forget(self, index: int, connection: bytes) -> None:
+        _, entries = self._pending[index]
+        del entries[connection]
+        if not entries:
+            del self._pending[index]
+
     def news(self) -> list[bytes]:
         """Return the frames that tell what changed, and forget it."""
         pending, self._pending = self._pending, []
@@ -70,7 +109,7 @@ class Roster:
 
     def sync(self) -> list[bytes]:
         """Return the frames that tell a newcomer who is there."""
-        parts = list(_parts(self.members.values())) or [[]]
+        parts = list(_parts(self.entries())) or [[]]
         last = len(parts) - 1
         return [
             self._frame("sync", part, b',"more":true' if index < last else b',"more":false')
@@ -84,6 +123,12 @@ class Roster:
         return text_frame(
             self._head + kind.encode() + b'","presences":[' + b",".join(entries) + b"]" + more + b"}"
         )
+
+
+def _whose(field: bytes) -> tuple[bytes, int]:
+    """Whose entry it is, and in which life of its node: NODE-NUMBER/CONNECTION."""
+    life, _, connection = field.rpartition(b"/")
+    return connection, int(life.rpartition(b"-")[2])
 
 
 def _parts(entries: Iterable[bytes]) -> Iterable[list[bytes]]:

@@ -30,13 +30,17 @@ REASON_NODE_LOST = "node_lost"
 
 async def reap(people: People, node: Node, projects: Iterable[str], ttl_seconds: float) -> None:
     """Look for dead lives until cancelled."""
+    away = False  # Redis, since the last look
     while True:
         try:
             for life in await node.dead_lives():
                 if await people.claim(life, CLAIM_PART * ttl_seconds):
                     await _clean_up_after(people, life, projects)
+            away = False
         except Unavailable as error:
-            logger.warning("cleaning up after dead nodes: %s", error)
+            if not away:  # once an outage
+                logger.warning("cleaning up after dead nodes: %s", error)
+            away = True
         await asyncio.sleep(LOOK_PART * ttl_seconds)
 
 
@@ -53,7 +57,7 @@ async def _clean_up_after(people: People, life: str, projects: Iterable[str]) ->
         for piece in _pieces(lost):
             await people.disconnect(
                 [
-                    Departure(project, life, life, facts, CODE_NODE_LOST, REASON_NODE_LOST, now)
+                    Departure(project, life, (), facts, CODE_NODE_LOST, REASON_NODE_LOST, now)
                     for facts in piece
                 ]
             )

@@ -58,7 +58,7 @@ class Registry:
 
     async def admit(self, project: str, facts: Open, limits: Limits) -> None:
         """Let a connection in; raises ClientError `too_many_connections`, Unavailable if nobody can count."""
-        admission = _Admission(Arrival(project, self.node.life, self.node.life_before, facts, limits))
+        admission = _Admission(Arrival(project, self.node.life, self.node.lives_before, facts, limits))
         await self._connections.put(admission)
         if admission.reached is not None:
             raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{admission.reached} is reached")
@@ -66,14 +66,14 @@ class Registry:
     def readmit(self, project: str, facts: Open, is_open: Callable[[], bool]) -> None:
         """Count a connection that was let in before, as long as it is open."""
         if is_open():
-            arrival = Arrival(project, self.node.life, self.node.life_before, facts, NO_LIMITS)
+            arrival = Arrival(project, self.node.life, self.node.lives_before, facts, NO_LIMITS)
             told = self._connections.put(_Admission(arrival))
             _or_again(told, lambda: self.readmit(project, facts, is_open))
 
     def depart(self, project: str, facts: Open, code: int, reason: str | None) -> None:
         """Record the end of a connection."""
-        life, life_before = self.node.life, self.node.life_before
-        self._put_departure(Departure(project, life, life_before, facts, code, reason, time.time()))
+        life, lives_before = self.node.life, self.node.lives_before
+        self._put_departure(Departure(project, life, lives_before, facts, code, reason, time.time()))
 
     def _put_departure(self, departure: Departure) -> None:
         _or_again(self._connections.put(departure), lambda: self._put_departure(departure))
@@ -83,14 +83,14 @@ class Registry:
     ) -> asyncio.Future[None]:
         """Set or end a connection's presence under a topic; done when Redis has it."""
         if entry is None:
-            self._remove_from_life_before(project, topic, connection_id)
+            self._remove_from_lives_before(project, topic, connection_id)
         change = Change(f"{self.node.life}/{connection_id}", entry)
         return self._presence.put(_PresenceChange(project, topic, change))
 
-    def _remove_from_life_before(self, project: str, topic: str, connection_id: str) -> None:
+    def _remove_from_lives_before(self, project: str, topic: str, connection_id: str) -> None:
         """What was put there before this node knew that it had ended is looked for by nobody else."""
-        if self.node.life_before:
-            change = Change(f"{self.node.life_before}/{connection_id}", None)
+        for life in self.node.lives_before:
+            change = Change(f"{life}/{connection_id}", None)
             self._presence.put(_PresenceChange(project, topic, change))
 
     def end_presence(self, project: str, topic: str, connection_id: str) -> None:
@@ -101,9 +101,9 @@ class Registry:
     def restore_presence(
         self, project: str, topic: str, connection_id: str, entry: Callable[[], bytes | None]
     ) -> None:
-        """Put an entry back under the present life, and take it from the one before."""
+        """Put an entry back under the present life, and take it from those before."""
         if (now := entry()) is not None:
-            self._remove_from_life_before(project, topic, connection_id)
+            self._remove_from_lives_before(project, topic, connection_id)
             told = self.set_presence(project, topic, connection_id, now)
             _or_again(told, lambda: self.restore_presence(project, topic, connection_id, entry))
 

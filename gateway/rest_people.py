@@ -7,6 +7,7 @@ import time
 
 import msgspec
 
+from gateway.presence import Roster
 from gateway.rest_call import Call
 from gateway.rest_types import (
     BroadcastMessage,
@@ -70,7 +71,9 @@ async def presence(call: Call) -> msgspec.Raw:
         raise ClientError(Code.INVALID_REQUEST, f"channel: {error.message}") from error
     _, members = await call.services.people.members(call.tenant.project_id, topic)
     dead = {life.encode() for life, report in (await call.services.people.lives()).items() if report is None}
-    entries = [entry for field, entry in members.items() if field.partition(b"/")[0] not in dead]
+    roster = Roster(topic)
+    roster.replace({f: entry for f, entry in members.items() if f.partition(b"/")[0] not in dead})
+    entries = roster.entries()
     # Entries are passed on as they are, so that states keep every digit.
     return msgspec.Raw(b'{"count":%d,"presences":[%b]}' % (len(entries), b",".join(entries)))
 
@@ -78,9 +81,7 @@ async def presence(call: Call) -> msgspec.Raw:
 async def connections(call: Call) -> ConnectionsResponse:
     """Tell who connected and disconnected, newest first."""
     limit = _limit(call.query.get("limit"))
-    before = call.query.get("before")
-    if before is not None and not re.fullmatch(r"\d{1,15}-\d{1,15}", before):
-        raise ClientError(Code.INVALID_REQUEST, "before: not a cursor of this endpoint")
+    before = _before(call.query.get("before"))
     event, user_id = call.query.get("event"), call.query.get("user_id")
     if event not in (None, "connect", "disconnect"):
         raise ClientError(Code.INVALID_REQUEST, "event: expected connect or disconnect")
@@ -103,6 +104,15 @@ def _limit(text: str | None) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MAX_EVENTS:
         raise ClientError(Code.INVALID_REQUEST, f"limit: expected 1 to {MAX_EVENTS}")
     return int(text)
+
+
+def _before(text: str | None) -> str | None:
+    if text is None:
+        return None
+    if not (cursor := re.fullmatch(r"([0-9]{1,15})-([0-9]{1,15})", text)):
+        raise ClientError(Code.INVALID_REQUEST, "before: not a cursor of this endpoint")
+    # Nothing is before 0-0, and Redis refuses to be asked.
+    return text if any(map(int, cursor.groups())) else "0-1"
 
 
 def _connection_event(entry_id: str, facts: dict[str, object]) -> ConnectionEvent:

@@ -3,8 +3,8 @@
 Messages come from Redis, go through the hub and leave as deliveries. After every reconnect, and after
 every hole, what was missed is read from history before anything newer is handed on.
 
-A probe goes the way of every message: when none comes back, the subscription is dead however healthy
-its connection looks, and is made anew.
+A probe goes the way of every message: when none comes back, or it finds that another Redis reigns, the
+subscription is dead however healthy its connection looks, and is made anew.
 """
 
 from __future__ import annotations
@@ -131,10 +131,12 @@ class Subscriber:
             self._commands = asyncio.Queue()
             channels = [self._probe, *self._keys]
             self._unconfirmed = Counter(channels)
+            # Before any topic is caught up: under this reign or a later one.
+            reign = await self._broker.probe(self._probe)
             async with redis_errors_as_unavailable():
                 await pubsub.subscribe(*channels)
             tasks.create_task(self._carry_out_commands(pubsub), name="subscribe and unsubscribe")
-            tasks.create_task(self._keep_probing(), name="probe")
+            tasks.create_task(self._keep_probing(reign), name="probe")
             tasks.create_task(self._read(pubsub), name="read Redis")
 
     async def _carry_out_commands(self, pubsub: Any) -> None:
@@ -159,10 +161,10 @@ class Subscriber:
         else:
             await pubsub.unsubscribe(*channels)
 
-    async def _keep_probing(self) -> None:
+    async def _keep_probing(self, reign: str) -> None:
         while True:
-            async with redis_errors_as_unavailable():
-                await self._broker.client.publish(self._probe, b"")
+            if await self._broker.probe(self._probe) != reign:
+                raise Unavailable("Redis restarted, or another one took its place")
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _read(self, pubsub: Any) -> None:

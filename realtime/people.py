@@ -44,11 +44,11 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A connection that wants in, on a node's life; it may be in already, on the life before."""
+    """A connection that wants in, on a node's life; it may be in already, on one of the lives before."""
 
     project: str
     life: str
-    life_before: str
+    lives_before: tuple[str, ...]
     facts: Open
     limits: Limits
 
@@ -57,12 +57,12 @@ class Arrival:
 class Departure:
     """A connection that has ended: with which close code, why, and when (seconds since 1970).
 
-    Nobody looks for it on the life before if that is the one that it was on.
+    It may be in still on one of the lives before.
     """
 
     project: str
     life: str
-    life_before: str
+    lives_before: tuple[str, ...]
     facts: Open
     code: int
     reason: str | None
@@ -76,8 +76,9 @@ class People:
         self._client = client
         self._max_entries = settings.connection_history_entries
         self._max_age_ms = int(settings.connection_history_seconds * 1000)
-        self._presence = Script(client, "presence_v1")
-        self._members = Script(client, "members_v1")
+        self._presence = Script(client, "reign_v1", "presence_v1")
+        self._members = Script(client, "reign_v1", "members_v1")
+        self._life = Script(client, "reign_v1", "life_v1")
         self._connect = Script(client, "connect_v1")
         self._disconnect = Script(client, "disconnect_v1")
 
@@ -108,7 +109,6 @@ class People:
                 _connection_keys(arrival.project),
                 [
                     f"{arrival.life}/{arrival.facts.connection_id}",
-                    f"{arrival.life_before}/{arrival.facts.connection_id}",
                     msgspec.json.encode(arrival.facts),
                     arrival.facts.user_id or "",
                     arrival.facts.ip,
@@ -118,6 +118,7 @@ class People:
                     msgspec.json.encode(_event("connect", arrival.facts, arrival.facts.connected_at)),
                     self._max_entries,
                     self._max_age_ms,
+                    *(f"{life}/{arrival.facts.connection_id}" for life in arrival.lives_before),
                 ],
             )
             for arrival in arrivals
@@ -133,12 +134,12 @@ class People:
                 _connection_keys(departure.project),
                 [
                     f"{departure.life}/{departure.facts.connection_id}",
-                    f"{departure.life_before}/{departure.facts.connection_id}",
                     departure.facts.user_id or "",
                     departure.facts.ip,
                     msgspec.json.encode(_end(departure)),
                     self._max_entries,
                     self._max_age_ms,
+                    *(f"{life}/{departure.facts.connection_id}" for life in departure.lives_before),
                 ],
             )
             for departure in departures
@@ -169,21 +170,24 @@ class People:
             )
             return [(entry_id.decode(), msgspec.json.decode(fields[b"e"])) for entry_id, fields in entries]
 
-    async def begin_life(self, life: str, report: Any, ttl_seconds: float) -> None:
-        """Make a new life of a node known."""
+    async def begin_life(self, life: str, report: Any, ttl_seconds: float) -> str:
+        """Make a new life of a node known; return the reign of Redis under which it begins."""
+        arguments = [msgspec.json.encode(report), int(ttl_seconds * 1000), "begin"]
         async with redis_errors_as_unavailable():
             # In this order: a life that is known without a key is a dead one.
-            await self._client.set(keys.node(life), msgspec.json.encode(report), px=int(ttl_seconds * 1000))
+            reign: bytes = await self._life.call([keys.node(life)], arguments)
             await self._client.sadd(keys.nodes(), life)
+            return reign.decode()
 
-    async def renew_life(self, life: str, report: Any, ttl_seconds: float) -> bool:
-        """Keep a life; False if it has run out, so that others may clean up after it."""
+    async def renew_life(self, life: str, report: Any, ttl_seconds: float, reign: str) -> bool:
+        """Keep a life that began under this reign.
+
+        False if it has run out, so that others may clean up after it, or if the reign is another one, so
+        that nobody knows which of its people Redis has lost.
+        """
+        arguments = [msgspec.json.encode(report), int(ttl_seconds * 1000), "renew", reign]
         async with redis_errors_as_unavailable():
-            return bool(
-                await self._client.set(
-                    keys.node(life), msgspec.json.encode(report), px=int(ttl_seconds * 1000), xx=True
-                )
-            )
+            return await self._life.call([keys.node(life)], arguments) is not None
 
     async def claim(self, life: str, seconds: float) -> bool:
         """Become the one who cleans up after a dead life, for so long."""

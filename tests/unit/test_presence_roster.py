@@ -14,7 +14,7 @@ from realtime.publications import Position, Publication
 
 
 def line(kind: str, who: str, state: int = 0) -> bytes:
-    return f'{kind}life/{who} {{"connection_id":"{who}","state":{state}}}'.encode()
+    return f'{kind}n-0/{who} {{"connection_id":"{who}","state":{state}}}'.encode()
 
 
 def frames(roster: Roster) -> list[dict]:
@@ -70,10 +70,54 @@ def test_a_leave_after_an_update_tells_the_last_state():
     assert told(roster) == [("update", [("a", 2)]), ("leave", [("a", 2)])]
 
 
-def test_who_moves_to_a_new_life_of_its_node_leaves_and_joins_in_this_order():
-    roster = after(*(b'%b/a {"connection_id":"a","state":1}' % one for one in (b"J1", b"L1", b"J2")))
-    assert told(roster) == [("join", [("a", 1)]), ("leave", [("a", 1)]), ("join", [("a", 1)])]
-    assert list(roster.members) == [b"2/a"]
+def moved(*changes: str) -> list[bytes]:
+    """Lines from `J1a0`: kind, life, who and state."""
+    return [
+        f'{kind}n-{life}/{who} {{"connection_id":"{who}","state":{state}}}'.encode()
+        for kind, life, who, state in changes
+    ]
+
+
+def test_nobody_is_told_of_who_only_moves_to_a_new_life_of_its_node():
+    roster = after(*moved("J1a0", "J1b0", "J1c0"))
+    roster.news()
+    roster.apply(moved("L1a0", "J2a0", "L1b0", "L1c0", "J2c0"))
+    assert told(roster) == [("leave", [("b", 0)])]
+    assert _members(roster) == {"a": 0, "c": 0}
+
+
+def test_who_comes_and_moves_in_one_moment_joins_once():
+    assert told(after(*moved("J1a0", "L1a0", "J2a0"))) == [("join", [("a", 0)])]
+
+
+def test_who_moves_and_is_not_what_it_was_leaves_and_joins_in_this_order():
+    roster = after(*moved("J1a0"))
+    roster.news()
+    roster.apply(moved("L1a0", "J2a1"))
+    assert told(roster) == [("leave", [("a", 0)]), ("join", [("a", 1)])]
+
+
+def test_who_stands_under_two_lives_is_there_once_as_the_last_one_has_it():
+    """A fail-over may bring back an entry of the life before; the reaper takes it out."""
+    roster = Roster("presence")
+    roster.replace(
+        {b"n-2/a": b'{"connection_id":"a","state":2}', b"n-1/a": b'{"connection_id":"a","state":1}'}
+    )
+    assert _members(roster) == {"a": 2}
+    assert len(roster.entries()) == 1
+    roster.apply(moved("L1a1"))
+    assert told(roster) == []
+    roster.apply(moved("U2a3"))
+    assert told(roster) == [("update", [("a", 3)])]
+    roster.apply(moved("L2a3"))
+    assert told(roster) == [("leave", [("a", 3)])]
+
+
+def test_who_is_put_under_a_new_life_first_is_updated_only_if_it_is_another_entry():
+    roster = after(*moved("J1a0", "J1b0"))
+    roster.news()
+    roster.apply(moved("J2a0", "L1a0", "J2b1", "L1b0"))
+    assert told(roster) == [("update", [("b", 1)])]
 
 
 def test_news_is_told_once():
@@ -113,15 +157,15 @@ def test_a_long_list_comes_in_parts_and_the_last_says_so():
 
 def test_an_entry_that_is_bigger_than_a_part_is_a_part():
     roster = Roster("presence")
-    roster.replace({b"life/a": b'{"x":"%b"}' % (b"x" * SYNC_BYTES), b"life/b": b"{}"})
+    roster.replace({b"n-0/a": b'{"x":"%b"}' % (b"x" * SYNC_BYTES), b"n-0/b": b"{}"})
     assert [len(decoded(frame)["presences"]) for frame in roster.sync()] == [1, 1]
 
 
 def test_replacing_forgets_what_was_not_told():
     roster = after(line("J", "a"))
-    roster.replace({b"life/b": b"{}"})
+    roster.replace({b"n-0/b": b"{}"})
     assert not roster.has_news
-    assert list(roster.members) == [b"life/b"]
+    assert roster.entries() == [b"{}"]
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -145,7 +189,7 @@ def test_whoever_follows_the_news_in_order_knows_who_is_there(seed):
 
 
 def _members(roster: Roster) -> dict[str, int]:
-    entries = [json.loads(entry) for entry in roster.members.values()]
+    entries = [json.loads(entry) for entry in roster.entries()]
     return {entry["connection_id"]: entry["state"] for entry in entries}
 
 
@@ -180,10 +224,10 @@ def test_what_redis_published_is_told_when_the_moment_is_over():
 
 
 def test_a_new_epoch_is_read_again_since_redis_lost_who_was_there():
-    hub = live_topic({b"life/a": b"{}"}, Position("e", 5))
+    hub = live_topic({b"n-0/a": b"{}"}, Position("e", 5))
     assert hub.received(KEY, Publication("f", 1, [line("J", "b")])) == []
     assert not hub.topics[KEY].is_live
-    (delivery,) = hub.roster_read(KEY, Position("f", 1), {b"life/b": b'{"connection_id":"b"}'})
+    (delivery,) = hub.roster_read(KEY, Position("f", 1), {b"n-0/b": b'{"connection_id":"b"}'})
     (sync,) = map(decoded, delivery.pieces)
     assert (sync["event"], sync["presences"]) == ("sync", [{"connection_id": "b"}])
     assert hub.topics[KEY].is_live
@@ -209,8 +253,8 @@ def test_what_came_while_the_list_was_read_is_not_told_twice():
     hub.open(KEY)
     for offset, who in enumerate("abc", 1):
         hub.received(KEY, Publication("e", offset, [line("J", who)]))
-    hub.roster_read(KEY, Position("e", 2), {b"life/a": b"{}", b"life/b": b"{}"})
+    hub.roster_read(KEY, Position("e", 2), {b"n-0/a": b"{}", b"n-0/b": b"{}"})
     roster = hub.topics[KEY].roster
     assert roster is not None
-    assert set(roster.members) == {b"life/a", b"life/b", b"life/c"}
+    assert len(roster.entries()) == 3
     assert told(roster) == [("join", [("c", 0)])]

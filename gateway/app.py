@@ -1,7 +1,7 @@
 """The gateway's composition root: every part in start order, stopped in reverse.
 
-settings → broker, people → tenants → node → hub → subscriber → subscriptions
-        → registry → voice → endpoint, REST → ports
+settings → broker, people → tenants → node → hub → subscriber → recovery
+        → subscriptions → registry → voice → endpoint, REST → ports
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gateway.hub import Delivery, Hub
 from gateway.listener import listening
 from gateway.nodes import Node
 from gateway.reaper import reap
+from gateway.recovery import Recovery
 from gateway.registry import Registry
 from gateway.rest_call import Services
 from gateway.socket import Pump, Socket
@@ -61,7 +62,7 @@ async def run(
         node = Node(people, secrets.token_hex(6), rfc3339(time.time()), settings.presence_ttl_seconds)
         hub: Hub[Socket] = Hub()
         subscriber = Subscriber(broker, people, hub, _deliver, node.id)
-        subscriptions = Subscriptions(hub, subscriber, broker)
+        subscriptions = Subscriptions(hub, subscriber, Recovery(broker, settings))
         registry = Registry(people, node)
         voice = Voice(broker, registry, subscriber)
         endpoint = Endpoint(

@@ -7,6 +7,7 @@ pieces of about PIECE_BYTES that end at a frame's end, so that other frames may 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import msgspec
 
@@ -51,14 +52,29 @@ def message_pieces(channel: Channel, publication: Publication, reader: str | Non
 
     `reader` is the connection that they are for, if some are not for it.
     """
+    pieces: list[bytes] = []
+    piece: list[bytes] = []
+    size = 0
+    for _, length, parts in message_frames(channel, publication, reader):
+        piece += parts
+        size += length
+        if size >= PIECE_BYTES:
+            pieces.append(b"".join(piece))
+            piece, size = [], 0
+    if piece:
+        pieces.append(b"".join(piece))
+    return pieces
+
+
+def message_frames(
+    channel: Channel, publication: Publication, reader: str | None = None
+) -> Iterator[tuple[int, int, tuple[bytes, ...]]]:
+    """Yield the offset of each of these messages, the length of its frame, and the frame in parts."""
     kind = b"realtime" if channel.table else b"broadcast"
     head = b'{"type":"' + kind + b'","channel":' + msgspec.json.encode(channel.name) + b","
     tail = b',"id":"' + publication.epoch.encode() + b"-"
     fixed = len(head) + len(tail) + len(b'"}')
     wanted = channel.event
-    pieces: list[bytes] = []
-    piece: list[bytes] = []
-    size = 0
     for offset, line in enumerate(publication.lines, publication.first):
         if wanted is not None and EVENT_OF_MARK[line[0]] is not wanted:
             continue
@@ -68,12 +84,6 @@ def message_pieces(channel: Channel, publication: Publication, reader: str | Non
             sender, _, body = body.partition(b" ")
             if sender.decode() == reader:
                 continue
-        length = fixed + len(body) + len(number)
-        piece += (_header(length), head, body, tail, number, b'"}')
-        size += length
-        if size >= PIECE_BYTES:
-            pieces.append(b"".join(piece))
-            piece, size = [], 0
-    if piece:
-        pieces.append(b"".join(piece))
-    return pieces
+        header = _header(fixed + len(body) + len(number))
+        length = len(header) + fixed + len(body) + len(number)
+        yield offset, length, (header, head, body, tail, number, b'"}')

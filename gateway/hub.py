@@ -17,9 +17,10 @@ from typing import Generic, TypeVar
 
 from gateway.frames import excluded_by, message_pieces, text_frame
 from gateway.presence import Roster
+from gateway.recollection import Recollection
 from realtime.channels import Channel
 from realtime.protocol import Resync, encode
-from realtime.publications import Position, Publication
+from realtime.publications import Position, Publication, reign_of
 
 TopicKey = tuple[str, str]  # project id, topic
 SocketT = TypeVar("SocketT", bound=Hashable)
@@ -67,6 +68,7 @@ class Topic(Generic[SocketT]):
     audiences: dict[str, Audience[SocketT]] = field(default_factory=dict)  # by channel name
     held: list[Publication] = field(default_factory=list)  # came while not LIVE
     taps: list[list[Publication]] = field(default_factory=list)  # for subscribers who still read history
+    memory: Recollection | None = None  # for those who come back; up to `position`, if there is one
     joiners: int = 0  # sockets on their way in, for whom the topic must stay
     roster: Roster | None = None  # of a presence topic
 
@@ -77,6 +79,17 @@ class Topic(Generic[SocketT]):
     @property
     def is_idle(self) -> bool:
         return not self.audiences and not self.joiners
+
+    def forget(self) -> None:
+        """Let go of what is remembered: history is asked again."""
+        if self.memory is not None:
+            self.memory.close()
+            self.memory = None
+
+    def fall_behind(self) -> None:
+        """A LIVE topic may have missed something, and what Redis has of it may not be what it had."""
+        self.state = TopicState.BEHIND
+        self.forget()
 
     @contextmanager
     def tapped(self) -> Iterator[list[Publication]]:
@@ -125,16 +138,12 @@ class Hub(Generic[SocketT]):
         if not audience.sockets:
             del topic.audiences[channel.name]
 
-    def is_subscribed(self, key: TopicKey, channel: Channel, socket: SocketT) -> bool:
-        topic = self.topics.get(key)
-        audience = topic and topic.audiences.get(channel.name)
-        return bool(audience) and socket in audience.sockets  # type: ignore[union-attr]
-
     def close(self, key: TopicKey) -> bool:
         """Forget a topic that nobody needs; False if somebody came back to it."""
         topic = self.topics.get(key)
         if topic is None or not topic.is_idle:
             return False
+        topic.forget()
         del self.topics[key]
         return True
 
@@ -151,20 +160,20 @@ class Hub(Generic[SocketT]):
             return _hand_on(topic, publication)
         if publication.epoch == topic.position.epoch and publication.last <= topic.position.offset:
             return []  # history brought it before
-        topic.state = TopicState.BEHIND  # not held: history has it by now, or another one has begun
+        topic.fall_behind()  # not held: history has it by now, or another one has begun
         return []
 
     def fell_behind(self) -> None:
         """The subscription to Redis was lost: any LIVE topic may have missed something from here on."""
         for topic in self.topics.values():
-            if topic.state is TopicState.LIVE:
-                topic.state = TopicState.BEHIND
+            if topic.is_live:
+                topic.fall_behind()
 
     def doubt_rosters(self) -> list[TopicKey]:
         """Redis may have lost who is present: make the LIVE presence topics BEHIND, and return them."""
         doubtful = [key for key, topic in self.topics.items() if topic.roster is not None and topic.is_live]
         for key in doubtful:
-            self.topics[key].state = TopicState.BEHIND
+            self.topics[key].fall_behind()
         return doubtful
 
     def caught_up(
@@ -180,6 +189,8 @@ class Hub(Generic[SocketT]):
         was_behind, topic.state = topic.state is TopicState.BEHIND, TopicState.LIVE
         held, topic.held = topic.held, []
         deliveries: list[Delivery[SocketT]] = []
+        if missed is None:
+            topic.forget()
         if was_behind and missed is None:
             deliveries += _resync(topic, position)
         for publication in missed or ():
@@ -227,12 +238,15 @@ def _to_all(topic: Topic[SocketT], pieces: list[bytes]) -> list[Delivery[SocketT
 def _follows(position: Position, publication: Publication, has_state: bool) -> bool:
     """Whether nothing lies between; parts of the publication may have been there before.
 
-    A new epoch of a topic whose messages add up to a state means that Redis lost that state.
+    A new epoch of a topic whose messages add up to a state means that Redis lost that state. A publication
+    without lines says so of any topic: it begins an epoch since something was lost before it.
     """
     if publication.epoch == position.epoch:
         return publication.first <= position.offset + 1 <= publication.last
+    if reign_of(publication.epoch) != reign_of(position.epoch):
+        return False  # Redis may have lost what came between
     # Redis forgot the epoch of a topic in which nothing had been published, for ever or for long.
-    return publication.first == 1 and (position.offset == 0 or not has_state)
+    return publication.first == 1 and bool(publication.lines) and (position.offset == 0 or not has_state)
 
 
 def _hold(topic: Topic[SocketT], publication: Publication) -> None:
@@ -245,6 +259,8 @@ def _hand_on(topic: Topic[SocketT], publication: Publication) -> list[Delivery[S
     if publication.epoch == topic.position.epoch:
         publication = publication.after(topic.position.offset)
     topic.position = Position(publication.epoch, publication.last)
+    if topic.memory is not None and not topic.memory.append(publication):
+        topic.forget()
     if topic.roster is not None:
         topic.roster.apply(publication.lines)
         return []  # told by `tell_presence`, with what else happens in this moment

@@ -14,6 +14,8 @@ closes = Counter("realtime_gateway_closes", "Connections closed by this node", [
 slow_consumers = Counter("realtime_gateway_slow_consumers", "Clients closed because they could not follow")
 gaps = Counter("realtime_gateway_gaps", "Holes in a topic that were filled from history or told as resync")
 resyncs = Counter("realtime_gateway_resyncs", "Topics whose subscribers were told to read again")
+recoveries = Counter("realtime_gateway_recoveries", "Clients that came back with `since`", ["outcome"])
+history_reads = Counter("realtime_gateway_history_reads", "Readings of history for them")
 redis_reconnects = Counter(
     "realtime_gateway_redis_reconnects", "Times that the subscription to Redis was lost"
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis.asyncio import Redis
 
+from realtime import keys
 from realtime.channels import Event
 from tests.change_stream import publisher_to
 from tests.gateway_fixture import running_gateway, settings_for
@@ -217,3 +219,38 @@ async def test_a_burst_of_one_transaction_recovers_from_its_middle(gateway, publ
         ids = [(await client.hear())["id"] for _ in range(100)]
         await client.subscribe("table:orders", since=ids[49])
         assert await client.hear_rows(50) == list(range(51, 101))
+
+
+async def test_a_redis_that_went_back_within_an_epoch_is_told_as_resync(gateway, publisher, redis_url):
+    meta, history = (
+        keys.topic_meta("demo", "table:public.orders"),
+        keys.topic_history("demo", "table:public.orders"),
+    )
+    async with gateway.client() as client, Redis.from_url(redis_url) as redis:
+        await client.subscribe("table:orders")
+        before = await redis.hgetall(meta)
+        ids = []
+        for _ in range(5):
+            await publisher.publish()
+            ids.append((await client.hear())["id"])
+            before = await redis.hgetall(meta) if len(ids) == 3 else before
+        await redis.hset(meta, mapping=before)
+        for entry, _ in await redis.xrevrange(history, count=2):
+            await redis.xdel(history, entry)
+        assert await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        resync = await client.hear()
+        assert (resync["type"], resync["position"]) == ("resync", ids[2])
+        assert (await client.subscribe("table:orders", since=ids[4]))["recovered"] is False
+        assert (await client.subscribe("table:orders", since=ids[1]))["recovered"] is True
+        assert await client.hear_rows(1) == [3]
+
+
+async def test_what_a_client_said_to_others_alone_does_not_come_back_to_it(gateway):
+    async with gateway.client() as client:
+        start = (await client.subscribe("room:a"))["position"]
+        for payload, to_self in [(1, True), (2, False), (3, True)]:
+            await client.say(type="broadcast", channel="room:a", payload=payload, self=to_self)
+        assert [(await client.hear())["payload"] for _ in range(2)] == [1, 3]
+        assert (await client.subscribe("room:a", since=start))["recovered"] is True
+        assert [(await client.hear())["payload"] for _ in range(2)] == [1, 3]
+        assert (await client.ask(type="ping"))["type"] == "pong"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from redis.asyncio import Redis
 
+from realtime.broker import connect
 from tests.change_stream import publisher_to
 from tests.gateway_fixture import eventually, free_port, running_gateway, settings_for
 from tests.servers import throw_away_valkey
@@ -18,13 +18,13 @@ def _quick_retries(monkeypatch):
     monkeypatch.setattr("gateway.subscriber.LAST_RETRY_SECONDS", 0.1)
 
 
-async def kill(redis: Redis, kind: str) -> int:
+async def kill(redis, kind: str) -> int:
     """Cut all connections of a kind; return how many they were."""
     return await redis.execute_command("CLIENT", "KILL", "TYPE", kind)
 
 
 async def test_a_subscription_cut_mid_stream_loses_nothing_and_doubles_nothing(gateway, publisher, redis_url):
-    async with gateway.client() as client, Redis.from_url(redis_url) as redis:
+    async with gateway.client() as client, connect(redis_url) as redis:
         await client.subscribe("table:orders")
         await client.subscribe("table:orders:INSERT")
         for _ in range(5):
@@ -40,7 +40,7 @@ async def test_a_subscription_cut_mid_stream_loses_nothing_and_doubles_nothing(g
 
 
 async def test_connections_of_every_kind_cut_again_and_again_lose_nothing(gateway, publisher, redis_url):
-    async with gateway.client() as client, Redis.from_url(redis_url) as redis:
+    async with gateway.client() as client, connect(redis_url) as redis:
         await client.subscribe("table:orders")
 
         async def keep_cutting() -> None:
@@ -64,7 +64,7 @@ async def test_a_gap_beyond_history_is_told_as_resync(database_url, redis_url, m
         running_gateway(settings) as gateway,
         publisher_to(settings) as publisher,
         gateway.client() as client,
-        Redis.from_url(redis_url) as redis,
+        connect(redis_url) as redis,
     ):
         await client.subscribe("table:orders")
         await publisher.publish()
@@ -92,7 +92,7 @@ async def expect_resync_and_more(client, publisher):
 
 
 async def test_a_redis_that_forgot_everything_is_told_as_resync(gateway, publisher, redis_url):
-    async with gateway.client() as client, Redis.from_url(redis_url) as redis:
+    async with gateway.client() as client, connect(redis_url) as redis:
         await client.subscribe("table:orders")
         await publisher.publish(3)
         assert await client.hear_rows(3) == [1, 2, 3]
@@ -104,7 +104,7 @@ async def test_a_redis_that_forgot_everything_is_told_as_resync(gateway, publish
 async def test_a_redis_that_forgot_before_anything_was_published_needs_no_resync(
     gateway, publisher, redis_url
 ):
-    async with gateway.client() as client, Redis.from_url(redis_url) as redis:
+    async with gateway.client() as client, connect(redis_url) as redis:
         await client.subscribe("table:orders")
         await redis.flushall()
         await publisher.publish(2)

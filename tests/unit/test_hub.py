@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.hub import MAX_HELD_PUBLICATIONS, Hub, TopicState
+from gateway.recollection import Reach, Recollection, Room
 from realtime.channels import Event, Table, parse_channel
 from realtime.publications import Position, Publication, change_line, line_prefix
 
@@ -312,6 +313,58 @@ def test_an_empty_topic_that_missed_the_beginning_of_an_epoch_reads_it():
     assert play.topic.state is TopicState.BEHIND
 
 
+# A topic that was begun anew, which a publication without lines tells
+
+
+def begun_anew(epoch: str) -> Publication:
+    return Publication(epoch, 1, [])
+
+
+@pytest.mark.parametrize("offset", [0, 5])
+def test_a_topic_that_was_begun_anew_is_told_as_resync_even_where_nothing_had_been_published(offset):
+    play = Play(live_at=at(offset))
+    play.join("ann")
+    play.publish(begun_anew("f"))
+    assert (play.topic.state, play.inbox["ann"]) == (TopicState.BEHIND, [])
+    play.catch_up(at(0, "f"), None)
+    play.publish(publication(1, epoch="f"))
+    assert play.inbox["ann"] == ["resync f-0", "f-1"]
+
+
+@pytest.mark.parametrize("offset", [0, 5])
+def test_being_told_again_of_the_epoch_that_one_is_in_is_nothing(offset):
+    play = Play(live_at=at(offset))
+    play.join("ann")
+    play.publish(begun_anew("e"))
+    assert (play.topic.state, play.topic.position) == (TopicState.LIVE, at(offset))
+    play.publish(publication(offset + 1))
+    assert play.inbox["ann"] == [f"e-{offset + 1}"]
+
+
+def test_a_new_beginning_that_history_had_shown_before_is_nothing(play):
+    play.publish(publication(8), begun_anew("f"), publication(1, epoch="f"))
+    play.catch_up(at(1, "f"), None)
+    assert (play.topic.state, play.inbox["ann"]) == (TopicState.LIVE, ["resync f-1"])
+
+
+def test_a_new_beginning_that_comes_while_history_is_read_is_told_after_it(play):
+    play.hub.fell_behind()
+    play.publish(publication(6), begun_anew("f"), publication(1, epoch="f"))
+    play.catch_up(at(6), [publication(6)])
+    assert play.topic.state is TopicState.BEHIND
+    play.catch_up(at(1, "f"), None)
+    play.publish(publication(2, epoch="f"))
+    assert play.inbox["ann"] == ["e-6", "resync f-1", "f-2"]
+
+
+def test_a_new_beginning_that_comes_while_a_topic_joins_is_told_to_nobody():
+    play = Play()
+    play.publish(begun_anew("f"), publication(1, epoch="f"))
+    play.catch_up(at(0, "f"))
+    play.join("ann")
+    assert (play.topic.state, play.topic.position, play.inbox["ann"]) == (TopicState.LIVE, at(1, "f"), [])
+
+
 # Joining
 
 
@@ -384,12 +437,10 @@ def test_a_topic_that_was_closed_begins_anew(play):
     assert play.hub.open(KEY).state is TopicState.JOINING
 
 
-def test_the_hub_knows_who_is_in(play):
-    channel = parse_channel(EVERYTHING)
-    assert play.hub.is_subscribed(KEY, channel, "ann")
-    assert not play.hub.is_subscribed(KEY, channel, "bob")
-    assert not play.hub.is_subscribed(KEY, parse_channel("table:public.users"), "ann")
-    assert not play.hub.is_subscribed(("demo", "room:a"), channel, "ann")
+def test_who_is_in_prints_as_a_subscription_and_who_left_does_not(play):
+    assert repr(play.hub) == "<Hub 1 topics, 1 subscriptions>"
+    play.leave("ann")
+    assert repr(play.hub) == "<Hub 1 topics, 0 subscriptions>"
 
 
 def test_a_hub_prints_its_size(play):
@@ -431,6 +482,67 @@ def test_a_tap_hears_what_no_subscriber_hears_yet():
     assert tap == [publication(6)]
 
 
+# What is remembered for those who come back
+
+
+@pytest.fixture
+def remembered(play) -> Play:
+    """The play, in which the topic remembers from e-5 on."""
+    play.topic.memory = Recollection(at(5), 1_000, Room())
+    return play
+
+
+def test_what_is_handed_on_is_remembered(remembered):
+    remembered.publish(publication(4, 6), publication(7), publication(6, 9))
+    assert (remembered.topic.memory.start, remembered.topic.memory.end) == (at(5), at(9))
+
+
+@pytest.mark.parametrize("happens", [publication(8), publication(1, epoch="f"), begun_anew("f")])
+def test_a_topic_that_falls_behind_forgets(remembered, happens):
+    remembered.publish(happens)
+    assert remembered.topic.memory is None
+
+
+def test_a_lost_subscription_makes_forget(remembered):
+    remembered.hub.fell_behind()
+    assert remembered.topic.memory is None
+
+
+def test_what_is_read_of_history_while_behind_is_remembered(play):
+    play.hub.fell_behind()
+    play.topic.memory = Recollection(at(5), 1_000, Room())
+    play.publish(publication(8))
+    play.catch_up(at(7), [publication(6), publication(7)])
+    assert play.topic.memory.end == play.topic.position == at(8)
+
+
+def test_a_resync_makes_forget_even_within_one_epoch(play):
+    play.hub.fell_behind()
+    play.topic.memory = Recollection(at(5), 1_000, Room())
+    play.catch_up(at(3), None)
+    assert play.topic.memory is None
+    assert play.inbox["ann"] == ["resync e-3"]
+
+
+def test_a_new_epoch_in_silence_makes_forget():
+    key, hub = ("demo", "room:a"), Hub()
+    topic = hub.open(key)
+    hub.caught_up(key, at(5), None)
+    topic.memory = Recollection(at(5), 1_000, Room())
+    hub.received(key, Publication("f", 1, [b'B"payload":1']))
+    assert (topic.state, topic.position, topic.memory) == (TopicState.LIVE, at(1, "f"), None)
+
+
+def test_a_topic_that_closes_gives_back_its_room(remembered):
+    room = Room()
+    remembered.topic.memory = Recollection(at(5), 1_000, room)
+    remembered.publish(publication(6))
+    assert room.used > 0
+    remembered.leave("ann")
+    remembered.hub.close(KEY)
+    assert room.used == 0
+
+
 # Any order of events
 
 
@@ -464,6 +576,10 @@ class Redis:
         self.epoch += 1
         self.log, self.kept_from, self.wire = [], 0, []
 
+    def begin_anew(self) -> None:
+        self.forget_everything()
+        self.wire = [begun_anew(f"e{self.epoch}")]
+
 
 class Chaos:
     """Plays one random story, with `reading` as the history that a catch-up in progress has read."""
@@ -477,6 +593,7 @@ class Chaos:
             self.play.join(event.value, f"table:users:{event}")
         self.events: dict[str, Event] = {}  # of every message, by id
         self.reading: tuple[Position, list[Publication] | None] | None = None
+        self.recovered = 0  # clients that came back and got what they missed
         self.haste = 0.3  # how often more is published while history is read
 
     def publish(self) -> None:
@@ -504,6 +621,24 @@ class Chaos:
                 self.publish()
             self.reading = until, self.redis.missed(self.play.topic.position, until)
 
+    def come_back(self) -> None:
+        """A client that saw some of what "all" heard asks for the rest of it, as it is remembered."""
+        topic, heard = self.play.topic, self.play.inbox["all"]
+        if topic.memory is None:
+            topic.memory = Recollection(topic.position, 1_000, Room())
+        assert topic.memory.end == topic.position
+        since = self.chance.choice(heard or [""])
+        offset = int(since.rpartition("-")[2] or -1)
+        if since.startswith(f"{topic.position.epoch}-") and offset < topic.position.offset:
+            if topic.memory.reach(offset) is Reach.UNREAD:
+                older = self.redis.missed(at(offset, topic.position.epoch), topic.memory.start)
+                topic.memory.look_back(at(offset, topic.position.epoch), older)
+            if topic.memory.reach(offset) is Reach.COVERED:
+                pieces = topic.memory.pieces(parse_channel(EVERYTHING), offset, "")
+                told = [message["id"] for message in payloads(b"".join(pieces))]
+                assert told == heard[heard.index(since) + 1 :]
+                self.recovered += 1
+
     def lose_connection(self) -> None:
         self.redis.wire.clear()
         self.reading = None
@@ -513,11 +648,13 @@ class Chaos:
         self.redis.kept_from = max(self.redis.kept_from, len(self.redis.log) - 2)
 
     def run(self, steps: int) -> None:
-        rare = [self.lose_connection, self.trim, self.redis.forget_everything]
+        rare = [self.lose_connection, self.trim, self.redis.forget_everything, self.redis.begin_anew]
         for _ in range(steps):
-            self.chance.choices([self.publish, self.arrive, self.catch_up, *rare], [30, 40, 25, 2, 2, 0.5])[
-                0
-            ]()
+            (step,) = self.chance.choices(
+                [self.publish, self.arrive, self.catch_up, self.come_back, *rare],
+                [30, 40, 25, 10, 2, 2, 0.5, 0.5],
+            )
+            step()
         self.haste = 0
         self.lose_connection()
         for _ in range(10):
@@ -541,6 +678,13 @@ def test_a_subscriber_gets_every_message_once_and_in_order_or_a_resync_over_the_
     assert at(offset, epoch) == chaos.redis.position
     heard = [said for said in chaos.play.inbox["all"] if not said.startswith("resync")]
     assert len(heard) == len(set(heard))
+
+
+def test_those_who_come_back_get_what_the_others_heard_meanwhile():
+    stories = [Chaos(seed) for seed in range(50)]
+    for story in stories:
+        story.run(300)
+    assert sum(story.recovered for story in stories) > 100  # each of which was compared
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -6,15 +6,16 @@ import argparse
 import asyncio
 import logging
 
-from bench import bulk, capture, fanout
+from bench import bulk, capture, fanout, hygiene
 from bench.stage import stage
 
+MEASUREMENTS = ("capture", "bulk", "hygiene", "fanout")
 FANOUT_SECONDS = 2  # of each rate and round
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", choices=["capture", "bulk", "fanout"], help="one of the measurements")
+    parser.add_argument("--only", choices=MEASUREMENTS, help="one of the measurements")
     parser.add_argument("--seconds", type=int, default=5, help="of one run of pgbench")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is told")
     parser.add_argument("--clients", type=int, default=16, help="of pgbench")
@@ -28,15 +29,17 @@ def main() -> None:
 
 
 async def _run(arguments: argparse.Namespace) -> None:
-    only = arguments.only
-    if only != "fanout":
+    chosen = MEASUREMENTS if arguments.only is None else (arguments.only,)
+    if "capture" in chosen or "bulk" in chosen:
         async with stage() as ready:
-            if only != "bulk":
+            if "capture" in chosen:
                 await capture.measure(ready, arguments.seconds, arguments.rounds, arguments.clients)
-            if only != "capture":
+            if "bulk" in chosen:
                 for rows in arguments.rows:
                     await bulk.measure(ready, rows)
-    if only in (None, "fanout"):
+    if "hygiene" in chosen:
+        await hygiene.measure()
+    if "fanout" in chosen:
         await fanout.measure(arguments.subscribers, arguments.rates, FANOUT_SECONDS, arguments.rounds)
 
 

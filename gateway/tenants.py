@@ -18,6 +18,8 @@ from realtime.database import Database
 from realtime.errors import ClientError
 from realtime.jwks import KeyRing
 
+ENABLED_SECONDS = 1.0  # for which a `subscribe` waits for the database
+
 
 class Tenant:
     """A project on this node."""
@@ -50,9 +52,12 @@ class Tenant:
         """
         if self._next is None:
             self._next = asyncio.create_task(self._read_after(self._reading), name="read enabled tables")
+            # Those who asked may be gone when it fails.
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            return table in {enabled.table for enabled in await asyncio.shield(self._next)}
-        except ClientError:
+            async with asyncio.timeout(ENABLED_SECONDS):
+                return table in {enabled.table for enabled in await asyncio.shield(self._next)}
+        except (ClientError, TimeoutError):
             return None
 
     async def _read_after(self, reading: asyncio.Task[list[EnabledTable]] | None) -> list[EnabledTable]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from notifier import metrics
@@ -55,6 +56,7 @@ async def _repeat(seconds: float, feed: ProjectFeed, action: Callable[[], Awaita
 async def _measure(feed: ProjectFeed, database: Database) -> None:
     async with database.connection() as connection:
         backlog = await read_backlog(connection)
+    feed.seat.hear(time.monotonic())
     metrics.pending.labels(feed.project_id).set(backlog.pending)
     metrics.lag_seconds.labels(feed.project_id).set(backlog.lag_seconds)
 

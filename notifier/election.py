@@ -104,7 +104,7 @@ class Election:
         try:
             facts = await self._registry.sign_in(self._facts(time.monotonic()))
             now = time.monotonic()  # of the claims: who becomes leader from here on is not among them
-            claims = [self._claim(project, seat) for project, seat in self.seats.items()]
+            claims = [self._claim(project, seat, now) for project, seat in self.seats.items()]
             holders = await self._registry.leases(claims)
         except Unavailable:
             self._see_nothing(time.monotonic())
@@ -123,8 +123,8 @@ class Election:
             seat.stable = False
             seat.see_nothing(now)
 
-    def _claim(self, project: str, seat: Seat) -> Claim:
-        if seat.leads_since is None:
+    def _claim(self, project: str, seat: Seat, now: float) -> Claim:
+        if seat.leads_since is None or not seat.deserves_lease(now):
             return Claim(project, Wish.LEAVE)
         # Who has just become leader overwrites the lease of who was it; a leader that does not know yet
         # that it no longer is one must not do the same.

@@ -182,6 +182,7 @@ class ProjectFeed:
 
     async def _between_batches(self, publisher: Publisher) -> None:
         """Look after what must be true while this process leads."""
+        self.seat.hear(time.monotonic())
         self.seat.check(time.monotonic())
         await publisher.check_if_due()
 

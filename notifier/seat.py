@@ -14,6 +14,7 @@ BLIND_SECONDS = 3.0  # without a look at Redis, after which nobody's silence cou
 GRACE_SECONDS = 1.5  # that the preferred notifier has before the others try
 SILENT_SECONDS = 15.0  # without a sign of life, after which a leader may be ended
 STABLE_SECONDS = 5.0  # that the fleet is the same, and a leader leads, before it hands over
+DATABASE_SECONDS = 6.0  # without an answer of the database, after which a leader's lease is no longer renewed
 FAULT_SECONDS = 30.0  # after a fault in which another should lead
 
 NEVER = float("-inf")
@@ -39,6 +40,7 @@ class Seat:
     # What the feed does
     state: str = ""  # in the words of `/readyz`
     leads_since: float | None = None  # it holds the lock; None: it does not
+    heard_at: float = NEVER  # when the database last answered anybody of us
     proven: bool = False  # the database was reached, since the last fault
     faulted_at: float = NEVER
     wake: Callable[[], object] = field(default=lambda: None)  # end the feed's sleep: it is to look around
@@ -96,7 +98,15 @@ class Seat:
         return self.leads_since is not None or (self.proven and now - self.faulted_at >= FAULT_SECONDS)
 
     def lead(self, now: float) -> None:
-        self.leads_since, self.proven = now, True
+        self.leads_since, self.heard_at, self.proven = now, now, True
+
+    def hear(self, now: float) -> None:
+        """The database answered, whatever it was asked."""
+        self.heard_at = now
+
+    def deserves_lease(self, now: float) -> bool:
+        """Whether it leads, and can: a leader that hears nothing of its database must not keep others out."""
+        return self.leads_since is not None and now - self.heard_at < DATABASE_SECONDS
 
     def resign(self, *_: object) -> None:
         """The lock was given up, or the session that held it is lost."""

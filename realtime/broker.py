@@ -17,6 +17,7 @@ import msgspec
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from realtime import keys
@@ -107,7 +108,21 @@ def connect(url: str) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
+    pool.connection_class = _translating(pool.connection_class)
     return redis.Redis.from_pool(pool)
+
+
+def _translating(kind: type[Any]) -> type[Any]:
+    """A connection that tells as its own error what uvloop says of a transport that was reset meanwhile."""
+
+    class Translating(kind):  # type: ignore[misc]
+        async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+            try:
+                await super().send_packed_command(*arguments, **options)
+            except RuntimeError as error:
+                raise RedisConnectionError("the connection is closed") from error
+
+    return Translating
 
 
 @asynccontextmanager

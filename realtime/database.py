@@ -19,6 +19,7 @@ from realtime.errors import Unavailable
 MAX_CONNECTIONS = 4  # a process and project; what is asked here is asked seldom
 CONNECT_TIMEOUT_SECONDS = 3
 COMMAND_TIMEOUT_SECONDS = 30
+RELEASE_TIMEOUT_SECONDS = 1  # for a statement that was cancelled to end
 CLOSE_TIMEOUT_SECONDS = 2
 
 _LOST = (
@@ -58,10 +59,18 @@ class Database:
         try:
             await self._pool
             self._opened = True
-            async with self._pool.acquire() as connection:
+            connection = await self._pool.acquire()
+            try:
                 yield connection
+            finally:
+                await self._give_back(connection)
         except _LOST as error:
             raise Unavailable("the project's database cannot be reached now") from error
+
+    async def _give_back(self, connection: Any) -> None:
+        """Return it to the pool, or end it where it does not come to rest: its server may be out of reach."""
+        with suppress(*_LOST):
+            await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
 
     async def close(self) -> None:
         """Close the pool; what does not end in time is cut off."""

@@ -6,6 +6,7 @@ import pytest
 
 from notifier.seat import (
     BLIND_SECONDS,
+    DATABASE_SECONDS,
     FAULT_SECONDS,
     GRACE_SECONDS,
     LEASE_SECONDS,
@@ -195,3 +196,15 @@ def test_who_leads_is_able_even_after_a_fault() -> None:
     assert clock.seat.is_able(clock.now)
     clock.seat.resign()
     assert not clock.seat.is_able(clock.now)
+
+
+def test_a_leader_that_hears_nothing_of_its_database_does_not_deserve_the_lease():
+    seat = Seat("n1", elected=True)
+    assert not seat.deserves_lease(0.0)
+    seat.lead(0.0)
+    assert seat.deserves_lease(DATABASE_SECONDS - 0.1)
+    assert not seat.deserves_lease(DATABASE_SECONDS)
+    seat.hear(DATABASE_SECONDS)
+    assert seat.deserves_lease(DATABASE_SECONDS)
+    seat.resign()
+    assert not seat.deserves_lease(DATABASE_SECONDS)

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install dev test check bench lock
+.PHONY: install dev test check bench chaos lock
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -26,6 +26,10 @@ check: install
 
 bench: install
 	$(BIN)/python -m bench $(ARGS)
+
+# Pulls the plug under load: make chaos SEED=3 MINUTES=10; ARGS="--faults notifier-*" for some kinds only.
+chaos: install
+	$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),1) $(ARGS)
 
 # Rewrites requirements.lock from setup.cfg; commit both together.
 lock: install

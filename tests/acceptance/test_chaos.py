@@ -1,0 +1,69 @@
+"""A short seeded storm loses nothing; and what a broken service loses, the referee of the suite sees."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.programs import clean_environment
+
+TREE = Path(__file__).parents[2]
+SECONDS = 240.0  # for one run, on a busy machine
+
+
+async def chaos(*words: object) -> tuple[int, str]:
+    """Run the suite; return its status and what it said."""
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.chaos", *map(str, words)),
+        cwd=TREE,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(SECONDS):
+            said, _ = await running.communicate()
+    finally:
+        if running.returncode is None:
+            running.send_signal(signal.SIGINT)
+            await running.wait()
+    return running.returncode or 0, said.decode()
+
+
+def figure(name: str, said: str) -> int:
+    """The number that the report begins a line with."""
+    found = re.search(rf"^{name}: +(\d+)", said, re.MULTILINE)
+    assert found, said
+    return int(found[1])
+
+
+@pytest.mark.timeout(SECONDS + 60)
+async def test_a_short_storm_loses_nothing():
+    status, said = await chaos("--seed", 4, "--minutes", 0.7)
+    assert "seed 4: nothing lost" in said, said
+    assert status == 0
+    assert figure("faults", said) > 2
+    assert figure("deliveries", said) > 1_000
+
+
+@pytest.mark.timeout(SECONDS + 60)
+async def test_the_referee_sees_a_batch_that_was_taken_twice():
+    words = ("--sabotage", "batch-check", "--faults", "notifier-killed,notifier-redis-cut")
+    status, said = await chaos("--seed", 5, "--minutes", 0.3, *words)
+    assert status == 1, said
+    assert figure("duplicates", said) > 0
+
+
+@pytest.mark.timeout(SECONDS + 60)
+async def test_the_referee_sees_a_gap_that_was_not_read():
+    words = ("--sabotage", "gap-reading", "--faults", "gateway-redis-cut")
+    status, said = await chaos("--seed", 6, "--minutes", 0.3, *words)
+    assert status == 1, said
+    assert figure("losses", said) > 0

@@ -1,0 +1,88 @@
+"""What `make chaos` runs: the stage, the load on it, the storm, and the referee's verdict.
+
+Says each fault as it strikes and what was counted in the end; status 1 when something was violated, and
+then the seed stands beside it and the logs are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from time import monotonic
+
+from tests.chaos.load import Load
+from tests.chaos.referee import BROKEN, Referee
+from tests.chaos.sabotage import EDITS, sabotaged
+from tests.chaos.stage import staged
+from tests.chaos.storm import Storm, matching
+
+SETTLE_SECONDS = 60.0  # in which everybody has everything, once all is healed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of all that is random")
+    parser.add_argument("--minutes", type=float, default=1, help="of faults")
+    parser.add_argument("--faults", default="*", help="kinds, like notifier-*, with commas between; all")
+    parser.add_argument("--sabotage", choices=list(EDITS), help="run a service that is broken this way")
+    parser.add_argument("--subscribers", type=int, default=8)
+    parser.add_argument("--writers", type=int, default=4)
+    arguments = parser.parse_args()
+    try:
+        arguments.faults = matching(arguments.faults.split(","))
+    except ValueError as error:
+        parser.error(str(error))
+    directory = Path(tempfile.mkdtemp(prefix="realtime-chaos-"))
+    # Servers that are not root pass through.
+    directory.chmod(0o711)
+    violated = True
+    try:
+        violated = asyncio.run(_run(arguments, directory))
+    finally:
+        if violated:
+            _say(f"logs are kept in {directory}")
+        else:
+            shutil.rmtree(directory)
+    sys.exit(violated)
+
+
+async def _run(arguments: argparse.Namespace, directory: Path) -> bool:
+    """Return whether something was violated."""
+    seed, started = arguments.seed, monotonic()
+    source = sabotaged(arguments.sabotage, directory) if arguments.sabotage else None
+    referee = Referee(seed)
+
+    def say(words: str) -> None:
+        _say(f"{monotonic() - started:7.1f} s  {words}")
+
+    def struck(kind: str, words: str) -> None:
+        referee.fault(kind)
+        say(f"{kind}: {words}")
+
+    async with staged(directory, seed, source) as stage:
+        load = Load(stage, referee, seed, arguments.subscribers, arguments.writers)
+        await load.prepare()
+        stage.before_restore, stage.after_restore = load.disturbed, load.restored
+        stage.redis.before_division, stage.redis.after_division = load.divided, load.united
+        say("the load begins")
+        async with load.running():
+            await Storm(stage, seed, arguments.faults, struck).blow(arguments.minutes * 60)
+            say("all is healed, the writers stop")
+            await load.settle(SETTLE_SECONDS)
+        say("the end")
+    for complaint in stage.complaints:
+        referee.violation(BROKEN, "processes", complaint)
+    _say(referee.report())
+    return not referee.is_content
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)  # noqa: T201 - what it says is what it is run for
+
+
+if __name__ == "__main__":
+    main()

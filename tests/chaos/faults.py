@@ -1,0 +1,250 @@
+"""What may go wrong on the stage: a table of kinds, each of which draws a fault.
+
+A fault says in words what strikes and for how long, and which parts it is about; carried out it strikes,
+lasts and heals. Everything random is drawn before it strikes, so that a seed means the same faults; only
+which notifier leads then is not the seed's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.link import Link, Silence
+from tests.chaos.process import Process
+from tests.chaos.stage import PRESENCE_TTL_SECONDS, Stage
+
+REDIS, POSTGRES = "redis", "postgres"  # parts; others are named after the process or the link
+LEADER = 0.7  # how often a notifier is struck because it leads
+LONG_HOLE_SECONDS = 12.0  # longer than any timeout of the service
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong; two may overlap if they are about different parts."""
+
+    words: str
+    parts: frozenset[str]
+    carry_out: Callable[[], Awaitable[None]]
+
+
+Draw = Callable[[Stage, Random], Fault]
+
+
+def _killed(process: Process, link: Link, dice: Random) -> Fault:
+    """With `link` late before, half of the time: then Redis has done what the process has no answer to."""
+    pause, late = dice.uniform(0, 3), dice.choice((0.0, dice.uniform(0.05, 0.3)))
+
+    async def carry_out() -> None:
+        link.delay(late)
+        await asyncio.sleep(2 * late)
+        await process.kill()
+        link.heal()
+        await asyncio.sleep(pause)
+        await process.start()
+
+    words = f"{process.name} killed{_awaiting(late)}, back after {pause:.1f} s"
+    return Fault(words, frozenset({process.name, link.name}), carry_out)
+
+
+def _awaiting(late: float) -> str:
+    return f" awaiting an answer that is {late * 1000:.0f} ms late" if late else ""
+
+
+def _stopped(process: Process, dice: Random) -> Fault:
+    pause = dice.uniform(0, 3)
+
+    async def carry_out() -> None:
+        await process.stop()
+        await asyncio.sleep(pause)
+        await process.start()
+
+    return _fault(f"{process.name} told to stop, back after {pause:.1f} s", carry_out, process.name)
+
+
+def _frozen(process: Process, seconds: float) -> Fault:
+    async def carry_out() -> None:
+        process.freeze()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            process.thaw()
+
+    return _fault(f"{process.name} frozen for {seconds:.1f} s", carry_out, process.name)
+
+
+def _cut(link: Link, dice: Random) -> Fault:
+    """Once, or again and again within a second or two; late before, half of the time, as `_killed`."""
+    pauses = [0.0, *(dice.uniform(0.1, 1) for _ in range(dice.choice((0, 0, 1, 3))))]
+    late = dice.choice((0.0, dice.uniform(0.05, 0.3)))
+
+    async def carry_out() -> None:
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            link.delay(late)
+            await asyncio.sleep(2 * late)
+            link.cut()
+            link.heal()
+
+    return _fault(f"{link.name} cut{_awaiting(late)}, {len(pauses)} times", carry_out, link.name)
+
+
+def _silent(link: Link, dice: Random) -> Fault:
+    seconds = LONG_HOLE_SECONDS if dice.random() < 0.2 else dice.uniform(1, 8)
+    silence = dice.choice(list(Silence))
+
+    async def carry_out() -> None:
+        link.black_hole(silence)
+        await asyncio.sleep(seconds)
+        link.heal()
+
+    return _fault(f"{link.name} {silence.value} for {seconds:.1f} s", carry_out, link.name)
+
+
+def _slow(link: Link, dice: Random) -> Fault:
+    seconds, late = dice.uniform(2, 6), dice.uniform(0.02, 0.5)
+
+    async def carry_out() -> None:
+        link.delay(late)
+        await asyncio.sleep(seconds)
+        link.heal()
+
+    return _fault(f"{link.name} {late * 1000:.0f} ms late for {seconds:.1f} s", carry_out, link.name)
+
+
+def _redis_emptied(stage: Stage, dice: Random) -> Fault:
+    pause = dice.uniform(0, 3)
+
+    async def carry_out() -> None:
+        await stage.redis.primary.kill()
+        await asyncio.sleep(pause)
+        await stage.redis.primary.start()
+
+    return _fault(f"redis killed, back empty after {pause:.1f} s", carry_out, REDIS)
+
+
+def _redis_frozen(stage: Stage, dice: Random) -> Fault:
+    seconds = dice.uniform(1, 8)
+
+    async def carry_out() -> None:
+        await stage.redis.freeze(seconds)
+
+    return _fault(f"redis frozen for {seconds:.1f} s", carry_out, REDIS)
+
+
+def _redis_promoted(stage: Stage, dice: Random) -> Fault:
+    lag = dice.uniform(0.2, 2)
+
+    async def carry_out() -> None:
+        await stage.redis.promote_lagging(lag)
+
+    return _fault(f"redis killed, its replica promoted that lags {lag:.1f} s", carry_out, REDIS)
+
+
+def _redis_demoted(stage: Stage, dice: Random) -> Fault:
+    lag = dice.uniform(0.2, 2)
+
+    async def carry_out() -> None:
+        await stage.redis.promote_beside(lag)
+
+    return _fault(f"redis demoted alive, its replica promoted that lags {lag:.1f} s", carry_out, REDIS)
+
+
+def _postgres_crashed(stage: Stage, dice: Random) -> Fault:
+    pause = dice.uniform(0, 2)
+
+    async def carry_out() -> None:
+        await stage.database.crash()
+        await asyncio.sleep(pause)
+        await stage.database.start()
+
+    return _fault(f"postgres stopped immediately, back after {pause:.1f} s", carry_out, POSTGRES)
+
+
+def _postgres_restored(stage: Stage, dice: Random) -> Fault:
+    async def carry_out() -> None:
+        stage.before_restore()
+        await stage.database.restore(dice)
+        stage.after_restore()
+
+    return _fault("database replaced by one from an earlier dump", carry_out, POSTGRES)
+
+
+def _postgres_restored_in_place(stage: Stage, dice: Random) -> Fault:
+    async def carry_out() -> None:
+        stage.before_restore()
+        await stage.database.restore_in_place(dice)
+        stage.after_restore()
+
+    return _fault("tables replaced by those from an earlier dump", carry_out, POSTGRES)
+
+
+def _backends_terminated(stage: Stage, dice: Random) -> Fault:
+    pauses = [0.0, *(dice.uniform(0.1, 2) for _ in range(dice.randrange(3)))]
+
+    async def carry_out() -> None:
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            await stage.database.terminate("realtime notifier")
+
+    return _fault(f"notifiers' backends terminated, {len(pauses)} times", carry_out, POSTGRES)
+
+
+def _fault(words: str, carry_out: Callable[[], Awaitable[None]], part: str) -> Fault:
+    return Fault(words, frozenset({part}), carry_out)
+
+
+def _of_link(kind: str, draw: Callable[[Link, Random], Fault]) -> Draw:
+    node = _notifier if kind.startswith("notifier") else _gateway
+    return lambda stage, dice: draw(stage.links[kind][node(stage, dice)], dice)
+
+
+def _gateway_killed(stage: Stage, dice: Random) -> Fault:
+    node = _gateway(stage, dice)
+    return _killed(stage.gateways[node], stage.links["gateway-redis"][node], dice)
+
+
+def _notifier_killed(stage: Stage, dice: Random) -> Fault:
+    node = _notifier(stage, dice)
+    return _killed(stage.notifiers[node], stage.links["notifier-redis"][node], dice)
+
+
+def _gateway(stage: Stage, dice: Random) -> int:
+    """The index of one."""
+    return dice.randrange(len(stage.gateways))
+
+
+def _notifier(stage: Stage, dice: Random) -> int:
+    """The index of the one that leads, as its connections show, or now and then of one that stands by."""
+    sessions = [len(link.connections) for link in stage.links["notifier-postgres"]]
+    leader = sessions.index(max(sessions))
+    return leader if dice.random() < LEADER else dice.randrange(len(sessions))
+
+
+LINKS = ("gateway-redis", "gateway-postgres", "notifier-redis", "notifier-postgres", "client-gateway")
+
+KINDS: dict[str, Draw] = {
+    "gateway-killed": _gateway_killed,
+    "gateway-stopped": lambda stage, dice: _stopped(stage.gateways[_gateway(stage, dice)], dice),
+    "gateway-frozen": lambda stage, dice: _frozen(
+        stage.gateways[_gateway(stage, dice)], dice.uniform(1.2, 2) * PRESENCE_TTL_SECONDS
+    ),
+    "notifier-killed": _notifier_killed,
+    "notifier-stopped": lambda stage, dice: _stopped(stage.notifiers[_notifier(stage, dice)], dice),
+    "notifier-frozen": lambda stage, dice: _frozen(
+        stage.notifiers[_notifier(stage, dice)], dice.uniform(1, 18)
+    ),
+    **{f"{kind}-cut": _of_link(kind, _cut) for kind in LINKS},
+    **{f"{kind}-silent": _of_link(kind, _silent) for kind in LINKS},
+    **{f"{kind}-slow": _of_link(kind, _slow) for kind in LINKS},
+    "redis-emptied": _redis_emptied,
+    "redis-frozen": _redis_frozen,
+    "redis-promoted": _redis_promoted,
+    "redis-demoted": _redis_demoted,
+    "postgres-crashed": _postgres_crashed,
+    "postgres-restored": _postgres_restored,
+    "postgres-restored-in-place": _postgres_restored_in_place,
+    "backends-terminated": _backends_terminated,
+}

@@ -1,0 +1,52 @@
+"""Breaks the service on purpose, to show that the referee can see.
+
+A copy of the packages gets one named edit, whose text must be found exactly once; processes then run from
+the copy. The tree itself is never touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import realtime
+
+PACKAGES = ("realtime", "gateway", "notifier")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """In a file, a text that must be there once, and what stands there instead."""
+
+    file: str
+    text: str
+    instead: str
+
+
+EDITS = {
+    # What comes again of a batch is taken for new.
+    "batch-check": Edit("realtime/lua/changes_v1.lua", "skip = skip + 1", "skip = 0"),
+    # After a lost connection or a hole a node goes on from where Redis is now.
+    "gap-reading": Edit(
+        "gateway/subscriber.py",
+        "missed = await self._broker.missed(*key, since=topic.position, until=position)",
+        "missed = []; topic.position = position",
+    ),
+}
+
+
+def sabotaged(name: str, directory: Path) -> Path:
+    """Return a tree below the directory from which the broken service runs."""
+    tree = directory / "sabotaged"
+    for package in PACKAGES:
+        source = Path(realtime.__file__).parents[1] / package
+        shutil.copytree(source, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+    edit = EDITS[name]
+    file = tree / edit.file
+    text = file.read_text()
+    found = text.count(edit.text)
+    if found != 1:
+        raise ValueError(f"sabotage {name}: its text stands {found} times in {edit.file}")
+    file.write_text(text.replace(edit.text, edit.instead))
+    return tree

@@ -1,0 +1,177 @@
+"""The stage of the chaos suite: two gateways, two notifiers, a Postgres, a Valkey and its replica.
+
+Every connection between them goes through a link of its own; only writers reach Postgres directly. Load
+and faults use what stands here. Judges nothing but the processes' own ends and logs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from realtime.auth import DEFAULT_ROLE, SERVICE_ROLE, issue
+from tests.acceptance.programs import clean_environment, free_port
+from tests.chaos.database import Database
+from tests.chaos.link import Link
+from tests.chaos.process import Process
+from tests.chaos.redis_pair import PASSWORD, RedisPair
+from tests.gateway_fixture import eventually
+
+PROJECT = "demo"
+SECRET = "a secret of more than thirty-two bytes"
+TOKEN_SECONDS = 24 * 3600.0
+NODES = (1, 2)
+PRESENCE_TTL_SECONDS = 4
+DRAIN_SECONDS = 2
+STOP_SECONDS = DRAIN_SECONDS + 15.0  # from SIGTERM to the end, whatever is away meanwhile
+READY_SECONDS = 60.0  # for a change to be delivered after the start, on a busy machine
+TOP = f"""\
+presence_ttl_seconds = {PRESENCE_TTL_SECONDS}
+heartbeat_seconds = 2
+drain_seconds = {DRAIN_SECONDS}
+poll_seconds = 1
+"""
+
+
+class Stage:
+    """What load and faults work on."""
+
+    def __init__(self, directory: Path, source: Path | None) -> None:
+        self.directory = directory
+        self.complaints: list[str] = []  # of processes that ended by themselves, and of their logs
+        self._environment = clean_environment({"PYTHONPATH": str(source)} if source else {})
+        postgres, first, second, *gateways = _free_ports(3 + len(NODES))
+        self.database = Database(directory / "postgres", postgres)
+        # By what they connect, `gateway-redis` and so on; each process has its own.
+        self.links: dict[str, list[Link]] = {
+            f"{program}-{server}": [Link(f"{program}-{node} to {server}", 0) for node in NODES]
+            for program in ("gateway", "notifier")
+            for server in ("redis", "postgres")
+        }
+        self.links["client-gateway"] = [
+            Link(f"clients to gateway-{node}", port) for node, port in zip(NODES, gateways, strict=True)
+        ]
+        clients = [*self.links["gateway-redis"], *self.links["notifier-redis"]]
+        for link in clients:
+            link.target = first
+        self.redis = RedisPair(directory / "redis", (first, second), clients)
+        self.gateways = [
+            self._process("gateway", node, ["--port", str(port)])
+            for node, port in zip(NODES, gateways, strict=True)
+        ]
+        self.notifiers = [self._process("notifier", node, []) for node in NODES]
+        self.before_restore: Callable[[], None] = lambda: None  # the database is about to go back in time
+        self.after_restore: Callable[[], None] = lambda: None
+
+    def __repr__(self) -> str:
+        return f"<Stage {self.directory}>"
+
+    def _process(self, program: str, node: int, more: list[str]) -> Process:
+        config = self.directory / f"{program}-{node}.toml"
+        words = [program, "--config", str(config), "--host", "127.0.0.1", *more]
+        return Process(
+            f"{program}-{node}",
+            words,
+            self.directory,
+            self._environment,
+            STOP_SECONDS,
+            self.complaints.append,
+        )
+
+    @property
+    def database_url(self) -> str:
+        """The superuser's, direct."""
+        return self.database.url
+
+    @property
+    def gateway_urls(self) -> list[str]:
+        """Where clients connect."""
+        return [f"http://127.0.0.1:{link.port}" for link in self.links["client-gateway"]]
+
+    def token(self, sub: str, service: bool = False) -> str:
+        role = SERVICE_ROLE if service else DEFAULT_ROLE
+        return issue(SECRET, PROJECT, sub, role, TOKEN_SECONDS, time.time())
+
+    async def enable(self, table: str) -> None:
+        """Switch realtime on for a table of schema public, on whichever node answers."""
+        headers = {"Authorization": f"Bearer {self.token('admin', service=True)}"}
+        async with aiohttp.ClientSession(headers=headers) as http:
+
+            async def enabled() -> bool:
+                for url in self.gateway_urls:
+                    address = f"{url}/projects/{PROJECT}/realtime/enable"
+                    try:
+                        async with http.post(address, json={"table_name": table}) as answer:
+                            if answer.status == 200:
+                                return True
+                    except aiohttp.ClientConnectionError:
+                        pass
+                return False
+
+            await eventually(enabled, READY_SECONDS)
+
+    def write_settings(self) -> None:
+        """Write each process's file: the same but for the links that it connects through."""
+        for program in ("gateway", "notifier"):
+            for index, node in enumerate(NODES):
+                redis = self.links[f"{program}-redis"][index].port
+                database = self.database.at(self.links[f"{program}-postgres"][index].port)
+                lines = (
+                    f'redis_url = "redis://:{PASSWORD}@127.0.0.1:{redis}/0"',
+                    TOP + f"[projects.{PROJECT}]",
+                    f"database_url = {json.dumps(database)}",
+                    f"jwt_secret = {json.dumps(SECRET)}",
+                )
+                (self.directory / f"{program}-{node}.toml").write_text("\n".join(lines) + "\n")
+
+    async def is_ready(self) -> bool:
+        """Whether all gateways deliver what Redis brings."""
+        async with aiohttp.ClientSession() as http:
+            for url in self.gateway_urls:
+                try:
+                    async with http.get(f"{url}/readyz") as answer:
+                        if answer.status != 200:
+                            return False
+                except aiohttp.ClientConnectionError:
+                    return False
+        return True
+
+
+def _free_ports(count: int) -> list[int]:
+    """So many ports that nobody listens on."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
+
+
+@asynccontextmanager
+async def staged(directory: Path, seed: int, source: Path | None = None) -> AsyncIterator[Stage]:
+    """Set all of it up and take it down; `source` is a tree to run instead of this one.
+
+    What processes did wrong by themselves stands in `complaints` afterwards.
+    """
+    stage = Stage(directory, source)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(stage.database.stop)
+        await stage.database.start()
+        await stage.database.create()
+        stack.push_async_callback(stage.redis.stop)
+        for link in (*(link for links in stage.links.values() for link in links), stage.redis.replication):
+            await stack.enter_async_context(link.listening())
+        for link in (*stage.links["gateway-postgres"], *stage.links["notifier-postgres"]):
+            link.target = stage.database.port
+        await stage.redis.start()
+        stage.write_settings()
+        for process in (*stage.gateways, *stage.notifiers):
+            stack.push_async_callback(process.stop)
+            await process.start()
+        await eventually(stage.is_ready, READY_SECONDS)
+        yield stage
+    for process in (*stage.gateways, *stage.notifiers):
+        process.look_through_log()

@@ -1,0 +1,85 @@
+"""Lets faults strike: drawn from a bag, one after the other, sometimes two at once, with calm in between.
+
+The bag holds each kind once, so that every kind comes before one comes again. Nothing is left broken at
+the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from random import Random
+
+from tests.chaos.faults import KINDS, Fault
+from tests.chaos.stage import Stage
+
+TWO_AT_ONCE = 0.2  # how often another fault strikes while one lasts
+FIRST_CALM_SECONDS = 2.0
+CALM_SECONDS = (0.5, 4.0)
+LONG_CALM = 0.2  # how often it is calm for long enough that everything settles,
+LONG_CALM_SECONDS = (6.0, 10.0)  # longer than a frozen node's people take to be put back
+
+
+def matching(patterns: list[str]) -> list[str]:
+    """The kinds that one of the patterns names; raises ValueError for one that names none."""
+    for pattern in patterns:
+        if not any(fnmatch(kind, pattern) for kind in KINDS):
+            raise ValueError(f"no kind of fault is called {pattern}; there are {', '.join(KINDS)}")
+    return [kind for kind in KINDS if any(fnmatch(kind, pattern) for pattern in patterns)]
+
+
+@dataclass
+class Storm:
+    """The faults of one run; `tell` hears of each as it strikes: its kind, and the rest in words."""
+
+    stage: Stage
+    seed: int
+    kinds: list[str]
+    tell: Callable[[str, str], None]
+
+    def __post_init__(self) -> None:
+        self._dice = Random(f"{self.seed} storm")
+        self._bag: list[str] = []  # kinds that have their turn yet
+        self._waiting: list[tuple[str, Fault]] = []  # drawn, but could not strike beside another
+        self._number = 0  # of the fault drawn last
+
+    async def blow(self, seconds: float) -> None:
+        """Let faults strike for so long; the last one ends a little later."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        await self.stage.database.dump()
+        async with asyncio.TaskGroup() as tasks:
+            dumping = self.stage.database.keep_dumping(Random(f"{self.seed} dumps"))
+            dumps = tasks.create_task(dumping, name="dumps")
+            await asyncio.sleep(FIRST_CALM_SECONDS)
+            while loop.time() < end:
+                await self._strike()
+                long = self._dice.random() < LONG_CALM
+                await asyncio.sleep(self._dice.uniform(*(LONG_CALM_SECONDS if long else CALM_SECONDS)))
+            dumps.cancel()
+
+    async def _strike(self) -> None:
+        """Carry out one fault, or two that are about different parts."""
+        faults = [self._waiting.pop() if self._waiting else self._draw()]
+        if self._dice.random() < TWO_AT_ONCE:
+            other = self._draw()
+            (self._waiting if other[1].parts & faults[0][1].parts else faults).append(other)
+        later = self._dice.uniform(0, 2)
+        async with asyncio.TaskGroup() as tasks:
+            for number, (kind, fault) in enumerate(faults):
+                tasks.create_task(self._carry_out(kind, fault, number * later), name=kind)
+
+    def _draw(self) -> tuple[str, Fault]:
+        if not self._bag:
+            self._bag = list(self.kinds)
+            self._dice.shuffle(self._bag)
+        kind = self._bag.pop()
+        self._number += 1
+        return kind, KINDS[kind](self.stage, Random(f"{self.seed} fault {self._number}"))
+
+    async def _carry_out(self, kind: str, fault: Fault, delay: float) -> None:
+        await asyncio.sleep(delay)
+        self.tell(kind, fault.words)
+        await fault.carry_out()

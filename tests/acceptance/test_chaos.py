@@ -56,7 +56,7 @@ async def test_a_short_storm_loses_nothing():
 @pytest.mark.timeout(SECONDS + 60)
 async def test_the_referee_sees_a_batch_that_was_taken_twice():
     words = ("--sabotage", "batch-check", "--faults", "notifier-killed,notifier-redis-cut")
-    status, said = await chaos("--seed", 5, "--minutes", 0.3, *words)
+    status, said = await chaos("--seed", 5, "--minutes", 0.3, "--settle", 15, *words)
     assert status == 1, said
     assert figure("duplicates", said) > 0
 
@@ -64,6 +64,6 @@ async def test_the_referee_sees_a_batch_that_was_taken_twice():
 @pytest.mark.timeout(SECONDS + 60)
 async def test_the_referee_sees_a_gap_that_was_not_read():
     words = ("--sabotage", "gap-reading", "--faults", "gateway-redis-cut")
-    status, said = await chaos("--seed", 6, "--minutes", 0.3, *words)
+    status, said = await chaos("--seed", 6, "--minutes", 0.3, "--settle", 15, *words)
     assert status == 1, said
     assert figure("losses", said) > 0

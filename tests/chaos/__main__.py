@@ -20,7 +20,7 @@ from tests.chaos.sabotage import EDITS, sabotaged
 from tests.chaos.stage import staged
 from tests.chaos.storm import Storm, matching
 
-SETTLE_SECONDS = 60.0  # in which everybody has everything, once all is healed
+SETTLE_SECONDS = 60.0
 
 
 def main() -> None:
@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1, help="of faults")
     parser.add_argument("--faults", default="*", help="kinds, like notifier-*, with commas between; all")
     parser.add_argument("--sabotage", choices=list(EDITS), help="run a service that is broken this way")
+    parser.add_argument(
+        "--settle", type=float, default=SETTLE_SECONDS, help="seconds to have everything, once all is healed"
+    )
     parser.add_argument("--subscribers", type=int, default=8)
     parser.add_argument("--writers", type=int, default=4)
     arguments = parser.parse_args()
@@ -72,7 +75,7 @@ async def _run(arguments: argparse.Namespace, directory: Path) -> bool:
         async with load.running():
             await Storm(stage, seed, arguments.faults, struck).blow(arguments.minutes * 60)
             say("all is healed, the writers stop")
-            await load.settle(SETTLE_SECONDS)
+            await load.settle(arguments.settle)
         say("the end")
     for complaint in stage.complaints:
         referee.violation(BROKEN, "processes", complaint)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +37,7 @@ from tests.notifier_fixture import (
     settings_at,
     witness,
 )
+from tests.servers import throw_away_postgres
 
 USERS = Table("public", "users")
 
@@ -265,6 +268,38 @@ async def test_another_database_with_the_feed_of_the_first_begins_everything_ane
     finally:
         async with session(postgres_url) as administrator:
             await administrator.execute("drop database restored with (force)")
+
+
+async def test_a_server_whose_files_are_put_back_begins_the_tables_anew_that_moved_since(
+    redis_url: str, tmp_path: Path
+) -> None:
+    """As after a restore of a base backup: identity, transaction ids and the numbers of changes repeat."""
+    served, backup = tmp_path / "served", tmp_path / "backup"
+    async with throw_away_postgres(served) as server:
+        await enable(server.url)
+        await enable(server.url, USERS)
+        settings = settings_at(redis_url, demo=project_at(server.url))
+        async with notifier(settings), witness(settings) as seen, session(server.url) as writer:
+            await insert(writer, 1)
+            await insert(writer, 1, table=USERS)
+            await seen.sees(1)
+            await seen.sees(1, USERS)
+            await asleep(writer)
+    shutil.copytree(served, backup)
+    async with witness(settings) as seen:
+        async with throw_away_postgres(served), notifier(settings), session(server.url) as writer:
+            await insert(writer, 2)
+            await seen.sees(2)
+            await asleep(writer)
+        before, others = await position(seen), await position(seen, USERS)
+        shutil.rmtree(served)
+        backup.rename(served)
+        async with throw_away_postgres(served), notifier(settings), session(server.url) as writer:
+            await insert(writer, 3)
+            await begins_anew(seen, before)
+            await seen.sees(1)
+            assert await seen.ids() == [3]
+            assert await position(seen, USERS) == others
 
 
 async def test_a_feed_from_the_future_begins_anew(settings: Settings, seen: Witness, writer: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 CONNECT_TIMEOUT_SECONDS = 5
-COMMAND_TIMEOUT_SECONDS = 60
+COMMAND_TIMEOUT_SECONDS = 10
 
 _SESSION = {
     "client_connection_check_interval": "1s",
@@ -21,9 +21,16 @@ _SESSION = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "5s",
     "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "lock_timeout": "0",
     "statement_timeout": "0",
     "search_path": "pg_catalog",
 }
+
+# Older servers would refuse the connection.
+_SESSION_OF_17 = (
+    "select set_config(name, '0', false) from pg_catalog.pg_settings where name = 'transaction_timeout'"
+)
 
 # The outbox is read through its indexes whatever its statistics say: they are about the hour before.
 _PLAN = {
@@ -42,12 +49,14 @@ def application_name(project: str) -> str:
 
 async def connect(url: str, project: str = "") -> Any:
     """Open a session of the notifier; raises what asyncpg and the operating system raise."""
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         url,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings={"application_name": application_name(project), **_SESSION, **_PLAN},
     )
+    await connection.execute(_SESSION_OF_17)
+    return connection
 
 
 def query(name: str) -> str:

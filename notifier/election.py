@@ -48,9 +48,8 @@ class Fleet:
         if facts.keys() != self._facts.keys():
             logger.info("notifiers: %s", ", ".join(sorted(facts)))
         self._facts, self._changed_at = facts, now
-        self._assigned = assign(
-            _able({one: msgspec.json.decode(fact, type=Facts) for one, fact in facts.items()})
-        )
+        read = {one: _read(fact) for one, fact in facts.items()}
+        self._assigned = assign(_able({one: fact for one, fact in read.items() if fact is not None}))
 
     def see_nothing(self, now: float) -> None:
         """Nobody knows what happens meanwhile."""
@@ -61,6 +60,14 @@ class Fleet:
 
     def preferred(self, project: str) -> str | None:
         return self._assigned.get(project)
+
+
+def _read(fact: bytes) -> Facts | None:
+    """None for what a notifier of another version writes."""
+    try:
+        return msgspec.json.decode(fact, type=Facts)
+    except msgspec.DecodeError:
+        return None
 
 
 def _able(fleet: Mapping[str, Facts]) -> dict[str, list[str]]:

@@ -19,6 +19,17 @@ class LostPlace(RealtimeError):
         return f"the feed stands at batch {self.found!r} instead of {self.expected!r}"
 
 
+class NoFeed(RealtimeError):
+    """Schema realtime does not have its one feed: a dump is being restored, or was restored beside it."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.count = count
+
+    def __str__(self) -> str:
+        return f"schema realtime has {self.count} feeds instead of one"
+
+
 FAULTS = (
     OSError,
     TimeoutError,

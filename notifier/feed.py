@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from notifier.database import query
-from notifier.faults import LostPlace
+from notifier.faults import LostPlace, NoFeed
 from notifier.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from realtime.broker import Chunk
 from realtime.channels import Event, Table
@@ -22,12 +22,14 @@ from realtime.publications import change_line, line_prefix
 CHUNK_CHANGES = 5_000  # of one call of Redis' script
 CHUNK_BYTES = 1_048_576  # likewise; a bigger change goes alone
 SMALL_BATCH = 1_000  # changes that are read without a cursor
+SHED_ROWS = 50_000  # that one statement gives up
+LONG_SECONDS = 120  # for what reads, or deletes, very many rows
 SNAPSHOT_SECONDS = 5  # the answer takes a millisecond: a database that is silent for so long is lost
 
 _PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query("begin_anew")
 _ADVANCE, _CONFIRM = query("advance"), query("confirm")
 _BATCH, _CHANGES = query("batch"), query("changes")
-_SHED, _RENAME, _MARKS = query("shed"), query("rename"), query("marks")
+_EXCESS, _SHED, _RENAME, _MARKS = query("excess"), query("shed"), query("rename"), query("marks")
 
 
 class Feed:
@@ -59,7 +61,10 @@ class Feed:
         False if the feed is that of another database, from which this one was restored or copied: then
         all that was captured before is given up.
         """
-        row = await self._connection.fetchrow(_PLACE)
+        feeds = await self._connection.fetch(_PLACE)
+        if len(feeds) != 1:
+            raise NoFeed(len(feeds))
+        [row] = feeds
         if row["elsewhere"]:
             await self._begin_anew(row["batch"])
         else:
@@ -73,7 +78,8 @@ class Feed:
 
     async def _begin_anew(self, number: int) -> None:
         async with self._connection.transaction(isolation="repeatable_read"):
-            await self._connection.execute(_BEGIN_ANEW, self._token(number + 1))
+            token = self._token(number + 1)
+            await self._connection.execute(_BEGIN_ANEW, token, timeout=LONG_SECONDS)
             await self._connection.execute(_SETTLE_HERE)
 
     def _token(self, number: int) -> str:
@@ -171,13 +177,13 @@ class Feed:
     async def _pages(self) -> AsyncGenerator[list[Any], None]:
         """Yield ids and sizes of the current batch; a small one, as most are, costs one round trip."""
         ranges = bounds(seen_since(self.s1, self.s2))
-        page = await self._connection.fetch(_BATCH, *ranges, SMALL_BATCH + 1)
+        page = await self._connection.fetch(_BATCH, *ranges, SMALL_BATCH + 1, timeout=LONG_SECONDS)
         if len(page) <= SMALL_BATCH:
             yield page
             return
         async with self._connection.transaction(readonly=True):
             cursor = await self._connection.cursor(_BATCH, *ranges, None)
-            while page := await cursor.fetch(CHUNK_CHANGES):
+            while page := await cursor.fetch(CHUNK_CHANGES, timeout=LONG_SECONDS):
                 yield page
 
     async def confirm(self) -> None:
@@ -194,10 +200,17 @@ class Feed:
         Their topics, and those that took a part of the current batch, have to begin anew, and will be found
         astray. Not to be called while `chunks` is being read.
         """
+        bound = str(self.s1), max_rows, max_bytes
+        last = await self._connection.fetchval(_EXCESS, *bound, timeout=LONG_SECONDS)
+        changes = piece = 0 if last is None else await self._shed_piece(last)
+        while piece == SHED_ROWS:
+            piece = await self._shed_piece(last)
+            changes += piece
+        return changes
+
+    async def _shed_piece(self, last: int) -> int:
         async with self._connection.transaction():
-            shed = await self._connection.fetch(_SHED, str(self.s1), max_rows, max_bytes)
-            if not shed:
-                return 0
+            shed = await self._connection.fetch(_SHED, str(self.s1), last, SHED_ROWS, timeout=LONG_SECONDS)
             token = f"{self._token(self._number)}-{secrets.token_hex(4)}"
             lost = {_table_facts(row["schema_name"], row["table_name"])[0]: f"{token}:0" for row in shed}
             row = await self._connection.fetchrow(_RENAME, self._place, self.token, token, *_columns(lost))

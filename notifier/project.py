@@ -23,7 +23,7 @@ from notifier.publisher import CHECK_SECONDS, Publisher
 from notifier.seat import HandOver, Seat
 from realtime.broker import Broker, History
 from realtime.config import Project
-from realtime.migrations import is_installed, migrate
+from realtime.migrations import SCHEMA_VERSION, migrate
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,7 @@ class ProjectFeed:
             async with listening(await connect(url, self.project_id)) as doorbell:
                 reader.add_termination_listener(doorbell.startle)
                 self.seat.wake = doorbell.startle
+                doorbell.silence()  # writers need not ring for what is read anyway
                 publisher = Publisher(
                     self.project_id,
                     self.project,
@@ -115,12 +116,19 @@ class ProjectFeed:
         self._enter(State.STANDBY)
 
     async def _wait_for_schema(self, reader: Any) -> None:
-        while not await reader.fetchval("select to_regclass('realtime.mark') is not null"):
+        while not await self._schema_is_whole(reader):
             self._enter(State.NO_SCHEMA)
             self.seat.check(time.monotonic())
-            if await is_installed(reader):
-                await migrate(reader)  # from a version before the marks
             await asyncio.sleep(SCHEMA_SECONDS)
+
+    async def _schema_is_whole(self, reader: Any) -> bool:
+        """Whether all of it is there; its version is the last that an installation, or a restore, brings."""
+        if not await reader.fetchval("select to_regclass('realtime.version') is not null"):
+            return False
+        version = await reader.fetchval("select max(version) from realtime.version")
+        if version is not None and version < SCHEMA_VERSION:
+            await migrate(reader)
+        return version is not None
 
     async def _follow(self, publisher: Publisher, doorbell: Doorbell) -> None:
         if not await self._writers_may_ring(publisher.feed):

@@ -29,7 +29,8 @@ class Tidier:
         async with self._database.connection() as connection:
             if not await connection.fetchval("select to_regclass('realtime.feed') is not null"):
                 return 0
-            published = parse_snapshot(await connection.fetchval("select s1::text from realtime.feed"))
+            text = await connection.fetchval("select s1::text from realtime.feed")
+            published = self._deleted if text is None else parse_snapshot(text)
             if published == self._deleted:
                 return 0
             async with connection.transaction():

@@ -34,7 +34,7 @@ def token_for(
     project: str = "demo",
     sub: str | None = "alice",
     role: str = "authenticated",
-    ttl: float = 600,
+    ttl: float = 86_400,
     **more: Any,
 ) -> str:
     return issue(SECRET, project, sub, role, ttl, time.time(), **more)

@@ -54,6 +54,20 @@ create table if not exists realtime.feed (
 alter table realtime.feed add column if not exists token text not null default '';
 alter table realtime.feed drop constraint if exists feed_pkey;
 
+-- A dump that is loaded beside a feed must not bring another one.
+create or replace function realtime.one_feed_v1() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from realtime.feed) then
+        raise exception 'schema realtime has its feed already';
+    end if;
+    return new;
+end
+$$;
+create or replace trigger one_feed before insert on realtime.feed
+for each row execute function realtime.one_feed_v1();
+
 insert into realtime.feed (s1, s2) select '1:1:', '1:1:' where not exists (select from realtime.feed);
 
 -- At which mark Redis must have each topic before the batch: TOKEN:ID of the last change that it took. The

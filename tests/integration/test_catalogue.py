@@ -97,6 +97,7 @@ async def test_tables_lists_what_the_role_may_use_and_nothing_of_the_system(data
     await database.superuser.execute("""
         grant usage on schema realtime to app; grant select on all tables in schema realtime to app;
         grant update on realtime.feed to app; grant delete on realtime.outbox to app;
+        grant insert, delete on realtime.mark to app;
     """)
     assert await database.catalogue_of("app").tables() == [
         TableInfo(Table("audit", "log"), (Column("at", "timestamp with time zone"),), (), None),

@@ -26,6 +26,7 @@ from realtime.errors import Unavailable
 from realtime.publications import Position
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
+    LISTENING,
     ORDERS,
     PROJECT,
     Witness,
@@ -206,6 +207,36 @@ async def restore(connection: Any, dump: dict[str, list[str]]) -> None:
                     f" select * from json_populate_record(null::realtime.{name}, $1)",
                     row,
                 )
+
+
+@pytest.mark.parametrize("missing", ["feed", "version"])
+async def test_a_restore_that_has_not_come_to_its_end_is_waited_for(
+    settings: Settings, seen: Witness, writer: Any, missing: str
+) -> None:
+    """Without `--single-transaction` tables are there before their rows."""
+    async with notifier(settings):
+        await insert(writer, 1)
+        await seen.sees(1)
+        await asleep(writer)
+        rows = [row[0] for row in await writer.fetch(f"select to_json(t)::text from realtime.{missing} t")]
+        await writer.execute(f"delete from realtime.{missing}")
+        await insert(writer, 2)
+        for _ in range(2):
+            await writer.execute(f"select pg_terminate_backend(pid) from ({LISTENING}) as s")
+            await eventually(lambda: writer.fetchval(f"select count(*) > 0 from ({LISTENING}) as s"))
+        for row in rows:
+            await writer.execute(
+                f"insert into realtime.{missing}"
+                f" select * from json_populate_record(null::realtime.{missing}, $1)",
+                row,
+            )
+        await seen.sees(2)
+        assert await seen.ids() == [1, 2]
+
+
+async def test_a_dump_that_is_loaded_beside_a_feed_brings_no_other_one(writer: Any) -> None:
+    with pytest.raises(asyncpg.RaiseError, match="has its feed already"):
+        await writer.execute("insert into realtime.feed (s1, s2) values ('1:1:', '1:1:')")
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["while a notifier runs", "while none runs"])

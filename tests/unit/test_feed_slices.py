@@ -28,7 +28,7 @@ class Outbox:
     async def fetchval(self, *_arguments):
         return None
 
-    async def fetch(self, *arguments):
+    async def fetch(self, *arguments, timeout=None):
         match arguments:
             case (count,):  # the cursor
                 page = self.rows[self._at : self._at + count]

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from gateway.frames import excluded_by, message_pieces, text_frame
 from gateway.presence import Roster
-from gateway.recollection import Recollection
+from gateway.recollection import LINE_BYTES, Recollection
 from realtime.channels import Channel
 from realtime.protocol import Resync, encode
 from realtime.publications import Position, Publication, reign_of
@@ -25,8 +25,9 @@ from realtime.publications import Position, Publication, reign_of
 TopicKey = tuple[str, str]  # project id, topic
 SocketT = TypeVar("SocketT", bound=Hashable)
 
-# Held back while history is read; beyond it the oldest go, and history is read again.
+# Held back of one topic while history is read; beyond it the oldest go, and history is read again.
 MAX_HELD_PUBLICATIONS = 1_000
+MAX_HELD_BYTES = 16 * 1024 * 1024
 
 NOWHERE = Position("", 0)
 
@@ -66,7 +67,8 @@ class Topic(Generic[SocketT]):
     state: TopicState = TopicState.JOINING
     position: Position = NOWHERE  # of the last message handed on; means nothing while JOINING
     audiences: dict[str, Audience[SocketT]] = field(default_factory=dict)  # by channel name
-    held: list[Publication] = field(default_factory=list)  # came while not LIVE
+    held: list[Publication] = field(default_factory=list)  # came while not LIVE, by this connection to Redis
+    held_bytes: int = 0
     taps: list[list[Publication]] = field(default_factory=list)  # for subscribers who still read history
     memory: Recollection | None = None  # for those who come back; up to `position`, if there is one
     joiners: int = 0  # sockets on their way in, for whom the topic must stay
@@ -91,6 +93,21 @@ class Topic(Generic[SocketT]):
         self.state = TopicState.BEHIND
         self.forget()
 
+    def hold(self, publication: Publication) -> None:
+        """Keep what came while not LIVE. The last always stays: without it nobody would see the hole."""
+        self.held.append(publication)
+        self.held_bytes += _size(publication)
+        while len(self.held) > 1 and (
+            len(self.held) > MAX_HELD_PUBLICATIONS or self.held_bytes > MAX_HELD_BYTES
+        ):
+            del self.held[: len(self.held) // 2]
+            self.held_bytes = sum(map(_size, self.held))
+
+    def release(self) -> list[Publication]:
+        """Return what was held, and hold it no more."""
+        held, self.held, self.held_bytes = self.held, [], 0
+        return held
+
     @contextmanager
     def tapped(self) -> Iterator[list[Publication]]:
         """Collect what is handed on meanwhile, for someone who does not hear it yet."""
@@ -109,17 +126,14 @@ class Hub(Generic[SocketT]):
         self.topics: dict[TopicKey, Topic[SocketT]] = {}
 
     def __repr__(self) -> str:
-        sockets = sum(
-            len(audience.sockets) for topic in self.topics.values() for audience in topic.audiences.values()
-        )
-        return f"<Hub {len(self.topics)} topics, {sockets} subscriptions>"
+        audiences = [one for topic in self.topics.values() for one in topic.audiences.values()]
+        return f"<Hub {len(self.topics)} topics, {sum(len(one.sockets) for one in audiences)} subscriptions>"
 
     def open(self, key: TopicKey) -> Topic[SocketT]:
         """Return the topic, which begins as JOINING."""
         topic = self.topics.get(key)
         if topic is None:
-            _, name = key
-            roster = Roster(name) if name.partition(":")[0] == "presence" else None
+            roster = Roster(key[1]) if key[1].partition(":")[0] == "presence" else None
             topic = self.topics[key] = Topic(roster=roster)
         return topic
 
@@ -153,7 +167,7 @@ class Hub(Generic[SocketT]):
         if topic is None:
             return []
         if topic.state is not TopicState.LIVE:
-            _hold(topic, publication)
+            topic.hold(publication)
             return []
         has_state = topic.roster is not None or key[1].startswith("table:")
         if _follows(topic.position, publication, has_state):
@@ -166,6 +180,7 @@ class Hub(Generic[SocketT]):
     def fell_behind(self) -> None:
         """The subscription to Redis was lost: any LIVE topic may have missed something from here on."""
         for topic in self.topics.values():
+            topic.release()  # history has it, or Redis lost it: then it must not come after the `resync`
             if topic.is_live:
                 topic.fall_behind()
 
@@ -187,7 +202,6 @@ class Hub(Generic[SocketT]):
         if topic is None or topic.state is TopicState.LIVE:
             return []
         was_behind, topic.state = topic.state is TopicState.BEHIND, TopicState.LIVE
-        held, topic.held = topic.held, []
         deliveries: list[Delivery[SocketT]] = []
         if missed is None:
             topic.forget()
@@ -198,8 +212,16 @@ class Hub(Generic[SocketT]):
                 deliveries += _hand_on(topic, publication)
         if missed is None or not was_behind:
             topic.position = position  # else history may have brought more than was asked for
-        for publication in held:
-            deliveries += self.received(key, publication)
+        return deliveries + self._go_on(key, topic)
+
+    def _go_on(self, key: TopicKey, topic: Topic[SocketT]) -> list[Delivery[SocketT]]:
+        """Hand on what was held back of a topic that has just turned LIVE."""
+        deliveries: list[Delivery[SocketT]] = []
+        for publication in topic.release():
+            if publication.epoch != topic.position.epoch:
+                topic.fall_behind()  # which of the two epochs is over is not known here: Redis is asked again
+            else:
+                deliveries += self.received(key, publication)
             if not topic.is_live:
                 break  # the rest came before history is read again
         return deliveries
@@ -213,11 +235,7 @@ class Hub(Generic[SocketT]):
             return []
         topic.roster.replace(members)
         was_behind, topic.state, topic.position = topic.state is TopicState.BEHIND, TopicState.LIVE, position
-        held, topic.held = topic.held, []
-        for publication in held:
-            self.received(key, publication)
-            if not topic.is_live:
-                break
+        self._go_on(key, topic)
         if not was_behind:
             return []
         topic.roster.news()  # is in what follows
@@ -249,10 +267,8 @@ def _follows(position: Position, publication: Publication, has_state: bool) -> b
     return publication.first == 1 and bool(publication.lines) and (position.offset == 0 or not has_state)
 
 
-def _hold(topic: Topic[SocketT], publication: Publication) -> None:
-    topic.held.append(publication)
-    if len(topic.held) > MAX_HELD_PUBLICATIONS:
-        del topic.held[: MAX_HELD_PUBLICATIONS // 2]
+def _size(publication: Publication) -> int:
+    return sum(len(line) + LINE_BYTES for line in publication.lines)
 
 
 def _hand_on(topic: Topic[SocketT], publication: Publication) -> list[Delivery[SocketT]]:
@@ -279,9 +295,6 @@ def _hand_on(topic: Topic[SocketT], publication: Publication) -> list[Delivery[S
 
 def _resync(topic: Topic[SocketT], position: Position) -> list[Delivery[SocketT]]:
     return [
-        Delivery(
-            audience.sockets,
-            [text_frame(encode(Resync(channel=audience.channel.name, position=str(position))))],
-        )
-        for audience in topic.audiences.values()
+        Delivery(audience.sockets, [text_frame(encode(Resync(channel=name, position=str(position))))])
+        for name, audience in topic.audiences.items()
     ]

@@ -18,7 +18,7 @@ from realtime.broker import Broker, table_history
 from realtime.channels import Channel
 from realtime.config import Settings
 from realtime.errors import Unavailable
-from realtime.publications import Position
+from realtime.publications import Position, Publication
 
 UNUSED_SECONDS = 5.0  # between two looks at a recollection; one that nobody used in between is forgotten
 LOOKS = 12  # after which it is forgotten in any case: history forgets by age, too
@@ -150,8 +150,17 @@ class Recovery:
         # Without an await from here on: what the topic hands on next goes to the reader itself.
         if missed is None or not joins_up(until, tap, topic.position):
             return None
-        return pieces_of(channel, missed + tap, reader)
+        return pieces_of(channel, _up_to(until, missed) + tap, reader)
 
 
 def _is_ahead(since: Position, position: Position) -> bool:
     return since.epoch == position.epoch and since.offset > position.offset
+
+
+def _up_to(end: Position, publications: list[Publication]) -> list[Publication]:
+    """The part of them up to `end`: history may have brought more, which the topic hands on itself."""
+    return [
+        Publication(each.epoch, each.first, each.lines[: end.offset + 1 - each.first])
+        for each in publications
+        if each.first <= end.offset
+    ]

@@ -60,7 +60,7 @@ class Subscriber:
         self._keys: dict[bytes, TopicKey] = {}  # of every open topic, by its pub/sub channel
         self._live: dict[TopicKey, asyncio.Event] = {}  # likewise; set while the topic is live
         self._commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()  # as many as topics open and close
-        self._unconfirmed: Counter[bytes] = Counter()  # SUBSCRIBEs that Redis has not answered yet
+        self._unconfirmed: Counter[bytes] = Counter()  # SUBSCRIBEs, sent or not, without an answer yet
         self._tasks: asyncio.TaskGroup | None = None  # of the present connection, if there is one
         self._to_tell: set[TopicKey] = set()  # presence topics that will be told of news
         self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
@@ -90,6 +90,7 @@ class Subscriber:
         channel = keys.topic_channel(*key).encode()
         self._live[key] = asyncio.Event()
         self._keys[channel] = key
+        self._unconfirmed[channel] += 1
         self._commands.put_nowait(("subscribe", channel))
 
     def close_soon_if_idle(self, key: TopicKey) -> None:
@@ -156,7 +157,6 @@ class Subscriber:
 
     async def _send(self, pubsub: Any, command: str, channels: list[bytes]) -> None:
         if command == "subscribe":
-            self._unconfirmed.update(channels)
             await pubsub.subscribe(*channels)
         else:
             await pubsub.unsubscribe(*channels)
@@ -168,11 +168,13 @@ class Subscriber:
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _read(self, pubsub: Any) -> None:
+        began_at = time.monotonic()
         while True:
-            message = await pubsub.get_message(timeout=DEAD_AFTER_SECONDS)
-            if message is None:
+            waited = time.monotonic() - max(began_at, self._probed_at)
+            if waited > DEAD_AFTER_SECONDS:  # whatever else came meanwhile
                 raise TimeoutError("no probe came back")
-            match message["type"]:
+            message = await pubsub.get_message(timeout=DEAD_AFTER_SECONDS - waited)
+            match message and message["type"]:
                 case "message":
                     self._received(message["channel"], message["data"])
                 case "subscribe":
@@ -207,30 +209,37 @@ class Subscriber:
 
     def _confirmed(self, channel: bytes) -> None:
         self._unconfirmed[channel] -= 1
-        if self._unconfirmed[channel] <= 0:
-            del self._unconfirmed[channel]
-            if channel in self._keys:
-                self._start_catching_up(self._keys[channel])
+        if self._unconfirmed[channel] > 0:
+            return  # closed and opened again meanwhile
+        del self._unconfirmed[channel]
+        key = self._keys.get(channel)
+        if key is None:
+            return
+        if self._hub.topics[key].is_live:
+            self._hub.topics[key].fall_behind()  # nothing is known to arrive but from here on
+        self._start_catching_up(key)
 
     def _start_catching_up(self, key: TopicKey) -> None:
         self._live[key].clear()
         if self._tasks is not None:
-            self._tasks.create_task(self._catch_up(key), name=f"catch up {key}")
+            self._tasks.create_task(self._catch_up(key, self._hub.topics[key]), name=f"catch up {key}")
 
     def read_rosters_again(self) -> None:
         """Redis may have lost who is present, and whoever leaves then is announced by nobody."""
         for key in self._hub.doubt_rosters():
             self._start_catching_up(key)
 
-    async def _catch_up(self, key: TopicKey) -> None:
-        """Bring a topic to where Redis is, by history, until nothing is missing."""
+    async def _catch_up(self, key: TopicKey, topic: Topic[Socket]) -> None:
+        """Bring a topic to where Redis is, by history, until nothing is missing.
+
+        When it is closed and opened again meanwhile, the confirmation of that starts one of its own.
+        """
         async with self._catching_up:
-            while (topic := self._hub.topics.get(key)) and topic.state is not TopicState.LIVE:
-                if keys.topic_channel(*key).encode() in self._unconfirmed:
-                    return  # closed and opened again meanwhile; the new confirmation starts its own
+            while self._is_open(key, topic) and topic.state is not TopicState.LIVE:
                 if topic.roster is not None:
-                    deliveries = self._hub.roster_read(key, *await self._people.members(*key))
-                    self._deliver(deliveries)
+                    at, members = await self._people.members(*key)
+                    if self._is_open(key, topic):
+                        self._deliver(self._hub.roster_read(key, at, members))
                     continue
                 position = await self._broker.position(*key)
                 missed = None
@@ -238,8 +247,10 @@ class Subscriber:
                     missed = await self._broker.missed(*key, since=topic.position, until=position)
                     if missed is None:
                         metrics.resyncs.inc()
-                if self._hub.topics.get(key) is not topic:
-                    continue  # closed meanwhile, and perhaps opened again
-                self._deliver(self._hub.caught_up(key, position, missed))
-            if topic is not None:
+                if self._is_open(key, topic):
+                    self._deliver(self._hub.caught_up(key, position, missed))
+            if self._is_open(key, topic):
                 self._live[key].set()
+
+    def _is_open(self, key: TopicKey, topic: Topic[Socket]) -> bool:
+        return self._hub.topics.get(key) is topic

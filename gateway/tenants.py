@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
+import asyncpg
 
 from realtime.backlog import Backlog, read_backlog
 from realtime.broker import History
@@ -48,6 +49,8 @@ class Tenant:
     async def is_enabled(self, table: Table) -> bool | None:
         """Tell whether realtime is on for a table now; None when the database does not answer.
 
+        An error is no answer: while a dump is restored, anything that is asked for may be missing.
+
         However many ask at once, at most two queries answer them all, each begun after it was asked for.
         """
         if self._next is None:
@@ -57,7 +60,7 @@ class Tenant:
         try:
             async with asyncio.timeout(ENABLED_SECONDS):
                 return table in {enabled.table for enabled in await asyncio.shield(self._next)}
-        except (ClientError, TimeoutError):
+        except (ClientError, asyncpg.PostgresError, TimeoutError):
             return None
 
     async def _read_after(self, reading: asyncio.Task[list[EnabledTable]] | None) -> list[EnabledTable]:

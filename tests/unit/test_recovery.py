@@ -41,6 +41,7 @@ class Redis:
         self.most_at_once = 0
         self.open = asyncio.Event()
         self.error: Unavailable | None = None
+        self.brings_more = False  # than was asked for, as it is read by pages
 
     async def missed(
         self, project: str, topic: str, since: Position, until: Position
@@ -57,7 +58,11 @@ class Redis:
             raise self.error
         if since.epoch != until.epoch or since.offset + 1 < self.kept_from:
             return None
-        return [each for each in self.log if since.offset < each.first <= until.offset]
+        return [
+            each
+            for each in self.log
+            if since.offset < each.first and (self.brings_more or each.first <= until.offset)
+        ]
 
     async def position(self, project: str, topic: str) -> Position:
         self.readings.append((-1, -1))
@@ -228,15 +233,18 @@ async def test_who_does_not_fit_reads_alone_and_misses_nothing(play, monkeypatch
     assert await play.outcomes() == [after(0, 101), after(1, 101), after(95, 101)]
 
 
-async def test_what_is_published_while_one_reads_alone_follows_it(play, monkeypatch):
+@pytest.mark.parametrize("brings_more", [False, True])
+async def test_what_is_published_while_one_reads_alone_follows_it_once(play, monkeypatch, brings_more):
     monkeypatch.setattr(recollection, "TOPIC_BYTES", 0)
     play.redis.open.set()
     play.come_back(0)
     await play.outcomes()
     play.redis.open.clear()
     play.come_back(0)
+    play.redis.brings_more = brings_more
     await eventually(lambda: play.redis.at_once == 1)
     play.publish(publication(101))
+    play.redis.log.append(publication(102))  # the topic hands it on later
     assert (await play.outcomes())[-1] == after(0, 101)
     assert play.redis.readings[-1] == (0, 100)
 

@@ -1,0 +1,297 @@
+"""The subscription of a node, on a Redis that answers when the test lets it: when a topic turns live."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway import subscriber as subscriber_module
+from gateway.hub import Hub, TopicState
+from gateway.subscriber import DEAD_AFTER_SECONDS, Subscriber
+from realtime import keys
+from realtime.publications import Position, Publication
+from tests.change_stream import background
+from tests.gateway_fixture import eventually
+
+ROOM, LOBBY = ("demo", "room:a"), ("demo", "presence:lobby")
+PROBE = keys.probe("node").encode()
+
+
+def channel_of(key: tuple[str, str]) -> bytes:
+    return keys.topic_channel(*key).encode()
+
+
+def at(offset: int) -> Position:
+    return Position("e", offset)
+
+
+class Connection:
+    """One subscription: what it was asked, and what the test has it say."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._says: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue()
+        self._program: Any = None
+        self.asked: list[tuple[str, bytes]] = []
+
+    async def __aenter__(self) -> Connection:
+        self._redis.connections.append(self)
+        await self._redis.reachable.wait()
+        self._program, self._redis.program = self._redis.program, None
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def subscribe(self, *channels: bytes) -> None:
+        self.asked += [("subscribe", channel) for channel in channels]
+
+    async def unsubscribe(self, *channels: bytes) -> None:
+        self.asked += [("unsubscribe", channel) for channel in channels]
+        await self._redis.unsubscribes.wait()
+
+    async def get_message(self, timeout: float) -> dict[str, Any] | None:
+        if self._program is not None:
+            await asyncio.sleep(0)
+            return self._program(timeout)
+        said = await self._says.get()
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def confirm(self, key: tuple[str, str]) -> None:
+        self._says.put_nowait({"type": "subscribe", "channel": channel_of(key)})
+
+    def break_off(self) -> None:
+        self._says.put_nowait(ConnectionError("reset"))
+
+
+class Redis:
+    """Broker and people in one."""
+
+    def __init__(self) -> None:
+        self.client = SimpleNamespace(pubsub=lambda: Connection(self))
+        self.connections: list[Connection] = []
+        self.reads = 0  # begun
+        self.now = at(5)
+        self.program: Any = None  # of the next connection: a time to wait → what it says
+        self.reachable, self.probes, self.reading, self.unsubscribes = (asyncio.Event() for _ in range(4))
+        for way in (self.reachable, self.probes, self.reading, self.unsubscribes):
+            way.set()
+
+    async def probe(self, channel: bytes) -> str:
+        await self.probes.wait()
+        return "reign"
+
+    async def position(self, *key: str) -> Position:
+        self.reads += 1
+        await self.reading.wait()
+        return self.now
+
+    async def missed(self, *key: str, since: Position, until: Position) -> list[Publication]:
+        return [Publication("e", since.offset + 1, [b'B"payload":1'] * (until.offset - since.offset))]
+
+    async def members(self, *key: str) -> tuple[Position, dict[bytes, bytes]]:
+        return await self.position(*key), {}
+
+
+class Play:
+    """A subscriber, and the clients who wait for its topics."""
+
+    def __init__(self) -> None:
+        self.redis = Redis()
+        self.hub: Hub[Any] = Hub()
+        redis = cast(Any, self.redis)
+        self.subscriber = Subscriber(redis, redis, self.hub, lambda deliveries: None, "node")
+        self._joined: dict[tuple[str, str], AsyncExitStack] = {}
+
+    @property
+    def connection(self) -> Connection:
+        return self.redis.connections[-1]
+
+    async def join(self, key: tuple[str, str]) -> asyncio.Task[Any]:
+        """Begin to open a topic; the task ends when it is live."""
+        stack = self._joined[key] = AsyncExitStack()
+        joining = asyncio.create_task(stack.enter_async_context(self.subscriber.live_topic(key)))
+        await eventually(lambda: key in self.hub.topics)
+        return joining
+
+    async def leave(self, key: tuple[str, str], joining: asyncio.Task[Any]) -> None:
+        """Leave a topic, whether it was live or not, and wait until it is closed."""
+        joining.cancel()
+        await asyncio.wait([joining])
+        await self._joined.pop(key).aclose()
+        await eventually(lambda: key not in self.hub.topics)
+
+    async def is_asked(self, *commands: str, key: tuple[str, str] = ROOM) -> None:
+        """Until the present connection was asked exactly this of a topic."""
+
+        def asked() -> list[str]:
+            return [command for command, channel in self.connection.asked if channel == channel_of(key)]
+
+        await eventually(lambda: self.redis.connections and asked() == list(commands))
+
+    async def settle(self) -> None:
+        """Until whatever can happen has happened."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def play(monkeypatch) -> AsyncIterator[Play]:
+    monkeypatch.setattr(subscriber_module, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(subscriber_module, "FIRST_RETRY_SECONDS", 0)
+    monkeypatch.setattr(subscriber_module, "PROBE_SECONDS", 0.01)
+    play = Play()
+    async with background(asyncio.create_task(play.subscriber.run(), name="subscriber")):
+        yield play
+
+
+async def test_a_topic_is_live_when_its_subscription_is_confirmed_and_its_position_read(play):
+    joining = await play.join(ROOM)
+    await play.is_asked("subscribe")
+    assert play.redis.reads == 0
+    play.connection.confirm(ROOM)
+    topic = await joining
+    assert (topic.state, topic.position) == (TopicState.LIVE, at(5))
+
+
+async def test_a_topic_that_is_opened_again_waits_for_the_last_confirmation(play):
+    play.redis.unsubscribes.clear()  # so that what is asked after one is not even sent
+    await play.leave(ROOM, await play.join(ROOM))
+    joining = await play.join(ROOM)
+    await play.is_asked("subscribe", "unsubscribe")
+    play.connection.confirm(ROOM)
+    await play.settle()
+    assert (play.hub.topics[ROOM].state, play.redis.reads) == (TopicState.JOINING, 0)
+    play.redis.unsubscribes.set()
+    await play.is_asked("subscribe", "unsubscribe", "subscribe")
+    play.connection.confirm(ROOM)
+    assert (await joining).is_live
+
+
+@pytest.mark.parametrize("key", [ROOM, LOBBY])
+@pytest.mark.parametrize("again_before_it_is_read", [True, False])
+async def test_a_catching_up_of_a_closed_topic_does_not_make_the_next_one_live(
+    play, key, again_before_it_is_read
+):
+    play.redis.unsubscribes.clear()
+    play.redis.reading.clear()
+    joining = await play.join(key)
+    await play.is_asked("subscribe", key=key)
+    play.connection.confirm(key)
+    await eventually(lambda: play.redis.reads == 1)
+    await play.leave(key, joining)
+    if again_before_it_is_read:
+        joining = await play.join(key)
+    play.redis.reading.set()
+    await play.settle()
+    if not again_before_it_is_read:
+        joining = await play.join(key)
+        await play.settle()
+    assert play.hub.topics[key].state is TopicState.JOINING
+    play.redis.unsubscribes.set()
+    await play.is_asked("subscribe", "unsubscribe", "subscribe", key=key)
+    play.connection.confirm(key)
+    assert (await joining).is_live
+
+
+async def test_a_live_topic_whose_subscription_is_confirmed_again_reads_what_it_missed(play):
+    joining = await play.join(ROOM)
+    await play.is_asked("subscribe")
+    play.connection.confirm(ROOM)
+    topic = await joining
+    play.redis.now = at(7)
+    play.connection.confirm(ROOM)
+    await eventually(lambda: topic.position == at(7))
+    assert topic.is_live
+
+
+async def test_a_lost_confirmation_is_not_waited_for_on_the_next_connection(play):
+    joining = await play.join(ROOM)
+    await play.is_asked("subscribe")
+    play.connection.break_off()
+    await eventually(lambda: len(play.redis.connections) == 2)
+    await play.is_asked("subscribe")
+    play.connection.confirm(ROOM)
+    assert (await joining).is_live
+
+
+async def test_a_topic_that_is_opened_between_two_connections_is_asked_for_once(play):
+    await eventually(lambda: play.redis.connections and play.connection.asked)
+    play.redis.reachable.clear()
+    play.connection.break_off()
+    await eventually(lambda: len(play.redis.connections) == 2)
+    joining = await play.join(ROOM)
+    play.redis.reachable.set()
+    await play.is_asked("subscribe")
+    play.connection.confirm(ROOM)
+    assert (await joining).is_live
+
+
+async def test_a_topic_that_is_opened_while_a_connection_begins_is_asked_for_once(play):
+    await eventually(lambda: play.redis.connections and play.connection.asked)
+    play.redis.probes.clear()
+    play.connection.break_off()
+    await eventually(lambda: len(play.redis.connections) == 2)
+    await play.settle()
+    joining = await play.join(ROOM)
+    play.redis.probes.set()
+    await play.is_asked("subscribe")
+    play.connection.confirm(ROOM)
+    assert (await joining).is_live
+
+
+# A subscription without probes
+
+
+class Program:
+    """What a subscription says, a second apart; the subscriber's clock goes by it."""
+
+    def __init__(self, *says: bytes | None) -> None:
+        self._says = says  # channels, over and over; None is silence for as long as it is waited for
+        self.now = 1_000.0
+        self.said = 0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def __call__(self, timeout: float) -> dict[str, Any] | None:
+        channel = self._says[self.said % len(self._says)]
+        self.said += 1
+        self.now += timeout + 0.001 if channel is None else 1.0
+        return channel and {"type": "message", "channel": channel, "data": b"e 1\nB1"}
+
+
+async def follow(play: Play, monkeypatch, program: Program) -> None:
+    """Let the next connection, which begins the count, follow a program."""
+    await eventually(lambda: play.redis.connections and play.connection.asked)
+    monkeypatch.setattr(subscriber_module, "time", program)
+    play.redis.reachable.clear()
+    play.connection.break_off()
+    await eventually(lambda: len(play.redis.connections) == 2)
+    play.redis.program = program
+    play.redis.reachable.set()
+
+
+@pytest.mark.parametrize("says", [b"other traffic", None])
+async def test_a_subscription_on_which_no_probe_comes_back_is_made_anew_whatever_else_comes(
+    play, monkeypatch, says
+):
+    program = Program(says)
+    await follow(play, monkeypatch, program)
+    await eventually(lambda: len(play.redis.connections) > 2)
+    assert program.said <= DEAD_AFTER_SECONDS + 1
+
+
+async def test_a_subscription_whose_probes_come_back_stays(play, monkeypatch):
+    program = Program(*[b"other traffic"] * 4, PROBE)
+    await follow(play, monkeypatch, program)
+    await eventually(lambda: program.said > 100)
+    assert len(play.redis.connections) == 2
+    assert play.subscriber.why_not_ready() is None

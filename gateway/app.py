@@ -108,7 +108,10 @@ async def run(
 
 
 async def _say_goodbye(registry: Registry, node: Node) -> None:
-    """Record how the last connections ended, so that no other node has to."""
+    """Record how the last connections ended, so that no other node has to.
+
+    A node that could not does not say goodbye: its life runs out, and others clean up after it.
+    """
     with suppress(TimeoutError):
         async with asyncio.timeout(GOODBYE_SECONDS):
             await registry.settle()

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import WebSocketError, WSMsgType, web
 
@@ -120,8 +121,10 @@ class Connection:
                     await self._join(effect)
                 case Leave():
                     self._subscriptions.leave(self.socket, self.tenant, effect.channel)
-                case Publish() | SetPresence():
-                    await self._tell(effect)
+                case Publish():
+                    await self._publish(effect)
+                case SetPresence():
+                    await self._set_presence(effect)
                 case Verify():
                     await self._verify(effect)
                 case Close():
@@ -144,18 +147,37 @@ class Connection:
         except ClientError as error:
             await self._carry_out(self.session.not_joined(join, error))
 
-    async def _tell(self, effect: Publish | SetPresence) -> None:
+    async def _publish(self, publish: Publish) -> None:
         try:
-            if isinstance(effect, Publish):
-                await self._voice.publish(self.tenant, effect.channel, effect.line)
-            else:
-                await self._voice.set_presence(
-                    self.tenant, effect.topic, self.session.connection_id, effect.entry
-                )
+            await self._voice.publish(self.tenant, publish.channel, publish.line)
         except ClientError as error:
-            await self._carry_out(self.session.not_told(effect, error))
+            await self._carry_out(self.session.not_told(publish, error))
         else:
-            await self._carry_out(self.session.told(effect.ref))
+            await self._carry_out(self.session.told(publish.ref))
+
+    async def _set_presence(self, change: SetPresence) -> None:
+        session = self.session
+        told: asyncio.Future[None] | None = None
+        try:
+            told = self._voice.set_presence(self.tenant, change.topic, session.connection_id, change.entry)
+            await asyncio.shield(told)  # sent, whatever becomes of us
+        except ClientError as error:
+            await self._carry_out(session.not_told(change, error))
+            if told is not None and session.doubt(change.topic):
+                self._restore_presence(change.topic)
+        else:
+            await self._carry_out(session.told(change.ref))
+
+    def _restore_presence(self, topic: str) -> None:
+        """Let Redis have what the client is present with, whatever it has now."""
+        session = self.session
+        self._voice.restore_presence(
+            self.tenant,
+            topic,
+            session.connection_id,
+            partial(session.present_entry, topic),
+            partial(session.be_sure, topic),
+        )
 
     async def _verify(self, verify: Verify) -> None:
         try:

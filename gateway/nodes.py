@@ -50,6 +50,7 @@ class Node:
         self.started_at = started_at
         self.connections: Counter[str] = Counter()  # open WebSockets by project
         self.on_new_life: Callable[[], None] = lambda: None  # put everybody back
+        self.on_renewed: Callable[[], None] = lambda: None  # the life goes on, and Redis answers
 
     def __repr__(self) -> str:
         return f"<Node {self.life}, {self.connections.total()} connections>"
@@ -80,7 +81,9 @@ class Node:
                 if not begun:
                     self._reign = await self._people.begin_life(self.life, self.report(), self._life_seconds)
                     begun = True
-                elif not await self._renew():
+                elif await self._renew():
+                    self.on_renewed()
+                elif not self._left:  # else it was buried meanwhile
                     await self._begin_anew()
             except Unavailable as error:
                 logger.warning("life of this node: %s", error)

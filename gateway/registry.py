@@ -11,12 +11,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from gateway.gatherer import Gatherer
 from gateway.nodes import Node
+from gateway.places import Place, Places
 from realtime.config import Limits
-from realtime.errors import ClientError, Code
+from realtime.errors import ClientError, Code, Unavailable
 from realtime.people import Arrival, Change, Departure, Open, People
 
 RETRY_SECONDS = 1.0
@@ -31,9 +33,15 @@ class _Admission:
 
 @dataclass(frozen=True, slots=True)
 class _PresenceChange:
-    project: str
-    topic: str
-    change: Change
+    place: Place
+    change: Change | None  # None only keeps what is there from expiring
+
+
+@dataclass(frozen=True, slots=True)
+class _Vacancy:
+    """Nobody of this node was left under a topic, so that survivors need not look there."""
+
+    place: Place
 
 
 class Registry:
@@ -42,9 +50,13 @@ class Registry:
     def __init__(self, people: People, node: Node) -> None:
         self.people = people
         self.node = node
-        self._noted: set[tuple[str, str, str]] = set()  # life, project, topic: survivors know to look there
-        self._presence: Gatherer[_PresenceChange] = Gatherer(self._send_presence)
+        self._places = Places()  # changed in the order in which presence is sent
+        self._owed = 0  # things that are told until Redis has them
+        self._all_told = asyncio.Event()  # nothing is owed
+        self._all_told.set()
+        self._presence: Gatherer[_PresenceChange | _Vacancy] = Gatherer(self._send_presence)
         self._connections: Gatherer[_Admission | Departure] = Gatherer(self._send_connections)
+        node.on_renewed = self._keep_quiet_topics
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -52,9 +64,10 @@ class Registry:
             tasks.create_task(self._connections.run(), name="tell connections")
 
     async def settle(self) -> None:
-        """Wait until everything that was put has been sent, or refused."""
+        """Wait until everything that was put has been sent, or refused, and nothing is owed any more."""
         await self._presence.settle()
         await self._connections.settle()
+        await self._all_told.wait()
 
     async def admit(self, project: str, facts: Open, limits: Limits) -> None:
         """Let a connection in; raises ClientError `too_many_connections`, Unavailable if nobody can count."""
@@ -65,47 +78,79 @@ class Registry:
 
     def readmit(self, project: str, facts: Open, is_open: Callable[[], bool]) -> None:
         """Count a connection that was let in before, as long as it is open."""
-        if is_open():
+
+        def put() -> asyncio.Future[None] | None:
+            if not is_open():
+                return None
             arrival = Arrival(project, self.node.life, self.node.lives_before, facts, NO_LIMITS)
-            told = self._connections.put(_Admission(arrival))
-            _or_again(told, lambda: self.readmit(project, facts, is_open))
+            return self._connections.put(_Admission(arrival))
+
+        self._owe(put)
 
     def depart(self, project: str, facts: Open, code: int, reason: str | None) -> None:
         """Record the end of a connection."""
         life, lives_before = self.node.life, self.node.lives_before
-        self._put_departure(Departure(project, life, lives_before, facts, code, reason, time.time()))
-
-    def _put_departure(self, departure: Departure) -> None:
-        _or_again(self._connections.put(departure), lambda: self._put_departure(departure))
+        departure = Departure(project, life, lives_before, facts, code, reason, time.time())
+        self._owe(lambda: self._connections.put(departure))
 
     def set_presence(
         self, project: str, topic: str, connection_id: str, entry: bytes | None
     ) -> asyncio.Future[None]:
-        """Set or end a connection's presence under a topic; done when Redis has it."""
+        """Set or end a connection's presence under a topic; done when Redis has it.
+
+        If that fails nobody knows whether Redis has it: then `restore_presence` what is true.
+        """
         if entry is None:
             self._remove_from_lives_before(project, topic, connection_id)
         change = Change(f"{self.node.life}/{connection_id}", entry)
-        return self._presence.put(_PresenceChange(project, topic, change))
+        return self._presence.put(_PresenceChange((project, topic), change))
 
     def _remove_from_lives_before(self, project: str, topic: str, connection_id: str) -> None:
         """What was put there before this node knew that it had ended is looked for by nobody else."""
         for life in self.node.lives_before:
             change = Change(f"{life}/{connection_id}", None)
-            self._presence.put(_PresenceChange(project, topic, change))
+            self._presence.put(_PresenceChange((project, topic), change))
 
     def end_presence(self, project: str, topic: str, connection_id: str) -> None:
         """End the presence of a connection that is gone."""
-        told = self.set_presence(project, topic, connection_id, None)
-        _or_again(told, lambda: self.end_presence(project, topic, connection_id))
+        self._owe(lambda: self.set_presence(project, topic, connection_id, None))
 
     def restore_presence(
-        self, project: str, topic: str, connection_id: str, entry: Callable[[], bytes | None]
+        self,
+        project: str,
+        topic: str,
+        connection_id: str,
+        entry: Callable[[], bytes | None],
+        told: Callable[[], None] = lambda: None,
     ) -> None:
-        """Put an entry back under the present life, and take it from those before."""
-        if (now := entry()) is not None:
-            self._remove_from_lives_before(project, topic, connection_id)
-            told = self.set_presence(project, topic, connection_id, now)
-            _or_again(told, lambda: self.restore_presence(project, topic, connection_id, entry))
+        """Let Redis have what `entry` says whenever it is tried, under the present life only; then `told`."""
+
+        def put() -> asyncio.Future[None]:
+            if (now := entry()) is not None:
+                self._remove_from_lives_before(project, topic, connection_id)
+            return self.set_presence(project, topic, connection_id, now)
+
+        self._owe(put, told)
+
+    def _owe(
+        self, put: Callable[[], asyncio.Future[None] | None], told: Callable[[], None] = lambda: None
+    ) -> None:
+        """Put something until Redis has it, or until it is nothing any more."""
+        self._owed += 1
+        self._all_told.clear()
+        self._try(put, told)
+
+    def _try(self, put: Callable[[], asyncio.Future[None] | None], told: Callable[[], None]) -> None:
+        def pay() -> None:
+            self._owed -= 1
+            if not self._owed:
+                self._all_told.set()
+            told()
+
+        if (future := put()) is None:
+            pay()
+        else:
+            _then(future, pay, or_again=lambda: self._try(put, told))
 
     async def _send_connections(self, items: list[_Admission | Departure]) -> None:
         for kind, run in groupby(items, type):
@@ -117,27 +162,52 @@ class Registry:
                 for admission, reached in zip(admissions, answers, strict=True):
                     admission.reached = reached
 
-    async def _send_presence(self, items: list[_PresenceChange]) -> None:
-        changes: dict[tuple[str, str], list[Change]] = defaultdict(list)
+    async def _send_presence(self, items: list[_PresenceChange | _Vacancy]) -> None:
+        self._places.begin(self.node.life)
+        changes: dict[Place, list[Change]] = defaultdict(list)
         for item in items:
-            changes[item.project, item.topic].append(item.change)
-        await self._note(list(changes))
-        await self.people.change_presence(changes)
+            if isinstance(item, _PresenceChange):
+                changes[item.place] += [] if item.change is None else [item.change]
+        if changes:
+            await self._change(changes)
+        if vacant := self._places.forget(item.place for item in items if isinstance(item, _Vacancy)):
+            await self._forget(vacant)
 
-    async def _note(self, topics: list[tuple[str, str]]) -> None:
+    async def _change(self, changes: dict[Place, list[Change]]) -> None:
         """Tell those who may have to clean up after us where to look, before there is anything."""
-        life = self.node.life
-        new = [topic for topic in topics if (life, *topic) not in self._noted]
-        if new:
-            await self.people.note_topics(life, new)
-            self._noted.update((life, *topic) for topic in new)
+        if new := self._places.to_note(changes):
+            await self.people.note_topics(self._places.life, new)
+            self._places.note(new)
+        self._places.expect(changes)
+        await self.people.change_presence(changes)
+        for place in self._places.carried_out(changes, time.monotonic()):
+            self._vacate(place)
+
+    def _vacate(self, place: Place) -> None:
+        """Forget a place in its turn, unless somebody is there again by then."""
+        _then(self._presence.put(_Vacancy(place)), lambda: None, or_again=partial(self._vacate, place))
+
+    async def _forget(self, places: list[Place]) -> None:
+        """Let survivors look there no more; if that fails, what went with it was carried out all the same."""
+        try:
+            await self.people.forget_topics(self._places.life, places)
+        except Unavailable:
+            for place in places:
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._vacate, place)
+
+    def _keep_quiet_topics(self) -> None:
+        """Let Redis not take for rubbish where people are but nothing happens."""
+        for place in self._places.to_keep(time.monotonic()):
+            self._presence.put(_PresenceChange(place, None))
 
 
-def _or_again(told: asyncio.Future[None], again: Callable[[], None]) -> None:
-    """Try again in a while if it could not be told."""
+def _then(told: asyncio.Future[None], do: Callable[[], None], or_again: Callable[[], None]) -> None:
+    """Do something when it is told, or try again in a while."""
 
     def look(told: asyncio.Future[None]) -> None:
-        if not told.cancelled() and told.exception() is not None:
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
+        if told.cancelled() or told.exception() is not None:
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, or_again)
+        else:
+            do()
 
     told.add_done_callback(look)

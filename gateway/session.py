@@ -50,6 +50,7 @@ class Session:
         self.deadline = _deadline(identity, now)  # seconds since 1970, when the token has run out
         self.channels: dict[str, Channel] = {}  # joined, or on the way in, by name
         self.presences: dict[str, Presence] = {}  # what the client is present with, by topic
+        self._doubts: set[str] = set()  # topics where Redis may have something else; it is being put right
         self._guard = FloodGuard(limits.messages_per_second, now)
 
     def __repr__(self) -> str:
@@ -157,9 +158,9 @@ class Session:
             return [Say(refusal(error, message.ref, message.channel))]
         state, before = bytes(message.state), self.presences.get(topic)
         if state == b"null":
-            if before is None:
+            if before is None and topic not in self._doubts:
                 return self.told(message.ref)
-            del self.presences[topic]
+            self.presences.pop(topic, None)
             return [SetPresence(topic, None, before, message.ref)]
         presence = Presence(state, before.joined_at if before else now, now)
         self.presences[topic] = presence
@@ -172,8 +173,8 @@ class Session:
             raise ClientError(
                 Code.MESSAGE_TOO_BIG, f"a state has {self.limits.max_state_bytes} bytes at most"
             )
-        most = self.limits.max_channels_per_connection
-        if topic not in self.presences and len(self.presences) >= most and state != b"null":
+        most, places = self.limits.max_channels_per_connection, self.presences.keys() | self._doubts
+        if topic not in places and len(places) >= most and state != b"null":
             raise ClientError(Code.TOO_MANY_CHANNELS, f"a connection is present in {most} channels at most")
 
     def entry(self, presence: Presence) -> bytes:
@@ -205,13 +206,23 @@ class Session:
         return [] if ref is None else [Say(Ack(ref=ref))]
 
     def not_told(self, effect: Publish | SetPresence, error: ClientError) -> list[Effect]:
-        """Redis does not have it; what the client is present with is what it was."""
+        """Redis may not have it; what the client is present with is what it was."""
         if isinstance(effect, Publish):
             return [Say(refusal(error, effect.ref, effect.channel.name))]
         self.presences.pop(effect.topic, None)
         if effect.before is not None:
             self.presences[effect.topic] = effect.before
         return [Say(refusal(error, effect.ref))]
+
+    def doubt(self, topic: str) -> bool:
+        """Redis may have it nevertheless; returns whether somebody has to put that right from now on."""
+        is_new = topic not in self._doubts
+        self._doubts.add(topic)
+        return is_new
+
+    def be_sure(self, topic: str) -> None:
+        """Redis has what the client is present with."""
+        self._doubts.discard(topic)
 
     def verified(self, verify: Verify, outcome: Identity | ClientError, now: float) -> list[Effect]:
         """Take a newer token for the same user; a refused one leaves the old in force."""

@@ -6,6 +6,7 @@ What comes back to subscribers, the sender among them, comes through Redis like 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from gateway.gatherer import Gatherer
 from gateway.registry import Registry
@@ -33,10 +34,26 @@ class Voice:
         self._require_redis()
         await asyncio.gather(*[self._posts.put((tenant, channel, line)) for line in lines])
 
-    async def set_presence(self, tenant: Tenant, topic: str, connection_id: str, entry: bytes | None) -> None:
-        """Return when Redis has it; raises Unavailable at once while Redis is away."""
+    def set_presence(
+        self, tenant: Tenant, topic: str, connection_id: str, entry: bytes | None
+    ) -> asyncio.Future[None]:
+        """Return a future that is done when Redis has it; raises Unavailable at once while Redis is away.
+
+        If the future fails, Redis may have it or not: then `restore_presence` what is true.
+        """
         self._require_redis()
-        await self._registry.set_presence(tenant.project_id, topic, connection_id, entry)
+        return self._registry.set_presence(tenant.project_id, topic, connection_id, entry)
+
+    def restore_presence(
+        self,
+        tenant: Tenant,
+        topic: str,
+        connection_id: str,
+        entry: Callable[[], bytes | None],
+        told: Callable[[], None],
+    ) -> None:
+        """Let Redis have what `entry` says when that can be told; then `told`."""
+        self._registry.restore_presence(tenant.project_id, topic, connection_id, entry, told)
 
     def end_presence(self, tenant: Tenant, topic: str, connection_id: str) -> None:
         self._registry.end_presence(tenant.project_id, topic, connection_id)

@@ -83,7 +83,7 @@ class People:
         self._disconnect = Script(client, "disconnect_v1")
 
     async def change_presence(self, changes: dict[tuple[str, str], list[Change]]) -> None:
-        """Carry out and announce changes, by project and topic."""
+        """Carry out and announce changes, by project and topic; without any, what is there is kept longer."""
         calls = []
         for (project, topic), of_topic in changes.items():
             arguments: list[Any] = [new_epoch(), RUBBISH_SECONDS * 1000]
@@ -209,6 +209,13 @@ class People:
         """Note where a life is about to put presence entries, so that others can find them."""
         async with redis_errors_as_unavailable():
             await self._client.sadd(
+                keys.node_topics(life), *(f"{project} {topic}" for project, topic in topics)
+            )
+
+    async def forget_topics(self, life: str, topics: Sequence[tuple[str, str]]) -> None:
+        """Take back what was noted, where a life has no presence entry left."""
+        async with redis_errors_as_unavailable():
+            await self._client.srem(
                 keys.node_topics(life), *(f"{project} {topic}" for project, topic in topics)
             )
 

@@ -4,8 +4,8 @@
 -- KEYS[2]  meta hash of the topic
 -- KEYS[3]  pub/sub channel of the topic
 -- ARGV[1]  epoch to begin with, if the topic has none
--- ARGV[2]  milliseconds that all of it is kept without a change
--- ARGV[3…] three for each change: "set" or "remove", the field, the entry ('' to remove)
+-- ARGV[2]  milliseconds that all of it is kept without a call
+-- ARGV[3…] three for each change: "set" or "remove", the field, the entry ('' to remove); none only keeps it
 --
 -- Returns the offset of the topic.
 --

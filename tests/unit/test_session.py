@@ -4,6 +4,7 @@ import json
 import pytest
 from msgspec import UNSET, Raw
 
+from gateway.effects import SetPresence
 from gateway.session import Close, Join, Leave, Say, Session, Verify, refusal
 from realtime.auth import LEEWAY_SECONDS, Identity
 from realtime.channels import parse_channel
@@ -297,3 +298,59 @@ def test_a_refusal_without_ref_and_channel_has_neither():
 def test_a_session_prints_whose_it_is_without_its_token(session):
     subscribe(session, "room:a")
     assert repr(session) == "<Session c-1 in demo, 1 channels>"
+
+
+# Presence
+
+
+def be_present(session: Session, topic: str, state: str = "{}") -> SetPresence:
+    [effect] = tell(session, f'{{"type":"presence","channel":"{topic}","state":{state},"ref":1}}')
+    assert isinstance(effect, SetPresence)
+    return effect
+
+
+AWAY = Unavailable("Redis cannot be reached now")
+
+
+def test_what_redis_may_not_have_leaves_the_client_as_it_was(session):
+    be_present(session, "room:a", '{"n":1}')
+    for state in ('{"n":2}', "null"):
+        change = be_present(session, "room:a", state)
+        error = only_error(session.not_told(change, AWAY))
+        assert (error.code, error.ref) == (Code.UNAVAILABLE, 1)
+        entry = session.present_entry(change.topic)
+        assert entry is not None
+        assert b'"state":{"n":1}' in entry
+
+
+def test_whoever_is_not_present_leaves_without_redis_unless_redis_may_know_better(session):
+    change = be_present(session, "room:a")
+    session.not_told(change, AWAY)
+    leave = '{"type":"presence","channel":"room:a","state":null,"ref":2}'
+    assert tell(session, leave) == session.told(2)
+    assert session.doubt(change.topic) is True
+    assert tell(session, leave) == [SetPresence(change.topic, None, None, 2)]
+    session.be_sure(change.topic)
+    assert tell(session, leave) == session.told(2)
+
+
+def test_a_doubt_is_put_right_once_until_it_is_no_more(session):
+    topic = be_present(session, "room:a").topic
+    assert [session.doubt(topic), session.doubt(topic)] == [True, False]
+    session.be_sure(topic)
+    assert session.doubt(topic) is True
+
+
+def test_a_client_has_no_more_doubts_than_channels():
+    session = new_session(max_channels_per_connection=2)
+    be_present(session, "room:a")
+    doubtful = be_present(session, "room:b")
+    session.not_told(doubtful, AWAY)
+    session.doubt(doubtful.topic)
+    third = '{"type":"presence","channel":"room:c","state":{}}'
+    assert only_error(tell(session, third)).code == Code.TOO_MANY_CHANNELS
+    be_present(session, "room:b")
+    session.be_sure(doubtful.topic)
+    assert only_error(tell(session, third)).code == Code.TOO_MANY_CHANNELS
+    be_present(session, "room:b", "null")
+    be_present(session, "room:c")

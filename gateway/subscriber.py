@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -128,7 +128,6 @@ class Subscriber:
 
     async def _one_connection(self) -> None:
         async with self._broker.client.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
             self._commands = asyncio.Queue()
             channels = [self._probe, *self._keys]
             self._unconfirmed = Counter(channels)
@@ -136,9 +135,22 @@ class Subscriber:
             reign = await self._broker.probe(self._probe)
             async with redis_errors_as_unavailable():
                 await pubsub.subscribe(*channels)
-            tasks.create_task(self._carry_out_commands(pubsub), name="subscribe and unsubscribe")
-            tasks.create_task(self._keep_probing(reign), name="probe")
-            tasks.create_task(self._read(pubsub), name="read Redis")
+            self._tasks = tasks
+            self._run(self._carry_out_commands(pubsub), "subscribe and unsubscribe")
+            self._run(self._keep_probing(reign), "probe")
+            self._run(self._read(pubsub), "read Redis")
+
+    def _run(self, part: Coroutine[Any, Any, None], name: str) -> None:
+        """Let it be a part of the present connection, which ends with the first part that fails."""
+        assert self._tasks is not None
+        self._tasks.create_task(self._or_lose(part), name=name)
+
+    async def _or_lose(self, part: Coroutine[Any, Any, None]) -> None:
+        try:
+            await part
+        except BaseException:
+            self._tasks = None  # at once: a group that is ending takes no new task
+            raise
 
     async def _carry_out_commands(self, pubsub: Any) -> None:
         """Send what was asked for since the last time as few commands, in order."""
@@ -222,7 +234,7 @@ class Subscriber:
     def _start_catching_up(self, key: TopicKey) -> None:
         self._live[key].clear()
         if self._tasks is not None:
-            self._tasks.create_task(self._catch_up(key, self._hub.topics[key]), name=f"catch up {key}")
+            self._run(self._catch_up(key, self._hub.topics[key]), f"catch up {key}")
 
     def read_rosters_again(self) -> None:
         """Redis may have lost who is present, and whoever leaves then is announced by nobody."""

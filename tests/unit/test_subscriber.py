@@ -295,3 +295,22 @@ async def test_a_subscription_whose_probes_come_back_stays(play, monkeypatch):
     await eventually(lambda: program.said > 100)
     assert len(play.redis.connections) == 2
     assert play.subscriber.why_not_ready() is None
+
+
+@pytest.mark.parametrize("steps", range(10))
+async def test_rosters_may_be_doubted_at_any_moment_of_a_connection_that_breaks(play, steps):
+    """A node learns of another Redis, and loses its subscription, in the same moment."""
+    joining = await play.join(LOBBY)
+    await play.is_asked("subscribe", key=LOBBY)
+    play.connection.confirm(LOBBY)
+    topic = await joining
+    play.redis.reachable.clear()
+    play.connection.break_off()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    play.subscriber.read_rosters_again()
+    play.redis.reachable.set()
+    await eventually(lambda: len(play.redis.connections) == 2)
+    await play.is_asked("subscribe", key=LOBBY)
+    play.connection.confirm(LOBBY)
+    await eventually(lambda: topic.is_live)

@@ -35,6 +35,10 @@ async def everything(connection: Any) -> set[tuple[Any, ...]]:
     return {tuple(row) for row in rows}
 
 
+def names(things: set[tuple[Any, ...]]) -> set[tuple[str, str]]:
+    return {(kind, name) for kind, name, _ in things}
+
+
 async def make_role(database: Database, name: str, options: str = "") -> None:
     await database.superuser.execute(f"create role {name} login password '{name}' {options}")
 
@@ -71,6 +75,20 @@ async def test_an_upgrade_keeps_the_changes_the_position_and_the_triggers(
     assert await database.superuser.fetchval("select batch from realtime.feed") == 7
     assert await database.superuser.fetchval("select version from realtime.version") == 3
     assert await database.catalogue.enabled() == [enabled]
+
+
+async def test_a_schema_from_before_the_marks_is_upgraded(database: Database) -> None:
+    await migrate(database.superuser)
+    whole = names(await everything(database.superuser))
+    await database.superuser.execute("""
+        drop table realtime.mark; drop function realtime.one_feed_v1 cascade;
+        alter table realtime.feed drop column token, add primary key (singleton);
+        update realtime.feed set batch = 7; update realtime.version set version = 1;
+    """)
+    await migrate(database.superuser)
+    assert names(await everything(database.superuser)) == whole
+    row = await database.superuser.fetchrow("select batch, token from realtime.feed")
+    assert tuple(row) == (7, "")
 
 
 async def test_a_newer_schema_is_left_alone(database: Database) -> None:

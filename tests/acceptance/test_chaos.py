@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.acceptance.programs import clean_environment
 
 TREE = Path(__file__).parents[2]
 SECONDS = 240.0  # for one run, on a busy machine
+SEEDS = (5, 6, 7)
 
 
 async def chaos(*words: object) -> tuple[int, str]:
@@ -46,24 +48,31 @@ def figure(name: str, said: str) -> int:
 
 @pytest.mark.timeout(SECONDS + 60)
 async def test_a_short_storm_loses_nothing():
-    status, said = await chaos("--seed", 4, "--minutes", 0.7)
+    status, said = await chaos("--seed", 4, "--minutes", 0.5)
     assert "seed 4: nothing lost" in said, said
     assert status == 0
-    assert figure("faults", said) > 2
+    assert figure("faults", said) > 1
     assert figure("deliveries", said) > 1_000
 
 
-@pytest.mark.timeout(SECONDS + 60)
+async def expect_to_see(what: str, sabotage: str, faults: str) -> None:
+    """Whether a fault strikes in the one moment that matters is chance: more than one seed may be needed."""
+    for seed in SEEDS:
+        words = ("--sabotage", sabotage, "--faults", faults, "--minutes", 0.5, "--settle", 15)
+        status, said = await chaos("--seed", seed, *words)
+        if (kept := re.search(r"^logs are kept in (\S+)$", said, re.MULTILINE)) is not None:
+            shutil.rmtree(kept[1])
+        if figure(what, said):
+            assert status == 1
+            return
+    pytest.fail(f"no {what} with {sabotage} taken out:\n{said}")
+
+
+@pytest.mark.timeout(len(SEEDS) * SECONDS)
 async def test_the_referee_sees_a_batch_that_was_taken_twice():
-    words = ("--sabotage", "batch-check", "--faults", "notifier-killed,notifier-redis-cut")
-    status, said = await chaos("--seed", 5, "--minutes", 0.3, "--settle", 15, *words)
-    assert status == 1, said
-    assert figure("duplicates", said) > 0
+    await expect_to_see("duplicates", "batch-check", "notifier-killed,notifier-redis-cut")
 
 
-@pytest.mark.timeout(SECONDS + 60)
+@pytest.mark.timeout(len(SEEDS) * SECONDS)
 async def test_the_referee_sees_a_gap_that_was_not_read():
-    words = ("--sabotage", "gap-reading", "--faults", "gateway-redis-cut")
-    status, said = await chaos("--seed", 6, "--minutes", 0.3, "--settle", 15, *words)
-    assert status == 1, said
-    assert figure("losses", said) > 0
+    await expect_to_see("losses", "gap-reading", "gateway-redis-cut")

@@ -51,6 +51,14 @@ class RawSocket:
                 (length,) = struct.unpack("!Q", await self.reader.readexactly(8))
             return first & 0x0F, await self.reader.readexactly(length)
 
+    async def text(self) -> bytes:
+        """The payload of the next text frame; a ping may come before it at any time."""
+        while (received := await self.frame())[0] == PING:
+            pass
+        opcode, payload = received
+        assert opcode == TEXT, received
+        return payload
+
     async def close_code(self) -> int:
         """The code of the next close frame, whatever comes before it."""
         while True:

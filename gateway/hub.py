@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 from gateway.frames import excluded_by, message_pieces, text_frame
 from gateway.presence import Roster
 from gateway.recollection import LINE_BYTES, Recollection
-from realtime.channels import Channel
+from realtime.channels import Channel, is_presence_topic, is_table_topic
 from realtime.protocol import Resync, encode
 from realtime.publications import Position, Publication, reign_of
 
@@ -133,7 +133,7 @@ class Hub(Generic[SocketT]):
         """Return the topic, which begins as JOINING."""
         topic = self.topics.get(key)
         if topic is None:
-            roster = Roster(key[1]) if key[1].partition(":")[0] == "presence" else None
+            roster = Roster(key[1]) if is_presence_topic(key[1]) else None
             topic = self.topics[key] = Topic(roster=roster)
         return topic
 
@@ -169,7 +169,7 @@ class Hub(Generic[SocketT]):
         if topic.state is not TopicState.LIVE:
             topic.hold(publication)
             return []
-        has_state = topic.roster is not None or key[1].startswith("table:")
+        has_state = topic.roster is not None or is_table_topic(key[1])
         if _follows(topic.position, publication, has_state):
             return _hand_on(topic, publication)
         if publication.epoch == topic.position.epoch and publication.last <= topic.position.offset:

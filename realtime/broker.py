@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from realtime import keys
+from realtime.channels import is_table_topic
 from realtime.config import Settings
 from realtime.errors import RealtimeError, Unavailable
 from realtime.publications import Position, Publication, read_publication
@@ -230,7 +231,7 @@ class Broker:
     async def position(self, project: str, topic: str) -> Position:
         """Tell where a topic stands now."""
         meta, history, _ = _topic_keys(project, topic)
-        source = "feed" if topic.startswith("table:") else "reign"
+        source = "feed" if is_table_topic(topic) else "reign"
         async with redis_errors_as_unavailable():
             epoch, offset = await self._position.call(
                 [meta, history], [new_epoch(), self._empty_topic_ms, source]

@@ -75,6 +75,16 @@ def parse_channel(name: str) -> Channel:
     return Channel(name, name)
 
 
+def is_table_topic(topic: str) -> bool:
+    """Whether changes of a table travel under a topic; a database stands behind these alone."""
+    return topic.startswith("table:")
+
+
+def is_presence_topic(topic: str) -> bool:
+    """Whether a topic tells who is present."""
+    return topic.partition(":")[0] == "presence"
+
+
 def parse_broadcast_channel(name: str) -> Channel:
     """Return a channel that clients may broadcast to; ClientError `forbidden` for those that they may not."""
     channel = parse_channel(name)

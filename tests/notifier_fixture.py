@@ -12,8 +12,10 @@ from typing import Any
 import asyncpg
 
 from notifier import app, metrics
+from notifier.feed import Feed
+from notifier.publisher import Publisher
 from realtime import keys
-from realtime.broker import Broker, connect
+from realtime.broker import Broker, connect, table_history
 from realtime.catalogue import Catalogue
 from realtime.channels import Event, Table
 from realtime.config import Project, Settings
@@ -111,6 +113,34 @@ class Witness:
 async def witness(settings: Settings, project: str = PROJECT) -> AsyncIterator[Witness]:
     async with connect(settings.redis_url) as client:
         yield Witness(Broker(client, settings), project)
+
+
+async def insert(connection: Any, *ids: int, table: Table = ORDERS) -> None:
+    """Insert rows, each in a transaction of its own."""
+    for row_id in ids:
+        await connection.execute(f"insert into {table.name} values ($1, 'note')", row_id)
+
+
+async def position(seen: Witness, table: Table = ORDERS) -> Position:
+    return await seen.broker.position(PROJECT, table.topic)
+
+
+async def begins_anew(seen: Witness, before: Position, table: Table = ORDERS) -> None:
+    """Wait for another epoch, in which a client's `since` is not taken for something else."""
+
+    async def anew() -> bool:
+        return (await position(seen, table)).epoch != before.epoch
+
+    await eventually(anew)
+    now = await position(seen, table)
+    assert await seen.broker.missed(PROJECT, table.topic, before, now) is None
+
+
+def publisher_of(settings: Settings, broker: Broker, connection: Any) -> Publisher:
+    history = table_history(settings, PROJECT)
+    return Publisher(
+        PROJECT, settings.projects[PROJECT], history, Feed(connection), broker, lambda there: None
+    )
 
 
 async def asleep(connection: Any) -> None:

@@ -1,13 +1,15 @@
-"""What the integration tests share: the server, and a database of one's own in it."""
+"""What the integration tests share: the server, a database of one's own, a table with realtime on."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.notifier_fixture import enable, session
 from tests.postgres_fixture import Database, fresh_database, throw_away_postgres
 
 _numbers = itertools.count(1)
@@ -24,3 +26,16 @@ async def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 async def database(postgres_url: str) -> AsyncIterator[Database]:
     async with fresh_database(postgres_url, f"test_{next(_numbers)}") as database:
         yield database
+
+
+@pytest_asyncio.fixture
+async def orders_url(database_url: str) -> str:
+    """A database with an enabled table `orders`."""
+    await enable(database_url)
+    return database_url
+
+
+@pytest_asyncio.fixture
+async def writer(orders_url: str) -> AsyncIterator[Any]:
+    async with session(orders_url) as connection:
+        yield connection

@@ -29,6 +29,7 @@ from tests.notifier_fixture import (
     asleep,
     awake,
     enable,
+    insert,
     late_changes,
     project_at,
     session,
@@ -44,25 +45,9 @@ FAR_BELOW_AN_HOUR = 20.0  # seconds in which the changes of a round have to be t
 
 
 @pytest_asyncio.fixture
-async def orders_url(database_url: str) -> str:
-    await enable(database_url)
-    return database_url
-
-
-@pytest_asyncio.fixture
-async def writer(orders_url: str) -> AsyncIterator[Any]:
-    async with session(orders_url) as connection:
-        yield connection
-
-
-@pytest_asyncio.fixture
 async def doorbell(orders_url: str) -> AsyncIterator[Doorbell]:
     async with listening(await connect(orders_url)) as doorbell:
         yield doorbell
-
-
-async def insert(connection: Any, row_id: int) -> None:
-    await connection.execute("insert into orders values ($1, 'note')", row_id)
 
 
 async def test_a_commit_rings_while_the_notifier_sleeps(doorbell: Doorbell, writer: Any) -> None:

@@ -26,7 +26,7 @@ from tests.notifier_fixture import (
     LISTENING,
     PROJECT,
     asleep,
-    enable,
+    insert,
     late_changes,
     notifier,
     project_at,
@@ -40,20 +40,8 @@ LEADER_NAME = f"realtime notifier {PROJECT}"
 
 
 @pytest_asyncio.fixture
-async def orders_url(database_url: str) -> str:
-    await enable(database_url)
-    return database_url
-
-
-@pytest_asyncio.fixture
 async def settings(orders_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(orders_url))
-
-
-@pytest_asyncio.fixture
-async def writer(orders_url: str) -> AsyncIterator[Any]:
-    async with session(orders_url) as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -61,10 +49,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is soon over, and a lease too."""
     monkeypatch.setattr(seat, "SILENT_SECONDS", seat.LEASE_SECONDS + 0.5)
     monkeypatch.setattr(leader, "SAME_HOLDER_SECONDS", 0.5)
-
-
-async def insert(connection: Any, row_id: int) -> None:
-    await connection.execute("insert into orders values ($1, 'note')", row_id)
 
 
 async def hold_the_lock(connection: Any) -> int:

@@ -21,7 +21,12 @@ from realtime.backlog import read_backlog
 from realtime.broker import Chunk
 from realtime.channels import Table
 from realtime.database import Database
-from tests.notifier_fixture import enable, project_at, session
+from tests.notifier_fixture import (
+    enable,
+    insert,
+    project_at,
+    session,
+)
 
 MANY = 500_000
 FEW_PAGES = 200  # of the buffer cache, for a read of a few rows that lie among very many
@@ -65,32 +70,15 @@ async def reader_of(database_url: str) -> AsyncIterator[Reader]:
 
 
 @pytest_asyncio.fixture
-async def orders_url(database_url: str) -> str:
-    """A database with an enabled table `orders`."""
-    await enable(database_url)
-    return database_url
-
-
-@pytest_asyncio.fixture
 async def reader(orders_url: str) -> AsyncIterator[Reader]:
     async with reader_of(orders_url) as reader:
         yield reader
 
 
 @pytest_asyncio.fixture
-async def writer(orders_url: str) -> AsyncIterator[Any]:
-    async with session(orders_url) as connection:
-        yield connection
-
-
-@pytest_asyncio.fixture
 async def slow_writer(orders_url: str) -> AsyncIterator[Any]:
     async with session(orders_url) as connection:
         yield connection
-
-
-async def insert(connection: Any, *ids: int) -> None:
-    await connection.executemany("insert into orders values ($1, 'note')", [(row_id,) for row_id in ids])
 
 
 async def test_a_change_is_in_one_batch(reader: Reader, writer: Any) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,16 +12,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from notifier import metrics
 from notifier.database import connect
 from notifier.faults import LostPlace
-from notifier.feed import Feed
-from notifier.publisher import Publisher
 from realtime import keys
-from realtime.broker import Broker, Chunk, History, table_history
 from realtime.channels import Table
 from realtime.config import Settings
-from realtime.errors import Unavailable
 from realtime.publications import Position
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
@@ -31,9 +25,13 @@ from tests.notifier_fixture import (
     PROJECT,
     Witness,
     asleep,
+    begins_anew,
     enable,
+    insert,
     notifier,
+    position,
     project_at,
+    publisher_of,
     session,
     settings_at,
     witness,
@@ -59,33 +57,6 @@ async def settings(orders_url: str, redis_url: str) -> Settings:
 async def seen(settings: Settings) -> AsyncIterator[Witness]:
     async with witness(settings) as seen:
         yield seen
-
-
-@pytest_asyncio.fixture
-async def writer(orders_url: str) -> AsyncIterator[Any]:
-    async with session(orders_url) as connection:
-        yield connection
-
-
-async def insert(connection: Any, *ids: int, table: Table = ORDERS) -> None:
-    await connection.executemany(
-        f"insert into {table.name} values ($1, 'note')", [(row_id,) for row_id in ids]
-    )
-
-
-async def position(seen: Witness, table: Table = ORDERS) -> Position:
-    return await seen.broker.position(PROJECT, table.topic)
-
-
-async def begins_anew(seen: Witness, before: Position, table: Table = ORDERS) -> None:
-    """Wait for another epoch, in which a client's `since` is not taken for something else."""
-
-    async def anew() -> bool:
-        return (await position(seen, table)).epoch != before.epoch
-
-    await eventually(anew)
-    now = await position(seen, table)
-    assert await seen.broker.missed(PROJECT, table.topic, before, now) is None
 
 
 class Replica:
@@ -348,12 +319,6 @@ async def test_a_feed_from_the_future_begins_anew(settings: Settings, seen: Witn
         assert await seen.ids() == [2]
 
 
-def publisher_of(settings: Settings, broker: Broker, connection: Any) -> Publisher:
-    history = table_history(settings, PROJECT)
-    project = settings.projects[PROJECT]
-    return Publisher(PROJECT, project, history, Feed(connection), broker, lambda there: None)
-
-
 @pytest_asyncio.fixture
 async def leaders(orders_url: str) -> AsyncIterator[tuple[Any, Any]]:
     """Two sessions that both take themselves for the leader."""
@@ -390,77 +355,3 @@ async def test_who_leads_no_more_moves_and_resets_nothing(
     with pytest.raises((asyncpg.InterfaceError, LostPlace)):
         await stale.publish_batch()
     assert await position(seen) == before
-
-
-async def test_an_outbox_over_its_bound_gives_up_the_oldest_and_says_so(
-    orders_url: str, redis_url: str, writer: Any
-) -> None:
-    bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_rows=10))
-    async with witness(bounded) as seen:
-        async with notifier(bounded):
-            await insert(writer, 1)
-            await insert(writer, 1, table=USERS)
-            await seen.sees(1)
-            await seen.sees(1, USERS)
-        before, others = await position(seen), await position(seen, USERS)
-        await writer.execute("insert into orders select generate_series(2, 101), 'note'")
-        async with notifier(bounded):
-            await begins_anew(seen, before)
-            await seen.sees(10)
-            assert await seen.ids() == list(range(92, 102))
-            await insert(writer, 102)
-            await insert(writer, 2, table=USERS)
-            await seen.sees(11)
-            await seen.sees(2, USERS)
-        assert (await position(seen, USERS)).epoch == others.epoch
-        assert metrics.shed_changes.labels(PROJECT)._value.get() >= 90
-
-
-async def test_the_bound_may_be_one_of_bytes(orders_url: str, redis_url: str, writer: Any) -> None:
-    bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_bytes=20_000))
-    await writer.execute("insert into orders select i, repeat('x', 5000) from generate_series(1, 20) i")
-    async with witness(bounded) as seen, notifier(bounded):
-        await seen.sees(3)
-        assert await seen.ids() == [18, 19, 20]
-
-
-class GoesAway(Broker):
-    """Is away for a moment in the middle of a batch."""
-
-    calls = 0
-    written = asyncio.Event()
-
-    async def publish_changes(
-        self, project: str, token: str, chunks: Sequence[Chunk], history: History
-    ) -> int:
-        self.calls += 1
-        if self.calls == 4:
-            await self.written.wait()
-            raise Unavailable("away")
-        return await super().publish_changes(project, token, chunks, history)
-
-
-async def test_a_batch_that_redis_has_in_part_is_within_the_bound_too(
-    orders_url: str, redis_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its oldest changes, some of them published, are given up."""
-    monkeypatch.setattr("notifier.feed.SMALL_BATCH", 1)
-    monkeypatch.setattr("notifier.feed.CHUNK_CHANGES", 10)
-    monkeypatch.setattr("notifier.publisher.SHED_SECONDS", 0.0)
-    bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_rows=75))
-    await writer.execute("insert into orders select generate_series(1, 70), 'note'")
-    reader = await connect(orders_url)
-    async with witness(bounded) as seen:
-        publisher = publisher_of(bounded, GoesAway(seen.broker.client, bounded), reader)
-        await publisher.begin()
-        snapshot = await publisher.feed.snapshot()
-        before = await position(seen)
-        publishing = asyncio.create_task(publisher.publish_next(snapshot))
-        await seen.sees(30)
-        await writer.execute("insert into orders select generate_series(71, 100), 'note'")
-        GoesAway.written.set()
-        await publishing
-        await publisher.publish_next(await publisher.feed.snapshot())
-        await begins_anew(seen, before)
-        assert await seen.ids() == list(range(26, 101))
-    reader.terminate()

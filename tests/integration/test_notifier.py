@@ -28,6 +28,7 @@ from tests.notifier_fixture import (
     Witness,
     asleep,
     enable,
+    insert,
     notifier,
     project_at,
     session,
@@ -36,12 +37,6 @@ from tests.notifier_fixture import (
 )
 
 NOBODY_URL = "postgresql://nobody@127.0.0.1:{port}/nothing"
-
-
-@pytest_asyncio.fixture
-async def orders_url(database_url: str) -> str:
-    await enable(database_url)
-    return database_url
 
 
 @pytest_asyncio.fixture
@@ -55,19 +50,8 @@ async def seen(settings: Settings) -> AsyncIterator[Witness]:
         yield seen
 
 
-@pytest_asyncio.fixture
-async def writer(orders_url: str) -> AsyncIterator[Any]:
-    async with session(orders_url) as connection:
-        yield connection
-
-
 def feed_of(settings: Settings, broker: Broker) -> ProjectFeed:
     return ProjectFeed(PROJECT, settings.projects[PROJECT], broker, table_history(settings, PROJECT), HOUR)
-
-
-async def insert(connection: Any, *ids: int) -> None:
-    for row_id in ids:
-        await connection.execute("insert into orders values ($1, 'note')", row_id)
 
 
 async def test_every_change_of_every_row_arrives_once_and_in_its_order(

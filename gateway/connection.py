@@ -7,7 +7,6 @@ message of a client at a time. What an effect means is not decided here.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from functools import partial
 from aiohttp import WebSocketError, WSMsgType, web
 
 from gateway import metrics
+from gateway.access import identify
 from gateway.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
 from gateway.frames import PING, pong_frame, text_frame
 from gateway.session import Session, refusal
@@ -25,9 +25,10 @@ from gateway.subscriptions import Subscriptions
 from gateway.tenants import Tenant
 from gateway.voice import Voice
 from realtime.errors import CLOSE_CODE, CLOSE_HEARTBEAT, CLOSE_UNSUPPORTED_DATA, ClientError, Code
+from realtime.logs import get_logger
 from realtime.protocol import Error, ServerMessage, decode, encode
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close
 PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
@@ -86,6 +87,7 @@ class Connection:
         match frame.type:
             case WSMsgType.TEXT:
                 metrics.messages_received.inc()
+                metrics.bytes_received.inc(_size(frame.data))
                 await self._answer(frame.data)
             case WSMsgType.PING:
                 self.socket.send([pong_frame(frame.data)])
@@ -108,7 +110,7 @@ class Connection:
         try:
             await self._carry_out(self.session.received(decode(text), time.time()))
         except Exception:
-            logger.exception("a message to %r failed", self)
+            log.exception("message_failed")
             self.say(Error(code=Code.INTERNAL, message="something went wrong on this node; it is logged"))
         self._busy, self._heard_at = False, time.monotonic()
 
@@ -133,6 +135,7 @@ class Connection:
     def say(self, message: ServerMessage) -> None:
         if isinstance(message, Error):
             metrics.errors.labels(message.code).inc()
+        metrics.messages_sent.inc()
         self.socket.send([text_frame(encode(message))])
 
     async def _join(self, join: Join) -> None:
@@ -149,7 +152,7 @@ class Connection:
 
     async def _publish(self, publish: Publish) -> None:
         try:
-            await self._voice.publish(self.tenant, publish.channel, publish.line)
+            await self._voice.publish(self.tenant, (publish.channel, publish.line))
         except ClientError as error:
             await self._carry_out(self.session.not_told(publish, error))
         else:
@@ -181,7 +184,7 @@ class Connection:
 
     async def _verify(self, verify: Verify) -> None:
         try:
-            outcome = await self.tenant.keys.verify(verify.token, time.time())
+            outcome = await identify(self.tenant, verify.token)
         except ClientError as error:
             await self._carry_out(self.session.verified(verify, error, time.time()))
         else:
@@ -234,6 +237,13 @@ class Connection:
         self._leave_all()
         self._end_presence()
         error = Error(code=Code.SLOW_CONSUMER, message="more waited for this client than it took")
+        # Told by the pump, in whose turn no connection's ids are bound.
+        log.info(
+            "slow_consumer_closed",
+            project=self.tenant.project_id,
+            connection_id=self.session.connection_id,
+            waiting_bytes=self.socket.waiting_bytes,
+        )
         metrics.closes.labels(CLOSE_CODE[error.code]).inc()
         self.ended = (CLOSE_CODE[error.code], error.code)
         self._part(CLOSE_CODE[error.code], error)
@@ -242,11 +252,16 @@ class Connection:
         self.socket.part(text_frame(encode(error)) if error is not None else b"", code)
 
 
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
 async def refuse(web_socket: web.WebSocketResponse, error: ClientError) -> None:
     """Turn away a client that was not let in, in a way that a browser can read."""
     message = refusal(error)
     metrics.errors.labels(message.code).inc()
     metrics.closes.labels(CLOSE_CODE[error.code]).inc()
+    metrics.messages_sent.inc()
     with suppress(ConnectionError):  # gone before it heard
         await web_socket.send_str(encode(message).decode())
         await web_socket.close(code=CLOSE_CODE[error.code])

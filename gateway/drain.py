@@ -12,7 +12,10 @@ import random
 from gateway.connection import CLOSE_SECONDS
 from gateway.endpoint import Endpoint
 from realtime.errors import CLOSE_GOING_AWAY
+from realtime.logs import get_logger
 from realtime.protocol import Reconnect
+
+log = get_logger(__name__)
 
 SPREAD_PART = 0.9  # of drain_seconds, in which the closes lie; the rest is for the last of them
 BATCH_SECONDS = 0.1  # between two batches of closes
@@ -23,6 +26,7 @@ async def drain(endpoint: Endpoint, seconds: float) -> None:
     """Let nobody in any more, tell everybody, and close them all within so many seconds."""
     endpoint.draining = True
     leaving = list(endpoint.connections)
+    log.info("drain_began", connections_count=len(leaving), drain_seconds=seconds)
     random.shuffle(leaving)
     step = SPREAD_PART * seconds / max(1, len(leaving))
     for place, connection in enumerate(leaving):
@@ -33,6 +37,7 @@ async def drain(endpoint: Endpoint, seconds: float) -> None:
             await asyncio.sleep(BATCH_SECONDS)
         connection.close(CLOSE_GOING_AWAY)
     await _wait_until_gone(endpoint)
+    log.info("drain_ended", connections_left_count=len(endpoint.connections))
 
 
 async def _wait_until_gone(endpoint: Endpoint) -> None:

@@ -14,17 +14,20 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.access import Tenants, is_allowed_origin
+from gateway.access import Proxies, Tenants, client_address, is_allowed_origin
 from gateway.rest_types import ErrorBody, ErrorResponse
 from gateway.tenants import Tenant
 from realtime.errors import HTTP_STATUS, ClientError, Code
+from realtime.logs import get_logger
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 MAX_BODY_BYTES = 1_048_576
 RETRY_SECONDS = 1  # after which it is worth while to ask again where too many asked
 
 MAX_LINE_BYTES = 16_384  # of a request line and of a header; the longest token fits into either
+
+REQUEST_ID = "X-Request-Id"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -70,30 +73,47 @@ def _name_the_field(reason: str) -> str:
     return f"{field or 'body'}: {problem[0].lower()}{problem[1:]}"
 
 
-@web.middleware
-async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+def errors_as_json(proxies: Proxies) -> Any:
     """Answer every refusal in the form of the contract; what we did not foresee is `internal`."""
-    try:
-        return await handler(request)
-    except ClientError as error:
-        return error_response(error)
-    except web.HTTPException as error:
-        response = error_response(
-            ClientError(_CODE_OF_STATUS.get(error.status, Code.INTERNAL), f"{error.reason}")
-        )
-        response.set_status(error.status)
-        if hdrs.ALLOW in error.headers:
-            response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
-        return response
-    except Exception:
-        logger.exception("request %s %s failed", request.method, request.path)
-        return error_response(ClientError(Code.INTERNAL, "something went wrong on this node; it is logged"))
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ClientError as error:
+            log.debug("request_refused", code=error.code, address=client_address(request, proxies))
+            return error_response(error)
+        except web.HTTPException as error:
+            return _response_of(error)
+        except Exception:
+            log.exception("request_failed", method=request.method, endpoint=_endpoint(request))
+            return error_response(
+                ClientError(Code.INTERNAL, "something went wrong on this node; it is logged")
+            )
+
+    return middleware
+
+
+def _response_of(error: web.HTTPException) -> web.Response:
+    response = error_response(
+        ClientError(_CODE_OF_STATUS.get(error.status, Code.INTERNAL), f"{error.reason}")
+    )
+    response.set_status(error.status)
+    if hdrs.ALLOW in error.headers:
+        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    return response
+
+
+def _endpoint(request: web.Request) -> str | None:
+    """The path as the contract has it, without what a client put into it."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else None
 
 
 _IN_PROJECT = re.compile(r"/projects/([^/]+)/realtime/")
 
 
-def _tenant_of(path: str, tenants: Tenants) -> Tenant | None:
+def tenant_of(path: str, tenants: Tenants) -> Tenant | None:
     """The project of a path, whether a route serves it or not: none serves a preflight."""
     match = _IN_PROJECT.match(path)
     return tenants.get(match[1]) if match else None
@@ -104,7 +124,7 @@ def cors(tenants: Tenants) -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        tenant = _tenant_of(request.path, tenants)
+        tenant = tenant_of(request.path, tenants)
         origin = request.headers.get(hdrs.ORIGIN)
         allowed = tenant and origin and is_allowed_origin(origin, tenant.project.allowed_origins)
         preflight = (
@@ -115,9 +135,10 @@ def cors(tenants: Tenants) -> Any:
             response.headers[hdrs.VARY] = "Origin"
         if allowed and not response.prepared:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = str(origin)
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = REQUEST_ID
         if preflight and allowed:
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = "GET, POST"
-            response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = "Authorization, Content-Type"
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = f"Authorization, Content-Type, {REQUEST_ID}"
             response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "3600"
         return response
 

@@ -6,7 +6,6 @@ Runs beside each feed and shares none of its sessions, so that a slow answer her
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 
@@ -17,8 +16,9 @@ from notifier.tidier import PIECE_ROWS, Tidier
 from realtime.backlog import read_backlog
 from realtime.catalogue import Catalogue
 from realtime.database import Database
+from realtime.logs import get_logger
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 ROUND_SECONDS = 1.0
 MARKS_SECONDS = 10.0
@@ -49,7 +49,8 @@ async def _repeat(seconds: float, feed: ProjectFeed, action: Callable[[], Awaita
             try:
                 await action()
             except FAULTS as error:
-                logger.warning("project %s: %s", feed.project_id, error)
+                reason = f"{type(error).__name__}: {error}"
+                log.warning("upkeep_failed", project=feed.project_id, error=reason)
         await asyncio.sleep(seconds)
 
 
@@ -57,8 +58,8 @@ async def _measure(feed: ProjectFeed, database: Database) -> None:
     async with database.connection() as connection:
         backlog = await read_backlog(connection)
     feed.seat.hear(time.monotonic())
-    metrics.pending.labels(feed.project_id).set(backlog.pending)
-    metrics.lag_seconds.labels(feed.project_id).set(backlog.lag_seconds)
+    if feed.leads:  # still
+        metrics.measure_backlog(feed.project_id, backlog)
 
 
 async def _tidy(tidier: Tidier) -> None:
@@ -69,4 +70,4 @@ async def _tidy(tidier: Tidier) -> None:
 async def _mend(feed: ProjectFeed, catalogue: Catalogue) -> None:
     mended = await catalogue.mend_partitions()
     if mended:
-        logger.info("project %s: put triggers right on %d partitions", feed.project_id, mended)
+        log.info("partitions_mended", project=feed.project_id, partitions_count=mended)

@@ -6,7 +6,6 @@ Knows nothing of what a leader does.
 
 from __future__ import annotations
 
-import logging
 import time
 from asyncio import sleep, timeout
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,8 +19,9 @@ from notifier import metrics
 from notifier.database import application_name, connect, query
 from notifier.seat import Seat
 from realtime import keys
+from realtime.logs import get_logger
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 TRY_SECONDS = 0.25  # between two tries, and two looks at the seat
 ANSWER_SECONDS = 10.0  # a try takes a millisecond: a database that is silent for so long is lost
@@ -42,11 +42,13 @@ async def leading(project: str, url: str, seat: Seat, stand_by: Callable[[], Non
         connection.add_termination_listener(seat.resign)
         seat.lead(time.monotonic())
         metrics.elections.labels(project).inc()
+        log.info("leader_elected", project=project)
         yield connection
     finally:
         # Closing politely could wait for a host that is gone.
         connection.terminate()
         seat.resign()
+        log.info("leader_resigned", project=project)
 
 
 @dataclass
@@ -116,7 +118,7 @@ class Candidate:
     async def _end(self, connection: Any, holder: int | None) -> None:
         if await self._may(connection.fetchval("select pg_terminate_backend($1)", holder)):
             metrics.ended_leaders.labels(self.project).inc()
-            logger.warning("project %s: ended the session of a leader that was silent", self.project)
+            log.warning("silent_leader_ended", project=self.project, backend_pid=holder)
 
     async def _silence_predecessor(self, connection: Any) -> None:
         await self._may(connection.fetch(_SILENCE, keys.AWAKE_LOCK))
@@ -128,9 +130,7 @@ class Candidate:
                 await ending
         except asyncpg.InsufficientPrivilegeError as error:
             if not self.told:
-                logger.warning(
-                    "project %s: a silent leader's session cannot be ended: %s", self.project, error
-                )
+                log.warning("silent_leader_not_ended", project=self.project, error=str(error))
             self.told = True
             return False
         return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from realtime.auth import Identity, UnknownKey, VerificationKeys, verify
 from realtime.config import Project
 from realtime.errors import Unavailable
 from realtime.jwt_keys import KeySet, keys_of_jwks
+from realtime.logs import get_logger, shared_context
 
 FETCH_TIMEOUT_SECONDS = 5
 MAX_JWKS_BYTES = 1_048_576  # a bigger answer is not a JWKS, and is not read to its end
@@ -26,7 +26,7 @@ MAX_AGE_SECONDS = 600  # older keys are fetched again in the background, so that
 REFRESH_SECONDS = 60  # strangers can make up key ids: they cause at most one fetch in this time
 RETRY_SECONDS = 1  # the same for a project that has no keys yet, and cannot serve anybody
 
-log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class KeyRing:
@@ -67,6 +67,14 @@ class KeyRing:
         except UnknownKey:
             newer = await self._remote.newer_than(known)
         return self._verify_with(newer, token, now)
+
+    async def retire(self) -> None:
+        """Close, but first let those who wait for a fetch have it; it ends within FETCH_TIMEOUT_SECONDS."""
+        try:
+            if self._remote is not None:
+                await self._remote.settle()
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """End a fetch that is under way."""
@@ -117,6 +125,11 @@ class RemoteKeys:
             raise Unavailable("the keys that tokens are checked with cannot be had now")
         return self._keys
 
+    async def settle(self) -> None:
+        """Wait for the end of a fetch that is under way."""
+        if self._fetch_under_way is not None:
+            await asyncio.wait([self._fetch_under_way])
+
     async def close(self) -> None:
         """End a fetch that is under way; whoever waits for it is cancelled with it."""
         if self._fetch_under_way is not None:
@@ -125,24 +138,27 @@ class RemoteKeys:
 
     def _start_fetch(self) -> None:
         if self._fetch_under_way is None:
-            self._fetch_under_way = asyncio.create_task(self._fetch(), name=f"jwks of {self._project_id}")
+            self._fetch_under_way = asyncio.create_task(
+                self._fetch(), name=f"jwks of {self._project_id}", context=shared_context()
+            )
             self._fetch_under_way.add_done_callback(self._fetch_ended)
 
     def _fetch_ended(self, task: asyncio.Task[None]) -> None:
         self._fetch_under_way = None
         if not task.cancelled() and task.exception() is not None:
-            log.error("projects.%s.jwks_url: fetch failed", self._project_id, exc_info=task.exception())
+            log.error("jwks_fetch_crashed", project=self._project_id, exc_info=task.exception())
 
     async def _fetch(self) -> None:
         try:
             keys = keys_of_jwks(await self._download())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             reason = str(error) or type(error).__name__
-            kept = "the old keys stay in force" if self._loaded else "no token can be checked"
-            log.warning("projects.%s.jwks_url: %s; %s", self._project_id, reason, kept)
+            log.warning(
+                "jwks_fetch_failed", project=self._project_id, error=reason, keys_count=len(self._keys)
+            )
             return
         if not keys:
-            log.warning("projects.%s.jwks_url: holds no key that can check a token", self._project_id)
+            log.warning("jwks_empty", project=self._project_id)
         if not self._loaded:
             self._next_on_demand = -math.inf  # the first fetch is not yet a refresh
         self._keys, self._loaded = keys, True

@@ -1,14 +1,30 @@
-"""What may not stand in a log, whatever clients did: an error that nobody foresaw, or a token."""
+"""What stands in a log, as tests look at it; and what may not, whatever clients did.
+
+That is an error that nobody foresaw, or a token: before the net of `realtime.log_lines` cuts it out.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+
+def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
+    """The facts of every such event, in their order."""
+    events = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [
+        {name: fact for name, fact in facts.items() if name != "event"}
+        for facts in events
+        if facts["event"] == event
+    ]
 
 
 class LogLines(logging.Handler):
-    """Keeps what was logged, as it would have been written."""
+    """Keeps what was logged, as text, with everything that it says."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

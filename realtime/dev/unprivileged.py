@@ -35,6 +35,8 @@ def main(parent: str, death_signal: str, data: str, program: str, *arguments: st
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    # Asks a server to read its settings again, as it is about to do: it must not die of it before.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.execv(program, [program, *arguments])  # noqa: S606 - replaces this process; there is no shell
 
 

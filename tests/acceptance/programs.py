@@ -85,6 +85,12 @@ class Program:
         return self._log.read_text()
 
     @property
+    def log(self) -> list[dict[str, Any]]:
+        """What it logged so far, as JSON, since it writes to a file; complaints to a person are left out."""
+        lines = self.errors.split("\n")[:-1]
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    @property
     def status(self) -> int | None:
         """How it ended; None while it runs."""
         return self._process.poll()
@@ -104,6 +110,15 @@ class Program:
     async def says(self, words: str, times: int = 1) -> None:
         """Wait until it logged something."""
         await self.does(lambda: self.errors.count(words) >= times)
+
+    async def tells(self, event: str, times: int = 1, **facts: Any) -> list[dict[str, Any]]:
+        """Wait until it logged an event with these facts so often, and return all of them."""
+
+        def told() -> list[dict[str, Any]]:
+            return [one for one in self.log if one["event"] == event and one.items() >= facts.items()]
+
+        await self.does(lambda: len(told()) >= times)
+        return told()
 
     async def prints(self, count: int) -> list[str]:
         """Wait until it printed so many lines, and return all."""
@@ -138,7 +153,7 @@ class Program:
 
 def clean_environment(more: Mapping[str, str] = NOTHING) -> dict[str, str]:
     """What a process inherits: nothing that would be a setting of ours, unless the test says so."""
-    foreign = ("REALTIME_", "LOG_LEVEL", "PG", "PYTEST_", "COLUMNS")
+    foreign = ("REALTIME_", "LOG_", "PG", "PYTEST_", "COLUMNS")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | dict(more)
 
 

@@ -33,6 +33,8 @@ from tests.acceptance.programs import (
 from tests.acceptance.served import is_ready
 from tests.gateway_fixture import Client, eventually
 
+pytestmark = pytest.mark.standalone
+
 
 async def expect_row(client: Client, name: str) -> None:
     message = await client.hear()
@@ -145,7 +147,7 @@ async def test_a_signal_stops_all_of_it_cleanly(spare: Path, number: signal.Sign
         others = descendants(dev.program.pid)
         assert await dev.program.stop(number) == 0
         assert [command_of(pid) for pid in others if not is_gone(pid)] == []
-    assert "ERROR" not in dev.program.errors
+    assert not {"error", "critical"} & {record["level"] for record in dev.program.log}
 
 
 async def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ async def test_a_gateway_and_a_notifier_that_die_are_started_again(spare: Path) 
             since = (await client.subscribe("table:users"))["position"]
             for victim in (the(f"--port {port} ", dev), the("realtime notifier", dev)):
                 os.kill(victim, signal.SIGKILL)
-                await dev.program.says(f"(pid {victim}) ended with status -9; starting it again")
+                await dev.program.tells("child_restarted", child_pid=victim, status=-9)
             await dev.psql("insert into users (name) values ('meanwhile')")
             await expect_row(stays, "meanwhile")
         await dev.program.does(lambda: is_ready(dev.url))

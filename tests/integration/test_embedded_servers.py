@@ -21,6 +21,8 @@ from realtime.dev.postgres import postgres
 from realtime.dev.process import until
 from realtime.dev.valkey import valkey
 
+pytestmark = pytest.mark.standalone
+
 FAST = {"fsync": "off"}
 DEADLINE_SECONDS = 30
 

@@ -17,6 +17,7 @@ from realtime.auth import UnknownKey, issue
 from realtime.config import Project
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.jwks import MAX_AGE_SECONDS, MAX_JWKS_BYTES, REFRESH_SECONDS, RETRY_SECONDS, KeyRing
+from tests.clean_log import logged
 
 NOW = 1_700_000_000.0
 SECRET = "a secret of more than thirty-two bytes"
@@ -231,9 +232,9 @@ async def test_old_keys_stay_in_force_while_the_issuer_is_down_and_it_is_asked_o
         # One fetch by age, which the unknown key waited for, and one on its behalf.
         assert issuer.fetches == 1 + 2 * (fetches - 1)
         clock.seconds += REFRESH_SECONDS
-    assert (
-        "projects.demo.jwks_url: answered 500 instead of 200; the old keys stay in force" in caplog.messages
-    )
+    facts = logged(caplog, "jwks_fetch_failed")[0]
+    assert facts["error"] == "answered 500 instead of 200"
+    assert facts["keys_count"] == 1  # the old ones, which stay in force
     issuer.status, issuer.body = 200, document("new")
     assert await is_good(ring, "new")
 
@@ -254,7 +255,7 @@ async def test_an_issuer_that_refuses_connections_makes_the_project_unavailable(
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/jwks.json"
         ring = KeyRing.of("demo", project(jwks_url=url), session, clock)
         assert await is_unavailable(ring, "old")
-    assert "no token can be checked" in caplog.text
+    assert [one["keys_count"] for one in logged(caplog, "jwks_fetch_failed")] == [0]
 
 
 async def test_an_issuer_that_does_not_answer_is_given_up(ring, issuer, monkeypatch):
@@ -300,7 +301,7 @@ async def test_a_compressed_jwks_of_any_content_type_is_taken(ring, issuer):
 async def test_a_jwks_without_usable_keys_is_obeyed_and_logged(ring, issuer, caplog):
     issuer.body = b'{"keys":[{"kty":"oct","kid":"old","k":"c2VjcmV0"}]}'
     assert await is_unknown(ring, "old")
-    assert "projects.demo.jwks_url: holds no key that can check a token" in caplog.messages
+    assert logged(caplog, "jwks_empty") == [{"project": "demo"}]
 
 
 async def test_a_symmetric_key_in_a_jwks_checks_nothing(ring, issuer):
@@ -335,7 +336,9 @@ async def test_a_fetch_that_dies_of_something_else_is_logged(ring, session, capl
     await session.close()
     with pytest.raises(RuntimeError):
         await ring.verify(token("old"), NOW)
-    assert "projects.demo.jwks_url: fetch failed" in caplog.messages
+    (facts,) = logged(caplog, "jwks_fetch_crashed")
+    assert facts["project"] == "demo"
+    assert "RuntimeError: Session is closed" in facts["exception"]
 
 
 async def test_a_key_ring_tells_what_it_is_but_not_its_keys(ring, session):

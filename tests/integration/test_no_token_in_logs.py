@@ -186,14 +186,20 @@ async def talk(port: int, token: str, words: list[bytes]) -> None:
         await client.hear_to_the_end()
 
 
-@pytest.mark.parametrize("asyncio_debug", [False, True], ids=["plain", "asyncio debug"])
-async def test_no_token_is_logged_at_any_level(tmp_path, postgres_url, redis_url, asyncio_debug):
+@pytest.mark.parametrize(
+    ("asyncio_debug", "log_format"), [("", "json"), ("1", "text")], ids=["JSON", "text and asyncio debug"]
+)
+async def test_no_token_is_logged_at_any_level(tmp_path, postgres_url, redis_url, asyncio_debug, log_format):
     (tmp_path / "realtime.toml").write_text(
         toml(postgres_url, redis_url, projects='allowed_origins = ["https://*.a.b"]')
     )
     port, tokens = free_port(), Tokens()
     command = ("gateway", "--config", "realtime.toml", "--host", "127.0.0.1", "--port", port)
-    environment = {"PYTHONASYNCIODEBUG": "1" if asyncio_debug else "", "LOG_LEVEL": "DEBUG"}
+    environment = {
+        "PYTHONASYNCIODEBUG": asyncio_debug,
+        "LOG_LEVEL": "DEBUG",
+        "LOG_FORMAT": log_format,
+    }
     async with running(*command, directory=tmp_path, environment=environment) as gateway:
         await eventually(lambda: is_ready(port))
         kinds = (well_formed, misplaced, malformed, bodies)
@@ -208,7 +214,8 @@ async def test_no_token_is_logged_at_any_level(tmp_path, postgres_url, redis_url
         assert await is_ready(port)
         await gateway.stop()
         assert tokens.found_in(gateway.errors) == []
-        assert "DEBUG" in gateway.errors
+        for event in ("connection_opened", "connection_refused", "request_refused"):
+            assert event in gateway.errors
 
 
 async def is_ready(port: int) -> bool:

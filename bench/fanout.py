@@ -22,12 +22,13 @@ import psutil
 from bench.stage import JWT_SECRET, PROJECT
 from realtime import keys
 from realtime.auth import issue
-from realtime.broker import Broker, Chunk, History, connect
+from realtime.broker import Broker, Chunk, History
 from realtime.channels import Event, Table
 from realtime.config import Settings
 from realtime.dev.directory import free_port
 from realtime.dev.valkey import valkey
 from realtime.publications import change_line, line_prefix
+from realtime.store import connect
 
 TABLE = Table("public", "bench")
 DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
@@ -40,8 +41,8 @@ POLL_SECONDS = 0.05
 async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int) -> None:
     """Print microseconds of CPU a delivery, at each rate, and the ratio of the two."""
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
-        async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as client:
-            broker = Broker(client, Settings())
+        async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
+            broker = Broker(store, Settings())
             costs: dict[tuple[str, int], list[float]] = {}
             batch = 0
             for _ in range(rounds):

@@ -11,8 +11,8 @@ import sys
 
 import uvloop
 from aiohttp import web
+from redis.asyncio import Redis
 
-from realtime.broker import connect
 from realtime.publications import read_publication
 
 
@@ -32,8 +32,8 @@ async def main(port: int, redis_url: str, channel: str) -> None:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    async with connect(redis_url) as client, client.pubsub() as pubsub:
-        await pubsub.subscribe(channel)
+    async with Redis.from_url(redis_url) as client, client.pubsub() as pubsub:
+        await pubsub.ssubscribe(channel)
         while True:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
             if message is None:

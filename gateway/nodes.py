@@ -8,7 +8,6 @@ reigns, which may have lost who came and who went: what is left of the old life 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from dataclasses import dataclass
 import msgspec
 
 from realtime.errors import Unavailable
+from realtime.logs import get_logger
 from realtime.people import People
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 # Parts of presence_ttl_seconds, in which all must be over: the life itself, its renewal, the clean-up.
 LIFE_PART = 0.7
@@ -44,7 +44,7 @@ class Node:
         self._ttl_seconds = ttl_seconds
         self._changed = asyncio.Event()  # there is something newer than the last report
         self._left = False  # has said goodbye
-        self._reign = ""  # of Redis, under which the present life began
+        self._reigns: frozenset[str] = frozenset()  # of Redis, under which the present life began
         self._number = 0  # of the present life
         self.id = node_id
         self.started_at = started_at
@@ -79,24 +79,24 @@ class Node:
             self._changed.clear()
             try:
                 if not begun:
-                    self._reign = await self._people.begin_life(self.life, self.report(), self._life_seconds)
+                    self._reigns = await self._people.begin_life(self.life, self.report(), self._life_seconds)
                     begun = True
                 elif await self._renew():
                     self.on_renewed()
                 elif not self._left:  # else it was buried meanwhile
                     await self._begin_anew()
             except Unavailable as error:
-                logger.warning("life of this node: %s", error)
+                log.warning("node_not_renewed", error=str(error))
             await asyncio.sleep(min(SETTLE_SECONDS, RENEWAL_PART * self._ttl_seconds))
             await self._wait_for_change()
 
     async def _renew(self) -> bool:
-        return await self._people.renew_life(self.life, self.report(), self._life_seconds, self._reign)
+        return await self._people.renew_life(self.life, self.report(), self._life_seconds, self._reigns)
 
     async def _begin_anew(self) -> None:
         life = f"{self.id}-{self._number + 1}"
-        logger.warning("this node was away for too long, or Redis is another one; it begins life %s", life)
-        self._reign = await self._people.begin_life(life, self.report(), self._life_seconds)
+        log.warning("node_life_begun_anew", life=life)
+        self._reigns = await self._people.begin_life(life, self.report(), self._life_seconds)
         # In one step: nobody may come or go between the new name and the move to it.
         self._number += 1
         self.on_new_life()
@@ -132,4 +132,4 @@ class Node:
         try:
             await self._people.bury(self.life)
         except Unavailable as error:
-            logger.warning("goodbye of this node: %s", error)
+            log.warning("goodbye_failed", error=str(error))

@@ -22,6 +22,8 @@ from realtime.errors import ClientError, Code, Unavailable
 from realtime.people import Arrival, Change, Departure, Open, People
 
 RETRY_SECONDS = 1.0
+# A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
+LINGER_SECONDS = 60.0
 NO_LIMITS = Limits(max_connections=0)
 
 
@@ -51,6 +53,7 @@ class Registry:
         self.people = people
         self.node = node
         self._places = Places()  # changed in the order in which presence is sent
+        self._left_at: dict[Place, float] = {}  # when the last went, monotonic; to be vacated if none comes
         self._owed = 0  # things that are told until Redis has them
         self._all_told = asyncio.Event()  # nothing is owed
         self._all_told.set()
@@ -180,7 +183,18 @@ class Registry:
             self._places.note(new)
         self._places.expect(changes)
         await self.people.change_presence(changes)
-        for place in self._places.carried_out(changes, time.monotonic()):
+        now = time.monotonic()
+        for place in self._places.carried_out(changes, now):
+            if place not in self._left_at:
+                asyncio.get_running_loop().call_later(LINGER_SECONDS, self._vacate_if_due, place)
+            self._left_at[place] = now
+
+    def _vacate_if_due(self, place: Place) -> None:
+        """Vacate a place when the last one went long enough ago for a fail-over not to bring it back."""
+        if (wait := self._left_at[place] + LINGER_SECONDS - time.monotonic()) > 0:
+            asyncio.get_running_loop().call_later(wait, self._vacate_if_due, place)
+        else:
+            del self._left_at[place]
             self._vacate(place)
 
     def _vacate(self, place: Place) -> None:

@@ -1,48 +1,39 @@
-"""The one subscription of a node to Redis, and how topics on it become and stay live.
+"""How the topics of a node become and stay live: which server has them, and what was missed of them.
 
-Messages come from Redis, go through the hub and leave as deliveries. After every reconnect, and after
-every hole, what was missed is read from history before anything newer is handed on.
-
-A probe goes the way of every message: when none comes back, or it finds that another Redis reigns, the
-subscription is dead however healthy its connection looks, and is made anew.
+Messages come from lines to Redis, go through the hub and leave as deliveries. After every reconnect, after
+every hole and when a topic moves to another server, what was missed is read from history before anything
+newer is handed on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
-from typing import Any
-
-from redis.exceptions import RedisError
 
 from gateway import metrics
 from gateway.hub import Delivery, Hub, Topic, TopicKey, TopicState
+from gateway.line import Line
 from gateway.socket import Socket
 from realtime import keys
-from realtime.broker import Broker, redis_errors_as_unavailable
+from realtime.broker import Broker
 from realtime.errors import Unavailable
+from realtime.logs import get_logger
 from realtime.people import People
 from realtime.publications import read_publication
+from realtime.servers import Server
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 GATHER_SECONDS = 0.1  # in which changes of presence are told together
+ARRANGE_SECONDS = 0.05  # in which changes of servers are gathered
+RETRY_SECONDS = 0.5  # after a topic could not be caught up
 GRACE_SECONDS = 1.0  # a topic that everybody left is kept for those who come back at once
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 2.0
-PROBE_SECONDS = 2.0
-DEAD_AFTER_SECONDS = 3 * PROBE_SECONDS
 CATCHING_UP_AT_ONCE = 32
-
-FAULTS = (RedisError, OSError, TimeoutError, Unavailable)
 
 
 class Subscriber:
-    """Keeps the hub's topics subscribed and live."""
+    """Keeps the hub's topics subscribed and live, each on the line to the server that has it."""
 
     def __init__(
         self,
@@ -56,21 +47,27 @@ class Subscriber:
         self._people = people
         self._hub = hub
         self._deliver = deliver
-        self._probe = keys.probe(node_id).encode()
+        self._node_id = node_id
+        self._servers = broker.store.servers
+        self._lines: dict[Server, Line] = {}
+        self._runs: dict[Line, asyncio.Task[None]] = {}
         self._keys: dict[bytes, TopicKey] = {}  # of every open topic, by its pub/sub channel
+        self._line_of: dict[bytes, Line | None] = {}  # likewise; None: no server is known to have it
         self._live: dict[TopicKey, asyncio.Event] = {}  # likewise; set while the topic is live
-        self._commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()  # as many as topics open and close
-        self._unconfirmed: Counter[bytes] = Counter()  # SUBSCRIBEs, sent or not, without an answer yet
-        self._tasks: asyncio.TaskGroup | None = None  # of the present connection, if there is one
+        self._rounds: dict[TopicKey, object] = {}  # of catching up; another one makes the last one void
         self._to_tell: set[TopicKey] = set()  # presence topics that will be told of news
         self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
-        self._probed_at = -DEAD_AFTER_SECONDS  # monotonic time at which a probe last came back
 
     def why_not_ready(self) -> str | None:
         """None while messages are being delivered."""
-        if time.monotonic() - self._probed_at > DEAD_AFTER_SECONDS:
-            return "messages from Redis do not arrive"
-        return None
+        if dead := [str(line.server) for line in self._lines.values() if not line.is_live]:
+            return f"messages from Redis do not arrive: {', '.join(dead)}"
+        return None if self._lines else "no server of Redis is known"
+
+    def hears(self, key: TopicKey) -> bool:
+        """Whether messages of a topic would be delivered now: the server that has it is heard."""
+        line = self._line_to(keys.topic_channel(*key).encode())
+        return line is not None and line.is_live
 
     @asynccontextmanager
     async def live_topic(self, key: TopicKey) -> AsyncIterator[Topic[Socket]]:
@@ -90,8 +87,9 @@ class Subscriber:
         channel = keys.topic_channel(*key).encode()
         self._live[key] = asyncio.Event()
         self._keys[channel] = key
-        self._unconfirmed[channel] += 1
-        self._commands.put_nowait(("subscribe", channel))
+        line = self._line_of[channel] = self._line_to(channel)
+        if line is not None:
+            line.subscribe(channel)
 
     def close_soon_if_idle(self, key: TopicKey) -> None:
         topic = self._hub.topics.get(key)
@@ -102,102 +100,68 @@ class Subscriber:
         if self._hub.close(key):
             channel = keys.topic_channel(*key).encode()
             del self._live[key], self._keys[channel]
-            self._commands.put_nowait(("unsubscribe", channel))
+            self._rounds.pop(key, None)
+            if (line := self._line_of.pop(channel)) is not None:
+                line.unsubscribe(channel)
 
     async def run(self) -> None:
         """Stay subscribed until cancelled."""
-        delay = FIRST_RETRY_SECONDS
-        while True:
-            try:
-                await self._one_connection()
-            except* FAULTS as group:
-                logger.warning("subscription to Redis: %s", group.exceptions[0])
-            if self.why_not_ready() is None:
-                delay = FIRST_RETRY_SECONDS
-            self._lose_all()
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LAST_RETRY_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._arrange(tasks)
+                await self._servers.changed()
+                await asyncio.sleep(ARRANGE_SECONDS)
 
-    def _lose_all(self) -> None:
-        self._tasks = None
-        self._probed_at = -DEAD_AFTER_SECONDS
-        self._hub.fell_behind()
-        for live in self._live.values():
-            live.clear()
-        metrics.redis_reconnects.inc()
+    def _arrange(self, tasks: asyncio.TaskGroup) -> None:
+        """Have a line to every server, and every topic on the right one."""
+        for server in self._lines.keys() - set(self._servers.all):
+            self._runs.pop(self._lines.pop(server)).cancel()
+        for server in self._servers.all:
+            if server not in self._lines:
+                line = self._lines[server] = Line(server, self._broker, self._node_id, self)
+                self._runs[line] = tasks.create_task(line.run(), name=f"listen to {server}")
+        for channel in self._keys:
+            self._put_on_its_line(channel)
 
-    async def _one_connection(self) -> None:
-        async with self._broker.client.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
-            self._commands = asyncio.Queue()
-            channels = [self._probe, *self._keys]
-            self._unconfirmed = Counter(channels)
-            # Before any topic is caught up: under this reign or a later one.
-            reign = await self._broker.probe(self._probe)
-            async with redis_errors_as_unavailable():
-                await pubsub.subscribe(*channels)
-            self._tasks = tasks
-            self._run(self._carry_out_commands(pubsub), "subscribe and unsubscribe")
-            self._run(self._keep_probing(reign), "probe")
-            self._run(self._read(pubsub), "read Redis")
-
-    def _run(self, part: Coroutine[Any, Any, None], name: str) -> None:
-        """Let it be a part of the present connection, which ends with the first part that fails."""
-        assert self._tasks is not None
-        self._tasks.create_task(self._or_lose(part), name=name)
-
-    async def _or_lose(self, part: Coroutine[Any, Any, None]) -> None:
-        try:
-            await part
-        except BaseException:
-            self._tasks = None  # at once: a group that is ending takes no new task
-            raise
-
-    async def _carry_out_commands(self, pubsub: Any) -> None:
-        """Send what was asked for since the last time as few commands, in order."""
-        while True:
-            command, channel = await self._commands.get()
-            channels = [channel]
-            following: tuple[str, bytes] | None = None
-            while following is None and not self._commands.empty():
-                following = self._commands.get_nowait()
-                if following[0] == command:
-                    channels.append(following[1])
-                    following = None
-            await self._send(pubsub, command, channels)
-            if following is not None:
-                await self._send(pubsub, following[0], [following[1]])
-
-    async def _send(self, pubsub: Any, command: str, channels: list[bytes]) -> None:
-        if command == "subscribe":
-            await pubsub.subscribe(*channels)
-        else:
-            await pubsub.unsubscribe(*channels)
-
-    async def _keep_probing(self, reign: str) -> None:
-        while True:
-            if await self._broker.probe(self._probe) != reign:
-                raise Unavailable("Redis restarted, or another one took its place")
-            await asyncio.sleep(PROBE_SECONDS)
-
-    async def _read(self, pubsub: Any) -> None:
-        began_at = time.monotonic()
-        while True:
-            waited = time.monotonic() - max(began_at, self._probed_at)
-            if waited > DEAD_AFTER_SECONDS:  # whatever else came meanwhile
-                raise TimeoutError("no probe came back")
-            message = await pubsub.get_message(timeout=DEAD_AFTER_SECONDS - waited)
-            match message and message["type"]:
-                case "message":
-                    self._received(message["channel"], message["data"])
-                case "subscribe":
-                    self._confirmed(message["channel"])
-
-    def _received(self, channel: bytes, data: bytes) -> None:
-        if channel == self._probe:
-            self._probed_at = time.monotonic()
+    def _put_on_its_line(self, channel: bytes) -> None:
+        before, line = self._line_of[channel], self._line_to(channel)
+        if line is before:
             return
+        self._line_of[channel] = line
+        if before is not None:
+            self._lose([channel])
+            before.unsubscribe(channel)
+        if line is not None:
+            line.subscribe(channel)
+
+    def _line_to(self, channel: bytes) -> Line | None:
+        try:
+            return self._lines.get(self._servers.of(channel))
+        except Unavailable:
+            return None
+
+    # What lines tell
+
+    def lost(self, line: Line, channels: Collection[bytes]) -> None:
+        self._lose([channel for channel in channels if self._line_of.get(channel) is line])
+
+    def refused(self, line: Line, channels: Collection[bytes]) -> None:
+        for channel in [one for one in channels if self._line_of.get(one) is line]:
+            self._lose([channel])
+            line.unsubscribe(channel)
+            self._line_of[channel] = None  # so that it is put on a line again, whichever that is
+        self._servers.tell_news()
+
+    def _lose(self, channels: Collection[bytes]) -> None:
+        lost = [self._keys[channel] for channel in channels]
+        self._hub.fell_behind(lost)
+        for key in lost:
+            self._live[key].clear()
+            self._rounds.pop(key, None)
+
+    def received(self, line: Line, channel: bytes, data: bytes) -> None:
         key = self._keys.get(channel)
-        if key is None:
+        if key is None or self._line_of[channel] is not line:
             return
         metrics.publications_received.inc()
         self._deliver(self._hub.received(key, read_publication(data)))
@@ -207,6 +171,14 @@ class Subscriber:
         if self._live[key].is_set() and self._hub.topics[key].state is TopicState.BEHIND:
             metrics.gaps.inc()
             self._start_catching_up(key)
+
+    def confirmed(self, line: Line, channel: bytes) -> None:
+        key = self._keys.get(channel)
+        if key is None or self._line_of[channel] is not line:
+            return
+        if self._hub.topics[key].is_live:
+            self._hub.fell_behind([key])  # nothing is known to arrive but from here on
+        self._start_catching_up(key)
 
     def _tell_presence_soon(self, key: TopicKey) -> None:
         """Gather what happens within a moment."""
@@ -219,50 +191,48 @@ class Subscriber:
         self._to_tell.discard(key)
         self._deliver(self._hub.tell_presence(key))
 
-    def _confirmed(self, channel: bytes) -> None:
-        self._unconfirmed[channel] -= 1
-        if self._unconfirmed[channel] > 0:
-            return  # closed and opened again meanwhile
-        del self._unconfirmed[channel]
-        key = self._keys.get(channel)
-        if key is None:
-            return
-        if self._hub.topics[key].is_live:
-            self._hub.topics[key].fall_behind()  # nothing is known to arrive but from here on
-        self._start_catching_up(key)
-
     def _start_catching_up(self, key: TopicKey) -> None:
         self._live[key].clear()
-        if self._tasks is not None:
-            self._run(self._catch_up(key, self._hub.topics[key]), f"catch up {key}")
+        mine = self._rounds[key] = object()
+        line = self._line_of[keys.topic_channel(*key).encode()]
+        if line is not None:
+            line.run_along(self._catch_up(key, self._hub.topics[key], mine), f"catch up {key}")
 
     def read_rosters_again(self) -> None:
         """Redis may have lost who is present, and whoever leaves then is announced by nobody."""
         for key in self._hub.doubt_rosters():
             self._start_catching_up(key)
 
-    async def _catch_up(self, key: TopicKey, topic: Topic[Socket]) -> None:
+    async def _catch_up(self, key: TopicKey, topic: Topic[Socket], mine: object) -> None:
         """Bring a topic to where Redis is, by history, until nothing is missing.
 
-        When it is closed and opened again meanwhile, the confirmation of that starts one of its own.
+        It ends when the topic is lost meanwhile, or closed: the next confirmation starts one of its own.
         """
-        async with self._catching_up:
-            while self._is_open(key, topic) and topic.state is not TopicState.LIVE:
-                if topic.roster is not None:
-                    at, members = await self._people.members(*key)
-                    if self._is_open(key, topic):
-                        self._deliver(self._hub.roster_read(key, at, members))
-                    continue
-                position = await self._broker.position(*key)
-                missed = None
-                if topic.state is TopicState.BEHIND:
-                    missed = await self._broker.missed(*key, since=topic.position, until=position)
-                    if missed is None:
-                        metrics.resyncs.inc()
-                if self._is_open(key, topic):
-                    self._deliver(self._hub.caught_up(key, position, missed))
-            if self._is_open(key, topic):
-                self._live[key].set()
+        while self._rounds.get(key) is mine:
+            try:
+                async with self._catching_up:
+                    await self._read_missed(key, topic, mine)
+            except Unavailable as error:
+                # Of this topic alone, perhaps: its slot may be on the move.
+                log.debug("catching_up_failed", project=key[0], topic=key[1], error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
 
-    def _is_open(self, key: TopicKey, topic: Topic[Socket]) -> bool:
-        return self._hub.topics.get(key) is topic
+    async def _read_missed(self, key: TopicKey, topic: Topic[Socket], mine: object) -> None:
+        while self._rounds.get(key) is mine and topic.state is not TopicState.LIVE:
+            if topic.roster is not None:
+                at, members = await self._people.members(*key)
+                if self._rounds.get(key) is mine:
+                    self._deliver(self._hub.roster_read(key, at, members))
+                continue
+            position = await self._broker.position(*key)
+            missed = None
+            if topic.state is TopicState.BEHIND:
+                missed = await self._broker.missed(*key, since=topic.position, until=position)
+                if missed is None:
+                    metrics.resyncs.inc()
+            if self._rounds.get(key) is mine:
+                self._deliver(self._hub.caught_up(key, position, missed))
+        if self._rounds.get(key) is mine:
+            self._live[key].set()

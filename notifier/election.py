@@ -8,20 +8,20 @@ in the project's database decides who leads.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 import msgspec
-from redis import asyncio as redis
 
 from notifier.assignment import Assigned, assign
 from notifier.registry import Claim, Registry, Wish
 from notifier.seat import LEASE_SECONDS, STABLE_SECONDS, Seat
 from realtime.errors import Unavailable
+from realtime.logs import get_logger
+from realtime.store import Store
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_SECONDS = 0.25
 GOODBYE_SECONDS = 2.0  # for signing out
@@ -46,7 +46,7 @@ class Fleet:
         if facts == self._facts:
             return
         if facts.keys() != self._facts.keys():
-            logger.info("notifiers: %s", ", ".join(sorted(facts)))
+            log.info("notifiers_changed", notifiers=sorted(facts))
         self._facts, self._changed_at = facts, now
         read = {one: _read(fact) for one, fact in facts.items()}
         self._assigned = assign(_able({one: fact for one, fact in read.items() if fact is not None}))
@@ -85,15 +85,25 @@ def _able(fleet: Mapping[str, Facts]) -> dict[str, list[str]]:
 class Election:
     """Looks after the seats of this process's projects."""
 
-    def __init__(self, client: redis.Redis, notifier_id: str, projects: Iterable[str]) -> None:
+    def __init__(self, store: Store, notifier_id: str) -> None:
         self.id = notifier_id
-        self.seats = {project: Seat(notifier_id, elected=True) for project in projects}
-        self._registry = Registry(client, notifier_id, LEASE_SECONDS)
+        self._seats: dict[str, Seat] = {}  # by project
+        self._left: dict[str, Seat] = {}  # of projects served no more, until their leases are given up
+        self._registry = Registry(store, notifier_id, LEASE_SECONDS)
         self._fleet = Fleet()
         self._held: set[str] = set()  # projects whose lease is ours, as far as we know
 
     def __repr__(self) -> str:
-        return f"<Election {self.id}: {len(self._held)} leases of {len(self.seats)} projects>"
+        return f"<Election {self.id}: {len(self._held)} leases of {len(self._seats)} projects>"
+
+    def seat_of(self, project: str) -> Seat:
+        """Return this notifier's seat in a project, which it takes if it has none."""
+        self._left.pop(project, None)
+        return self._seats.setdefault(project, Seat(self.id, elected=True))
+
+    def leave(self, project: str) -> None:
+        """Serve a project no more; its lease is renewed until the feed has ended, and then given up."""
+        self._left[project] = self._seats.pop(project)
 
     async def run(self) -> None:
         """Look until cancelled; then give up all leases and sign out, so that others lead at once."""
@@ -111,22 +121,29 @@ class Election:
         try:
             facts = await self._registry.sign_in(self._facts(time.monotonic()))
             now = time.monotonic()  # of the claims: who becomes leader from here on is not among them
-            claims = [self._claim(project, seat, now) for project, seat in self.seats.items()]
+            seats = [*self._left.items(), *self._seats.items()]  # as they are now; a reload may change them
+            claims = [self._claim(project, seat, now) for project, seat in seats]
             holders = await self._registry.leases(claims)
         except Unavailable:
             self._see_nothing(time.monotonic())
             return
         self._fleet.see(now, facts)
-        for (project, seat), holder in zip(self.seats.items(), holders, strict=True):
+        for (project, seat), holder in zip(seats, holders, strict=True):
             seat.preferred, seat.stable = self._fleet.preferred(project), self._fleet.is_stable(now)
             seat.see_lease(now, holder)
             if seat.must_hand_over(now):
                 seat.wake()
-        self._held = {one for one, holder in zip(self.seats, holders, strict=True) if holder == self.id}
+        self._held = {one for (one, _), holder in zip(seats, holders, strict=True) if holder == self.id}
+        self._forget_left({claim.project for claim in claims if claim.wish is Wish.LEAVE})
+
+    def _forget_left(self, given_up: set[str]) -> None:
+        for project in given_up & self._left.keys():
+            if self._left[project].leads_since is None:
+                del self._left[project]
 
     def _see_nothing(self, now: float) -> None:
         self._fleet.see_nothing(now)
-        for seat in self.seats.values():
+        for seat in (*self._left.values(), *self._seats.values()):
             seat.stable = False
             seat.see_nothing(now)
 
@@ -139,5 +156,5 @@ class Election:
         return Claim(project, Wish.TAKE if is_new else Wish.RENEW, seat.state)
 
     def _facts(self, now: float) -> bytes:
-        unable = [project for project, seat in self.seats.items() if not seat.is_able(now)]
-        return msgspec.json.encode(Facts(list(self.seats), unable))
+        unable = [project for project, seat in self._seats.items() if not seat.is_able(now)]
+        return msgspec.json.encode(Facts(list(self._seats), unable))

@@ -12,11 +12,10 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from redis import asyncio as redis
 
 from realtime import keys
-from realtime.broker import redis_errors_as_unavailable
 from realtime.scripts import Call, Script
+from realtime.store import Store, redis_errors_as_unavailable
 
 # An answer takes a millisecond; a leader that waits longer for one could lose its lease by it.
 LOOK_TIMEOUT_SECONDS = 2.0
@@ -42,11 +41,11 @@ class Claim:
 class Registry:
     """Signs this notifier in and out, under its id."""
 
-    def __init__(self, client: redis.Redis, notifier_id: str, ttl_seconds: float) -> None:
+    def __init__(self, store: Store, notifier_id: str, ttl_seconds: float) -> None:
         self._id = notifier_id
         self._ttl_ms = int(ttl_seconds * 1000)
-        self._fleet = Script(client, "fleet_v1")
-        self._lease = Script(client, "lease_v1")
+        self._fleet = Script(store, "fleet_v1")
+        self._lease = Script(store, "lease_v1")
 
     async def sign_in(self, facts: bytes) -> dict[str, bytes]:
         """Be one of the fleet for a while, by these facts (JSON); return the facts of all."""

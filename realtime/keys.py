@@ -30,9 +30,9 @@ def topic_history(project: str, topic: str) -> str:
     return f"realtime:{{{project}:{topic}}}:history"
 
 
-def probe(node_id: str) -> str:
-    """The pub/sub channel on which a node hears whether its subscription lives."""
-    return f"realtime:probe:{node_id}"
+def probe(node_id: str, number: int = 0) -> str:
+    """A pub/sub channel on which a node hears whether a subscription lives; its number leads to a server."""
+    return f"realtime:probe:{node_id}:{number}"
 
 
 def nodes() -> str:

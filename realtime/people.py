@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from redis import asyncio as redis
 
 from realtime import keys
-from realtime.broker import new_epoch, redis_errors_as_unavailable
+from realtime.broker import new_epoch
 from realtime.config import Limits, Settings
-from realtime.publications import Position
+from realtime.publications import Position, reign_in
 from realtime.scripts import Script
+from realtime.store import Command, Store
 
 RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is left over
 PAGE = 500  # history entries that one read brings
@@ -72,35 +72,32 @@ class Departure:
 class People:
     """Who is there, over all nodes."""
 
-    def __init__(self, client: redis.Redis, settings: Settings) -> None:
-        self._client = client
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
         self._max_entries = settings.connection_history_entries
         self._max_age_ms = int(settings.connection_history_seconds * 1000)
-        self._presence = Script(client, "reign_v1", "presence_v1")
-        self._members = Script(client, "reign_v1", "members_v1")
-        self._life = Script(client, "reign_v1", "life_v1")
-        self._connect = Script(client, "connect_v1")
-        self._disconnect = Script(client, "disconnect_v1")
+        self._presence = Script(store, "reign_v1", "presence_v1")
+        self._members = Script(store, "reign_v1", "members_v1")
+        self._connect = Script(store, "connect_v1")
+        self._disconnect = Script(store, "disconnect_v1")
 
     async def change_presence(self, changes: dict[tuple[str, str], list[Change]]) -> None:
         """Carry out and announce changes, by project and topic; without any, what is there is kept longer."""
         calls = []
         for (project, topic), of_topic in changes.items():
-            arguments: list[Any] = [new_epoch(), RUBBISH_SECONDS * 1000]
+            channel = keys.topic_channel(project, topic)
+            arguments: list[Any] = [channel, new_epoch(), RUBBISH_SECONDS * 1000]
             for change in of_topic:
                 arguments += ["remove" if change.entry is None else "set", change.field, change.entry or b""]
             calls.append((_presence_keys(project, topic), arguments))
-        async with redis_errors_as_unavailable():
-            await self._presence.call_many(calls)
+        await self._presence.call_many(calls)
 
     async def members(self, project: str, topic: str) -> tuple[Position, dict[bytes, bytes]]:
         """Return who is present under a topic, field → entry, and the position at which that is so."""
-        members, meta, _ = _presence_keys(project, topic)
-        async with redis_errors_as_unavailable():
-            epoch, offset, flat = await self._members.call(
-                [members, meta], [new_epoch(), RUBBISH_SECONDS * 1000]
-            )
-            return Position(epoch.decode(), offset), dict(zip(flat[::2], flat[1::2], strict=True))
+        epoch, offset, flat = await self._members.call(
+            _presence_keys(project, topic), [new_epoch(), RUBBISH_SECONDS * 1000]
+        )
+        return Position(epoch.decode(), offset), dict(zip(flat[::2], flat[1::2], strict=True))
 
     async def connect(self, arrivals: Sequence[Arrival]) -> list[str | None]:
         """Let connections in; return for each the name of the limit that forbids it, or None."""
@@ -123,9 +120,8 @@ class People:
             )
             for arrival in arrivals
         ]
-        async with redis_errors_as_unavailable():
-            answers = await self._connect.call_many(calls)
-            return [None if answer is None else str(answer.decode()) for answer in answers]
+        answers = await self._connect.call_many(calls)
+        return [None if answer is None else str(answer.decode()) for answer in answers]
 
     async def disconnect(self, departures: Sequence[Departure]) -> None:
         """Take connections out and record how they ended; those that another node took out are left."""
@@ -144,62 +140,55 @@ class People:
             )
             for departure in departures
         ]
-        async with redis_errors_as_unavailable():
-            await self._disconnect.call_many(calls)
+        await self._disconnect.call_many(calls)
 
     async def open_of(self, project: str, life: str) -> list[Open]:
         """Return the open connections that a node's life has put there."""
-        found = []
-        async with redis_errors_as_unavailable():
-            async for _, value in self._client.hscan_iter(
-                keys.open_connections(project), match=f"{life}/*", count=PAGE
-            ):
-                found.append(msgspec.json.decode(value, type=Open))
-        return found
+        scan = self._store.scan_hash(keys.open_connections(project), f"{life}/*")
+        return [msgspec.json.decode(value, type=Open) async for _, value in scan]
 
     async def history(self, project: str, before: str | None) -> list[tuple[str, dict[str, Any]]]:
         """Return a page of the connection history, newest first, older than `before`: id and event."""
-        async with redis_errors_as_unavailable():
-            seconds, _ = await self._client.time()
-            oldest = int(seconds) * 1000 - self._max_age_ms
-            entries: Any = await self._client.xrevrange(
-                keys.connection_history(project),
-                max=f"({before}" if before else "+",
-                min=str(max(0, oldest)),
-                count=PAGE,
-            )
-            return [(entry_id.decode(), msgspec.json.decode(fields[b"e"])) for entry_id, fields in entries]
+        key = keys.connection_history(project)
+        ((seconds, _),) = await self._store.call_many([Command(key, ("TIME",))])
+        oldest = max(0, int(seconds) * 1000 - self._max_age_ms)
+        newest = f"({before}" if before else "+"
+        entries = await self._store.call("XREVRANGE", key, newest, oldest, "COUNT", PAGE)
+        return [(entry_id.decode(), msgspec.json.decode(fields[b"e"])) for entry_id, fields in entries]
 
-    async def begin_life(self, life: str, report: Any, ttl_seconds: float) -> str:
-        """Make a new life of a node known; return the reign of Redis under which it begins."""
-        arguments = [msgspec.json.encode(report), int(ttl_seconds * 1000), "begin"]
-        async with redis_errors_as_unavailable():
-            # In this order: a life that is known without a key is a dead one.
-            reign: bytes = await self._life.call([keys.node(life)], arguments)
-            await self._client.sadd(keys.nodes(), life)
-            return reign.decode()
+    async def begin_life(self, life: str, report: Any, ttl_seconds: float) -> frozenset[str]:
+        """Make a new life of a node known; return the reigns under which it begins, one for each server."""
+        reigns = await self._reigns()
+        # In this order: a life that is known without a key is a dead one.
+        await self._store.call("SET", *_life(life, report, ttl_seconds))
+        await self._store.call("SADD", keys.nodes(), life)
+        return reigns
 
-    async def renew_life(self, life: str, report: Any, ttl_seconds: float, reign: str) -> bool:
-        """Keep a life that began under this reign.
+    async def renew_life(self, life: str, report: Any, ttl_seconds: float, reigns: frozenset[str]) -> bool:
+        """Keep a life that began under these reigns.
 
-        False if it has run out, so that others may clean up after it, or if the reign is another one, so
-        that nobody knows which of its people Redis has lost.
+        False if it has run out, so that others may clean up after it, or if a server has another reign, so
+        that nobody knows which of its people Redis has lost: then it is left to run out.
         """
-        arguments = [msgspec.json.encode(report), int(ttl_seconds * 1000), "renew", reign]
-        async with redis_errors_as_unavailable():
-            return await self._life.call([keys.node(life)], arguments) is not None
+        if not await self._reigns() <= reigns:
+            return False
+        return bool(await self._store.call("SET", *_life(life, report, ttl_seconds), "XX"))
+
+    async def _reigns(self) -> frozenset[str]:
+        """Return the reigns of the servers that answer; see `reign_v1.lua`."""
+        answers = await self._store.everywhere("INFO", "replication")
+        return frozenset(reign_in(answer) for answer in answers.values())
 
     async def claim(self, life: str, seconds: float) -> bool:
         """Become the one who cleans up after a dead life, for so long."""
-        async with redis_errors_as_unavailable():
-            return bool(await self._client.set(keys.node_heir(life), b"", px=int(seconds * 1000), nx=True))
+        return bool(await self._store.call("SET", keys.node_heir(life), b"", "PX", int(seconds * 1000), "NX"))
 
     async def lives(self) -> dict[str, Any | None]:
         """Return every life that was not cleaned up after, with its report; None for a dead one."""
-        async with redis_errors_as_unavailable():
-            known: Any = await self._client.smembers(keys.nodes())
-            lives = sorted(life.decode() for life in known)
-            reports = [await self._client.get(keys.node(life)) for life in lives]
+        known = await self._store.call("SMEMBERS", keys.nodes())
+        lives = sorted(life.decode() for life in known)
+        names = map(keys.node, lives)
+        reports = await self._store.call_many([Command(name, ("GET", name)) for name in names])
         return {
             life: None if raw is None else msgspec.json.decode(raw)
             for life, raw in zip(lives, reports, strict=True)
@@ -207,39 +196,32 @@ class People:
 
     async def note_topics(self, life: str, topics: Sequence[tuple[str, str]]) -> None:
         """Note where a life is about to put presence entries, so that others can find them."""
-        async with redis_errors_as_unavailable():
-            await self._client.sadd(
-                keys.node_topics(life), *(f"{project} {topic}" for project, topic in topics)
-            )
+        noted = [f"{project} {topic}" for project, topic in topics]
+        await self._store.call("SADD", keys.node_topics(life), *noted)
 
     async def forget_topics(self, life: str, topics: Sequence[tuple[str, str]]) -> None:
         """Take back what was noted, where a life has no presence entry left."""
-        async with redis_errors_as_unavailable():
-            await self._client.srem(
-                keys.node_topics(life), *(f"{project} {topic}" for project, topic in topics)
-            )
+        noted = [f"{project} {topic}" for project, topic in topics]
+        await self._store.call("SREM", keys.node_topics(life), *noted)
 
     async def topics_of(self, life: str) -> list[tuple[str, str]]:
-        async with redis_errors_as_unavailable():
-            noted: Any = await self._client.smembers(keys.node_topics(life))
+        noted = await self._store.call("SMEMBERS", keys.node_topics(life))
         return [(project, topic) for project, _, topic in (one.decode().partition(" ") for one in noted)]
 
     async def fields_of(self, project: str, topic: str, life: str) -> list[str]:
         """Return the presence entries that a life has under a topic."""
-        async with redis_errors_as_unavailable():
-            return [
-                field.decode()
-                async for field, _ in self._client.hscan_iter(
-                    keys.topic_members(project, topic), match=f"{life}/*", count=PAGE
-                )
-            ]
+        scan = self._store.scan_hash(keys.topic_members(project, topic), f"{life}/*")
+        return [field.decode() async for field, _ in scan]
 
     async def bury(self, life: str) -> None:
         """Forget a life after which everything has been cleaned up."""
-        async with redis_errors_as_unavailable():
-            await self._client.delete(keys.node(life))
-            await self._client.delete(keys.node_topics(life))
-            await self._client.srem(keys.nodes(), life)
+        await self._store.call("DEL", keys.node(life))
+        await self._store.call("DEL", keys.node_topics(life))
+        await self._store.call("SREM", keys.nodes(), life)
+
+
+def _life(life: str, report: Any, ttl_seconds: float) -> list[Any]:
+    return [keys.node(life), msgspec.json.encode(report), "PX", int(ttl_seconds * 1000)]
 
 
 def _event(kind: str, facts: Open, at: float) -> dict[str, Any]:
@@ -263,11 +245,7 @@ def _end(departure: Departure) -> dict[str, Any]:
 
 
 def _presence_keys(project: str, topic: str) -> list[str]:
-    return [
-        keys.topic_members(project, topic),
-        keys.topic_meta(project, topic),
-        keys.topic_channel(project, topic),
-    ]
+    return [keys.topic_members(project, topic), keys.topic_meta(project, topic)]
 
 
 def _connection_keys(project: str) -> list[str]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -74,12 +76,19 @@ def reign_of(epoch: str) -> str:
     return epoch[12:]
 
 
+def reign_in(replication: Any) -> str:
+    """The reign in an answer to INFO replication, as `reign_v1.lua` reads it; "" where there is none."""
+    return str(replication.get("master_replid", ""))[:8] if isinstance(replication, dict) else ""
+
+
 class Sender(msgspec.Struct, frozen=True):
     """Who broadcasts: set by the server; `connection_id` None is a request by REST."""
 
     connection_id: str | None
     user_id: str | None
 
+
+_TIMESTAMP = b'timestamp":"'  # of a broadcast, or the end of a change's `commit_timestamp`
 
 TO_ALL, NOT_TO_SENDER = b"B", b"N"  # marks of a broadcast's line; the latter is followed by a connection id
 
@@ -92,6 +101,24 @@ def broadcast_line(payload: bytes, sender: Sender, timestamp: str, to_self: bool
     if to_self or sender.connection_id is None:
         return TO_ALL + body
     return NOT_TO_SENDER + sender.connection_id.encode() + b" " + body
+
+
+def written_at(line: bytes) -> float | None:
+    """The time that a message tells of itself, in seconds since 1970; None if it is none, or not of our days.
+
+    It stands behind all that a row or a client may bring, so the last one is ours. A superuser may have
+    written a change by hand: at `infinity`, or in the year 12026.
+    """
+    start = line.rfind(_TIMESTAMP) + len(_TIMESTAMP)
+    try:
+        return datetime.fromisoformat(line[start : line.index(b'"', start)].decode()).timestamp()
+    except ValueError:
+        return None
+
+
+def is_change(line: bytes) -> bool:
+    """Whether a line tells of a change, and not of a broadcast."""
+    return line[0] in EVENT_OF_MARK
 
 
 def line_prefix(table: Table, event: Event) -> str:

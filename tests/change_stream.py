@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from realtime.broker import Astray, Broker, Chunk, History, connect
+from realtime.broker import Astray, Broker, Chunk, History
 from realtime.channels import Event, Table
 from realtime.config import Settings
 from realtime.publications import change_line, line_prefix
+from realtime.store import connect
 
 DEADLINE = 15.0  # seconds that anything here may take; nothing does, unless it is broken
 ORDERS = Table("public", "orders")
@@ -79,8 +80,8 @@ class Publisher:
 
 @asynccontextmanager
 async def publisher_to(settings: Settings) -> AsyncIterator[Publisher]:
-    async with connect(settings.redis_url) as client:
-        yield Publisher(Broker(client, settings), History(settings.history_entries, settings.history_seconds))
+    async with connect(settings.redis_url) as store:
+        yield Publisher(Broker(store, settings), History(settings.history_entries, settings.history_seconds))
 
 
 class Listener(Protocol):

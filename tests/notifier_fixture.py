@@ -15,12 +15,14 @@ from notifier import app, metrics
 from notifier.feed import Feed
 from notifier.publisher import Publisher
 from realtime import keys
-from realtime.broker import Broker, connect, table_history
+from realtime.broker import Broker, table_history
 from realtime.catalogue import Catalogue
 from realtime.channels import Event, Table
 from realtime.config import Project, Settings
 from realtime.database import Database
 from realtime.publications import Position
+from realtime.reload import Reloads
+from realtime.store import connect
 from tests.gateway_fixture import SECRET, eventually
 
 PROJECT = "demo"
@@ -45,9 +47,9 @@ def settings_at(redis_url: str, poll_seconds: float = HOUR, **projects: Project)
 
 
 @asynccontextmanager
-async def notifier(settings: Settings) -> AsyncIterator[asyncio.Task[None]]:
+async def notifier(settings: Settings, reloads: Reloads | None = None) -> AsyncIterator[asyncio.Task[None]]:
     """Run a notifier while the block does; it must not end by itself."""
-    task = asyncio.create_task(app.run(settings, "127.0.0.1", None), name="notifier")
+    task = asyncio.create_task(app.run(settings, "127.0.0.1", None, reloads), name="notifier")
     try:
         yield task
         assert not task.done(), task
@@ -111,8 +113,8 @@ class Witness:
 
 @asynccontextmanager
 async def witness(settings: Settings, project: str = PROJECT) -> AsyncIterator[Witness]:
-    async with connect(settings.redis_url) as client:
-        yield Witness(Broker(client, settings), project)
+    async with connect(settings.redis_url) as store:
+        yield Witness(Broker(store, settings), project)
 
 
 async def insert(connection: Any, *ids: int, table: Table = ORDERS) -> None:

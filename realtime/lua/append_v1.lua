@@ -18,7 +18,7 @@ local function read_topic(meta_key, history_key, channel, new_epoch)
 end
 
 -- Appends `count` messages, one a line: numbers them, keeps them in history and publishes them, as one.
--- History is bounded by entries, milliseconds and bytes.
+-- History is bounded by entries, milliseconds and bytes. Moves `topic` on.
 local function append(topic, count, lines, max_entries, max_age, max_bytes)
   local last = topic.offset + count
   local publication = topic.epoch .. ' ' .. string.format('%.0f', topic.offset + 1) .. '\n' .. lines
@@ -44,8 +44,8 @@ local function append(topic, count, lines, max_entries, max_age, max_bytes)
     oldest = head[2][1]
   end
 
-  topic.offset = last
+  topic.offset, topic.bytes = last, bytes
   redis.call('HSET', topic.meta_key, 'epoch', topic.epoch, 'offset', string.format('%.0f', last),
     'bytes', string.format('%.0f', bytes), 'oldest', oldest)
-  redis.call('PUBLISH', topic.channel, publication)
+  redis.call('SPUBLISH', topic.channel, publication)
 end

@@ -3,20 +3,20 @@
 --
 -- KEYS[1]  meta hash of the topic
 -- KEYS[2]  history stream of the topic
--- KEYS[3]  pub/sub channel of the topic
--- ARGV[1]  how many they are
--- ARGV[2]  the messages, one a line
--- ARGV[3]  epoch to begin with, if the topic has none
--- ARGV[4]  history: most entries
--- ARGV[5]  history: most milliseconds
--- ARGV[6]  history: most bytes
--- ARGV[7]  milliseconds that epoch and offset outlive the last message
+-- ARGV[1]  pub/sub channel of the topic
+-- ARGV[2]  how many they are
+-- ARGV[3]  the messages, one a line
+-- ARGV[4]  epoch to begin with, if the topic has none
+-- ARGV[5]  history: most entries
+-- ARGV[6]  history: most milliseconds
+-- ARGV[7]  history: most bytes
+-- ARGV[8]  milliseconds that epoch and offset outlive the last message
 --
--- Returns the offset of the last message.
+-- Returns {offset of the last message, bytes of the history now}.
 
 local now = reign()
 forget_other_reigns(now, KEYS[1], KEYS[2])
-local topic = read_topic(KEYS[1], KEYS[2], KEYS[3], ARGV[3] .. now)
-append(topic, tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
-redis.call('PEXPIRE', KEYS[1], ARGV[7])
-return topic.offset
+local topic = read_topic(KEYS[1], KEYS[2], ARGV[1], ARGV[4] .. now)
+append(topic, tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]))
+redis.call('PEXPIRE', KEYS[1], ARGV[8])
+return {topic.offset, topic.bytes}

@@ -2,19 +2,19 @@
 --
 -- KEYS[1]  members hash of the topic: LIFE/CONNECTION → entry
 -- KEYS[2]  meta hash of the topic
--- KEYS[3]  pub/sub channel of the topic
--- ARGV[1]  epoch to begin with, if the topic has none
--- ARGV[2]  milliseconds that all of it is kept without a call
--- ARGV[3…] three for each change: "set" or "remove", the field, the entry ('' to remove); none only keeps it
+-- ARGV[1]  pub/sub channel of the topic
+-- ARGV[2]  epoch to begin with, if the topic has none
+-- ARGV[3]  milliseconds that all of it is kept without a call
+-- ARGV[4…] three for each change: "set" or "remove", the field, the entry ('' to remove); none only keeps it
 --
 -- Returns the offset of the topic.
 --
 -- A line is its kind (J join, U update, L leave), the field, a space and the entry. Whoever removes a field
 -- announces it, and nobody else can: so each leave is told once, however many nodes clean up after a dead one.
 
-local members, meta, channel = KEYS[1], KEYS[2], KEYS[3]
+local members, meta, channel = KEYS[1], KEYS[2], ARGV[1]
 local lines = {}
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local action, field, entry = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if action == 'set' then
     local kind = redis.call('HSET', members, field, entry) == 1 and 'J' or 'U'
@@ -30,14 +30,14 @@ end
 
 local now = reign()
 forget_other_reigns(now, meta)
-redis.call('HSETNX', meta, 'epoch', ARGV[1] .. now)
+redis.call('HSETNX', meta, 'epoch', ARGV[2] .. now)
 local offset = tonumber(redis.call('HGET', meta, 'offset') or 0)
 if #lines > 0 then
   local epoch = redis.call('HGET', meta, 'epoch')
   local publication = epoch .. ' ' .. string.format('%.0f', offset + 1) .. '\n' .. table.concat(lines, '\n')
   offset = redis.call('HINCRBY', meta, 'offset', #lines)
-  redis.call('PUBLISH', channel, publication)
+  redis.call('SPUBLISH', channel, publication)
 end
-redis.call('PEXPIRE', meta, ARGV[2])
-redis.call('PEXPIRE', members, ARGV[2])
+redis.call('PEXPIRE', meta, ARGV[3])
+redis.call('PEXPIRE', members, ARGV[3])
 return offset

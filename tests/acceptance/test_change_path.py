@@ -11,9 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from realtime.broker import Broker, connect
+from realtime.broker import Broker
 from realtime.channels import Table
 from realtime.config import Settings
+from realtime.store import connect
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import client_of, memory_mib, psql, running
 from tests.acceptance.served import LOCAL, Served, served
@@ -88,9 +89,9 @@ async def test_a_notifier_killed_in_a_burst_loses_and_repeats_nothing(messages: 
     async with (
         served(messages, nodes=2) as parts,
         subscribers(parts) as clients,
-        connect(messages.redis_url) as redis,
+        connect(messages.redis_url) as store,
     ):
-        broker = Broker(redis, Settings())
+        broker = Broker(store, Settings())
 
         async def published() -> int:
             return (await broker.position("demo", MESSAGES.topic)).offset

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import re
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,15 +18,14 @@ from typing import Any
 
 import pytest
 
-from realtime.broker import Broker, connect
+from realtime.broker import Broker
 from realtime.config import Settings
 from realtime.errors import Unavailable
+from realtime.store import connect
 from tests.acceptance.programs import START_SECONDS, Program, running
 from tests.gateway_fixture import SECRET, eventually
 from tests.notifier_fixture import LISTENING, Witness, enable, session
 from tests.servers import fresh_database, throw_away_valkey
-
-_STATE = re.compile(r"project (\w+): (connecting|standby|waiting for the schema|live|Redis is away)$", re.M)
 
 
 @dataclass
@@ -68,7 +66,8 @@ async def fleet(directory: Path, redis_url: str, databases: dict[str, str]) -> A
 
 def states(program: Program) -> dict[str, str]:
     """The state of each project in a notifier, by its log."""
-    return dict(_STATE.findall(program.errors))
+    changes = [record for record in program.log if record["event"] == "feed_state_changed"]
+    return {change["project"]: change["state"] for change in changes}
 
 
 def led(program: Program) -> set[str]:
@@ -114,8 +113,8 @@ class Stream:
 @asynccontextmanager
 async def streams(fleet: Fleet) -> AsyncIterator[dict[str, Stream]]:
     """Write to each project while the block runs; in the end each change must have arrived once, in order."""
-    async with connect(fleet.redis_url) as client:
-        broker = Broker(client, Settings())
+    async with connect(fleet.redis_url) as store:
+        broker = Broker(store, Settings())
         streams = {project: Stream(url, Witness(broker, project)) for project, url in fleet.databases.items()}
         async with asyncio.TaskGroup() as tasks:
             for project, stream in streams.items():
@@ -138,9 +137,9 @@ async def leader_and_standby(fleet: Fleet) -> AsyncIterator[tuple[Program, Progr
     """One notifier that leads project demo, another that does not, and a writer."""
     async with streams(fleet) as writers:
         leader = await fleet.start()
-        await leader.says("project demo: live")
+        await leader.tells("feed_state_changed", state="live")
         standby = await fleet.start()
-        await standby.says("project demo: standby")
+        await standby.tells("feed_state_changed", state="standby")
         await writers["demo"].goes_on()
         yield leader, standby, writers["demo"]
 
@@ -181,7 +180,7 @@ async def test_when_the_leader_ends_the_standby_leads_and_every_change_arrives_o
     ):
         watch = Watch(pytestconfig)
         leader.send(how)
-        await standby.says("project demo: live")
+        await standby.tells("feed_state_changed", state="live")
         watch.show(f"takeover after {how.name}")
         await leader.ends()
         await writer.goes_on()
@@ -197,14 +196,14 @@ async def test_a_frozen_leader_is_replaced_and_stands_by_when_it_thaws(
         watch = Watch(pytestconfig)
         leader.send(signal.SIGSTOP)
         try:
-            await standby.says("project demo: live")
+            await standby.tells("feed_state_changed", state="live")
             watch.show("takeover after SIGSTOP")
-            assert "ended the session of a leader that was silent" in standby.errors
+            await standby.tells("silent_leader_ended", project="demo")
             await writer.goes_on()
             its_own = await pids(database_url)
         finally:
             leader.send(signal.SIGCONT)
-        await leader.says("project demo: standby")
+        await leader.tells("feed_state_changed", state="standby")
         await writer.goes_on(100)
         assert led(leader) == set()
         assert led(standby) == {"demo"}
@@ -213,6 +212,7 @@ async def test_a_frozen_leader_is_replaced_and_stands_by_when_it_thaws(
         assert len(its_own) in (2, 3)
 
 
+@pytest.mark.standalone
 async def test_while_redis_is_away_the_leader_stays_and_nobody_is_ended(
     tmp_path: Path, database_url: str
 ) -> None:
@@ -222,7 +222,7 @@ async def test_while_redis_is_away_the_leader_stays_and_nobody_is_ended(
             notifiers = await second.enter_async_context(fleet(tmp_path, redis.url, {"demo": database_url}))
             leader, standby, writer = await second.enter_async_context(leader_and_standby(notifiers))
             before = await pids(database_url)
-        await leader.says("project demo: Redis is away")
+        await leader.tells("feed_state_changed", state="Redis is away")
 
         async def tries() -> bool:
             """Nobody knows whether the leader lives: the standby asks the lock."""
@@ -273,7 +273,7 @@ async def test_projects_spread_evenly_whoever_comes_and_goes(
         watch.show("spread after a kill")
         for writer in writers.values():
             await writer.goes_on()
-        assert "WARNING" not in first.errors + third.errors
+        assert "warning" not in [record["level"] for record in first.log + third.log]
 
 
 async def test_a_project_is_not_handed_to_one_that_cannot_reach_its_database(
@@ -289,4 +289,4 @@ async def test_a_project_is_not_handed_to_one_that_cannot_reach_its_database(
         for writer in writers.values():
             await writer.goes_on(300)
         assert led(first) == out_of_reach.keys()
-        assert first.errors.count("handing over") == 1
+        assert [record["event"] for record in first.log].count("leader_handed_over") == 1

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from realtime.broker import connect
+from realtime.store import Store
 from tests.change_stream import publisher_to
 from tests.gateway_fixture import eventually, free_port, running_gateway, settings_for
 from tests.servers import throw_away_valkey
@@ -14,22 +14,22 @@ from tests.servers import throw_away_valkey
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch):
-    monkeypatch.setattr("gateway.subscriber.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.subscriber.LAST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.1)
 
 
-async def kill(redis, kind: str) -> int:
+async def kill(store: Store, kind: str) -> int:
     """Cut all connections of a kind; return how many they were."""
-    return await redis.execute_command("CLIENT", "KILL", "TYPE", kind)
+    return sum((await store.everywhere("CLIENT", "KILL", "TYPE", kind)).values())
 
 
-async def test_a_subscription_cut_mid_stream_loses_nothing_and_doubles_nothing(gateway, publisher, redis_url):
-    async with gateway.client() as client, connect(redis_url) as redis:
+async def test_a_subscription_cut_mid_stream_loses_nothing_and_doubles_nothing(gateway, publisher, store):
+    async with gateway.client() as client:
         await client.subscribe("table:orders")
         await client.subscribe("table:orders:INSERT")
         for _ in range(5):
             await publisher.publish(20)
-            assert await eventually(lambda: kill(redis, "pubsub"))
+            assert await eventually(lambda: kill(store, "pubsub"))
             for _ in range(20):
                 await publisher.publish()
         heard: dict[str, list[int]] = {"table:orders": [], "table:orders:INSERT": []}
@@ -39,13 +39,13 @@ async def test_a_subscription_cut_mid_stream_loses_nothing_and_doubles_nothing(g
     assert set(map(tuple, heard.values())) == {tuple(range(1, publisher.published + 1))}
 
 
-async def test_connections_of_every_kind_cut_again_and_again_lose_nothing(gateway, publisher, redis_url):
-    async with gateway.client() as client, connect(redis_url) as redis:
+async def test_connections_of_every_kind_cut_again_and_again_lose_nothing(gateway, publisher, store):
+    async with gateway.client() as client:
         await client.subscribe("table:orders")
 
         async def keep_cutting() -> None:
             while True:
-                await kill(redis, "pubsub")
+                await kill(store, "pubsub")
                 await asyncio.sleep(0.03)
 
         cutting = asyncio.create_task(keep_cutting())
@@ -57,19 +57,18 @@ async def test_connections_of_every_kind_cut_again_and_again_lose_nothing(gatewa
         assert await client.hear_rows(150) == list(range(1, 151))
 
 
-async def test_a_gap_beyond_history_is_told_as_resync(database_url, redis_url, monkeypatch):
-    monkeypatch.setattr("gateway.subscriber.FIRST_RETRY_SECONDS", 1)
+async def test_a_gap_beyond_history_is_told_as_resync(database_url, redis_url, store, monkeypatch):
+    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 1)
     settings = settings_for(database_url, redis_url, history_entries=5)
     async with (
         running_gateway(settings) as gateway,
         publisher_to(settings) as publisher,
         gateway.client() as client,
-        connect(redis_url) as redis,
     ):
         await client.subscribe("table:orders")
         await publisher.publish()
         assert await client.hear_rows(1) == [1]
-        assert await kill(redis, "pubsub")
+        assert await kill(store, "pubsub")
         for _ in range(50):
             await publisher.publish()
         await expect_resync_and_more(client, publisher)
@@ -91,22 +90,20 @@ async def expect_resync_and_more(client, publisher):
     assert await client.hear_rows(len(rows)) == rows
 
 
-async def test_a_redis_that_forgot_everything_is_told_as_resync(gateway, publisher, redis_url):
-    async with gateway.client() as client, connect(redis_url) as redis:
+async def test_a_redis_that_forgot_everything_is_told_as_resync(gateway, publisher, store):
+    async with gateway.client() as client:
         await client.subscribe("table:orders")
         await publisher.publish(3)
         assert await client.hear_rows(3) == [1, 2, 3]
-        await redis.flushall()
+        await store.everywhere("FLUSHALL")
         await publisher.publish()
         await expect_resync_and_more(client, publisher)
 
 
-async def test_a_redis_that_forgot_before_anything_was_published_needs_no_resync(
-    gateway, publisher, redis_url
-):
-    async with gateway.client() as client, connect(redis_url) as redis:
+async def test_a_redis_that_forgot_before_anything_was_published_needs_no_resync(gateway, publisher, store):
+    async with gateway.client() as client:
         await client.subscribe("table:orders")
-        await redis.flushall()
+        await store.everywhere("FLUSHALL")
         await publisher.publish(2)
         assert await client.hear_rows(2) == [1, 2]
 

@@ -220,12 +220,12 @@ def test_a_topic_that_falls_behind_forgets(remembered, happens):
 
 
 def test_a_lost_subscription_makes_forget(remembered):
-    remembered.hub.fell_behind()
+    remembered.hub.fell_behind(remembered.hub.topics)
     assert remembered.topic.memory is None
 
 
 def test_what_is_read_of_history_while_behind_is_remembered(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.topic.memory = Recollection(at(5), 1_000, Room())
     play.publish(publication(8))
     play.catch_up(at(7), [publication(6), publication(7)])
@@ -233,7 +233,7 @@ def test_what_is_read_of_history_while_behind_is_remembered(play):
 
 
 def test_a_resync_makes_forget_even_within_one_epoch(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.topic.memory = Recollection(at(5), 1_000, Room())
     play.catch_up(at(3), None)
     assert play.topic.memory is None

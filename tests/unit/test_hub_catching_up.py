@@ -28,14 +28,14 @@ def test_after_a_hole_nothing_is_handed_on_until_history_filled_it(play):
 
 
 def test_what_came_while_history_was_read_follows_it_once(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(8), publication(9), publication(10))
     play.catch_up(at(8), [publication(6, 8)])
     assert play.inbox["ann"] == ["e-6", "e-7", "e-8", "e-9", "e-10"]
 
 
 def test_history_may_bring_more_than_was_asked_for(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(7), publication(8), publication(9))
     play.catch_up(at(6), [publication(6), publication(7), publication(8)])
     assert play.inbox["ann"] == ["e-6", "e-7", "e-8", "e-9"]
@@ -43,7 +43,7 @@ def test_history_may_bring_more_than_was_asked_for(play):
 
 
 def test_a_hole_in_what_was_held_back_is_filled_too(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(7), publication(9))
     play.catch_up(at(6), [publication(6)])
     assert play.inbox["ann"] == ["e-6", "e-7"]
@@ -54,7 +54,7 @@ def test_a_hole_in_what_was_held_back_is_filled_too(play):
 
 
 def test_a_lost_subscription_that_missed_nothing_goes_on_in_silence(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.catch_up(at(5), [])
     play.publish(publication(6))
     assert play.inbox["ann"] == ["e-6"]
@@ -68,14 +68,14 @@ def test_catching_up_a_live_topic_changes_nothing(play):
 
 
 def test_who_joins_a_topic_that_is_behind_hears_from_its_position_on(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.join("bob")
     play.catch_up(at(6), [publication(6)])
     assert play.inbox["bob"] == ["e-6"]
 
 
 def test_a_flood_while_history_is_read_is_bounded_and_loses_nothing(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     last = 5 + 2 * MAX_HELD_PUBLICATIONS
     play.publish(*(publication(offset) for offset in range(6, last + 1)))
     assert len(play.topic.held) <= MAX_HELD_PUBLICATIONS
@@ -88,7 +88,7 @@ def test_a_flood_while_history_is_read_is_bounded_and_loses_nothing(play):
 def test_large_messages_while_history_is_read_are_bounded_by_bytes_and_lose_nothing(play, monkeypatch):
     bound = 20 * len(line())
     monkeypatch.setattr("gateway.hub.MAX_HELD_BYTES", bound)
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     for offset in range(6, 106):
         play.publish(publication(offset))
         assert sum(len(text) for each in play.topic.held for text in each.lines) <= bound
@@ -101,7 +101,7 @@ def test_large_messages_while_history_is_read_are_bounded_by_bytes_and_lose_noth
 
 def test_a_message_larger_than_what_may_be_held_still_tells_of_the_hole_before_it(play, monkeypatch):
     monkeypatch.setattr("gateway.hub.MAX_HELD_BYTES", 1)
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(7))
     play.catch_up(at(5), [])
     assert play.topic.state is TopicState.BEHIND
@@ -114,9 +114,9 @@ def test_a_message_larger_than_what_may_be_held_still_tells_of_the_hole_before_i
 def test_what_was_held_back_ends_with_the_connection_that_it_came_by(was_live):
     play = Play(live_at=at(0) if was_live else None)
     play.join("ann")
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(1, 2))
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.catch_up(at(0, "f"), None)
     assert (play.topic.state, play.topic.position) == (TopicState.LIVE, at(0, "f"))
     assert play.inbox["ann"] == (["resync f-0"] if was_live else [])
@@ -125,7 +125,7 @@ def test_what_was_held_back_ends_with_the_connection_that_it_came_by(was_live):
 def test_what_was_held_back_of_another_epoch_is_not_handed_on_though_it_begins_that_one():
     play = Play(live_at=at(0))
     play.join("ann")
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(1), publication(2))
     play.catch_up(at(0, "f"), None)
     assert (play.topic.state, play.inbox["ann"]) == (TopicState.BEHIND, ["resync f-0"])
@@ -137,7 +137,7 @@ def test_what_was_held_back_of_another_epoch_is_not_handed_on_though_it_begins_t
 def test_an_epoch_that_began_while_history_was_read_is_read_anew():
     play = Play(live_at=at(0))
     play.join("ann")
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(1, epoch="f"))
     play.catch_up(at(0), [])
     assert (play.topic.state, play.inbox["ann"]) == (TopicState.BEHIND, [])
@@ -160,7 +160,7 @@ def test_a_join_that_was_held_back_of_another_epoch_makes_no_ghost():
 
 def test_a_hole_that_history_cannot_fill_is_told_to_everyone(play):
     play.join("bob", "table:users:DELETE")
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(21))
     play.catch_up(at(20), None)
     assert play.inbox["ann"] == ["resync e-20", "e-21"]
@@ -196,7 +196,7 @@ def test_a_straggler_of_an_epoch_that_ended_does_no_harm():
 
 
 def test_a_history_that_went_back_in_time_is_told(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.catch_up(at(3), None)
     play.publish(publication(4))
     assert play.inbox["ann"] == ["resync e-3", "e-4"]
@@ -246,7 +246,7 @@ def test_a_new_beginning_that_history_had_shown_before_is_nothing(play):
 
 
 def test_a_new_beginning_that_comes_while_history_is_read_is_told_after_it(play):
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(6), begun_anew("f"), publication(1, epoch="f"))
     play.catch_up(at(6), [publication(6)])
     assert play.topic.state is TopicState.BEHIND
@@ -296,5 +296,5 @@ def test_a_hole_right_after_joining_is_filled_from_history():
 
 def test_a_lost_subscription_leaves_a_joining_topic_joining():
     play = Play()
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     assert play.topic.state is TopicState.JOINING

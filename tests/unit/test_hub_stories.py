@@ -110,7 +110,7 @@ class Chaos:
     def lose_connection(self) -> None:
         self.redis.wire.clear()
         self.reading = None
-        self.play.hub.fell_behind()
+        self.play.hub.fell_behind(self.play.hub.topics)
 
     def trim(self) -> None:
         self.redis.kept_from = max(self.redis.kept_from, len(self.redis.log) - 2)

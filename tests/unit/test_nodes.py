@@ -19,9 +19,9 @@ class Lives:
         self.renewing = asyncio.Event()
         self.buried = asyncio.Event()
 
-    async def begin_life(self, life: str, *_: object) -> str:
+    async def begin_life(self, life: str, *_: object) -> frozenset[str]:
         self.begun.append(life)
-        return "reign"
+        return frozenset(["reign"])
 
     async def renew_life(self, *_: object) -> bool:
         self.renewing.set()

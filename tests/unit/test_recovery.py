@@ -85,7 +85,7 @@ class Play:
         self.hub: Hub[Any] = Hub()
         self.topic = self.hub.open(KEY)
         self.hub.caught_up(KEY, at(100), None)
-        self.recovery = Recovery(cast(Any, self.redis), cast(Any, None))
+        self.recovery = Recovery(cast(Any, self.redis))
         self.waiting: list[asyncio.Task[list[int] | None]] = []
 
     def come_back(self, *offsets: int, epoch: str = "e") -> None:
@@ -209,7 +209,7 @@ async def test_a_new_epoch_while_history_is_read_does_not_recover(play):
 async def test_a_resync_while_history_is_read_does_not_recover_what_redis_lost(play):
     play.come_back(98)
     await play.all_wait()
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.hub.caught_up(KEY, at(90), None)
     assert await play.outcomes() == [None]
 
@@ -217,7 +217,7 @@ async def test_a_resync_while_history_is_read_does_not_recover_what_redis_lost(p
 async def test_a_lost_subscription_while_history_is_read_asks_redis_again(play):
     play.come_back(50)
     await play.all_wait()
-    play.hub.fell_behind()
+    play.hub.fell_behind(play.hub.topics)
     play.publish(publication(101))
     play.redis.log.insert(0, publication(1))
     play.hub.caught_up(KEY, at(101), [publication(101)])

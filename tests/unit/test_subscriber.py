@@ -9,12 +9,17 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from redis.exceptions import MovedError
 
+from gateway import line as line_module
 from gateway import subscriber as subscriber_module
 from gateway.hub import Hub, TopicState
-from gateway.subscriber import DEAD_AFTER_SECONDS, Subscriber
+from gateway.line import DEAD_AFTER_SECONDS
+from gateway.subscriber import Subscriber
 from realtime import keys
+from realtime.errors import Unavailable
 from realtime.publications import Position, Publication
+from realtime.servers import Server, slot_of
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
 
@@ -48,10 +53,10 @@ class Connection:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    async def subscribe(self, *channels: bytes) -> None:
+    async def ssubscribe(self, *channels: bytes) -> None:
         self.asked += [("subscribe", channel) for channel in channels]
 
-    async def unsubscribe(self, *channels: bytes) -> None:
+    async def sunsubscribe(self, *channels: bytes) -> None:
         self.asked += [("unsubscribe", channel) for channel in channels]
         await self._redis.unsubscribes.wait()
 
@@ -64,18 +69,49 @@ class Connection:
             raise said
         return said
 
+    def says(self, what: dict[str, Any] | Exception) -> None:
+        self._says.put_nowait(what)
+
     def confirm(self, key: tuple[str, str]) -> None:
-        self._says.put_nowait({"type": "subscribe", "channel": channel_of(key)})
+        self.says({"type": "ssubscribe", "channel": channel_of(key)})
 
     def break_off(self) -> None:
-        self._says.put_nowait(ConnectionError("reset"))
+        self.says(ConnectionError("reset"))
+
+
+class Servers:
+    """One server that has everything."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._news = asyncio.Event()
+        client = SimpleNamespace(pubsub=lambda: Connection(redis))
+        self.all = (Server(("127.0.0.1", 6379), cast(Any, client)),)
+
+    def of(self, channel: bytes) -> Any:
+        return self.all[0]
+
+    def batches(self, channels: list[bytes]) -> list[list[bytes]]:
+        return [list(channels)]
+
+    def look_soon(self) -> None:
+        pass
+
+    def moved(self, error: MovedError) -> None:
+        pass
+
+    def tell_news(self) -> None:
+        self._news.set()
+
+    async def changed(self) -> None:
+        await self._news.wait()
+        self._news.clear()
 
 
 class Redis:
     """Broker and people in one."""
 
     def __init__(self) -> None:
-        self.client = SimpleNamespace(pubsub=lambda: Connection(self))
+        self.store = SimpleNamespace(servers=Servers(self))
         self.connections: list[Connection] = []
         self.reads = 0  # begun
         self.now = at(5)
@@ -145,8 +181,8 @@ class Play:
 @pytest.fixture
 async def play(monkeypatch) -> AsyncIterator[Play]:
     monkeypatch.setattr(subscriber_module, "GRACE_SECONDS", 0)
-    monkeypatch.setattr(subscriber_module, "FIRST_RETRY_SECONDS", 0)
-    monkeypatch.setattr(subscriber_module, "PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(line_module, "FIRST_RETRY_SECONDS", 0)
+    monkeypatch.setattr(line_module, "PROBE_SECONDS", 0.01)
     play = Play()
     async with background(asyncio.create_task(play.subscriber.run(), name="subscriber")):
         yield play
@@ -265,13 +301,13 @@ class Program:
         channel = self._says[self.said % len(self._says)]
         self.said += 1
         self.now += timeout + 0.001 if channel is None else 1.0
-        return channel and {"type": "message", "channel": channel, "data": b"e 1\nB1"}
+        return channel and {"type": "smessage", "channel": channel, "data": b"e 1\nB1"}
 
 
 async def follow(play: Play, monkeypatch, program: Program) -> None:
     """Let the next connection, which begins the count, follow a program."""
     await eventually(lambda: play.redis.connections and play.connection.asked)
-    monkeypatch.setattr(subscriber_module, "time", program)
+    monkeypatch.setattr(line_module, "time", program)
     play.redis.reachable.clear()
     play.connection.break_off()
     await eventually(lambda: len(play.redis.connections) == 2)
@@ -314,3 +350,74 @@ async def test_rosters_may_be_doubted_at_any_moment_of_a_connection_that_breaks(
     await play.is_asked("subscribe", key=LOBBY)
     play.connection.confirm(LOBBY)
     await eventually(lambda: topic.is_live)
+
+
+def thrown_off(play: Play, key: tuple[str, str]) -> None:
+    """The server says that it has the topic's slot no more."""
+    play.connection.says({"type": "sunsubscribe", "channel": channel_of(key)})
+
+
+@pytest.mark.parametrize("was_live", [False, True])
+async def test_what_was_read_before_a_topic_was_thrown_off_does_not_make_it_live(play, was_live):
+    joining = await play.join(ROOM)
+    await play.is_asked("subscribe")
+    asked = ["subscribe"]
+    if was_live:
+        play.connection.confirm(ROOM)
+        await joining
+        thrown_off(play, ROOM)
+        asked += ["subscribe"]
+        await play.is_asked(*asked)
+    answers = [(asyncio.Event(), at(5)), (asyncio.Event(), at(7))]
+    waiting = iter(answers)
+    begun = play.redis.reads
+
+    async def position(*_: str) -> Position:
+        play.redis.reads += 1
+        may_answer, answer = next(waiting)
+        await may_answer.wait()
+        return answer
+
+    play.redis.position = position
+    play.connection.confirm(ROOM)
+    await eventually(lambda: play.redis.reads == begun + 1)
+    thrown_off(play, ROOM)
+    await play.is_asked(*asked, "subscribe")
+    play.connection.confirm(ROOM)
+    await eventually(lambda: play.redis.reads == begun + 2)
+    for may_answer, _ in answers:
+        may_answer.set()
+        await play.settle()
+    topic = play.hub.topics[ROOM]
+    assert (topic.state, topic.position) == (TopicState.LIVE, at(7))
+
+
+async def test_a_topic_that_a_server_refuses_is_asked_for_again_wherever_it_is_believed_to_be(play):
+    """MOVED says where it is, and who is asked then may be behind and set that back."""
+    await play.join(ROOM)
+    await play.is_asked("subscribe")
+    slot = slot_of(channel_of(ROOM))
+    play.connection.says(MovedError(f"{slot} 127.0.0.1:7001"))
+    await play.is_asked("subscribe", "unsubscribe", "subscribe")
+
+
+async def test_a_topic_that_cannot_be_caught_up_leaves_the_others_alone(play, monkeypatch):
+    monkeypatch.setattr(subscriber_module, "RETRY_SECONDS", 0)
+    other = ("demo", "room:b")
+    joining, joining_other = await play.join(ROOM), await play.join(other)
+    fails = asyncio.Event()
+
+    async def position(*key: str) -> Position:
+        play.redis.reads += 1
+        if key == ROOM and not fails.is_set():
+            raise Unavailable("its slot is on the move")
+        return at(5)
+
+    play.redis.position = position
+    for key in (ROOM, other):
+        play.connection.confirm(key)
+    await joining_other
+    await eventually(lambda: play.redis.reads > 3)
+    assert len(play.redis.connections) == 1
+    fails.set()
+    assert (await joining).is_live

@@ -1,0 +1,213 @@
+"""Redis, however it is set up: commands go to the server that has their key.
+
+Where servers changed their parts meanwhile, a command is sent on; nothing else is sent twice. Errors of Redis
+leave as Unavailable, and no call takes longer than `CALL_SECONDS`. Used by the doors, which know what to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from realtime.errors import SettingError, Unavailable
+from realtime.redis_pool import connect_anew
+from realtime.redis_url import SETTING, RedisUrl, parse_redis_url
+from realtime.servers import Server, Servers
+
+CALL_SECONDS = 5.0
+ANSWER_SECONDS = 1.0  # for one of several that are asked the same
+REDIRECTIONS = 8  # of one command, while parts of a cluster move
+TRY_AGAIN_SECONDS = 0.05  # while the keys of one command lie on both sides of a move
+SCAN_COUNT = 500
+
+_NOT_CARRIED_OUT = (MovedError, AskError, TryAgainError)
+_SIGNS_OF_CHANGE = (ReadOnlyError, ClusterDownError, RedisConnectionError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, and the key by which its server is found."""
+
+    key: str | bytes
+    words: Sequence[Any]
+
+
+def connect(redis_url: str) -> Store:
+    """Return Redis; it connects when it is first used. Raises SettingError for a URL that is wrong."""
+    url = parse_redis_url(redis_url)
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        if url.tls and name in url.tls and not Path(url.tls[name]).is_file():
+            raise SettingError(SETTING, f"{name} names no file: {url.tls[name]}")
+    return Store(url)
+
+
+class Store:
+    """All servers together. A context manager, which closes what was opened."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        self.servers = Servers(url)
+
+    def __repr__(self) -> str:
+        return f"<Store {self.servers!r}>"
+
+    async def __aenter__(self) -> Store:
+        await self.servers.begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.servers.close()
+
+    async def call(self, *words: Any) -> Any:
+        """Carry out a command whose first argument is its key."""
+        return (await self.call_many([Command(words[1], words)]))[0]
+
+    async def call_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out commands; an error of one is raised when all have been carried out."""
+        return checked(await self.send(commands))
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out commands, those of one server in order and in one round trip.
+
+        What became of each stands in its place: an answer, or an error of Redis.
+        """
+        answers: list[Any] = [None] * len(commands)
+        todo: list[int] = list(range(len(commands)))
+        async with redis_errors_as_unavailable():
+            for _ in range(REDIRECTIONS):
+                if any(isinstance(answers[index], TryAgainError) for index in todo):
+                    await asyncio.sleep(TRY_AGAIN_SECONDS)
+                await self._send(commands, todo, answers)
+                todo = [index for index in todo if isinstance(answers[index], _NOT_CARRIED_OUT)]
+                if not todo:
+                    break
+        return answers
+
+    async def _send(self, commands: Sequence[Command], todo: Iterable[int], answers: list[Any]) -> None:
+        """Put the answers to some of the commands in their places."""
+        by_server: dict[Server, list[int]] = defaultdict(list)
+        for index in todo:
+            before = answers[index]
+            if type(before) is AskError:
+                by_server[self.servers.at((before.host, before.port))].append(index)
+            else:
+                by_server[self.servers.of(commands[index].key)].append(index)
+        parts = [self._send_to(server, commands, some, answers) for server, some in by_server.items()]
+        if len(parts) == 1:
+            await parts[0]
+        else:
+            await asyncio.gather(*parts)
+
+    async def _send_to(
+        self, server: Server, commands: Sequence[Command], todo: Sequence[int], answers: list[Any]
+    ) -> None:
+        places: list[int | None] = []  # where the answers belong, in order; None: nowhere
+        async with server.client.pipeline(transaction=False) as pipeline:
+            for index in todo:
+                if type(answers[index]) is AskError:
+                    pipeline.execute_command("ASKING")
+                    places.append(None)
+                pipeline.execute_command(*commands[index].words)
+                places.append(index)
+            try:
+                found = await pipeline.execute(raise_on_error=False)
+            except (RedisError, OSError) as error:
+                found = [error] * len(places)
+            except asyncio.CancelledError:
+                self.servers.look_soon()  # it may have been too slow
+                raise
+        for place, answer in zip(places, found, strict=True):
+            if place is not None:
+                answers[place] = answer
+        await self._learn(server, found)
+
+    async def _learn(self, server: Server, answers: Sequence[Any]) -> None:
+        """See from errors what has changed."""
+        if not any(isinstance(answer, Exception) for answer in answers):
+            return
+        for error in answers:
+            if isinstance(error, AskError):
+                error.host = error.host or server.address[0]
+            if isinstance(error, MovedError):
+                self.servers.moved(error)
+        if any(isinstance(error, ReadOnlyError) for error in answers):
+            await connect_anew(server.client)
+        if any(isinstance(error, _SIGNS_OF_CHANGE) for error in answers):
+            self.servers.look_soon()
+
+    async def demoted(self, key: str | bytes) -> None:
+        """The server that was to have a key is no primary any more."""
+        await connect_anew(self.servers.of(key).client)
+        self.servers.look_soon()
+
+    async def everywhere(self, *words: Any) -> dict[Server, Any]:
+        """Carry out a command on every server, and return the answers of those that answer at once.
+
+        An answer may be a ResponseError. Raises Unavailable if none comes.
+        """
+        servers = self.servers.all
+        answers = await asyncio.gather(*[_ask(server, words) for server in servers])
+        found = {
+            server: answer
+            for server, answer in zip(servers, answers, strict=True)
+            if isinstance(answer, ResponseError) or not isinstance(answer, Exception)
+        }
+        if not found:
+            self.servers.look_soon()
+            checked(answers)
+            raise Unavailable("no server of Redis is known yet")
+        return found
+
+    async def scan_hash(self, key: str, match: str) -> AsyncIterator[tuple[bytes, bytes]]:
+        """Return the fields of a hash that match, with their values; some may come twice."""
+        cursor = 0
+        while True:
+            cursor, found = await self.call("HSCAN", key, cursor, "MATCH", match, "COUNT", SCAN_COUNT)
+            for item in found.items():
+                yield item
+            if not cursor:
+                return
+
+
+async def _ask(server: Server, words: Sequence[Any]) -> Any:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await server.client.execute_command(*words)  # type: ignore[no-untyped-call]
+    except (RedisError, OSError, TimeoutError) as error:
+        return error
+
+
+def checked(answers: list[Any]) -> list[Any]:
+    """Return answers without an error; raises Unavailable for the first."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise Unavailable("Redis cannot be reached now") from answer
+    return answers
+
+
+@asynccontextmanager
+async def redis_errors_as_unavailable() -> AsyncIterator[None]:
+    """Bound a call of Redis in time, and translate what redis-py raises."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable("Redis cannot be reached now") from error

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install dev test check bench chaos lock
+.PHONY: install dev test test-redis check bench chaos lock
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -18,11 +18,19 @@ dev: install
 test: install
 	$(BIN)/python -m pytest $(ARGS)
 
+# All that runs against Redis, on the other kinds of it.
+test-redis: install
+	for kind in sentinel cluster tls; do \
+		echo "--redis=$$kind" && \
+		$(BIN)/python -m pytest tests/integration tests/acceptance --redis=$$kind -m "not standalone" $(ARGS) || exit 1; \
+	done
+
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit/test_kubernetes.py tests/unit/test_alerts.py tests/unit/test_dashboard.py
 
 bench: install
 	$(BIN)/python -m bench $(ARGS)

@@ -1,4 +1,7 @@
-"""The servers that all tests share, started once a run, when the first test asks for them."""
+"""The servers that all tests share, started once a run, when the first test asks for them.
+
+With `--redis` it is another kind of Redis; tests that need one server of their own, or none, are skipped.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,33 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.servers import empty, fresh_database, throw_away_postgres, throw_away_valkey
+from realtime.store import Store, connect
+from tests.redis_servers.setups import CONTRACT, SETUPS, RedisSetup
+from tests.servers import fresh_database, throw_away_postgres
 
 pytest_plugins = ["tests.gateway_fixture", "tests.fleet_fixture"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--redis", choices=tuple(SETUPS), default="standalone", help="which kind of Redis")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kind = config.getoption("--redis")
+    for item in items:
+        if item.path.stem in CONTRACT:
+            item.add_marker(pytest.mark.contract)
+        if kind != "standalone" and (why := _why_not_on_another(item)):
+            item.add_marker(pytest.mark.skip(reason=f"{why}: not with --redis={kind}"))
+
+
+def _why_not_on_another(item: pytest.Item) -> str | None:
+    if item.get_closest_marker("standalone"):
+        return "needs a Redis that is one server"
+    if "redis_setup" not in getattr(item, "fixturenames", ()):
+        return "uses no Redis, or one of its own"
+    return None
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -20,10 +47,12 @@ async def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """The URL of a Valkey that lives as long as the tests; use `redis_url`."""
-    async with throw_away_valkey(tmp_path_factory.mktemp("valkey")) as server:
-        yield server.url
+async def redis_setup(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RedisSetup]:
+    """The Redis that `--redis` names, which lives as long as the tests; use `redis_url`."""
+    async with SETUPS[request.config.getoption("--redis")](tmp_path_factory.mktemp("redis")) as setup:
+        yield setup
 
 
 @pytest_asyncio.fixture
@@ -34,7 +63,14 @@ async def database_url(postgres_url: str) -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture
-async def redis_url(valkey_url: str) -> str:
+async def redis_url(redis_setup: RedisSetup) -> str:
     """The URL of an empty Redis."""
-    await empty(valkey_url)
-    return valkey_url
+    await redis_setup.flush()
+    return redis_setup.url
+
+
+@pytest_asyncio.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    """That Redis as the program reaches it, for a test that looks into it or does something to it."""
+    async with connect(redis_url) as store:
+        yield store

@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
-from redis.asyncio import Redis
 
 from realtime.dev.postgres import NO_SETTINGS, EmbeddedPostgres, postgres
 from realtime.dev.valkey import EmbeddedValkey, valkey
@@ -57,9 +56,3 @@ async def _administer(server_url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
-
-
-async def empty(redis_url: str) -> None:
-    """Delete everything that a Redis holds."""
-    async with Redis.from_url(redis_url) as client:
-        await client.flushall()

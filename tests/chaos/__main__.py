@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from time import monotonic
 
+from tests.chaos.faults import KINDS
 from tests.chaos.load import Load
 from tests.chaos.referee import BROKEN, Referee
 from tests.chaos.sabotage import EDITS, sabotaged
@@ -27,6 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of all that is random")
     parser.add_argument("--minutes", type=float, default=1, help="of faults")
+    parser.add_argument("--redis", choices=list(KINDS), default="standalone", help="which kind of it")
+    parser.add_argument(
+        "--min-replicas", type=int, default=0, help="without which a primary takes nothing; not standalone"
+    )
+    parser.add_argument("--at-least", type=int, default=0, help="so many faults, however long that takes")
     parser.add_argument("--faults", default="*", help="kinds, like notifier-*, with commas between; all")
     parser.add_argument("--sabotage", choices=list(EDITS), help="run a service that is broken this way")
     parser.add_argument(
@@ -36,7 +42,7 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=4)
     arguments = parser.parse_args()
     try:
-        arguments.faults = matching(arguments.faults.split(","))
+        arguments.faults = matching(arguments.faults.split(","), KINDS[arguments.redis])
     except ValueError as error:
         parser.error(str(error))
     directory = Path(tempfile.mkdtemp(prefix="realtime-chaos-"))
@@ -66,14 +72,15 @@ async def _run(arguments: argparse.Namespace, directory: Path) -> bool:
         referee.fault(kind)
         say(f"{kind}: {words}")
 
-    async with staged(directory, seed, source) as stage:
+    async with staged(directory, arguments.redis, arguments.min_replicas, source) as stage:
         load = Load(stage, referee, seed, arguments.subscribers, arguments.writers)
         await load.prepare()
         stage.before_restore, stage.after_restore = load.disturbed, load.restored
         stage.redis.before_division, stage.redis.after_division = load.divided, load.united
         say("the load begins")
         async with load.running():
-            await Storm(stage, seed, arguments.faults, struck).blow(arguments.minutes * 60)
+            storm = Storm(stage, seed, arguments.faults, struck)
+            await storm.blow(arguments.minutes * 60, arguments.at_least)
             say("all is healed, the writers stop")
             await load.settle(arguments.settle)
         say("the end")

@@ -8,32 +8,21 @@ which notifier leads then is not the seed's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from random import Random
 
-from tests.chaos.link import Link, Silence
+from tests.chaos.bundle import Way
+from tests.chaos.fault import POSTGRES, Draw, Fault, fault_of
+from tests.chaos.link import Silence
 from tests.chaos.process import Process
+from tests.chaos.redis_faults import CLUSTER, PAIR, SENTINEL
 from tests.chaos.stage import PRESENCE_TTL_SECONDS, Stage
 
-REDIS, POSTGRES = "redis", "postgres"  # parts; others are named after the process or the link
 LEADER = 0.7  # how often a notifier is struck because it leads
 LONG_HOLE_SECONDS = 12.0  # longer than any timeout of the service
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Something that goes wrong; two may overlap if they are about different parts."""
-
-    words: str
-    parts: frozenset[str]
-    carry_out: Callable[[], Awaitable[None]]
-
-
-Draw = Callable[[Stage, Random], Fault]
-
-
-def _killed(process: Process, link: Link, dice: Random) -> Fault:
+def _killed(process: Process, link: Way, dice: Random) -> Fault:
     """With `link` late before, half of the time: then Redis has done what the process has no answer to."""
     pause, late = dice.uniform(0, 3), dice.choice((0.0, dice.uniform(0.05, 0.3)))
 
@@ -61,7 +50,7 @@ def _stopped(process: Process, dice: Random) -> Fault:
         await asyncio.sleep(pause)
         await process.start()
 
-    return _fault(f"{process.name} told to stop, back after {pause:.1f} s", carry_out, process.name)
+    return fault_of(process.name, f"{process.name} told to stop, back after {pause:.1f} s", carry_out)
 
 
 def _frozen(process: Process, seconds: float) -> Fault:
@@ -72,10 +61,10 @@ def _frozen(process: Process, seconds: float) -> Fault:
         finally:
             process.thaw()
 
-    return _fault(f"{process.name} frozen for {seconds:.1f} s", carry_out, process.name)
+    return fault_of(process.name, f"{process.name} frozen for {seconds:.1f} s", carry_out)
 
 
-def _cut(link: Link, dice: Random) -> Fault:
+def _cut(link: Way, dice: Random) -> Fault:
     """Once, or again and again within a second or two; late before, half of the time, as `_killed`."""
     pauses = [0.0, *(dice.uniform(0.1, 1) for _ in range(dice.choice((0, 0, 1, 3))))]
     late = dice.choice((0.0, dice.uniform(0.05, 0.3)))
@@ -88,10 +77,10 @@ def _cut(link: Link, dice: Random) -> Fault:
             link.cut()
             link.heal()
 
-    return _fault(f"{link.name} cut{_awaiting(late)}, {len(pauses)} times", carry_out, link.name)
+    return fault_of(link.name, f"{link.name} cut{_awaiting(late)}, {len(pauses)} times", carry_out)
 
 
-def _silent(link: Link, dice: Random) -> Fault:
+def _silent(link: Way, dice: Random) -> Fault:
     seconds = LONG_HOLE_SECONDS if dice.random() < 0.2 else dice.uniform(1, 8)
     silence = dice.choice(list(Silence))
 
@@ -100,10 +89,10 @@ def _silent(link: Link, dice: Random) -> Fault:
         await asyncio.sleep(seconds)
         link.heal()
 
-    return _fault(f"{link.name} {silence.value} for {seconds:.1f} s", carry_out, link.name)
+    return fault_of(link.name, f"{link.name} {silence.value} for {seconds:.1f} s", carry_out)
 
 
-def _slow(link: Link, dice: Random) -> Fault:
+def _slow(link: Way, dice: Random) -> Fault:
     seconds, late = dice.uniform(2, 6), dice.uniform(0.02, 0.5)
 
     async def carry_out() -> None:
@@ -111,45 +100,7 @@ def _slow(link: Link, dice: Random) -> Fault:
         await asyncio.sleep(seconds)
         link.heal()
 
-    return _fault(f"{link.name} {late * 1000:.0f} ms late for {seconds:.1f} s", carry_out, link.name)
-
-
-def _redis_emptied(stage: Stage, dice: Random) -> Fault:
-    pause = dice.uniform(0, 3)
-
-    async def carry_out() -> None:
-        await stage.redis.primary.kill()
-        await asyncio.sleep(pause)
-        await stage.redis.primary.start()
-
-    return _fault(f"redis killed, back empty after {pause:.1f} s", carry_out, REDIS)
-
-
-def _redis_frozen(stage: Stage, dice: Random) -> Fault:
-    seconds = dice.uniform(1, 8)
-
-    async def carry_out() -> None:
-        await stage.redis.freeze(seconds)
-
-    return _fault(f"redis frozen for {seconds:.1f} s", carry_out, REDIS)
-
-
-def _redis_promoted(stage: Stage, dice: Random) -> Fault:
-    lag = dice.uniform(0.2, 2)
-
-    async def carry_out() -> None:
-        await stage.redis.promote_lagging(lag)
-
-    return _fault(f"redis killed, its replica promoted that lags {lag:.1f} s", carry_out, REDIS)
-
-
-def _redis_demoted(stage: Stage, dice: Random) -> Fault:
-    lag = dice.uniform(0.2, 2)
-
-    async def carry_out() -> None:
-        await stage.redis.promote_beside(lag)
-
-    return _fault(f"redis demoted alive, its replica promoted that lags {lag:.1f} s", carry_out, REDIS)
+    return fault_of(link.name, f"{link.name} {late * 1000:.0f} ms late for {seconds:.1f} s", carry_out)
 
 
 def _postgres_crashed(stage: Stage, dice: Random) -> Fault:
@@ -160,7 +111,7 @@ def _postgres_crashed(stage: Stage, dice: Random) -> Fault:
         await asyncio.sleep(pause)
         await stage.database.start()
 
-    return _fault(f"postgres stopped immediately, back after {pause:.1f} s", carry_out, POSTGRES)
+    return fault_of(POSTGRES, f"postgres stopped immediately, back after {pause:.1f} s", carry_out)
 
 
 def _postgres_restored(stage: Stage, dice: Random) -> Fault:
@@ -169,7 +120,7 @@ def _postgres_restored(stage: Stage, dice: Random) -> Fault:
         await stage.database.restore(dice)
         stage.after_restore()
 
-    return _fault("database replaced by one from an earlier dump", carry_out, POSTGRES)
+    return fault_of(POSTGRES, "database replaced by one from an earlier dump", carry_out)
 
 
 def _postgres_restored_in_place(stage: Stage, dice: Random) -> Fault:
@@ -178,7 +129,7 @@ def _postgres_restored_in_place(stage: Stage, dice: Random) -> Fault:
         await stage.database.restore_in_place(dice)
         stage.after_restore()
 
-    return _fault("tables replaced by those from an earlier dump", carry_out, POSTGRES)
+    return fault_of(POSTGRES, "tables replaced by those from an earlier dump", carry_out)
 
 
 def _backends_terminated(stage: Stage, dice: Random) -> Fault:
@@ -189,16 +140,12 @@ def _backends_terminated(stage: Stage, dice: Random) -> Fault:
             await asyncio.sleep(pause)
             await stage.database.terminate("realtime notifier")
 
-    return _fault(f"notifiers' backends terminated, {len(pauses)} times", carry_out, POSTGRES)
+    return fault_of(POSTGRES, f"notifiers' backends terminated, {len(pauses)} times", carry_out)
 
 
-def _fault(words: str, carry_out: Callable[[], Awaitable[None]], part: str) -> Fault:
-    return Fault(words, frozenset({part}), carry_out)
-
-
-def _of_link(kind: str, draw: Callable[[Link, Random], Fault]) -> Draw:
+def _of_link(kind: str, draw: Callable[[Way, Random], Fault]) -> Draw:
     node = _notifier if kind.startswith("notifier") else _gateway
-    return lambda stage, dice: draw(stage.links[kind][node(stage, dice)], dice)
+    return lambda stage, dice: draw(stage.links[kind][node(stage, dice)].part(dice), dice)
 
 
 def _gateway_killed(stage: Stage, dice: Random) -> Fault:
@@ -225,7 +172,7 @@ def _notifier(stage: Stage, dice: Random) -> int:
 
 LINKS = ("gateway-redis", "gateway-postgres", "notifier-redis", "notifier-postgres", "client-gateway")
 
-KINDS: dict[str, Draw] = {
+SERVICE_KINDS: dict[str, Draw] = {
     "gateway-killed": _gateway_killed,
     "gateway-stopped": lambda stage, dice: _stopped(stage.gateways[_gateway(stage, dice)], dice),
     "gateway-frozen": lambda stage, dice: _frozen(
@@ -239,12 +186,16 @@ KINDS: dict[str, Draw] = {
     **{f"{kind}-cut": _of_link(kind, _cut) for kind in LINKS},
     **{f"{kind}-silent": _of_link(kind, _silent) for kind in LINKS},
     **{f"{kind}-slow": _of_link(kind, _slow) for kind in LINKS},
-    "redis-emptied": _redis_emptied,
-    "redis-frozen": _redis_frozen,
-    "redis-promoted": _redis_promoted,
-    "redis-demoted": _redis_demoted,
+}
+POSTGRES_KINDS: dict[str, Draw] = {
     "postgres-crashed": _postgres_crashed,
     "postgres-restored": _postgres_restored,
     "postgres-restored-in-place": _postgres_restored_in_place,
     "backends-terminated": _backends_terminated,
+}
+
+# By the kind of Redis.
+KINDS: dict[str, Mapping[str, Draw]] = {
+    redis: {**SERVICE_KINDS, **of_redis, **POSTGRES_KINDS}
+    for redis, of_redis in (("standalone", PAIR), ("sentinel", SENTINEL), ("cluster", CLUSTER))
 }

@@ -1,7 +1,8 @@
 """A TCP port before a server, for the ways in which a network fails.
 
 Bytes come from whoever connects, go to `target` and back. `cut` resets connections; while silent, nothing
-passes either way and nobody is told; `delay` makes each piece late. Never looks into what it passes on.
+passes either way and nobody is told; `delay` makes each piece late. Does not look into what it passes on;
+`rewrite` may.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import Enum
+from random import Random
 from typing import Any
 
 HOST = "127.0.0.1"
@@ -26,14 +28,19 @@ class Silence(Enum):
     SWALLOWED = "swallowed"  # as when a middle box forgets: who sends on such a connection later is reset
 
 
+def _as_it_is(data: bytes) -> bytes:
+    return data
+
+
 class Link:
     """One port with all connections through it."""
 
-    def __init__(self, name: str, target: int) -> None:
+    def __init__(self, name: str, target: int, rewrite: Callable[[bytes], bytes] = _as_it_is) -> None:
         self.name = name
         self.target = target  # the port that new connections are passed on to
         self.port = 0  # where it listens, once it does
         self.connections: set[_Connection] = set()
+        self._rewrite = rewrite  # what comes back, piece by piece
         self._delay = 0.0
         self._swallows = False
         self._passes = asyncio.Event()  # not set while everything is held
@@ -52,6 +59,10 @@ class Link:
             server.close()
             self.cut()
             await asyncio.gather(*(one.task for one in self.connections), return_exceptions=True)
+
+    def part(self, dice: Random) -> Link:
+        """What a fault strikes: all of it, as there is but one server behind it."""
+        return self
 
     def cut(self) -> None:
         """Reset every connection, both ways; new ones are served."""
@@ -84,8 +95,10 @@ class Link:
             server_reader, server_writer = await asyncio.open_connection(HOST, self.target)
             connection.writers.append(server_writer)
             async with asyncio.TaskGroup() as ways:
-                ways.create_task(self._pass_on(connection, reader, server_writer), name=f"{self.name} there")
-                ways.create_task(self._pass_on(connection, server_reader, writer), name=f"{self.name} back")
+                there = self._pass_on(connection, reader, server_writer, _as_it_is)
+                back = self._pass_on(connection, server_reader, writer, self._rewrite)
+                ways.create_task(there, name=f"{self.name} there")
+                ways.create_task(back, name=f"{self.name} back")
         except* OSError:
             pass  # whoever is left gets a reset
         except* asyncio.CancelledError:
@@ -101,7 +114,11 @@ class Link:
                 raise ConnectionResetError
 
     async def _pass_on(
-        self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        connection: _Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        rewrite: Callable[[bytes], bytes],
     ) -> None:
         while data := await reader.read(CHUNK):
             if self._delay:
@@ -112,7 +129,7 @@ class Link:
             elif connection.dead:
                 raise ConnectionResetError
             else:
-                writer.write(data)
+                writer.write(rewrite(data))
                 await writer.drain()
         await self._passes.wait()
         if self._swallows or connection.dead:

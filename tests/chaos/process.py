@@ -7,12 +7,14 @@ traceback or a token in its log is a complaint. Stopped by its number, and never
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
@@ -112,10 +114,19 @@ class Process:
     def look_through_log(self) -> None:
         """Complain of each traceback, by what it says, and of a token."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        for traceback in text.split("Traceback (most recent call last):\n")[1:]:
+        for traceback in _tracebacks(text):
             self._complain(f"{self.name} logged a traceback: {_last_line(traceback)}")
         if TOKEN.search(text):
             self._complain(f"{self.name} logged a token")
+
+
+def _tracebacks(text: str) -> Iterator[str]:
+    """Those of records, and those that Python wrote by itself; the last record may be half written."""
+    for line in text.splitlines():
+        with suppress(ValueError):
+            if line.startswith("{") and "exception" in (record := json.loads(line)):
+                yield record["exception"].partition("\n")[2]
+    yield from text.split("Traceback (most recent call last):\n")[1:]
 
 
 def _last_line(traceback: str) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from redis.asyncio import Redis
 
 from realtime.dev import directory as files
 from realtime.dev.valkey import EmbeddedValkey, valkey
+from tests.chaos.bundle import Way
 from tests.chaos.link import Link, Silence
 from tests.gateway_fixture import eventually
 
@@ -67,14 +68,14 @@ class Server:
 
 
 class RedisPair:
-    """Primary and replica; `clients` are the links of those who use the primary."""
+    """Primary and replica, and the links of those who use the primary."""
 
-    def __init__(self, directory: Path, ports: tuple[int, int], clients: list[Link]) -> None:
+    def __init__(self, directory: Path, ports: tuple[int, int]) -> None:
         for name in ("first", "second"):
             part = files.create(directory / name) / "valkey"
             files.create_part(part)
             files.write_private(part / "password", PASSWORD)
-        self._clients = clients
+        self._clients: list[Link] = []
         self.primary, self.replica = (
             Server(directory / name, port) for name, port in zip(("first", "second"), ports, strict=True)
         )
@@ -82,18 +83,31 @@ class RedisPair:
         self.before_division: Callable[[], None] = lambda: None  # two servers are about to answer as primary
         self.after_division: Callable[[], None] = lambda: None
 
-    async def start(self) -> None:
-        await self.primary.start()
-        await self._start_replica()
+    def way(self, name: str) -> Link:
+        """Make the link of one who uses the primary."""
+        self._clients.append(Link(name, self.primary.port))
+        return self._clients[-1]
+
+    def url(self, way: Way) -> str:
+        """The URL by way of such a link."""
+        assert isinstance(way, Link)
+        return f"redis://:{PASSWORD}@127.0.0.1:{way.port}/0"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self.replication.listening():
+            try:
+                await self.primary.start()
+                await self._start_replica()
+                yield
+            finally:
+                await self.replica.stop()
+                await self.primary.stop()
 
     async def _start_replica(self) -> None:
         await self.replica.start()
         await self.replica.command("CONFIG", "SET", "masterauth", PASSWORD)
         await self.replica.command("REPLICAOF", "127.0.0.1", self.replication.port)
-
-    async def stop(self) -> None:
-        await self.replica.stop()
-        await self.primary.stop()
 
     async def has_replica(self) -> None:
         """Wait until the replica could be promoted."""

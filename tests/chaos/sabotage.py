@@ -33,6 +33,8 @@ EDITS = {
         "missed = await self._broker.missed(*key, since=topic.position, until=position)",
         "missed = []; topic.position = position",
     ),
+    # In a cluster: a channel that its server has thrown off, since the slot went elsewhere, is left at that.
+    "thrown-off": Edit("gateway/line.py", "self.subscribe(channel)  # to be told who has it", "pass"),
 }
 
 

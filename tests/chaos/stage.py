@@ -1,4 +1,4 @@
-"""The stage of the chaos suite: two gateways, two notifiers, a Postgres, a Valkey and its replica.
+"""The stage of the chaos suite: two gateways, two notifiers, a Postgres, and a Redis of one of three kinds.
 
 Every connection between them goes through a link of its own; only writers reach Postgres directly. Load
 and faults use what stands here. Judges nothing but the processes' own ends and logs.
@@ -16,10 +16,12 @@ import aiohttp
 
 from realtime.auth import DEFAULT_ROLE, SERVICE_ROLE, issue
 from tests.acceptance.programs import clean_environment, free_port
+from tests.chaos.bundle import Way
 from tests.chaos.database import Database
 from tests.chaos.link import Link
 from tests.chaos.process import Process
-from tests.chaos.redis_pair import PASSWORD, RedisPair
+from tests.chaos.redis_fleet import Fleet, cluster_fleet, sentinel_fleet
+from tests.chaos.redis_pair import RedisPair
 from tests.gateway_fixture import eventually
 
 PROJECT = "demo"
@@ -41,25 +43,29 @@ poll_seconds = 1
 class Stage:
     """What load and faults work on."""
 
-    def __init__(self, directory: Path, source: Path | None) -> None:
+    def __init__(self, directory: Path, source: Path | None, redis: str, min_replicas: int) -> None:
         self.directory = directory
         self.complaints: list[str] = []  # of processes that ended by themselves, and of their logs
         self._environment = clean_environment({"PYTHONPATH": str(source)} if source else {})
         postgres, first, second, *gateways = _free_ports(3 + len(NODES))
         self.database = Database(directory / "postgres", postgres)
+        self.redis: RedisPair | Fleet
+        match redis:
+            case "cluster":
+                self.redis = cluster_fleet(directory / "redis", min_replicas)
+            case "sentinel":
+                self.redis = sentinel_fleet(directory / "redis", min_replicas)
+            case _:
+                self.redis = RedisPair(directory / "redis", (first, second))
         # By what they connect, `gateway-redis` and so on; each process has its own.
-        self.links: dict[str, list[Link]] = {
-            f"{program}-{server}": [Link(f"{program}-{node} to {server}", 0) for node in NODES]
+        self.links: dict[str, list[Way]] = {
+            f"{program}-{server}": [way(f"{program}-{node} to {server}") for node in NODES]
             for program in ("gateway", "notifier")
-            for server in ("redis", "postgres")
+            for server, way in (("redis", self.redis.way), ("postgres", self._to_postgres))
         }
         self.links["client-gateway"] = [
             Link(f"clients to gateway-{node}", port) for node, port in zip(NODES, gateways, strict=True)
         ]
-        clients = [*self.links["gateway-redis"], *self.links["notifier-redis"]]
-        for link in clients:
-            link.target = first
-        self.redis = RedisPair(directory / "redis", (first, second), clients)
         self.gateways = [
             self._process("gateway", node, ["--port", str(port)])
             for node, port in zip(NODES, gateways, strict=True)
@@ -70,6 +76,9 @@ class Stage:
 
     def __repr__(self) -> str:
         return f"<Stage {self.directory}>"
+
+    def _to_postgres(self, name: str) -> Way:
+        return Link(name, self.database.port)
 
     def _process(self, program: str, node: int, more: list[str]) -> Process:
         config = self.directory / f"{program}-{node}.toml"
@@ -119,10 +128,10 @@ class Stage:
         """Write each process's file: the same but for the links that it connects through."""
         for program in ("gateway", "notifier"):
             for index, node in enumerate(NODES):
-                redis = self.links[f"{program}-redis"][index].port
+                redis = self.redis.url(self.links[f"{program}-redis"][index])
                 database = self.database.at(self.links[f"{program}-postgres"][index].port)
                 lines = (
-                    f'redis_url = "redis://:{PASSWORD}@127.0.0.1:{redis}/0"',
+                    f"redis_url = {json.dumps(redis)}",
                     TOP + f"[projects.{PROJECT}]",
                     f"database_url = {json.dumps(database)}",
                     f"jwt_secret = {json.dumps(SECRET)}",
@@ -151,22 +160,21 @@ def _free_ports(count: int) -> list[int]:
 
 
 @asynccontextmanager
-async def staged(directory: Path, seed: int, source: Path | None = None) -> AsyncIterator[Stage]:
-    """Set all of it up and take it down; `source` is a tree to run instead of this one.
+async def staged(
+    directory: Path, redis: str, min_replicas: int = 0, source: Path | None = None
+) -> AsyncIterator[Stage]:
+    """Set all of it up, with this kind of Redis, and take it down; `source` is a tree to run instead of this.
 
     What processes did wrong by themselves stands in `complaints` afterwards.
     """
-    stage = Stage(directory, source)
+    stage = Stage(directory, source, redis, min_replicas)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(stage.database.stop)
         await stage.database.start()
         await stage.database.create()
-        stack.push_async_callback(stage.redis.stop)
-        for link in (*(link for links in stage.links.values() for link in links), stage.redis.replication):
+        await stack.enter_async_context(stage.redis.running())
+        for link in (link for links in stage.links.values() for link in links):
             await stack.enter_async_context(link.listening())
-        for link in (*stage.links["gateway-postgres"], *stage.links["notifier-postgres"]):
-            link.target = stage.database.port
-        await stage.redis.start()
         stage.write_settings()
         for process in (*stage.gateways, *stage.notifiers):
             stack.push_async_callback(process.stop)

@@ -7,12 +7,12 @@ the end.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from random import Random
 
-from tests.chaos.faults import KINDS, Fault
+from tests.chaos.fault import Draw, Fault
 from tests.chaos.stage import Stage
 
 TWO_AT_ONCE = 0.2  # how often another fault strikes while one lasts
@@ -22,12 +22,12 @@ LONG_CALM = 0.2  # how often it is calm for long enough that everything settles,
 LONG_CALM_SECONDS = (6.0, 10.0)  # longer than a frozen node's people take to be put back
 
 
-def matching(patterns: list[str]) -> list[str]:
-    """The kinds that one of the patterns names; raises ValueError for one that names none."""
+def matching(patterns: list[str], kinds: Mapping[str, Draw]) -> dict[str, Draw]:
+    """Those kinds that one of the patterns names; raises ValueError for one that names none."""
     for pattern in patterns:
-        if not any(fnmatch(kind, pattern) for kind in KINDS):
-            raise ValueError(f"no kind of fault is called {pattern}; there are {', '.join(KINDS)}")
-    return [kind for kind in KINDS if any(fnmatch(kind, pattern) for pattern in patterns)]
+        if not any(fnmatch(kind, pattern) for kind in kinds):
+            raise ValueError(f"no kind of fault is called {pattern}; there are {', '.join(kinds)}")
+    return {kind: kinds[kind] for kind in kinds if any(fnmatch(kind, pattern) for pattern in patterns)}
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Storm:
 
     stage: Stage
     seed: int
-    kinds: list[str]
+    kinds: Mapping[str, Draw]
     tell: Callable[[str, str], None]
 
     def __post_init__(self) -> None:
@@ -45,8 +45,8 @@ class Storm:
         self._waiting: list[tuple[str, Fault]] = []  # drawn, but could not strike beside another
         self._number = 0  # of the fault drawn last
 
-    async def blow(self, seconds: float) -> None:
-        """Let faults strike for so long; the last one ends a little later."""
+    async def blow(self, seconds: float, at_least: int = 0) -> None:
+        """Let faults strike for so long, and so many at least; the last one ends a little later."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         await self.stage.database.dump()
@@ -54,7 +54,7 @@ class Storm:
             dumping = self.stage.database.keep_dumping(Random(f"{self.seed} dumps"))
             dumps = tasks.create_task(dumping, name="dumps")
             await asyncio.sleep(FIRST_CALM_SECONDS)
-            while loop.time() < end:
+            while loop.time() < end or self._number - len(self._waiting) < at_least:
                 await self._strike()
                 long = self._dice.random() < LONG_CALM
                 await asyncio.sleep(self._dice.uniform(*(LONG_CALM_SECONDS if long else CALM_SECONDS)))
@@ -77,7 +77,7 @@ class Storm:
             self._dice.shuffle(self._bag)
         kind = self._bag.pop()
         self._number += 1
-        return kind, KINDS[kind](self.stage, Random(f"{self.seed} fault {self._number}"))
+        return kind, self.kinds[kind](self.stage, Random(f"{self.seed} fault {self._number}"))
 
     async def _carry_out(self, kind: str, fault: Fault, delay: float) -> None:
         await asyncio.sleep(delay)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from realtime import keys
 from realtime.errors import Unavailable
 from realtime.people import People
+from realtime.store import Store
 from tests.fleet_fixture import crowd, present
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
 
@@ -59,12 +59,6 @@ def departures(monkeypatch) -> Losses:
     losses = Losses()
     monkeypatch.setattr(People, "disconnect", losses.before(People.disconnect))
     return losses
-
-
-@pytest.fixture
-async def redis(redis_url):
-    async with Redis.from_url(redis_url) as redis:
-        yield redis
 
 
 @pytest.fixture
@@ -145,12 +139,12 @@ async def test_what_is_put_right_late_erases_nothing_newer(here, presence):
 # A node that leaves
 
 
-async def lives(redis: Redis) -> set[bytes]:
-    return await redis.smembers(keys.nodes())
+async def lives(store: Store) -> set[bytes]:
+    return set(await store.call("SMEMBERS", keys.nodes()))
 
 
 async def test_a_node_leaves_when_redis_knows_how_its_last_connections_ended(
-    settings, redis, presence, departures
+    settings, store, presence, departures
 ):
     async with running_gateway(settings) as gateway:
         await eventually(gateway.is_ready)
@@ -158,13 +152,13 @@ async def test_a_node_leaves_when_redis_knows_how_its_last_connections_ended(
             assert await set_state(alice, {}) == "ack"
             presence.calls = departures.calls = 1
         await eventually(lambda: departures.calls == presence.calls == 0)
-    assert await lives(redis) == set()
-    assert await redis.hlen(keys.open_connections("demo")) == 0
-    assert await redis.hlen(keys.topic_members("demo", "presence")) == 0
+    assert await lives(store) == set()
+    assert await store.call("HLEN", keys.open_connections("demo")) == 0
+    assert await store.call("HLEN", keys.topic_members("demo", "presence")) == 0
 
 
 async def test_survivors_clean_up_after_a_node_that_could_not_tell(
-    here, settings, redis, presence, departures
+    here, settings, store, presence, departures
 ):
     async with running_gateway(settings) as leaving:
         await eventually(leaving.is_ready)
@@ -173,47 +167,48 @@ async def test_survivors_clean_up_after_a_node_that_could_not_tell(
             presence.calls = departures.calls = 1_000
         await eventually(lambda: departures.calls < 1_000 > presence.calls)
     presence.calls = departures.calls = 0
-    await eventually(lambda: are_clean(redis))
+    await eventually(lambda: are_clean(store))
     await become(here, [])
 
 
-async def are_clean(redis: Redis) -> bool:
-    left = await redis.hlen(keys.open_connections("demo"))
-    left += await redis.hlen(keys.topic_members("demo", "presence"))
-    return left == 0 and len(await lives(redis)) == 1
+async def are_clean(store: Store) -> bool:
+    left = await store.call("HLEN", keys.open_connections("demo"))
+    left += await store.call("HLEN", keys.topic_members("demo", "presence"))
+    return left == 0 and len(await lives(store)) == 1
 
 
 # What a node notes of its people
 
 
-async def test_a_quiet_topic_with_people_does_not_expire(here, redis, monkeypatch):
+async def test_a_quiet_topic_with_people_does_not_expire(here, store, monkeypatch):
     async with here.client() as alice:
         assert await set_state(alice, {}) == "ack"
         of_topic = [f("demo", "presence") for f in (keys.topic_members, keys.topic_meta)]
         for key in of_topic:
-            assert await redis.pexpire(key, 60_000)
+            assert await store.call("PEXPIRE", key, 60_000)
         monkeypatch.setattr("gateway.places.KEEP_SECONDS", 0.0)
 
         async def are_kept() -> bool:
-            return min([await redis.ttl(key) for key in of_topic]) > 3_600
+            return min([await store.call("TTL", key) for key in of_topic]) > 3_600
 
         await eventually(are_kept)
         async with here.client() as bob:
             assert len((await crowd(bob)).ids) == 1
 
 
-async def test_only_topics_with_people_are_noted_for_survivors(here, redis):
+async def test_only_topics_with_people_are_noted_for_survivors(here, store, monkeypatch):
+    monkeypatch.setattr("gateway.registry.LINGER_SECONDS", 0.02)
     async with here.client() as alice, here.client() as bob:
         await asyncio.gather(*(set_state(one, {}, channel=LOBBY) for one in (alice, bob)))
         for number in range(20):
             assert await set_state(alice, {}, channel=f"room:{number}") == "ack"
             assert await set_state(alice, None, channel=f"room:{number}") == "ack"
         assert await set_state(alice, None, channel=LOBBY) == "ack"
-        (life,) = await lives(redis)
+        (life,) = await lives(store)
         topics = keys.node_topics(life.decode())
 
         async def is_noted() -> bool:
-            return await redis.smembers(topics) == {f"demo presence:{LOBBY}".encode()}
+            return set(await store.call("SMEMBERS", topics)) == {f"demo presence:{LOBBY}".encode()}
 
         await eventually(is_noted)
         for _ in range(5):
@@ -223,22 +218,34 @@ async def test_only_topics_with_people_are_noted_for_survivors(here, redis):
         await set_state(bob, None, channel=LOBBY)
 
         async def is_forgotten() -> bool:
-            return not await redis.exists(topics)
+            return not await store.call("EXISTS", topics)
 
         await eventually(is_forgotten)
 
 
-async def test_a_topic_that_could_not_be_forgotten_is_forgotten_later(here, redis, monkeypatch):
+async def test_a_topic_is_noted_on_while_a_fail_over_may_bring_back_who_went_from_there(here, store):
+    async with here.client() as alice:
+        assert await set_state(alice, {}) == "ack"
+        assert await set_state(alice, None) == "ack"
+        for state in ({}, None):  # sent after whatever follows from that
+            assert await set_state(alice, state, channel=LOBBY) == "ack"
+        (life,) = await lives(store)
+        noted = await store.call("SMEMBERS", keys.node_topics(life.decode()))
+        assert set(noted) == {b"demo presence", f"demo presence:{LOBBY}".encode()}
+
+
+async def test_a_topic_that_could_not_be_forgotten_is_forgotten_later(here, store, monkeypatch):
     losses = Losses(calls=1)
     monkeypatch.setattr("gateway.registry.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.registry.LINGER_SECONDS", 0.02)
     monkeypatch.setattr(People, "forget_topics", losses.before(People.forget_topics))
     async with here.client() as alice:
         assert await set_state(alice, {}) == "ack"
         assert await set_state(alice, None) == "ack"
-        (life,) = await lives(redis)
+        (life,) = await lives(store)
         await eventually(lambda: losses.seen == 2)
 
         async def is_forgotten() -> bool:
-            return not await redis.exists(keys.node_topics(life.decode()))
+            return not await store.call("EXISTS", keys.node_topics(life.decode()))
 
         await eventually(is_forgotten)

@@ -14,15 +14,18 @@ import pytest
 from redis.asyncio import Redis
 
 from realtime import keys
-from realtime.broker import Broker, History, Post, connect
+from realtime.broker import Broker, History, Post
 from realtime.config import Settings
 from realtime.errors import Unavailable
 from realtime.people import Change, People
 from realtime.publications import Position
+from realtime.store import connect
 from tests.chaos.link import Link, Silence
-from tests.chaos.redis_pair import PASSWORD, RedisPair
+from tests.chaos.redis_pair import RedisPair
 from tests.fleet_fixture import crowd, end_of, history, present
 from tests.gateway_fixture import Gateway, eventually, free_port, settings_for, token_for
+
+pytestmark = pytest.mark.standalone  # with a replica of its own
 
 ROOM, NEW_ROOM, LOBBY = "room:a", "room:new", "room:lobby"
 NO_LAG = 0.0  # beyond what the test brings about
@@ -37,7 +40,7 @@ class Fleet:
 
     @property
     def url(self) -> str:
-        return f"redis://:{PASSWORD}@127.0.0.1:{self._link.port}/0"
+        return self._pair.url(self._link)
 
     async def stop_replicating(self) -> None:
         """What is said from now on is lost; the replica has all that was said before."""
@@ -57,24 +60,21 @@ class Fleet:
 
 @pytest.fixture
 async def fleet(tmp_path):
-    ports = free_port(), free_port()
-    link = Link("gateways to Redis", ports[0])
-    pair = RedisPair(tmp_path / "redis", ports, [link])
-    async with link.listening(), pair.replication.listening():
+    pair = RedisPair(tmp_path / "redis", (free_port(), free_port()))
+    link = pair.way("gateways to Redis")
+    async with pair.running(), link.listening():
         try:
-            await pair.start()
             await pair.has_replica()
             yield Fleet(pair, link)
         finally:
             pair.replication.heal()
-            await pair.stop()
 
 
 @pytest.fixture
 async def settings(database_url, fleet, monkeypatch):
-    monkeypatch.setattr("gateway.subscriber.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.subscriber.LAST_RETRY_SECONDS", 0.1)
-    monkeypatch.setattr("gateway.subscriber.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.line.PROBE_SECONDS", 0.2)
     return settings_for(database_url, fleet.url, presence_ttl_seconds=3)
 
 
@@ -275,8 +275,8 @@ async def all_lives_go_on(redis: Redis) -> bool:
 @asynccontextmanager
 async def brokers(fleet: Fleet) -> AsyncIterator[Broker]:
     """A process that only calls Redis, over several connections, as the notifier does."""
-    async with connect(fleet.url) as client:
-        broker = Broker(client, Settings())
+    async with connect(fleet.url) as store:
+        broker = Broker(store, Settings())
         await asyncio.gather(*(broker.position("demo", f"room:{number}") for number in range(5)))
         yield broker
 
@@ -324,8 +324,8 @@ async def test_a_subscription_that_stayed_with_the_old_primary_tells_resync(clie
 @pytest.mark.parametrize("change_first", [True, False])
 async def test_presence_has_new_numbers_after_a_fail_over(fleet, change_first):
     """A node that missed the fail-over must not take a change for one that it has."""
-    async with connect(fleet.url) as client:
-        people, topic = People(client, Settings()), ("demo", "presence")
+    async with connect(fleet.url) as store:
+        people, topic = People(store, Settings()), ("demo", "presence")
         for connection in ("a", "b"):
             await people.change_presence({topic: [Change(f"life/{connection}", b"{}")]})
         before, _ = await people.members(*topic)

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from aiohttp import hdrs, web
 
+from gateway import metrics
 from gateway.tenants import Tenant
 from realtime.auth import Identity
 from realtime.config import Project
@@ -27,15 +28,23 @@ def find_tenant(tenants: Tenants, request: web.Request) -> Tenant:
     """The project that a request's path names."""
     tenant = tenants.get(request.match_info["project_id"])
     if tenant is None:
-        raise ClientError(Code.NOT_FOUND, "there is no such project")
+        raise no_such_project()
     return tenant
 
 
+def no_such_project() -> ClientError:
+    return ClientError(Code.NOT_FOUND, "there is no such project")
+
+
 async def identify(tenant: Tenant, token: str | None) -> Identity:
-    """Whom a token speaks for in this project."""
-    if not token:
-        raise ClientError(Code.UNAUTHORIZED, "a token is required")
-    return await tenant.keys.verify(token, time.time())
+    """Whom a token speaks for in this project; a refusal is counted."""
+    try:
+        if not token:
+            raise ClientError(Code.UNAUTHORIZED, "a token is required")
+        return await tenant.keys.verify(token, time.time())
+    except ClientError as error:
+        metrics.refused_tokens.labels(tenant.project_id, error.code).inc()
+        raise
 
 
 def require_service(identity: Identity) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from aiohttp import WSCloseCode, hdrs, web
+from structlog.contextvars import bound_contextvars
 
 from gateway import metrics
 from gateway.access import (
@@ -24,10 +25,10 @@ from gateway.access import (
     client_address,
     find_tenant,
     identify,
+    no_such_project,
     websocket_token,
 )
 from gateway.connection import CLOSE_SECONDS, Connection, refuse
-from gateway.limits import Bucket
 from gateway.nodes import Node
 from gateway.registry import Registry
 from gateway.session import Session
@@ -37,8 +38,11 @@ from gateway.tenants import Tenant
 from gateway.voice import Voice
 from realtime.auth import Identity
 from realtime.config import Limits
-from realtime.errors import ClientError, Code, Unavailable
+from realtime.errors import CLOSE_CODE, ClientError, Code, Unavailable
+from realtime.logs import get_logger
 from realtime.people import Open
+
+log = get_logger(__name__)
 
 MAX_USER_AGENT = 256  # characters of it that the connection history keeps
 
@@ -65,7 +69,6 @@ class Endpoint:
         self._pump = pump
         self._proxies = proxies
         self._heartbeat_seconds = heartbeat_seconds
-        self._doors: dict[str, Bucket] = {}  # by project: connections_per_second of this node
         self.connections: dict[Connection, Open] = {}  # everybody who is in
         self.draining = False  # nobody is let in any more
         self._ids: set[str] = set()  # of everybody who is in, or on the way in
@@ -82,6 +85,7 @@ class Endpoint:
         try:
             await self._let_in(web_socket, request)
         except ClientError as error:
+            log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
             with suppress(ConnectionError):
                 await refuse(web_socket, error)
         return web_socket
@@ -91,8 +95,9 @@ class Endpoint:
         facts = self._facts(request, identity)
         self._ids.add(facts.connection_id)
         try:
-            await self._register(tenant, facts)
-            await self._serve(web_socket, request, tenant, identity, facts)
+            with bound_contextvars(connection_id=facts.connection_id):
+                await self._register(tenant, facts)
+                await self._serve(web_socket, request, tenant, identity, facts)
         finally:
             self._ids.discard(facts.connection_id)
 
@@ -112,13 +117,9 @@ class Endpoint:
         if self.draining:
             raise Unavailable("this node is draining; another one will answer")
         check_origin(tenant.project, request)
-        if tenant.limits.connections_per_second and not self._door(tenant).take(time.monotonic()):
+        if not tenant.takes_one_more(time.monotonic()):
             raise ClientError(Code.RATE_LIMITED, "too many connections a second; try again later")
         return tenant, await identify(tenant, websocket_token(request))
-
-    def _door(self, tenant: Tenant) -> Bucket:
-        rate = tenant.limits.connections_per_second
-        return self._doors.setdefault(tenant.project_id, Bucket(rate, max(1.0, rate), time.monotonic()))
 
     def _facts(self, request: web.Request, identity: Identity) -> Open:
         agent = request.headers.get(hdrs.USER_AGENT)
@@ -153,6 +154,9 @@ class Endpoint:
         if transport is None:  # gone while it was let in
             self._registry.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
             return
+        if tenant.is_gone:  # likewise; from here to `connections` there is no await
+            self._registry.depart(tenant.project_id, facts, CLOSE_CODE[Code.NOT_FOUND], Code.NOT_FOUND)
+            raise no_such_project()
         session = Session(tenant.project_id, facts.connection_id, identity, tenant.limits, time.time())
         connection = Connection(
             web_socket,
@@ -168,6 +172,7 @@ class Endpoint:
         self.connections[connection] = facts
         self._node.count(tenant.project_id, 1)
         gauge.inc()
+        log.debug("connection_opened", address=facts.ip)
         try:
             await connection.run()
         finally:
@@ -178,6 +183,7 @@ class Endpoint:
                 web_socket.close_code or WSCloseCode.ABNORMAL_CLOSURE,
                 None,
             )
+            log.debug("connection_closed", code=code, reason=reason)
             self._registry.depart(tenant.project_id, facts, code, reason)
 
     def put_back(self) -> None:

@@ -7,16 +7,16 @@ nothing is announced twice, since only who takes an entry out announces it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TypeVar
 
 from gateway.nodes import Node
 from realtime.errors import Unavailable
+from realtime.logs import get_logger
 from realtime.people import Change, Departure, People
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 LOOK_PART = 0.05  # of presence_ttl_seconds, between two looks
 CLAIM_PART = 0.2  # of it, after which another node may go on; two at work do no harm
@@ -28,8 +28,8 @@ CODE_NODE_LOST = 1006
 REASON_NODE_LOST = "node_lost"
 
 
-async def reap(people: People, node: Node, projects: Iterable[str], ttl_seconds: float) -> None:
-    """Look for dead lives until cancelled."""
+async def reap(people: People, node: Node, projects: Collection[str], ttl_seconds: float) -> None:
+    """Look for dead lives until cancelled; `projects` may change meanwhile."""
     away = False  # Redis, since the last look
     while True:
         try:
@@ -39,19 +39,19 @@ async def reap(people: People, node: Node, projects: Iterable[str], ttl_seconds:
             away = False
         except Unavailable as error:
             if not away:  # once an outage
-                logger.warning("cleaning up after dead nodes: %s", error)
+                log.warning("cleanup_failed", error=str(error))
             away = True
         await asyncio.sleep(LOOK_PART * ttl_seconds)
 
 
-async def _clean_up_after(people: People, life: str, projects: Iterable[str]) -> None:
+async def _clean_up_after(people: People, life: str, projects: Collection[str]) -> None:
     leaves = connections = 0
     for project, topic in await people.topics_of(life):
         fields = await people.fields_of(project, topic, life)
         for some in _pieces(fields):
             await people.change_presence({(project, topic): [Change(field, None) for field in some]})
         leaves += len(fields)
-    for project in projects:
+    for project in sorted(projects):
         lost = await people.open_of(project, life)
         now = time.time()
         for piece in _pieces(lost):
@@ -63,7 +63,7 @@ async def _clean_up_after(people: People, life: str, projects: Iterable[str]) ->
             )
         connections += len(lost)
     await people.bury(life)
-    logger.info("cleaned up after %s: %d presences, %d connections", life, leaves, connections)
+    log.info("dead_node_cleaned_up", life=life, presences_count=leaves, connections_count=connections)
 
 
 def _pieces(items: list[ItemT]) -> Iterable[list[ItemT]]:

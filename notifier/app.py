@@ -1,52 +1,66 @@
 """The notifier's composition root: every part in start order, stopped in reverse.
 
-settings → broker → internal port → election → for each project: its feed, its caretaker
+settings → broker → election → duties: for each project its feed, its caretaker → internal port
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import os
 import secrets
 import socket
+from contextlib import AsyncExitStack
 
-from notifier.caretaker import look_after
+from structlog.contextvars import bound_contextvars
+
+from notifier.duties import Duties
 from notifier.election import Election
-from notifier.project import ProjectFeed
-from realtime.broker import Broker, connect, table_history
+from realtime import __version__
+from realtime.broker import Broker
 from realtime.config import Settings
 from realtime.errors import Unavailable
 from realtime.internal_http import internal_http
+from realtime.logs import get_logger
+from realtime.readiness import watch_readiness
+from realtime.reload import Reloads
+from realtime.store import connect
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
-async def run(settings: Settings, internal_host: str, internal_port: int | None) -> None:
+async def run(
+    settings: Settings, internal_host: str, internal_port: int | None, reloads: Reloads | None = None
+) -> None:
     """Serve every project until cancelled."""
-    async with connect(settings.redis_url) as client:
-        broker = Broker(client, settings)
-        election = Election(client, _id(), settings.projects)
-        feeds = [
-            ProjectFeed(
-                project_id,
-                project,
-                broker,
-                table_history(settings, project_id),
-                settings.poll_seconds,
-                election.seats[project_id],
-            )
-            for project_id, project in settings.projects.items()
-        ]
-        _warn_of_shared_databases(settings)
+    node = _id()
+    with bound_contextvars(node=node):
+        await _serve(settings, node, internal_host, internal_port, reloads)
+
+
+async def _serve(
+    settings: Settings, node: str, internal_host: str, internal_port: int | None, reloads: Reloads | None
+) -> None:
+    async with connect(settings.redis_url) as store:
+        broker = Broker(store, settings)
+        election = Election(store, node)
         await _warn_of_eviction(broker)
-        async with (
-            internal_http(internal_host, internal_port, lambda: _why_not_ready(feeds)),
-            asyncio.TaskGroup() as tasks,
-        ):
+        async with AsyncExitStack() as stack:
+            tasks = asyncio.TaskGroup()
+            duties = Duties(settings, broker, election, tasks)
+            await stack.enter_async_context(internal_http(internal_host, internal_port, duties.why_not_ready))
+            await stack.enter_async_context(tasks)
+            duties.begin()
+            log.info(
+                "process_started",
+                version=__version__,
+                pid=os.getpid(),
+                internal_port=internal_port,
+                projects=sorted(settings.projects),
+            )
+            tasks.create_task(watch_readiness(duties.why_not_ready), name="readiness")
             tasks.create_task(election.run(), name="election")
-            for feed in feeds:
-                tasks.create_task(feed.run(), name=f"feed {feed.project_id}")
-                tasks.create_task(look_after(feed), name=f"look after {feed.project_id}")
+            if reloads is not None:
+                tasks.create_task(reloads.follow(settings, duties.take), name="reloads")
 
 
 def _id() -> str:
@@ -54,26 +68,11 @@ def _id() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(3)}"
 
 
-def _why_not_ready(feeds: list[ProjectFeed]) -> str | None:
-    """A notifier is ready when it leads, or stands by for, every project."""
-    waiting = [f"{feed.project_id}: {feed.state.value}" for feed in feeds if not feed.ready]
-    return "; ".join(waiting) or None
-
-
-def _warn_of_shared_databases(settings: Settings) -> None:
-    """A database has one outbox, which belongs to whichever project leads first."""
-    by_url: dict[str, str] = {}
-    for project_id, project in settings.projects.items():
-        other = by_url.setdefault(project.direct_url, project_id)
-        if other != project_id:
-            logger.warning("projects %s and %s share a database: one hears its changes", other, project_id)
-
-
 async def _warn_of_eviction(broker: Broker) -> None:
     """A Redis that evicts keys loses epochs and history, which clients see as `resync`."""
     try:
-        policy = await broker.eviction_policy()
+        policies = await broker.eviction_policies()
     except Unavailable:
         return
-    if policy != "noeviction":
-        logger.warning("Redis has maxmemory-policy %s: set noeviction, or history may be lost", policy)
+    for policy in policies - {"noeviction"}:
+        log.warning("redis_may_evict", policy=policy)

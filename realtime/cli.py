@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from realtime import __version__
 from realtime.auth import DEFAULT_ROLE, issue
 from realtime.config import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, Project, Settings, load
 from realtime.errors import RealtimeError, SettingError
-from realtime.lifetime import live
-from realtime.logs import configure_logging
+from realtime.lifetime import hold_hangups, live
+from realtime.logs import LogFormat, configure_logging
+from realtime.reload import Reloads
 
 DEV_DIRECTORY = Path(".realtime")
 DEV_CONFIG = DEV_DIRECTORY / "realtime.toml"
@@ -69,12 +71,22 @@ def _can_be_mended(error: BaseException) -> bool:
 @click.option(
     "--log-level", default="INFO", envvar="LOG_LEVEL", show_default=True, help="Of the log on stderr."
 )
-def main(log_level: str) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice([one.value for one in LogFormat]),
+    default=LogFormat.AUTO.value,
+    envvar="LOG_FORMAT",
+    show_default=True,
+    help="Of the same; auto is text on a terminal, else JSON.",
+)
+def main(log_level: str, log_format: str) -> None:
     """Live database changes over WebSocket."""
     try:
-        configure_logging(log_level.upper())
+        configure_logging(log_level.upper(), LogFormat(log_format))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--log-level") from error
+    # For the processes that `dev` and `--workers` start.
+    os.environ.update(LOG_LEVEL=log_level, LOG_FORMAT=log_format)
 
 
 @main.command()
@@ -129,10 +141,12 @@ def gateway(
     """Serve WebSockets and REST."""
     from gateway import app
 
-    settings = _settings(config)
-    _require_projects(settings)
+    hold_hangups()
+    reloads = Reloads(lambda: _server_settings(config))
+    settings = _server_settings(config)
     if workers == 1:
-        live(app.run(settings, host, port, internal_port, reuse_port=reuse_port))
+        work = app.run(settings, host, port, internal_port, reuse_port=reuse_port, reloads=reloads)
+        live(work, on_hangup=reloads.ask)
         return
     commands = []
     for number in range(workers):
@@ -140,14 +154,18 @@ def gateway(
         if internal_port is not None:
             command += ["--internal-port", str(internal_port + number)]
         commands.append(command + (["--config", str(config)] if config else []))
-    live(_supervise(commands, settings.drain_seconds))
+    hangups = asyncio.Event()
+    live(_supervise(commands, settings.drain_seconds, hangups), on_hangup=hangups.set)
 
 
-async def _supervise(commands: list[list[str]], drain_seconds: float) -> None:
+async def _supervise(commands: list[list[str]], drain_seconds: float, hangups: asyncio.Event) -> None:
     from realtime.processes import STOP_SECONDS, processes
 
-    async with processes(commands, drain_seconds + STOP_SECONDS):
-        await asyncio.Event().wait()
+    async with processes(commands, drain_seconds + STOP_SECONDS) as children:
+        while True:
+            await hangups.wait()
+            hangups.clear()
+            children.send(signal.SIGHUP)
 
 
 @main.command()
@@ -158,9 +176,10 @@ def notifier(config: Path | None, host: str, internal_port: int | None) -> None:
     """Turn committed changes into publications."""
     from notifier import app
 
-    settings = _settings(config)
-    _require_projects(settings)
-    live(app.run(settings, host, internal_port))
+    hold_hangups()
+    reloads = Reloads(lambda: _server_settings(config))
+    settings = _server_settings(config)
+    live(app.run(settings, host, internal_port, reloads=reloads), on_hangup=reloads.ask)
 
 
 @main.command()
@@ -248,9 +267,12 @@ def _dev_config() -> Path | None:
     return DEV_CONFIG if DEV_CONFIG.exists() else None
 
 
-def _require_projects(settings: Settings) -> None:
+def _server_settings(config: Path | None) -> Settings:
+    """The settings of a process that serves projects; there must be one."""
+    settings = _settings(config)
     if not settings.projects:
         raise SettingError("projects", "none is configured; name a file with --config")
+    return settings
 
 
 def _project(settings: Settings, name: str) -> Project:

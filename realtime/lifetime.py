@@ -1,6 +1,6 @@
 """The life of a process: its work runs until it is done, or until SIGINT or SIGTERM ends it cleanly.
 
-Called by the command line, once a process.
+Called by the command line, once a process. SIGHUP asks the work for something, if it has an ear for it.
 """
 
 from __future__ import annotations
@@ -8,14 +8,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
-def live(work: Coroutine[Any, Any, None]) -> None:
-    """Run until it is done, or until SIGINT or SIGTERM ends it cleanly; a second one ends it at once."""
+def hold_hangups() -> None:
+    """Let a SIGHUP wait until `live` hears it, so that none is lost while the settings are read."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+
+
+def live(work: Coroutine[Any, Any, None], on_hangup: Callable[[], object] | None = None) -> None:
+    """Run until it is done, or until SIGINT or SIGTERM ends it cleanly; a second one ends it at once.
+
+    A SIGHUP calls `on_hangup`; without one it ends the process, as the end of a terminal does.
+    """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_until_signalled(work))
+        runner.run(_until_signalled(work, on_hangup))
 
 
 def _loop_factory() -> Any:
@@ -26,7 +34,7 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
+async def _until_signalled(work: Coroutine[Any, Any, None], on_hangup: Callable[[], object] | None) -> None:
     task = asyncio.ensure_future(work)
     stopped = False
 
@@ -37,8 +45,12 @@ async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
         stopped = True
         task.cancel()
 
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop)
+    if on_hangup is not None:
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
     try:
         await task
     except asyncio.CancelledError:

@@ -7,7 +7,6 @@ ends all. Children do not outlive a parent that is killed (on Linux).
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -18,8 +17,9 @@ from pathlib import Path
 
 from realtime.dev import unprivileged
 from realtime.errors import RealtimeError
+from realtime.logs import get_logger
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL, beside what a child may take to drain
 RESTART_SECONDS = 1.0  # between the end of a child and its next start
@@ -39,47 +39,62 @@ class ChildEnded(RealtimeError):
         return f"realtime {self.name} ended with status {self.status}"
 
 
+class Children:
+    """The processes that run now; one that is about to be started again is not among them."""
+
+    def __init__(self) -> None:
+        self.running: set[Process] = set()
+
+    def send(self, number: signal.Signals) -> None:
+        for child in self.running:
+            with suppress(ProcessLookupError):
+                child.send_signal(number)
+
+
 @asynccontextmanager
 async def processes(
     commands: Sequence[Sequence[str]], stop_seconds: float = STOP_SECONDS
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Children]:
     """Run `realtime COMMAND…` for each while the block runs; raises ChildEnded into it if one cannot stay.
 
     In the end each is told to stop, and has `stop_seconds` for it.
     """
+    children = Children()
     async with asyncio.TaskGroup() as tasks:
         keepers = [
-            tasks.create_task(_keep(command, stop_seconds), name=f"keep {command[0]}") for command in commands
+            tasks.create_task(_keep(command, stop_seconds, children), name=f"keep {command[0]}")
+            for command in commands
         ]
-        yield
+        yield children
         for keeper in keepers:
             keeper.cancel()
 
 
-async def _keep(command: Sequence[str], stop_seconds: float) -> None:
+async def _keep(command: Sequence[str], stop_seconds: float, children: Children) -> None:
     """Run a command again whenever it ends, until cancelled; raises ChildEnded."""
     clock = asyncio.get_running_loop()
     young_ends = 0
     while True:
         started = clock.time()
-        pid, status = await _run(command, stop_seconds)
+        pid, status = await _run(command, stop_seconds, children)
         is_young = clock.time() - started < YOUNG_SECONDS
-        young_ends = young_ends + 1 if is_young else 0
+        # SIGHUP, sent to all, may find one that has no ear for it yet: the next start reads what was meant.
+        young_ends = young_ends + 1 if is_young and status != -signal.SIGHUP else 0
         # A status of its own so soon is a wrong setting or a taken port, of which it has told.
         if (is_young and status > 0) or young_ends == MOST_YOUNG_ENDS:
             raise ChildEnded(command[0], status)
-        logger.warning(
-            "realtime %s (pid %d) ended with status %d; starting it again", command[0], pid, status
-        )
+        log.warning("child_restarted", command=command[0], child_pid=pid, status=status)
         await asyncio.sleep(RESTART_SECONDS)
 
 
-async def _run(command: Sequence[str], stop_seconds: float) -> tuple[int, int]:
+async def _run(command: Sequence[str], stop_seconds: float, children: Children) -> tuple[int, int]:
     """Run a command once; return its pid and its status, negative for a signal. Cancelled, stop it."""
     child = await _start(command)
+    children.running.add(child)
     try:
         return child.pid, await child.wait()
     finally:
+        children.running.discard(child)
         await _stop(child, stop_seconds)
 
 

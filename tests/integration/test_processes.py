@@ -11,7 +11,7 @@ import pytest
 from realtime.processes import MOST_YOUNG_ENDS, ChildEnded, processes
 from tests.gateway_fixture import eventually
 
-AGAIN = "starting it again"
+AGAIN = "child_restarted"
 
 
 async def last_child(*commands: Sequence[str]) -> ChildEnded:
@@ -45,4 +45,15 @@ async def test_a_child_that_lived_for_long_enough_is_started_again_and_again(
     monkeypatch.setattr("realtime.processes.RESTART_SECONDS", 0)
     monkeypatch.setattr("realtime.processes.YOUNG_SECONDS", 0)
     async with processes([["--version"]]):
+        await eventually(lambda: caplog.text.count(AGAIN) > 2 * MOST_YOUNG_ENDS, 60)
+
+
+async def test_a_child_that_was_hung_up_on_before_it_had_an_ear_is_started_again_and_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hung_up_on = tmp_path / "hung_up_on.py"
+    hung_up_on.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\n")
+    monkeypatch.setattr("realtime.dev.unprivileged.__file__", str(hung_up_on))
+    monkeypatch.setattr("realtime.processes.RESTART_SECONDS", 0)
+    async with processes([["notifier"]]):
         await eventually(lambda: caplog.text.count(AGAIN) > 2 * MOST_YOUNG_ENDS, 60)

@@ -1,0 +1,77 @@
+"""How a feed ends when its project goes: by itself between two batches, or by force where it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from notifier import duties
+from notifier.project import ProjectFeed, State
+from realtime.broker import table_history
+from realtime.dev.directory import free_port
+from tests.gateway_fixture import eventually
+from tests.notifier_fixture import (
+    HOUR,
+    LISTENING,
+    PROJECT,
+    asleep,
+    enable,
+    notifier,
+    project_at,
+    session,
+    settings_at,
+    witness,
+)
+from tests.reload_fixture import Live
+from tests.servers import fresh_database
+
+
+async def nobody(connection: Any) -> bool:
+    """Whether no feed has a session in this database."""
+    return not await connection.fetch(LISTENING)
+
+
+@pytest.mark.parametrize("is_asleep", [True, False])
+async def test_a_feed_that_is_dismissed_ends_by_itself(
+    redis_url: str, postgres_url: str, is_asleep: bool
+) -> None:
+    """Asleep for an hour, or waiting for a schema."""
+    settings = settings_at(redis_url, demo=project_at(postgres_url))
+    async with (
+        fresh_database(postgres_url) as url,
+        session(url) as connection,
+        witness(settings) as seen,
+    ):
+        if is_asleep:
+            await enable(url)
+        history = table_history(settings, PROJECT)
+        feed = ProjectFeed(PROJECT, project_at(url), seen.broker, history, HOUR)
+        task = asyncio.create_task(feed.run(), name="feed")
+        if is_asleep:
+            await asleep(connection)
+        else:
+            await eventually(lambda: feed.state is State.NO_SCHEMA)
+        feed.dismiss()
+        async with asyncio.timeout(15):
+            await task
+        await eventually(lambda: nobody(connection))
+
+
+async def test_a_feed_that_waits_for_redis_is_ended_with_its_project(
+    orders_url: str, writer: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot come to the end of its batch."""
+    monkeypatch.setattr(duties, "LAST_BATCH_SECONDS", 0.2)
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    unreachable = project_at(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
+    live = Live(settings_at(nowhere, demo=unreachable, other=project_at(orders_url)), caplog)
+    async with notifier(live.settings, live.reloads):
+        await eventually(lambda: leads(writer))
+        await live.become(other=None)
+        await eventually(lambda: nobody(writer))
+
+
+async def leads(connection: Any) -> bool:
+    return len(await connection.fetch(LISTENING)) == 2

@@ -7,7 +7,7 @@ pieces of about PIECE_BYTES that end at a frame's end, so that other frames may 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -40,6 +40,22 @@ def _header(length: int) -> bytes:
     if length < 65_536:
         return struct.pack("!BBH", 0x81, 126, length)
     return struct.pack("!BBQ", 0x81, 127, length)
+
+
+def count_frames(pieces: Iterable[bytes]) -> int:
+    """How many frames these pieces hold."""
+    count = 0
+    for piece in pieces:
+        start, end = 0, len(piece)
+        while start < end:
+            length = piece[start + 1]
+            if length == 126:
+                length = 2 + (piece[start + 2] << 8 | piece[start + 3])
+            elif length == 127:
+                length = 8 + int.from_bytes(piece[start + 2 : start + 10])
+            start += 2 + length
+            count += 1
+    return count
 
 
 def excluded_by(publication: Publication) -> set[str]:

@@ -1,17 +1,50 @@
-"""What a gateway counts, as Prometheus sees it."""
+"""What a gateway counts, as Prometheus sees it.
+
+Whoever does a thing counts it; figures of what is there now come from `gateway.figures`. A label has few
+values, known beforehand, and all are there from the start: `rate` misses the first event of a new series.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
-connections = Gauge("realtime_gateway_connections", "Open WebSockets", ["project"])
+from realtime import errors as codes
+from realtime.errors import CLOSE_CODE, Code
+
+_PROJECT = ["project"]
+KINDS = ("change", "broadcast")
+REFUSALS = (Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.UNAVAILABLE)  # what a check of a token may end with
+CLOSES = {codes.CLOSE_GOING_AWAY, codes.CLOSE_UNSUPPORTED_DATA, codes.CLOSE_HEARTBEAT, *CLOSE_CODE.values()}
+
+connections = Gauge("realtime_gateway_connections", "Open WebSockets", _PROJECT)
+subscriptions = Gauge("realtime_gateway_subscriptions", "Subscriptions of them", _PROJECT)
+presences = Gauge("realtime_gateway_presences", "Channels in which they are present, one for each", _PROJECT)
+topics = Gauge("realtime_gateway_topics", "Tables and channels that this node hears from Redis", _PROJECT)
+queue_bytes = Gauge("realtime_gateway_queue_bytes", "Bytes that wait for clients, of all together")
+largest_queue_bytes = Gauge("realtime_gateway_largest_queue_bytes", "Bytes that wait for the furthest behind")
 messages_received = Counter("realtime_gateway_messages_received", "Messages of clients")
+bytes_received = Counter("realtime_gateway_bytes_received", "Bytes of them, without frames' headers")
 publications_received = Counter("realtime_gateway_publications_received", "Publications that Redis brought")
-bytes_sent = Counter("realtime_gateway_bytes_sent", "Bytes handed to the network for clients")
 deliveries = Counter("realtime_gateway_deliveries", "Publications handed to subscribers, one a subscriber")
+messages_sent = Counter("realtime_gateway_messages_sent", "Messages for clients: answers, and what happens")
+bytes_sent = Counter("realtime_gateway_bytes_sent", "Bytes handed to the network for clients")
+fanout_seconds = Histogram(
+    "realtime_gateway_fanout_seconds",
+    "Time to hand a publication's frames to the network for all its subscribers",
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
+delivery_age_seconds = Histogram(
+    "realtime_gateway_delivery_age_seconds",
+    "Age of a publication's last message when it was handed over, by the time that stands in it",
+    ["kind"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
 errors = Counter("realtime_gateway_errors", "Errors told to clients", ["code"])
 closes = Counter("realtime_gateway_closes", "Connections closed by this node", ["code"])
+refused_tokens = Counter("realtime_gateway_refused_tokens", "Tokens not accepted", ["project", "code"])
 slow_consumers = Counter("realtime_gateway_slow_consumers", "Clients closed because they could not follow")
+requests = Counter("realtime_gateway_requests", "Answers by REST", ["endpoint", "status"])
+request_seconds = Histogram("realtime_gateway_request_seconds", "Time to answer by REST", ["endpoint"])
 gaps = Counter("realtime_gateway_gaps", "Holes in a topic that were filled from history or told as resync")
 resyncs = Counter("realtime_gateway_resyncs", "Topics whose subscribers were told to read again")
 recoveries = Counter("realtime_gateway_recoveries", "Clients that came back with `since`", ["outcome"])
@@ -19,3 +52,28 @@ history_reads = Counter("realtime_gateway_history_reads", "Readings of history f
 redis_reconnects = Counter(
     "realtime_gateway_redis_reconnects", "Times that the subscription to Redis was lost"
 )
+redis_failures = Counter("realtime_gateway_redis_failures", "Calls for clients that Redis did not carry out")
+
+for _kind in KINDS:
+    delivery_age_seconds.labels(_kind)
+for _code in Code:
+    errors.labels(_code)
+for _close in CLOSES:
+    closes.labels(_close)
+for _outcome in ("recovered", "lost"):
+    recoveries.labels(_outcome)
+
+
+def add_project(project: str) -> None:
+    """Begin the series of a project at 0; nothing happens to those that are there."""
+    for gauge in (connections, subscriptions, presences, topics):
+        gauge.labels(project)
+    for code in REFUSALS:
+        refused_tokens.labels(project, code)
+
+
+def remove_project(project: str) -> None:
+    """Drop the series of a project that is served no more."""
+    for gauge in (connections, subscriptions, presences, topics):
+        gauge.remove(project)
+    refused_tokens.remove_by_labels({"project": project})

@@ -7,7 +7,6 @@ a peer here: what is queued are references to shared pieces, written in slices a
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,8 +14,7 @@ from collections.abc import Callable
 from gateway import metrics
 from gateway.frames import PIECE_BYTES, close_frame
 from realtime.config import Limits
-
-logger = logging.getLogger(__name__)
+from realtime.logs import shared_context
 
 SLICE_BYTES = 4 * PIECE_BYTES  # handed to the transport in one go
 TRANSPORT_BYTES = PIECE_BYTES  # what the transport may still hold when it gets the next slice
@@ -38,6 +36,7 @@ class Socket:
         self._mark_time: float | None = None  # the beginning of that stretch; None under the bound
         self.queued_bytes = 0
         self.written_bytes = 0
+        self._counted_bytes = 0  # of these, by Prometheus
         self.is_pumped = False  # the pump will write for it, in this turn or by its clock
         self.on_slow: Callable[[], None] = self.abort  # what to do when this client cannot follow
 
@@ -106,6 +105,11 @@ class Socket:
     def _taken_bytes(self) -> int:
         return self.written_bytes - self._transport.get_write_buffer_size()
 
+    def count(self) -> int:
+        """How many bytes were written since this was asked last."""
+        new, self._counted_bytes = self.written_bytes - self._counted_bytes, self.written_bytes
+        return new
+
     def discard(self) -> None:
         self._queue.clear()
         self.queued_bytes = 0
@@ -113,7 +117,9 @@ class Socket:
     def part(self, last_words: bytes, code: int) -> None:
         """Close a client that may not be reading: no waiting for its answer, some time to read ours."""
         self.discard()
-        self._transport.write(last_words + close_frame(code))
+        parting = last_words + close_frame(code)
+        self.written_bytes += len(parting)
+        self._transport.write(parting)
         self._transport.close()
         asyncio.get_running_loop().call_later(PARTING_SECONDS, self._transport.abort)
 
@@ -128,6 +134,7 @@ class Pump:
         self._awake: list[Socket] = []  # got something in this turn
         self._behind: set[Socket] = set()  # have more than their transport takes
         self._ticking = False
+        self._context = shared_context()  # nobody's ids, whoever wakes it
 
     def __repr__(self) -> str:
         return f"<Pump {len(self._behind)} sockets behind>"
@@ -136,13 +143,14 @@ class Pump:
         """Take care of a socket that has something to write."""
         socket.is_pumped = True
         if not self._awake:
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn, context=self._context)
         self._awake.append(socket)
 
     def forget(self, socket: Socket) -> None:
         """Drop what a closed socket still has."""
         socket.discard()
         self._behind.discard(socket)
+        metrics.bytes_sent.inc(socket.count())
 
     def _turn(self) -> None:
         awake, self._awake = self._awake, []

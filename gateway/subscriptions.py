@@ -53,12 +53,15 @@ class Subscriptions:
                     metrics.recoveries.labels("lost" if missed is None else "recovered").inc()
                 recovered = since if missed is not None else None
                 position = recovered or topic.position
+                metrics.messages_sent.inc()
                 socket.send([text_frame(encode(answer(position, recovered is not None, enabled)))])
                 if missed:
                     socket.send(missed)
                 if topic.roster is not None:
                     self._subscriber.tell_presence(key)
-                    socket.send(topic.roster.sync())
+                    sync = topic.roster.sync()
+                    metrics.messages_sent.inc(len(sync))
+                    socket.send(sync)
                 self._hub.add(key, channel, socket)
         except TimeoutError as error:
             raise Unavailable("Redis cannot be reached now") from error

@@ -8,7 +8,6 @@ and the topic begins anew, which its subscribers hear as `resync`. Never decides
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
@@ -20,13 +19,15 @@ from notifier.snapshots import Snapshot
 from realtime.broker import Astray, Broker, History
 from realtime.config import Project
 from realtime.errors import Unavailable
+from realtime.logs import get_logger
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 CHECK_SECONDS = 2.0  # between two looks at the marks of all topics
 SHED_SECONDS = 1.0  # between two looks at the bound of the outbox
+MOST_TOLD = 50  # topics that a line of the log names
 
 ResultT = TypeVar("ResultT")
 
@@ -56,11 +57,7 @@ class Publisher:
     async def begin(self) -> None:
         """Take the feed up where it was left; what was stored last may not have been published whole."""
         if not await self.feed.resume():
-            logger.warning(
-                "project %s: the database is not the one that its feed was of; what was captured before is"
-                " given up, and every table begins anew",
-                self._project_id,
-            )
+            log.warning("database_replaced", project=self._project_id)
         await self._patiently(lambda: self._check(published=False))
         await self.publish_batch()
 
@@ -89,8 +86,14 @@ class Publisher:
                 result = await action()
             except Unavailable as error:
                 self._tell(False)
+                metrics.redis_failures.labels(self._project_id).inc()
                 self._checked_at = 0.0
-                logger.warning("project %s: %s (%r)", self._project_id, error, error.__cause__)
+                log.warning(
+                    "redis_unavailable",
+                    project=self._project_id,
+                    error=str(error),
+                    cause=repr(error.__cause__),
+                )
             else:
                 self._tell(True)
                 return result
@@ -115,10 +118,16 @@ class Publisher:
                 changes += await self._broker.publish_changes(
                     self._project_id, self.feed.token, chunks, self._history
                 )
+        self._tell_left_out(self.feed.left_out)
         metrics.changes.labels(self._project_id).inc(changes)
         metrics.batch_changes.observe(changes)
         metrics.batch_seconds.observe(time.monotonic() - started)
         return changes
+
+    def _tell_left_out(self, changes: int) -> None:
+        if changes:
+            log.warning("changes_left_out", project=self._project_id, changes_count=changes)
+            metrics.left_out_changes.labels(self._project_id).inc(changes)
 
     async def _note(self, topics: list[str]) -> None:
         new = [topic for topic in topics if topic not in self._noted]
@@ -140,10 +149,11 @@ class Publisher:
         await self.feed.check_place()
         if not strays:
             return
-        logger.warning(
-            "project %s: changes were lost between the database and Redis, `resync` on %s",
-            self._project_id,
-            ", ".join(sorted(strays)),
+        log.warning(
+            "topics_reset",
+            project=self._project_id,
+            topics=sorted(strays)[:MOST_TOLD],
+            topics_count=len(strays),
         )
         self._noted.clear()
         await self._note(list(strays))
@@ -158,5 +168,5 @@ class Publisher:
         shed = await self.feed.shed(max_rows, max_bytes)
         self._shed_at = time.monotonic()
         if shed:
-            logger.warning("project %s: the outbox is full, %d changes are given up", self._project_id, shed)
+            log.warning("outbox_shed", project=self._project_id, changes_count=shed)
             metrics.shed_changes.labels(self._project_id).inc(shed)

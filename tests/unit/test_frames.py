@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from gateway.frames import PIECE_BYTES, PING, close_frame, message_pieces, text_frame
+from gateway.frames import PIECE_BYTES, PING, close_frame, count_frames, message_pieces, text_frame
 from realtime.channels import Event, Table, parse_channel
 from realtime.publications import Publication, change_line, line_prefix
 
@@ -66,6 +66,12 @@ def test_a_text_frame_of_any_length_reads_back(length):
 )
 def test_a_header_has_the_shortest_form(length, header):
     assert text_frame(b"x" * length)[: len(header)] == header
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [125], [126, 0], [65_535, 1, 65_536], [70_000] * 3])
+def test_frames_are_counted_without_being_read(lengths):
+    frames = [text_frame(b"\x81" * length) for length in lengths]
+    assert count_frames([b"".join(frames)]) == count_frames(frames) == len(lengths)
 
 
 def test_control_frames_are_whole_and_short():

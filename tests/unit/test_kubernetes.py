@@ -9,10 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,49 +21,18 @@ from realtime import __version__
 from realtime.cli import main
 from realtime.config import Settings, load
 from realtime.internal_http import health_routes
-from tests.docs_fixture import ROOT, table
+from tests.manifests import HERE, module, of_files, rendered
 
-HERE = ROOT / "deploy" / "kubernetes"
 STAGES = ("base", "overlays/dev", "overlays/production")
 SECRETS = {"overlays/dev": "overlays/dev/secret.env.example"}
 COMPONENTS = sorted(f"components/{path.name}" for path in HERE.glob("components/*"))
 OLDEST, NEWEST = "1.27", "1.37"
 # Whose schemas Kubernetes itself does not have.
 BY_OTHERS = {"ServiceMonitor", "PrometheusRule", "HTTPRoute", "Kustomization", "Component"}
+SENTINEL_PORT = 26379  # where `redis_url` may lead instead
 SLACK_SECONDS = 10  # of the grace period, over all that we know to take time
 
-
-def is_ci() -> bool:
-    return os.environ.get("CI") == "true"
-
-
-def module(name: str) -> Any:
-    """A library that only CI insists on: `kubernetes-validate`, and the YAML that it brings."""
-    return import_module(name) if is_ci() else pytest.importorskip(name, reason=f"there is no {name} here")
-
-
-yaml, kubernetes_validate = module("yaml"), module("kubernetes_validate")
-
-
-def run(name: str, *words: str) -> str:
-    """What a program prints. Without it the test is skipped; in CI kubectl must be there."""
-    if shutil.which(name) is None:
-        (pytest.fail if is_ci() and name == "kubectl" else pytest.skip)(f"there is no {name} on this machine")
-    done = subprocess.run([name, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@cache
-def rendered(directory: Path) -> list[Any]:
-    return list(yaml.safe_load_all(run("kubectl", "kustomize", str(directory))))
-
-
-@cache
-def of_files(directory: Path) -> list[Any]:
-    """Every document of a directory's YAML files, as it stands there."""
-    paths = sorted(directory.rglob("*.yaml"))
-    return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
+kubernetes_validate = module("kubernetes_validate")
 
 
 def objects(stage: str, *kinds: str) -> list[Any]:
@@ -154,7 +119,7 @@ def test_the_settings_are_taken_and_the_file_holds_no_secret(stage: str) -> None
     text = (HERE / stage / "realtime.toml").read_text()
     assert not re.search(r"^\w*(_url|secret|_key)\b|://[^/\s]*@", text, re.MULTILINE)
     if stage != "base":
-        (held,) = objects(stage, "ConfigMap")
+        (held,) = [each for each in objects(stage, "ConfigMap") if "realtime.toml" in each["data"]]
         assert held["data"] == {"realtime.toml": text}
 
 
@@ -231,7 +196,7 @@ def test_policies_refuse_by_default_and_let_our_addresses_through(stage: str) ->
     refusing = one(stage, "NetworkPolicy", "realtime-refuse")["spec"]
     assert refusing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     wanted = {urlsplit(url).port for name, url in variables(stage).items() if name.endswith("_URL")}
-    assert open_ports(policies, "egress") == wanted | {53, 443}
+    assert open_ports(policies, "egress") == wanted | {53, 443, SENTINEL_PORT}
 
 
 @pytest.mark.parametrize("way", ["ingress-nginx", "gateway-api", "monitoring"])
@@ -261,30 +226,3 @@ def test_images_have_a_tag(stage: str) -> None:
     assert all(re.search(r":(?!latest$)[\w.-]+$", image) for image in images), images
     if stage == "overlays/production":
         assert {image.rpartition(":")[2] for image in images} == {__version__}
-
-
-def alerts() -> list[Any]:
-    (found,) = [each for each in of_files(HERE / "components/monitoring") if each["kind"] == "PrometheusRule"]
-    return [rule for group in found["spec"]["groups"] for rule in group["rules"]]
-
-
-def test_alerts_ask_for_metrics_and_labels_that_exist() -> None:
-    known = {row[0]: row[1] for row in table("docs/operations.md", "Metrics")}  # names as in the code
-    services = {each["metadata"]["name"] for each in objects("base", "Service")}
-    for rule in alerts():
-        names = set(re.findall(r"\brealtime_\w+", rule["expr"]))
-        assert names <= known.keys(), rule["alert"]
-        assert set(re.findall(r'job="([^"]*)"', rule["expr"])) <= services
-        if "project" in rule["expr"] + rule["annotations"]["summary"]:
-            assert all("project" in known[name] for name in names), rule["alert"]
-        assert rule["labels"]["severity"] in ("critical", "warning")
-
-
-def test_every_alert_is_documented() -> None:
-    assert [row[0] for row in table("docs/kubernetes.md", "Alerts")] == [rule["alert"] for rule in alerts()]
-
-
-def test_prometheus_takes_the_alerts(tmp_path: Path) -> None:
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(json.dumps({"groups": [{"name": "realtime", "rules": alerts()}]}))
-    run("promtool", "check", "rules", str(rules))

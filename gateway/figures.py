@@ -1,0 +1,48 @@
+"""What is there on this node now, added up for Prometheus every few seconds.
+
+Reads connections and topics, sets gauges, and counts the bytes that were sent; nothing of it is done when a
+message comes or goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from gateway import metrics
+from gateway.connection import Connection
+from gateway.hub import TopicKey
+
+MEASURE_SECONDS = 5.0  # between two looks; more often than anybody scrapes
+
+
+async def keep_measuring(
+    projects: Collection[str], connections: Collection[Connection], topics: Collection[TopicKey]
+) -> None:
+    """Measure until cancelled; the three are looked at as they are then."""
+    while True:
+        measure(projects, connections, topics)
+        await asyncio.sleep(MEASURE_SECONDS)
+
+
+def measure(projects: Collection[str], connections: Iterable[Connection], topics: Iterable[TopicKey]) -> None:
+    """Set the gauges of these projects; who is closed since its project is gone is not counted."""
+    subscriptions: Counter[str] = Counter()
+    presences: Counter[str] = Counter()
+    sent = total = largest = 0
+    for connection in connections:
+        session, waiting = connection.session, connection.socket.waiting_bytes
+        subscriptions[session.project_id] += len(session.channels)
+        presences[session.project_id] += len(session.presences)
+        sent += connection.socket.count()
+        total += waiting
+        largest = max(largest, waiting)
+    open_topics = Counter(project for project, _ in topics)
+    for project in projects:
+        metrics.subscriptions.labels(project).set(subscriptions[project])
+        metrics.presences.labels(project).set(presences[project])
+        metrics.topics.labels(project).set(open_topics[project])
+    metrics.bytes_sent.inc(sent)
+    metrics.queue_bytes.set(total)
+    metrics.largest_queue_bytes.set(largest)

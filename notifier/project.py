@@ -7,11 +7,12 @@ is down waits for itself alone.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from structlog.contextvars import bind_contextvars
 
 from notifier import metrics
 from notifier.database import connect
@@ -23,9 +24,10 @@ from notifier.publisher import CHECK_SECONDS, Publisher
 from notifier.seat import HandOver, Seat
 from realtime.broker import Broker, History
 from realtime.config import Project
-from realtime.migrations import SCHEMA_VERSION, migrate
+from realtime.logs import get_logger
+from realtime.migrations import SCHEMA_VERSION, TooNew, check_version, migrate
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
@@ -46,6 +48,11 @@ class State(Enum):
     NO_SCHEMA = "waiting for the schema"  # nothing was enabled yet
     LIVE = "live"
     NO_REDIS = "Redis is away"
+    TOO_NEW = "the schema is newer than this program"
+
+
+class Dismissed(Exception):
+    """This process serves the project no more, or by other settings."""
 
 
 @dataclass
@@ -59,6 +66,7 @@ class ProjectFeed:
     poll_seconds: float
     seat: Seat = field(default_factory=Seat)
     state: State = State.CONNECTING
+    is_dismissed: bool = False  # it is to end, between two batches
 
     @property
     def leads(self) -> bool:
@@ -71,26 +79,38 @@ class ProjectFeed:
         return self.state in (State.STANDBY, State.NO_SCHEMA, State.LIVE)
 
     async def run(self) -> None:
-        """Live until cancelled."""
+        """Live until dismissed or cancelled, in a task of its own."""
+        bind_contextvars(project=self.project_id)  # for what knows no project: migrations
+        metrics.add_project(self.project_id)
+        self._show_state()
         delay = FIRST_RETRY_SECONDS
         while True:
             started = time.monotonic()
             try:
                 await self._one_life()
             except* FAULTS as group:
-                self._enter(State.CONNECTING)
+                self._enter(State.TOO_NEW if group.subgroup(TooNew) else State.CONNECTING)
                 metrics.faults.labels(self.project_id).inc()
-                logger.warning("project %s: %s", self.project_id, _reason(group))
+                log.warning("feed_failed", project=self.project_id, error=_reason(group))
                 self.seat.fail(time.monotonic())
             except* HandOver as group:
                 self._enter(State.STANDBY)
                 metrics.handovers.labels(self.project_id).inc()
-                logger.info("project %s: %s", self.project_id, group.exceptions[0])
+                log.info("leader_handed_over", project=self.project_id, to=_heir(group))
                 delay = FIRST_RETRY_SECONDS
+            except* Dismissed:
+                pass  # seen below: no `return` may stand here
+            if self.is_dismissed:
+                return
             if time.monotonic() - started > LAST_RETRY_SECONDS:
                 delay = FIRST_RETRY_SECONDS
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY_SECONDS)
+
+    def dismiss(self) -> None:
+        """Let it end soon if it leads; one that does not may be cancelled at once."""
+        self.is_dismissed = True
+        self.seat.wake()
 
     async def _one_life(self) -> None:
         """Lead this project's feed until something fails."""
@@ -118,14 +138,14 @@ class ProjectFeed:
     async def _wait_for_schema(self, reader: Any) -> None:
         while not await self._schema_is_whole(reader):
             self._enter(State.NO_SCHEMA)
-            self.seat.check(time.monotonic())
+            self._check()
             await asyncio.sleep(SCHEMA_SECONDS)
 
     async def _schema_is_whole(self, reader: Any) -> bool:
         """Whether all of it is there; its version is the last that an installation, or a restore, brings."""
         if not await reader.fetchval("select to_regclass('realtime.version') is not null"):
             return False
-        version = await reader.fetchval("select max(version) from realtime.version")
+        version = await check_version(reader)
         if version is not None and version < SCHEMA_VERSION:
             await migrate(reader)
         return version is not None
@@ -191,18 +211,35 @@ class ProjectFeed:
     async def _between_batches(self, publisher: Publisher) -> None:
         """Look after what must be true while this process leads."""
         self.seat.hear(time.monotonic())
-        self.seat.check(time.monotonic())
+        self._check()
         await publisher.check_if_due()
+
+    def _check(self) -> None:
+        """Raise what says that this process is to lead no more."""
+        if self.is_dismissed:
+            raise Dismissed
+        self.seat.check(time.monotonic())
 
     def _redis_is_there(self, there: bool) -> None:
         self._enter(State.LIVE if there else State.NO_REDIS)
 
     def _enter(self, state: State) -> None:
         if state is not self.state:
-            logger.info("project %s: %s", self.project_id, state.value)
-        self.state = state
+            log.info("feed_state_changed", project=self.project_id, state=state.value)
+            self.state = state
+            self._show_state()
         self.seat.state = state.value
-        metrics.live.labels(self.project_id).set(state is State.LIVE)
+
+    def _show_state(self) -> None:
+        states = [each.name.lower() for each in State]
+        is_live = self.state in (State.NO_SCHEMA, State.LIVE)
+        metrics.show_state(self.project_id, self.state.name.lower(), states, is_live=is_live)
+        if not self.leads:
+            metrics.forget_backlog(self.project_id)
+
+
+def _heir(group: BaseExceptionGroup[HandOver]) -> str:
+    return ", ".join(one.to for one in group.exceptions if isinstance(one, HandOver))
 
 
 def _reason(group: BaseExceptionGroup[BaseException]) -> str:

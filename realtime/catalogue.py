@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from realtime.channels import Event, Table
 from realtime.errors import ClientError, Code
-from realtime.migrations import check_rights, is_installed, migrate
+from realtime.migrations import check_usable, is_installed, migrate
 from realtime.triggers import Located, mend, switch
 
 
@@ -114,7 +114,7 @@ class Catalogue:
         async with self._database.connection() as connection:
             located = await _locate(connection, table)
             if await is_installed(connection):
-                await check_rights(connection)
+                await check_usable(connection)
                 await switch(connection, located, "select realtime.disable_v1($1::oid::regclass)")
 
     async def mend_partitions(self) -> int:
@@ -136,7 +136,7 @@ class Catalogue:
 async def _enabled(connection: Any) -> list[EnabledTable]:
     if not await is_installed(connection):
         return []
-    await check_rights(connection)
+    await check_usable(connection)
     return [_enabled_table(row) for row in await connection.fetch(_query("enabled"))]
 
 
@@ -169,7 +169,7 @@ def _check(wanted: EnabledTable, located: Located) -> None:
 async def _astray(connection: Any) -> list[Any]:
     if not await is_installed(connection):
         return []
-    await check_rights(connection)
+    await check_usable(connection)
     return list(await connection.fetch("select relation, root from realtime.astray_v1()"))
 
 

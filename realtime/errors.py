@@ -6,6 +6,7 @@ test compares the two. Never decides who gets which error.
     RealtimeError
     ├── ClientError        what a client did wrong, or cannot have
     │   ├── Unavailable    a database or Redis that cannot be had now
+    │   ├── TooNew         a schema in which this program must not work (in `migrations`)
     │   └── UnknownKey     a token signed with a key that we do not have (in `auth`)
     ├── SettingError       a setting that stops the start
     └── DevError           the embedded servers of `realtime dev` (in `dev.errors`)

@@ -1,7 +1,8 @@
 """Installing schema `realtime` in a project's database, and bringing it up to date.
 
 Called by `realtime migrate` and before every enable. One transaction, under one lock, as often as one
-likes; where the version is right it needs no right and changes nothing. Never touches a table of the user.
+likes; where the version is right it needs no right and changes nothing. An older program uses a newer schema
+as long as that says that it may, and never changes it. Never touches a table of the user.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import asyncpg
 
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.keys import MIGRATE_LOCK
+from realtime.logs import get_logger
 
-SCHEMA_VERSION = 2
-SCRIPTS = ("owner", "schema", "capture", "triggers", "rights", "version")
+log = get_logger(__name__)
+
+SCHEMA_VERSION = 3
+OLDEST_VERSION = 2  # programs that know an older schema than this one keep away from ours
+SCRIPTS = ("guard", "owner", "schema", "capture", "triggers", "rights", "version")
 
 LOCK_WAIT = "1s"  # for the lock of the migration and for every lock of its statements
 TRIES = 10
@@ -32,8 +37,24 @@ _CROSSED = (
 )
 
 
+class TooNew(ClientError):
+    """Schema realtime has a version that this program must not touch; to clients, `unavailable`."""
+
+    def __init__(self, installed: int, oldest: int) -> None:
+        super().__init__(
+            Code.UNAVAILABLE,
+            f"schema realtime has version {installed}, which needs a program that knows version {oldest}"
+            f" or a newer one; this program knows {SCHEMA_VERSION}",
+        )
+        self.installed = installed
+        self.oldest = oldest
+
+
 async def migrate(connection: Any) -> None:
-    """Install or upgrade the schema; ClientError `forbidden` names the right that the role lacks."""
+    """Install or upgrade the schema; ClientError `forbidden` names the right that the role lacks.
+
+    Leaves a newer one alone, and raises TooNew if this program may not use it.
+    """
     for _ in range(TRIES):
         try:
             return await _migrate_once(connection)
@@ -57,6 +78,7 @@ def migration_sql(role: str) -> str:
         "set local search_path = pg_catalog, pg_temp;",
         f"set local realtime.service_role = {literal};",
         f"set local realtime.schema_version = '{SCHEMA_VERSION}';",
+        f"set local realtime.oldest_version = '{OLDEST_VERSION}';",
         f"select pg_advisory_xact_lock({MIGRATE_LOCK});",
     )
     return "\n\n".join(["\n".join(head), *(_script(name) for name in SCRIPTS), "commit;\n"])
@@ -67,11 +89,30 @@ async def is_installed(connection: Any) -> bool:
     return bool((await _state(connection))["installed"])
 
 
-async def check_rights(connection: Any) -> None:
-    """Raise ClientError `forbidden` if the schema is there and the role may not use it."""
+async def check_usable(connection: Any) -> int | None:
+    """Return the version of the schema, None where there is none yet.
+
+    Raises ClientError `forbidden` if the role may not use it, and TooNew if this program may not.
+    """
     state = await _state(connection)
-    if state["installed"] and not state["usable"]:
+    if not state["installed"]:
+        return None
+    if not state["usable"]:
         raise _forbidden(f"role {state['role']} lacks rights in schema realtime")
+    return await check_version(connection)
+
+
+async def check_version(connection: Any) -> int | None:
+    """Return the version of a schema that is there, None while a dump brings it back; raises TooNew."""
+    # Not by name: before version 3 there was no `oldest`.
+    row = await connection.fetchrow(
+        "select max(version) as version, max((to_jsonb(v) ->> 'oldest')::integer) as oldest"
+        " from realtime.version as v"
+    )
+    if row["oldest"] is not None and row["oldest"] > SCHEMA_VERSION:
+        raise TooNew(row["version"], row["oldest"])
+    version: int | None = row["version"]
+    return version
 
 
 async def _migrate_once(connection: Any) -> None:
@@ -81,10 +122,12 @@ async def _migrate_once(connection: Any) -> None:
         await connection.execute(
             "select set_config('lock_timeout', $1, true), set_config('search_path', $2, true),"
             " set_config('realtime.service_role', current_user, true),"
-            " set_config('realtime.schema_version', $3, true)",
+            " set_config('realtime.schema_version', $3, true),"
+            " set_config('realtime.oldest_version', $4, true)",
             LOCK_WAIT,
             "pg_catalog, pg_temp",
             str(SCHEMA_VERSION),
+            str(OLDEST_VERSION),
         )
         await connection.execute("select pg_advisory_xact_lock($1)", MIGRATE_LOCK)
         if await _is_current(connection):
@@ -92,14 +135,12 @@ async def _migrate_once(connection: Any) -> None:
         await _check_may_install(connection)
         for name in SCRIPTS:
             await connection.execute(_script(name))
+    log.info("schema_migrated", version=SCHEMA_VERSION)
 
 
 async def _is_current(connection: Any) -> bool:
-    """Compare versions; newer is current too, since an old function survives a new schema."""
-    await check_rights(connection)
-    if not await is_installed(connection):
-        return False
-    return bool(await connection.fetchval("select max(version) >= $1 from realtime.version", SCHEMA_VERSION))
+    """Compare versions; a newer one that we may use is current too, since an old function survives in it."""
+    return (await check_usable(connection) or 0) >= SCHEMA_VERSION
 
 
 async def _check_may_install(connection: Any) -> None:

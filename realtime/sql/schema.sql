@@ -81,8 +81,10 @@ create table if not exists realtime.mark (
     autovacuum_vacuum_threshold = 5000
 );
 
--- The version of all this; `realtime.migrations` compares it.
+-- The version of all this; `realtime.migrations` compares it. Programs that know no version as new as `oldest`
+-- keep away: a migration that takes away, or changes the meaning of, what they use raises it.
 create table if not exists realtime.version (
     singleton boolean primary key default true check (singleton),
     version integer not null
 );
+alter table realtime.version add column if not exists oldest integer not null default 0;

@@ -68,12 +68,14 @@ async def test_an_upgrade_keeps_the_changes_the_position_and_the_triggers(
     enabled = await database.catalogue.enable(ITEMS, list(Event), None, 1000)
     await database.superuser.execute("insert into items values (1)")
     await database.superuser.execute("update realtime.feed set batch = 7")
-    monkeypatch.setattr(migrations, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
     await migrate(database.superuser)
     await database.superuser.execute("insert into items values (2)")
     assert [data for _, _, data, _ in await database.captured()] == ['{"id": 1}', '{"id": 2}']
     assert await database.superuser.fetchval("select batch from realtime.feed") == 7
-    assert await database.superuser.fetchval("select version from realtime.version") == 3
+    assert (
+        await database.superuser.fetchval("select version from realtime.version") == migrations.SCHEMA_VERSION
+    )
     assert await database.catalogue.enabled() == [enabled]
 
 
@@ -121,7 +123,7 @@ async def test_an_upgrade_does_not_wait_for_writers_nor_they_for_it(
     await database.catalogue.enable(ITEMS, list(Event), None, 1000)
     async with database.session(lock_timeout="1s") as writer, writer.transaction():
         await writer.execute("insert into items values (1)")
-        monkeypatch.setattr(migrations, "SCHEMA_VERSION", 3)
+        monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
         await migrate(database.superuser)
         await writer.execute("insert into items values (2)")
     assert len(await database.captured()) == 2

@@ -1,0 +1,187 @@
+"""A new schema under load, an older program beside it, and the way back.
+
+Writers go on all the while; in the end every row that they committed is there, and was published once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from prometheus_client import REGISTRY
+
+from notifier import app, project
+from realtime import migrations
+from realtime.catalogue import Catalogue
+from realtime.channels import Event, Table
+from realtime.config import Settings
+from realtime.database import Database
+from realtime.dev.directory import free_port
+from realtime.migrations import TooNew, migrate, migration_sql
+from tests.gateway_fixture import eventually
+from tests.notifier_fixture import (
+    ORDERS,
+    PROJECT,
+    Witness,
+    enable,
+    insert,
+    notifier,
+    project_at,
+    settings_at,
+    witness,
+)
+from tests.schema_fixture import ENABLED, VERSION, demand, more, psql, rows, writers
+
+PREVIOUS = migrations.SCHEMA_VERSION - 1
+TOO_NEW = f"{PROJECT}: the schema is newer than this program"
+
+
+@pytest_asyncio.fixture
+async def settings(orders_url: str, redis_url: str) -> Settings:
+    return settings_at(redis_url, demo=project_at(orders_url))
+
+
+@pytest_asyncio.fixture
+async def seen(settings: Settings) -> AsyncIterator[Witness]:
+    async with witness(settings) as seen:
+        yield seen
+
+
+async def downgrade(connection: Any) -> None:
+    """Make the schema what the version before made."""
+    await connection.execute("alter table realtime.version drop column oldest")
+    await connection.execute("update realtime.version set version = $1", PREVIOUS)
+
+
+async def readiness(port: int) -> str:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"http://127.0.0.1:{port}/readyz") as answer,
+    ):
+        return str((await answer.json()).get("reason", "ready"))
+
+
+@asynccontextmanager
+async def notifier_with_a_port(settings: Settings) -> AsyncIterator[int]:
+    port = free_port()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(app.run(settings, "127.0.0.1", port), name="notifier")
+        try:
+            yield port
+        finally:
+            running.cancel()
+
+
+async def answers(port: int, expected: str) -> None:
+    async def there() -> bool:
+        try:
+            return await readiness(port) == expected
+        except aiohttp.ClientConnectionError:
+            return False
+
+    await eventually(there, 20)
+
+
+def faults() -> float:
+    return REGISTRY.get_sample_value("realtime_notifier_faults_total", {"project": PROJECT}) or 0
+
+
+async def test_an_upgrade_under_load_loses_nothing_and_stops_nobody(
+    settings: Settings, seen: Witness, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await downgrade(writer)
+    monkeypatch.setattr(migrations, "SCHEMA_VERSION", PREVIOUS)
+    monkeypatch.setattr(project, "SCHEMA_VERSION", PREVIOUS)
+    async with writers(orders_url) as committed:
+        async with notifier(settings):
+            await seen.sees(10)
+            monkeypatch.undo()
+            await migrate(writer)
+            await more(committed)
+            await seen.sees(len(committed))
+        async with notifier(settings):
+            await more(committed)
+            await seen.sees(len(committed))
+    async with notifier(settings):
+        await seen.sees(len(committed))
+    assert sorted(await seen.ids()) == sorted(committed) == await rows(writer)
+    assert await psql(orders_url, VERSION) == f"{migrations.SCHEMA_VERSION}|{migrations.OLDEST_VERSION}\n"
+
+
+async def test_an_older_program_goes_on_with_a_newer_schema_that_lets_it(
+    settings: Settings, seen: Witness, orders_url: str, writer: Any
+) -> None:
+    async with writers(orders_url) as committed:
+        async with notifier(settings):
+            await seen.sees(10)
+        await demand(writer, migrations.SCHEMA_VERSION)
+        async with notifier(settings):
+            await more(committed)
+            await seen.sees(len(committed))
+            await enable(orders_url, Table("public", "users"))
+    async with notifier(settings):
+        await seen.sees(len(committed))
+    assert sorted(await seen.ids()) == sorted(committed)
+    assert await writer.fetchval("select version from realtime.version") == 99
+
+
+async def test_a_leader_stops_when_the_schema_becomes_a_newer_programs_and_loses_nothing(
+    settings: Settings, seen: Witness, writer: Any
+) -> None:
+    async with notifier_with_a_port(settings) as port:
+        await insert(writer, 1)
+        await seen.sees(1)
+        await demand(writer, 99)
+        await answers(port, TOO_NEW)
+        feed = await writer.fetch("select * from realtime.feed")
+        await insert(writer, 2)
+        # Through whole lives of the feed: it leads, looks at the schema, and gives up again.
+        enough = faults() + 2
+        await eventually(lambda: faults() >= enough)
+        assert await writer.fetch("select * from realtime.feed") == feed
+        assert await seen.ids() == [1]
+        await demand(writer, migrations.SCHEMA_VERSION)
+        await answers(port, "ready")
+        await seen.sees(2)
+    assert await seen.ids() == [1, 2]
+
+
+async def test_a_program_that_is_too_old_says_so_and_switches_nothing(orders_url: str, writer: Any) -> None:
+    await demand(writer, 99)
+    database = Database(project_at(orders_url))
+    catalogue = Catalogue(database)
+    told = f"version 99, which needs .* 99 or a newer one; this program knows {migrations.SCHEMA_VERSION}$"
+    try:
+        for asked in (
+            catalogue.enable(ORDERS, [Event.INSERT], None, 1000),
+            catalogue.disable(ORDERS),
+            catalogue.enabled(),
+            catalogue.mend_partitions(),
+        ):
+            with pytest.raises(TooNew, match=told):
+                await asked
+    finally:
+        await database.close()
+    with pytest.raises(TooNew, match=told):
+        await migrate(writer)
+    await demand(writer, 0)
+    assert (await psql(orders_url, ENABLED)) == "orders|{DELETE,INSERT,UPDATE}|\n"
+
+
+async def test_an_old_script_does_not_run_over_a_newer_schema(orders_url: str, writer: Any) -> None:
+    await demand(writer, 0)
+    before = await writer.fetch(
+        "select proname, xmin from pg_proc where pronamespace = 'realtime'::regnamespace"
+    )
+    assert "version 99, and this script would bring it back to" in await psql(
+        orders_url, migration_sql("app")
+    )
+    after = await writer.fetch(
+        "select proname, xmin from pg_proc where pronamespace = 'realtime'::regnamespace"
+    )
+    assert (before, await writer.fetchval("select version from realtime.version")) == (after, 99)

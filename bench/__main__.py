@@ -6,10 +6,10 @@ import argparse
 import asyncio
 import logging
 
-from bench import bulk, capture, fanout, hygiene
+from bench import bulk, capture, connections, fanout, hygiene
 from bench.stage import stage
 
-MEASUREMENTS = ("capture", "bulk", "hygiene", "fanout")
+MEASUREMENTS = ("capture", "bulk", "hygiene", "fanout", "connections")
 FANOUT_SECONDS = 2  # of each rate and round
 
 
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000], help="of one statement")
     parser.add_argument("--subscribers", type=int, default=500, help="of the fan-out")
     parser.add_argument("--rates", type=int, nargs="*", default=[100, 500, 2_000], help="of changes a second")
+    parser.add_argument("--idle", type=int, nargs="*", default=[2_000, 4_000], help="clients that sit there")
     arguments = parser.parse_args()
     # The databases' sudden end in the end is not news.
     logging.disable(logging.WARNING)
@@ -41,6 +42,8 @@ async def _run(arguments: argparse.Namespace) -> None:
         await hygiene.measure()
     if "fanout" in chosen:
         await fanout.measure(arguments.subscribers, arguments.rates, FANOUT_SECONDS, arguments.rounds)
+    if "connections" in chosen:
+        await connections.measure(arguments.idle, arguments.rounds)
 
 
 main()

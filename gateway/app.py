@@ -1,12 +1,13 @@
 """The gateway's composition root: every part in start order, stopped in reverse.
 
 settings → broker, people → tenants → node → hub → subscriber → recovery
-        → subscriptions → registry → voice → endpoint, REST → ports
+        → subscriptions → registry → voice → endpoint, REST → turnover → ports
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -15,28 +16,42 @@ from ipaddress import ip_network
 
 import aiohttp
 from aiohttp import web
+from structlog.contextvars import bound_contextvars
 
 from gateway import metrics, openapi, rest
+from gateway.access import Proxies
 from gateway.drain import drain
 from gateway.endpoint import Endpoint
+from gateway.fanout import Fanout
+from gateway.figures import keep_measuring
 from gateway.http_edge import MAX_BODY_BYTES, cors, errors_as_json, json_response
-from gateway.hub import Delivery, Hub
+from gateway.hub import Hub
 from gateway.listener import listening
 from gateway.nodes import Node
 from gateway.reaper import reap
 from gateway.recovery import Recovery
 from gateway.registry import Registry
+from gateway.request_ids import request_ids
 from gateway.rest_call import Services
+from gateway.rest_figures import counted
 from gateway.socket import Pump, Socket
 from gateway.subscriber import Subscriber
 from gateway.subscriptions import Subscriptions
 from gateway.tenants import Tenant
+from gateway.turnover import Turnover
 from gateway.voice import Voice
-from realtime.broker import Broker, connect
+from realtime import __version__
+from realtime.broker import Broker
 from realtime.config import Settings
 from realtime.internal_http import Readiness, health_routes, internal_http
+from realtime.logs import get_logger
 from realtime.people import People
+from realtime.readiness import watch_readiness
+from realtime.reload import Reloads
+from realtime.store import connect
 from realtime.timestamps import rfc3339
+
+log = get_logger(__name__)
 
 TICK_SECONDS = 1.0  # between two looks at every connection's clock
 GOODBYE_SECONDS = 2.0  # to tell Redis how the last connections ended
@@ -50,21 +65,26 @@ async def run(
     *,
     reuse_port: bool = False,
     on_listening: Callable[[int], None] = lambda port: None,
+    reloads: Reloads | None = None,
 ) -> None:
     """Serve until cancelled, then drain. `on_listening` hears the port: 0 asks for any that is free."""
+    node_id = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(connect(settings.redis_url))
+        stack.enter_context(bound_contextvars(node=node_id))
+        store = await stack.enter_async_context(connect(settings.redis_url))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        broker, people = Broker(client, settings), People(client, settings)
-        tenants = {name: Tenant(name, project, http) for name, project in settings.projects.items()}
-        for tenant in tenants.values():
-            stack.push_async_callback(tenant.close)
-        node = Node(people, secrets.token_hex(6), rfc3339(time.time()), settings.presence_ttl_seconds)
+        broker, people = Broker(store, settings), People(store, settings)
+        tenants = {name: Tenant(name, settings, http) for name in settings.projects}
+        stack.push_async_callback(_close_all, tenants)
+        for name in tenants:
+            metrics.add_project(name)
+        node = Node(people, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
         hub: Hub[Socket] = Hub()
-        subscriber = Subscriber(broker, people, hub, _deliver, node.id)
-        subscriptions = Subscriptions(hub, subscriber, Recovery(broker, settings))
+        subscriber = Subscriber(broker, people, hub, Fanout().deliver, node.id)
+        subscriptions = Subscriptions(hub, subscriber, Recovery(broker))
         registry = Registry(people, node)
         voice = Voice(broker, registry, subscriber)
+        proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         endpoint = Endpoint(
             tenants,
             subscriptions,
@@ -72,7 +92,7 @@ async def run(
             registry,
             node,
             Pump(),
-            [ip_network(proxy) for proxy in settings.trusted_proxies],
+            proxies,
             settings.heartbeat_seconds,
         )
 
@@ -82,14 +102,18 @@ async def run(
 
         node.on_new_life = begin_anew
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        turnover = Turnover(tenants, endpoint, http, tasks)
         parts = {
             "subscriber": subscriber.run(),
             "life of the node": node.live(),
-            "reaper": reap(people, node, list(tenants), settings.presence_ttl_seconds),
+            "reaper": reap(people, node, turnover.ever_served, settings.presence_ttl_seconds),
             "registry": registry.run(),
             "voice": voice.run(),
             "tick": _tick(endpoint),
+            "figures": keep_measuring(tenants, endpoint.connections, hub.topics),
         }
+        if reloads is not None:
+            parts["reloads"] = reloads.follow(settings, turnover.take)
         for name, part in parts.items():
             tasks.create_task(part, name=name)
         stack.push_async_callback(_say_goodbye, registry, node)
@@ -98,13 +122,30 @@ async def run(
             return "this node is draining" if endpoint.draining else subscriber.why_not_ready()
 
         await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
-        app = _application(endpoint, tenants, Services(node, broker, people, voice), why_not_ready)
-        on_listening(await stack.enter_async_context(listening(app, host, port, reuse_port=reuse_port)))
+        services = Services(node, broker, people, voice)
+        app = _application(endpoint, tenants, proxies, services, why_not_ready)
+        port = await stack.enter_async_context(listening(app, host, port, reuse_port=reuse_port))
+        log.info(
+            "process_started",
+            version=__version__,
+            pid=os.getpid(),
+            port=port,
+            internal_port=internal_port,
+            projects=sorted(tenants),
+        )
+        tasks.create_task(watch_readiness(why_not_ready), name="readiness")
+        on_listening(port)
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             await drain(endpoint, settings.drain_seconds)
             raise
+
+
+async def _close_all(tenants: dict[str, Tenant]) -> None:
+    """Close those that are served in the end; the others were closed by who took them out."""
+    for tenant in tenants.values():
+        await tenant.close()
 
 
 async def _say_goodbye(registry: Registry, node: Node) -> None:
@@ -118,18 +159,6 @@ async def _say_goodbye(registry: Registry, node: Node) -> None:
             await node.leave_fleet()
 
 
-def _deliver(deliveries: list[Delivery[Socket]]) -> None:
-    for delivery in deliveries:
-        metrics.deliveries.inc(len(delivery.sockets))
-        for socket in delivery.sockets:
-            # Most of the CPU of a node is spent below this line.
-            socket.send(
-                delivery.apart.get(socket.connection_id, delivery.pieces)
-                if delivery.apart
-                else delivery.pieces
-            )
-
-
 async def _tick(endpoint: Endpoint) -> None:
     while True:
         now = time.monotonic()
@@ -139,9 +168,16 @@ async def _tick(endpoint: Endpoint) -> None:
 
 
 def _application(
-    endpoint: Endpoint, tenants: dict[str, Tenant], services: Services, why_not_ready: Readiness
+    endpoint: Endpoint,
+    tenants: dict[str, Tenant],
+    proxies: Proxies,
+    services: Services,
+    why_not_ready: Readiness,
 ) -> web.Application:
-    app = web.Application(middlewares=[cors(tenants), errors_as_json], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[request_ids(tenants), cors(tenants), counted(), errors_as_json(proxies)],
+        client_max_size=MAX_BODY_BYTES,
+    )
     description = openapi.document()
 
     async def describe(_: web.Request) -> web.Response:

@@ -6,21 +6,27 @@ Broadcasts, presence and the registry of connections each have one, so that each
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from gateway import metrics
 from realtime.errors import ClientError, Unavailable
 
 ItemT = TypeVar("ItemT")
+Outcomes = Sequence[ClientError | None]
 
 MAX_GATHERED = 1_000  # items of one round trip
 MAX_WAITING = 100_000  # beyond it nothing is taken; a connection has one item waiting, or leaves one behind
 
 
 class Gatherer(Generic[ItemT]):
-    """Sends items in order. `send` gets a list of them and does all or raises ClientError."""
+    """Sends items in order.
 
-    def __init__(self, send: Callable[[list[ItemT]], Awaitable[None]]) -> None:
+    `send` gets a list of them, and does all or raises ClientError; or it returns what became of each, None
+    where it was done.
+    """
+
+    def __init__(self, send: Callable[[list[ItemT]], Awaitable[Outcomes | None]]) -> None:
         self._send = send
         self._waiting: list[tuple[ItemT, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
@@ -57,15 +63,18 @@ class Gatherer(Generic[ItemT]):
 
     async def _send_all(self, taken: list[tuple[ItemT, asyncio.Future[None]]]) -> None:
         try:
-            await self._send([item for item, _ in taken])
+            outcomes = await self._send([item for item, _ in taken]) or [None] * len(taken)
         except ClientError as error:
-            for _, future in taken:
-                if not future.done():
-                    future.set_exception(error)
-        else:
-            for _, future in taken:
-                if not future.done():
-                    future.set_result(None)
+            outcomes = [error] * len(taken)
+        if any(outcomes):
+            metrics.redis_failures.inc()
+        for (_, future), outcome in zip(taken, outcomes, strict=True):
+            if future.done():
+                continue
+            if outcome is None:
+                future.set_result(None)
+            else:
+                future.set_exception(outcome)
 
 
 def _seen(future: asyncio.Future[None]) -> None:

@@ -9,7 +9,7 @@ back until history has filled the hole. Never awaits, never touches a socket.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -50,6 +50,7 @@ class Delivery(Generic[SocketT]):
     sockets: Collection[SocketT]
     pieces: list[bytes]
     apart: Mapping[str, list[bytes]] = field(default_factory=dict)
+    line: bytes | None = None  # its last message as it came; None of presence and `resync`
 
 
 @dataclass(slots=True)
@@ -177,9 +178,10 @@ class Hub(Generic[SocketT]):
         topic.fall_behind()  # not held: history has it by now, or another one has begun
         return []
 
-    def fell_behind(self) -> None:
-        """The subscription to Redis was lost: any LIVE topic may have missed something from here on."""
-        for topic in self.topics.values():
+    def fell_behind(self, keys: Iterable[TopicKey]) -> None:
+        """A subscription to Redis was lost: its LIVE topics may have missed something from here on."""
+        for key in keys:
+            topic = self.topics[key]
             topic.release()  # history has it, or Redis lost it: then it must not come after the `resync`
             if topic.is_live:
                 topic.fall_behind()
@@ -205,11 +207,9 @@ class Hub(Generic[SocketT]):
         deliveries: list[Delivery[SocketT]] = []
         if missed is None:
             topic.forget()
-        if was_behind and missed is None:
-            deliveries += _resync(topic, position)
-        for publication in missed or ():
-            if was_behind:
-                deliveries += _hand_on(topic, publication)
+            deliveries = _resync(topic, position) if was_behind else []
+        elif was_behind:
+            deliveries = [each for publication in missed for each in _hand_on(topic, publication)]
         if missed is None or not was_behind:
             topic.position = position  # else history may have brought more than was asked for
         return deliveries + self._go_on(key, topic)
@@ -289,7 +289,7 @@ def _hand_on(topic: Topic[SocketT], publication: Publication) -> list[Delivery[S
             for connection_id in (() if audience.channel.table else excluded_by(publication))
         }
         if (pieces := message_pieces(audience.channel, publication)) or apart:
-            deliveries.append(Delivery(audience.sockets, pieces, apart))
+            deliveries.append(Delivery(audience.sockets, pieces, apart, publication.lines[-1]))
     return deliveries
 
 

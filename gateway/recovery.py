@@ -14,9 +14,8 @@ from gateway.hub import Topic, TopicKey
 from gateway.recollection import Reach, Recollection, Room, joins_up, pieces_of
 from gateway.socket import Socket
 from gateway.tenants import Tenant
-from realtime.broker import Broker, table_history
+from realtime.broker import Broker
 from realtime.channels import Channel
-from realtime.config import Settings
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication
 
@@ -39,9 +38,8 @@ class Reading:
 class Recovery:
     """All that a node's clients have missed."""
 
-    def __init__(self, broker: Broker, settings: Settings) -> None:
+    def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._settings = settings
         self._room = Room()
         self._readings: dict[Recollection, Reading] = {}  # under way
         self._turn = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -89,10 +87,7 @@ class Recovery:
             await asyncio.sleep(CATCH_UP_POLL_SECONDS)
 
     def _begin(self, tenant: Tenant, channel: Channel, topic: Topic[Socket]) -> Recollection:
-        if channel.table is None:
-            history = tenant.history_of(channel)
-        else:
-            history = table_history(self._settings, tenant.project_id)
+        history = tenant.history_of(channel)
         memory = topic.memory = Recollection(topic.position, history.max_entries, self._room)
         self._look_later(topic, memory, LOOKS)
         return memory
@@ -129,8 +124,7 @@ class Recovery:
         try:
             async with self._turn:
                 since, until = memory.next_to_read(), memory.start
-                metrics.history_reads.inc()
-                memory.look_back(since, await self._broker.missed(*key, since=since, until=until))
+                memory.look_back(since, await self._history(key, since, until))
         except Unavailable as error:
             reading.error = error
             raise
@@ -145,12 +139,19 @@ class Recovery:
         async with self._turn:
             with topic.tapped() as tap:
                 until = topic.position
-                metrics.history_reads.inc()
-                missed = await self._broker.missed(*key, since=since, until=until)
+                missed = await self._history(key, since, until)
         # Without an await from here on: what the topic hands on next goes to the reader itself.
         if missed is None or not joins_up(until, tap, topic.position):
             return None
         return pieces_of(channel, _up_to(until, missed) + tap, reader)
+
+    async def _history(self, key: TopicKey, since: Position, until: Position) -> list[Publication] | None:
+        metrics.history_reads.inc()
+        try:
+            return await self._broker.missed(*key, since=since, until=until)
+        except Unavailable:
+            metrics.redis_failures.inc()
+            raise
 
 
 def _is_ahead(since: Position, position: Position) -> bool:

@@ -71,10 +71,9 @@ async def enable(call: Call) -> EnabledResponse:
     body: EnableRequest = call.body
     if bytes(body.access) != b"null":
         raise ClientError(Code.INVALID_REQUEST, "access: not supported yet")
-    table = await call.tenant.catalogue.resolve(body.table_name, body.schema)
-    enabled = await call.tenant.catalogue.enable(
-        table, body.events, body.columns, call.tenant.limits.max_change_bytes
-    )
+    catalogue = call.tenant.catalogue  # one database, whatever a reload does meanwhile
+    table = await catalogue.resolve(body.table_name, body.schema)
+    enabled = await catalogue.enable(table, body.events, body.columns, call.tenant.limits.max_change_bytes)
     return EnabledResponse(
         schema=table.schema,
         table_name=table.name,
@@ -86,8 +85,9 @@ async def enable(call: Call) -> EnabledResponse:
 async def disable(call: Call) -> DisabledResponse:
     """Turn realtime off for a table."""
     body: DisableRequest = call.body
-    table = await call.tenant.catalogue.resolve(body.table_name, body.schema)
-    await call.tenant.catalogue.disable(table)
+    catalogue = call.tenant.catalogue
+    table = await catalogue.resolve(body.table_name, body.schema)
+    await catalogue.disable(table)
     return DisabledResponse(schema=table.schema, table_name=table.name)
 
 
@@ -97,23 +97,27 @@ async def list_tables(call: Call) -> TablesResponse:
 
 
 async def status(call: Call) -> StatusResponse:
-    """Tell how the project does on all nodes."""
+    """Tell how the project does on all nodes; to ordinary users a little, and not asked anew for each."""
+    if call.identity.is_service:
+        return await _status(call)
+    return await call.tenant.recent_status.get(lambda: _status_for_all(call))
+
+
+async def _status_for_all(call: Call) -> StatusResponse:
+    now = await _status(call)
+    return StatusResponse(project_id=now.project_id, status=now.status, connections=now.connections)
+
+
+async def _status(call: Call) -> StatusResponse:
     (reports, redis_ok), notifier, (tables, guarded) = await asyncio.gather(
         _all_nodes(call), _notifier(call), _enabled_tables(call)
     )
     ok = redis_ok and guarded and notifier.status == "live" and notifier.pending is not None
     by_node = [(report, report.connections.get(call.tenant.project_id, 0)) for report in reports]
-    answer = StatusResponse(
+    return StatusResponse(
         project_id=call.tenant.project_id,
         status="ok" if ok else "degraded",
         connections=sum(connections for _, connections in by_node),
-    )
-    if not call.identity.is_service:
-        return answer
-    return StatusResponse(
-        project_id=answer.project_id,
-        status=answer.status,
-        connections=answer.connections,
         tables=tables,
         nodes=[StatusNode(id=r.id, connections=n, started_at=r.started_at) for r, n in by_node],
         notifier=notifier,

@@ -28,17 +28,15 @@ MAX_EVENTS = 1_000
 async def broadcast(call: Call) -> BroadcastResponse:
     """Send messages to all subscribers of channels."""
     body: BroadcastRequest = call.body
-    lines: dict[str, tuple[Channel, list[bytes]]] = {}
+    said: list[tuple[Channel, bytes]] = []
     messages = _messages(body)
     sender, now = Sender(None, call.identity.user_id), rfc3339(time.time())
     for index, message in enumerate(messages):
         channel = _channel(message, f"messages[{index}].channel" if body.messages else "channel")
         if len(message.payload) > call.tenant.limits.max_message_bytes:
             raise ClientError(Code.MESSAGE_TOO_BIG, f"payload of {message.channel}: too big")
-        line = broadcast_line(bytes(message.payload), sender, now, to_self=True)
-        lines.setdefault(channel.name, (channel, []))[1].append(line)
-    for channel, of_channel in lines.values():
-        await call.services.voice.publish(call.tenant, channel, *of_channel)
+        said.append((channel, broadcast_line(bytes(message.payload), sender, now, to_self=True)))
+    await call.services.voice.publish(call.tenant, *said)
     return BroadcastResponse(accepted=len(messages))
 
 

@@ -1,78 +1,123 @@
 """One project as a gateway sees it: its settings, its keys, its tables.
 
-The composition root makes one a project; REST handlers and subscriptions ask it.
+The composition root makes one a project; REST handlers, connections and subscriptions ask it, each time anew,
+since a reload may change what it answers. What it had before is closed by whoever changed it.
 """
 
 from __future__ import annotations
 
-import asyncio
+from typing import Protocol
 
 import aiohttp
-import asyncpg
 
-from realtime.backlog import Backlog, read_backlog
-from realtime.broker import History
-from realtime.catalogue import Catalogue, EnabledTable
+from gateway.history_ledger import HistoryLedger
+from gateway.limits import Bucket
+from gateway.recent import Recent
+from gateway.rest_types import StatusResponse
+from gateway.tables import Tables
+from realtime.backlog import Backlog
+from realtime.broker import History, table_history
+from realtime.catalogue import Catalogue
 from realtime.channels import Channel, Table
-from realtime.config import Limits, Namespace, Project
-from realtime.database import Database
-from realtime.errors import ClientError
+from realtime.config import Limits, Namespace, Project, Settings
 from realtime.jwks import KeyRing
 
-ENABLED_SECONDS = 1.0  # for which a `subscribe` waits for the database
+
+class Retiring(Protocol):
+    """Something that somebody may be using still."""
+
+    async def retire(self) -> None:
+        """Close it after use, within some seconds; when cancelled, at once."""
 
 
 class Tenant:
     """A project on this node."""
 
-    def __init__(self, project_id: str, project: Project, http: aiohttp.ClientSession) -> None:
+    def __init__(self, project_id: str, settings: Settings, http: aiohttp.ClientSession) -> None:
+        project = settings.projects[project_id]
+        self._http = http
+        self._table_history = table_history(settings, project_id)
+        self._door: Bucket | None = None  # connections_per_second of this node; None: nobody came yet
         self.project_id = project_id
         self.project = project
         self.keys = KeyRing.of(project_id, project, http)
-        self.database = Database(project)
-        self.catalogue = Catalogue(self.database)
-        self._reading: asyncio.Task[list[EnabledTable]] | None = None  # under way
-        self._next: asyncio.Task[list[EnabledTable]] | None = None  # begins when that one ends
+        self.tables = Tables(project)
+        self.ledger = HistoryLedger()  # empty while there is no limit
+        self.recent_status: Recent[StatusResponse] = Recent()  # as all may see it
+        self.is_gone = False  # the project is served no more
 
     def __repr__(self) -> str:
-        return f"<Tenant {self.project_id}>"
+        return f"<Tenant {self.project_id}{', gone' if self.is_gone else ''}>"
 
     @property
     def limits(self) -> Limits:
         return self.project.limits
 
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.tables.catalogue
+
     def history_of(self, channel: Channel) -> History:
-        """How much of a broadcast channel is kept."""
+        """How much of a channel is kept."""
+        if channel.table is not None:
+            return self._table_history
         namespace = self.project.namespaces.get(channel.namespace, Namespace())
         return History(namespace.history_entries, namespace.history_seconds)
 
+    def takes_one_more(self, now: float) -> bool:
+        """Count somebody who wants in, by a clock that never goes back; False: too many came at once."""
+        rate = self.limits.connections_per_second
+        if not rate:
+            return True
+        if self._door is None:
+            self._door = Bucket(rate, max(1.0, rate), now)
+        return self._door.take(now)
+
     async def is_enabled(self, table: Table) -> bool | None:
-        """Tell whether realtime is on for a table now; None when the database does not answer.
-
-        An error is no answer: while a dump is restored, anything that is asked for may be missing.
-
-        However many ask at once, at most two queries answer them all, each begun after it was asked for.
-        """
-        if self._next is None:
-            self._next = asyncio.create_task(self._read_after(self._reading), name="read enabled tables")
-            # Those who asked may be gone when it fails.
-            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        try:
-            async with asyncio.timeout(ENABLED_SECONDS):
-                return table in {enabled.table for enabled in await asyncio.shield(self._next)}
-        except (ClientError, asyncpg.PostgresError, TimeoutError):
-            return None
-
-    async def _read_after(self, reading: asyncio.Task[list[EnabledTable]] | None) -> list[EnabledTable]:
-        if reading is not None:
-            await asyncio.wait([reading])
-        self._reading, self._next = self._next, None
-        return await self.catalogue.enabled()
+        """Tell whether realtime is on for a table now; None when the database does not answer."""
+        return await self.tables.is_enabled(table)
 
     async def backlog(self) -> Backlog:
-        async with self.database.connection() as connection:
-            return await read_backlog(connection)
+        return await self.tables.backlog()
+
+    def change(self, settings: Settings) -> list[Retiring]:
+        """Go by newer settings from now on; return what of the older ones is left to be closed."""
+        older, self.project = self.project, settings.projects[self.project_id]
+        self._table_history = table_history(settings, self.project_id)
+        if older.limits.connections_per_second != self.limits.connections_per_second:
+            self._door = None
+        if not self.limits.max_history_bytes:
+            self.ledger = HistoryLedger()
+        retiring: list[Retiring] = []
+        if _about_keys(older) != _about_keys(self.project):
+            retiring.append(self.keys)
+            self.keys = KeyRing.of(self.project_id, self.project, self._http)
+        if _about_database(older) != _about_database(self.project):
+            retiring.append(self.tables)
+            self.tables = Tables(self.project)
+        return retiring
+
+    async def retire(self) -> None:
+        """Close it after use."""
+        await self.keys.retire()
+        await self.tables.retire()
 
     async def close(self) -> None:
         await self.keys.close()
-        await self.database.close()
+        await self.tables.close()
+
+
+def _about_keys(project: Project) -> object:
+    return (
+        project.jwt_secret,
+        project.jwt_public_key,
+        project.jwks_url,
+        project.jwt_algorithms,
+        project.jwt_audience,
+        project.jwt_issuer,
+    )
+
+
+def _about_database(project: Project) -> object:
+    # With a `listen_url` there is a pooler, which no statement may outlive.
+    return project.database_url, project.listen_url is None

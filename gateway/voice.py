@@ -6,9 +6,10 @@ What comes back to subscribers, the sender among them, comes through Redis like 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
-from gateway.gatherer import Gatherer
+from gateway.gatherer import Gatherer, Outcomes
 from gateway.registry import Registry
 from gateway.subscriber import Subscriber
 from gateway.tenants import Tenant
@@ -29,10 +30,17 @@ class Voice:
     async def run(self) -> None:
         await self._posts.run()
 
-    async def publish(self, tenant: Tenant, channel: Channel, *lines: bytes) -> None:
-        """Return when Redis has it; raises Unavailable at once while Redis is away."""
-        self._require_redis()
-        await asyncio.gather(*[self._posts.put((tenant, channel, line)) for line in lines])
+    async def publish(self, tenant: Tenant, *said: tuple[Channel, bytes]) -> None:
+        """Return when Redis has these lines, those of a channel in order.
+
+        Raises Unavailable at once while Redis is away, and ClientError `rate_limited` where the project has
+        as much history as it may: then none was sent.
+        """
+        for channel, _ in said:
+            self._require_redis(tenant, channel.topic)
+        size = sum(len(line) for _, line in said)
+        with tenant.ledger.room_for(size, tenant.limits.max_history_bytes, time.monotonic()):
+            await asyncio.gather(*[self._posts.put((tenant, channel, line)) for channel, line in said])
 
     def set_presence(
         self, tenant: Tenant, topic: str, connection_id: str, entry: bytes | None
@@ -41,7 +49,7 @@ class Voice:
 
         If the future fails, Redis may have it or not: then `restore_presence` what is true.
         """
-        self._require_redis()
+        self._require_redis(tenant, topic)
         return self._registry.set_presence(tenant.project_id, topic, connection_id, entry)
 
     def restore_presence(
@@ -58,18 +66,24 @@ class Voice:
     def end_presence(self, tenant: Tenant, topic: str, connection_id: str) -> None:
         self._registry.end_presence(tenant.project_id, topic, connection_id)
 
-    def _require_redis(self) -> None:
-        if self._subscriber.why_not_ready() is not None:
+    def _require_redis(self, tenant: Tenant, topic: str) -> None:
+        if not self._subscriber.hears((tenant.project_id, topic)):
             raise Unavailable("Redis cannot be reached now")
 
-    async def _send(self, items: list[tuple[Tenant, Channel, bytes]]) -> None:
+    async def _send(self, items: list[tuple[Tenant, Channel, bytes]]) -> Outcomes:
         """Send what was gathered: one post a channel, its lines in the order in which they came."""
-        posts: dict[tuple[str, str], Post] = {}
+        posts: dict[tuple[Tenant, str], Post] = {}
         for tenant, channel, line in items:
-            post = posts.get((tenant.project_id, channel.topic))
+            post = posts.get((tenant, channel.topic))
             if post is None:
-                post = posts[tenant.project_id, channel.topic] = Post(
+                post = posts[tenant, channel.topic] = Post(
                     tenant.project_id, channel.topic, [], tenant.history_of(channel)
                 )
             post.lines.append(line)
-        await self._broker.broadcast(list(posts.values()))
+        sizes = dict(zip(posts, await self._broker.broadcast(list(posts.values())), strict=True))
+        now = time.monotonic()
+        for (tenant, topic), history_bytes in sizes.items():
+            if tenant.limits.max_history_bytes and not isinstance(history_bytes, Unavailable):
+                tenant.ledger.note(topic, history_bytes, now + posts[tenant, topic].history.max_seconds)
+        outcomes = [sizes[tenant, channel.topic] for tenant, channel, _ in items]
+        return [outcome if isinstance(outcome, Unavailable) else None for outcome in outcomes]

@@ -17,6 +17,8 @@ from notifier.faults import LostPlace, NoFeed
 from notifier.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from realtime.broker import Chunk
 from realtime.channels import Event, Table
+from realtime.config import MAX_CHANGE_BYTES
+from realtime.migrations import check_version
 from realtime.publications import change_line, line_prefix
 
 CHUNK_CHANGES = 5_000  # of one call of Redis' script
@@ -51,6 +53,7 @@ class Feed:
         self.s1 = self.s2 = NOTHING
         self.marks: dict[str, str] = {}  # of every topic, before the current batch
         self.moved: dict[str, str] = {}  # by the current batch, as far as it was read
+        self.left_out = 0  # likewise, what no trigger of ours can have written; see docs/threat-model.md
 
     def __repr__(self) -> str:
         return f"<Feed batch {self.token}, {len(self.marks)} topics>"
@@ -131,9 +134,13 @@ class Feed:
         self.moved = {}
 
     async def check_place(self) -> None:
-        """Raise LostPlace if somebody else has moved the feed, and what the session raises if it is lost."""
+        """Raise LostPlace if somebody else has moved the feed, TooNew if the schema is now a newer program's.
+
+        And what the session raises if it is lost.
+        """
         found = await self._connection.fetchval("select token from realtime.feed", timeout=SNAPSHOT_SECONDS)
         self._check_place(found)
+        await check_version(self._connection)
 
     def _check_place(self, found: str | None) -> None:
         if found != self.token:
@@ -154,35 +161,42 @@ class Feed:
 
     async def chunks(self) -> AsyncGenerator[list[Chunk], None]:
         """Read the current batch, in order, in pieces that fit one call each topic."""
-        self.moved = {}
+        self.moved, self.left_out = {}, 0
         async with aclosing(self._pages()) as pages:
             async for page in pages:
-                for ids in _slices(page):
+                changes = [(change_id, size) for change_id, size in page if size is not None]
+                self.left_out += len(page) - len(changes)
+                for ids in _slices(changes):
                     yield self._by_topic(await self._connection.fetch(_CHANGES, ids, self._commit_times))
 
     def _by_topic(self, rows: list[Any]) -> list[Chunk]:
         chunks: dict[tuple[str, str], Chunk] = {}
         for change_id, schema, name, event, data, old, truncated, committed_at in rows:
             topic, prefixes = _table_facts(schema, name)
+            if event not in prefixes:
+                self.left_out += 1
+                continue
             chunk = chunks.get((schema, name))
             if chunk is None:
                 after = self.moved.get(topic) or self.marks.get(topic, "")
                 chunk = chunks[schema, name] = Chunk(topic, after, [], [])
             chunk.ids.append(change_id)
-            chunk.lines.append(change_line(prefixes[event], data, old, committed_at, truncated))
+            line = change_line(prefixes[event], data, old, committed_at, truncated)
+            # What Postgres writes has no line break, what a cast forges may: a line must stay one.
+            chunk.lines.append(line.replace("\n", " "))
         for chunk in chunks.values():
             self.moved[chunk.topic] = f"{self.token}:{chunk.ids[-1]}"
         return list(chunks.values())
 
     async def _pages(self) -> AsyncGenerator[list[Any], None]:
         """Yield ids and sizes of the current batch; a small one, as most are, costs one round trip."""
-        ranges = bounds(seen_since(self.s1, self.s2))
-        page = await self._connection.fetch(_BATCH, *ranges, SMALL_BATCH + 1, timeout=LONG_SECONDS)
+        asked = *bounds(seen_since(self.s1, self.s2)), MAX_CHANGE_BYTES
+        page = await self._connection.fetch(_BATCH, *asked, SMALL_BATCH + 1, timeout=LONG_SECONDS)
         if len(page) <= SMALL_BATCH:
             yield page
             return
         async with self._connection.transaction(readonly=True):
-            cursor = await self._connection.cursor(_BATCH, *ranges, None)
+            cursor = await self._connection.cursor(_BATCH, *asked, None)
             while page := await cursor.fetch(CHUNK_CHANGES, timeout=LONG_SECONDS):
                 yield page
 
@@ -225,11 +239,11 @@ def _columns(marks: Mapping[str, str]) -> tuple[list[str], list[str]]:
     return list(marks), list(marks.values())
 
 
-def _slices(page: list[Any]) -> list[list[int]]:
-    """Cut a page of (id, bytes) so that no piece is over CHUNK_BYTES, unless it is a single change."""
+def _slices(changes: list[tuple[int, int]]) -> list[list[int]]:
+    """Cut (id, bytes) of a page so that no piece is over CHUNK_BYTES, unless it is a single change."""
     slices: list[list[int]] = []
     size = CHUNK_BYTES
-    for change_id, change_bytes in page:
+    for change_id, change_bytes in changes:
         size += change_bytes
         if size > CHUNK_BYTES:
             slices.append([])

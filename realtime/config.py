@@ -18,11 +18,13 @@ from msgspec import Meta, Struct, field
 
 from realtime.errors import SettingError
 from realtime.jwt_keys import ALGORITHMS, HMAC_ALGORITHM, algorithms_of_public_key, check_secret
+from realtime.redis_url import parse_redis_url
 
 ENVIRONMENT_PREFIX = "REALTIME_"
 CONFIG_VARIABLE = "REALTIME_CONFIG"
 PROJECT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MIN_SECRET_BYTES = 32
+MAX_CHANGE_BYTES = 16 * 1024 * 1024  # a notifier takes twelve times as much for one change
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]  # 30 years; TOML knows `inf`
@@ -38,7 +40,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_channels_per_connection: Count = 100
     max_message_bytes: Annotated[int, Meta(ge=1024)] = 65_536
     max_state_bytes: Annotated[int, Meta(ge=2)] = 4_096
-    max_change_bytes: Annotated[int, Meta(ge=1024)] = 1_048_576
+    max_change_bytes: Annotated[int, Meta(ge=1024, le=MAX_CHANGE_BYTES)] = 1_048_576
+    max_history_bytes: Annotated[int, Meta(ge=0)] = 536_870_912  # 0 is no limit
     max_queue_bytes: Annotated[int, Meta(ge=1024)] = 1_048_576
     slow_consumer_seconds: Seconds = 5
     messages_per_second: Seconds = 100
@@ -102,7 +105,7 @@ def load(toml_text: str, environment: Mapping[str, str]) -> Settings:
     try:
         # The common limits come first, so that what is wrong with them is not told of a project.
         tree: dict[str, Any] = {"limits": {}, **tomllib.loads(toml_text)}
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingError("configuration file", f"not valid TOML: {error}") from error
     for name, value in environment.items():
         _overlay(tree, name, value)
@@ -115,8 +118,7 @@ def load(toml_text: str, environment: Mapping[str, str]) -> Settings:
             ip_network(proxy)
         except ValueError as error:
             raise SettingError("trusted_proxies", str(error)) from error
-    if not settings.redis_url.startswith(("redis://", "rediss://")):
-        raise SettingError("redis_url", "expected redis:// or rediss://")
+    parse_redis_url(settings.redis_url)
     return settings
 
 

@@ -72,10 +72,12 @@ class Database:
         with suppress(*_LOST):
             await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
 
-    async def close(self) -> None:
-        """Close the pool; what does not end in time is cut off."""
+    async def close(self, seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
+        """Close the pool after use; what does not end in time, or before a cancellation, is cut off."""
         if self._opened:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
-                    await self._pool.close()
-            self._pool.terminate()
+            try:
+                with suppress(*_LOST):
+                    async with asyncio.timeout(seconds):
+                        await self._pool.close()
+            finally:
+                self._pool.terminate()

@@ -33,6 +33,10 @@ class Script:
 
     async def call_many(self, calls: Sequence[Call]) -> list[Any]:
         """Call it for each, those of one server in order; an error of one is raised when all are done."""
+        return checked(await self.outcomes(calls))
+
+    async def outcomes(self, calls: Sequence[Call]) -> list[Any]:
+        """Likewise; what became of each stands in its place: an answer, or an error of Redis."""
         answers = await self._store.send([_command("EVALSHA", self._sha, call) for call in calls])
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
@@ -42,7 +46,7 @@ class Script:
             )
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer
-        return checked(answers)
+        return answers
 
 
 def _command(word: str, script: str, call: Call) -> Command:

@@ -199,8 +199,15 @@ def checked(answers: list[Any]) -> list[Any]:
     """Return answers without an error; raises Unavailable for the first."""
     for answer in answers:
         if isinstance(answer, Exception):
-            raise Unavailable("Redis cannot be reached now") from answer
+            raise unavailable(answer) from answer
     return answers
+
+
+def unavailable(error: Exception) -> Unavailable:
+    """What an error of Redis means to whoever asked for it."""
+    told = Unavailable("Redis cannot be reached now")
+    told.__cause__ = error
+    return told
 
 
 @asynccontextmanager
@@ -210,4 +217,4 @@ async def redis_errors_as_unavailable() -> AsyncIterator[None]:
         async with asyncio.timeout(CALL_SECONDS):
             yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise Unavailable("Redis cannot be reached now") from error
+        raise unavailable(error) from error

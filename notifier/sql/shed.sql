@@ -3,6 +3,8 @@
 -- $1  snapshot before the current batch: what it sees does not wait
 -- $2  the newest that is to go
 -- $3  how many at most
+--
+-- What a cast forged may have a name of hundreds of megabytes: its beginning stands for it.
 with shed as (
   delete from realtime.outbox
   where ctid = any (array(
@@ -13,4 +15,6 @@ with shed as (
   ))
   returning schema_name, table_name
 )
-select schema_name, table_name, count(*) as changes from shed group by schema_name, table_name
+select left(schema_name, 255) as schema_name, left(table_name, 255) as table_name, count(*) as changes
+from shed
+group by 1, 2

@@ -18,7 +18,7 @@ from realtime.broker import Broker, History, Post
 from realtime.channels import Table
 from realtime.config import Settings
 from realtime.errors import Unavailable
-from realtime.store import Command, Store, connect
+from realtime.store import Command, Store, checked, connect
 from tests.change_stream import ORDERS, publisher_to
 from tests.clean_log import logged
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for, token_for
@@ -120,7 +120,7 @@ async def test_what_is_said_while_slots_move_is_kept_once_and_in_order(cluster, 
         while not stop.is_set():
             said += 1
             posts = [Post("demo", topic, [str(said).encode()], History(100_000, 60)) for topic in topics]
-            await broker.broadcast(posts)
+            checked(await broker.broadcast(posts))
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(speak())
@@ -368,3 +368,16 @@ async def test_a_url_that_does_not_say_that_it_is_a_cluster_is_told_of_in_the_lo
             with suppress(Unavailable):
                 await store.call("GET", f"name{number}")
     assert len(logged(caplog, "redis_is_a_cluster")) == 1
+
+
+async def test_a_lot_of_which_one_server_is_away_is_taken_by_the_others(cluster, store):
+    """A sender is told of its own message, not of those that went with it."""
+    broker, rooms = Broker(store, Settings()), [f"room:{number}" for number in range(20)]
+    lost = await cluster.primary_of(keys.topic_channel("demo", rooms[0]))
+    servers = {room: await cluster.primary_of(keys.topic_channel("demo", room)) for room in rooms}
+    await cluster.kill(lost)
+    outcomes = await broker.broadcast([Post("demo", room, [b"1"], History(10, 60)) for room in rooms])
+    refused = [
+        room for room, outcome in zip(rooms, outcomes, strict=True) if isinstance(outcome, Unavailable)
+    ]
+    assert refused == [room for room in rooms if servers[room] == lost]

@@ -20,6 +20,7 @@ from notifier.tidier import PIECE_ROWS, Tidier
 from realtime.backlog import read_backlog
 from realtime.broker import Chunk
 from realtime.channels import Table
+from realtime.config import MAX_CHANGE_BYTES
 from realtime.database import Database
 from tests.notifier_fixture import (
     enable,
@@ -268,8 +269,10 @@ async def test_reading_few_among_very_many_touches_few_pages(
     advance = await place(writer), reader.feed.token, "next", str(snapshot), *ranges, *moves
     assert await pages_touched(reader, "advance", *advance) < FEW_PAGES
     assert await reader.feed.advance(snapshot)
-    assert await pages_touched(reader, "batch", *ranges, None) < FEW_PAGES
-    ids = [row["id"] for row in await reader.connection.fetch(query("batch"), *ranges, None)]
+    assert await pages_touched(reader, "batch", *ranges, MAX_CHANGE_BYTES, None) < FEW_PAGES
+    ids = [
+        row["id"] for row in await reader.connection.fetch(query("batch"), *ranges, MAX_CHANGE_BYTES, None)
+    ]
     assert len(ids) == 3
     assert await pages_touched(reader, "changes", ids, False) < FEW_PAGES
     assert await reader.ids() == [1, 2, 3]

@@ -19,6 +19,7 @@ from notifier.feed import Feed
 from notifier.snapshots import bounds, seen_since
 from notifier.tidier import PIECE_ROWS, Tidier
 from realtime.backlog import COUNTED
+from realtime.config import MAX_CHANGE_BYTES
 from realtime.database import Database
 from tests.notifier_fixture import enable, project_at, session
 
@@ -99,7 +100,7 @@ async def test_no_read_meets_what_is_finished_while_a_long_transaction_keeps_it(
         )
         snapshot = await outbox.feed.snapshot()
         ranges = bounds(seen_since(outbox.feed.s2, snapshot))
-        plan = await explain(outbox.reader, query("batch"), *ranges, None)
+        plan = await explain(outbox.reader, query("batch"), *ranges, MAX_CHANGE_BYTES, None)
         assert row_count(plan) == 3
         expect_a_cheap_read(plan)
         async with session(database_url, enable_seqscan="off", jit="off") as asking:
@@ -114,7 +115,7 @@ async def test_no_read_meets_what_is_finished_while_a_long_transaction_keeps_it(
         await late.execute("commit")
     snapshot = await outbox.feed.snapshot()
     ranges = bounds(seen_since(outbox.feed.s2, snapshot))
-    plan = await explain(outbox.reader, query("batch"), *ranges, None)
+    plan = await explain(outbox.reader, query("batch"), *ranges, MAX_CHANGE_BYTES, None)
     assert row_count(plan) == 1, "what was late is read, and nothing else"
     expect_a_cheap_read(plan)
 

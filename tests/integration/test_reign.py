@@ -19,7 +19,7 @@ from realtime.config import Settings
 from realtime.errors import Unavailable
 from realtime.people import Change, People
 from realtime.publications import Position
-from realtime.store import connect
+from realtime.store import checked, connect
 from tests.chaos.link import Link, Silence
 from tests.chaos.redis_pair import RedisPair
 from tests.fleet_fixture import crowd, end_of, history, present
@@ -282,7 +282,7 @@ async def brokers(fleet: Fleet) -> AsyncIterator[Broker]:
 
 
 async def broadcast(broker: Broker, text: str) -> None:
-    await broker.broadcast([Post("demo", ROOM, [text.encode()], History(100, 300))])
+    checked(await broker.broadcast([Post("demo", ROOM, [text.encode()], History(100, 300))]))
 
 
 async def test_what_is_said_first_after_a_fail_over_begins_a_new_history(fleet):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from msgspec.structs import replace
 
+from realtime.backlog import read_backlog
 from realtime.config import Project, Settings
 from tests.gateway_fixture import SECRET, eventually, running_gateway, running_notifier, token_for
 
@@ -261,3 +264,21 @@ async def test_an_ordinary_token_sees_no_tables_nodes_or_notifier(gateway):
     status, found, _ = await gateway.rest("GET", "/status", token_for())
     assert status == 200
     assert set(found) == {"project_id", "status", "connections"}
+
+
+async def test_many_ordinary_tokens_that_ask_for_status_ask_the_database_once(gateway, sql, monkeypatch):
+    asked = []
+
+    async def counted(connection):
+        asked.append(connection)
+        return await read_backlog(connection)
+
+    monkeypatch.setattr("gateway.tables.read_backlog", counted)
+    monkeypatch.setattr("gateway.recent.RECENT_SECONDS", 3_600)
+    for _ in range(2):
+        answers = await asyncio.gather(*(gateway.rest("GET", "/status", token_for()) for _ in range(50)))
+        assert {status for status, _, _ in answers} == {200}
+    assert len(asked) == 1
+    for _ in range(3):
+        await gateway.rest("GET", "/status", SERVICE)
+    assert len(asked) == 4

@@ -34,7 +34,7 @@ class Outbox:
                 page = self.rows[self._at : self._at + count]
                 self._at += len(page)
                 return [(number, size) for number, _, _, size in page]
-            case (_, _, _, count):  # a batch that may be small
+            case (_, _, _, _, count):  # a batch that may be small
                 return [(number, size) for number, _, _, size in self.rows[:count]]
         _, ids, _ = arguments
         self.fetched.append(ids)

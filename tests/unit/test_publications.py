@@ -9,10 +9,14 @@ from realtime.publications import (
     EVENT_OF_MARK,
     Position,
     Publication,
+    Sender,
+    broadcast_line,
     change_line,
+    is_change,
     line_prefix,
     parse_position,
     read_publication,
+    written_at,
 )
 from realtime.timestamps import rfc3339
 
@@ -51,6 +55,26 @@ def test_the_first_byte_of_a_line_tells_the_event(event):
 
 def test_without_a_row_before_old_is_null():
     assert facts(change(old=None))["old"] is None
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+def test_the_time_of_a_change_is_its_own_whatever_the_row_says(truncated):
+    data = '{"commit_timestamp":"2001-01-01T00:00:00.000000Z"}'
+    line = change(data=data, old=data, truncated=truncated).encode()
+    assert (rfc3339(written_at(line)), is_change(line)) == (COMMITTED, True)
+
+
+@pytest.mark.parametrize("to_self", [False, True])
+def test_the_time_of_a_broadcast_is_its_own_whatever_the_payload_says(to_self):
+    payload = b'{"timestamp":"2001-01-01T00:00:00.000000Z"}'
+    line = broadcast_line(payload, Sender("c1", 'u","timestamp":"x'), COMMITTED, to_self)
+    assert (rfc3339(written_at(line)), is_change(line)) == (COMMITTED, False)
+
+
+@pytest.mark.parametrize("at", ["None", "infinity", "12026-01-01T00:00:00.000000Z", ""])
+def test_what_is_no_time_of_our_days_is_none(at):
+    line = b'I"data":{},"old":null,"commit_timestamp":"%b"' % at.encode()
+    assert written_at(line) is None
 
 
 def test_only_a_truncated_change_says_so():

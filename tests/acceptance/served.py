@@ -93,5 +93,5 @@ async def served(
         for gateway, url in zip(gateways, served.urls, strict=True):
             await gateway.does(lambda url=url: is_ready(url))
         await enable(served.url, "messages")
-        await notifier.says("project demo: live")
+        await notifier.tells("feed_state_changed", project="demo", state="live")
         yield served

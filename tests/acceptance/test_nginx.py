@@ -7,6 +7,7 @@ from 127.0.0.2, since gateways cannot tell nginx from a client that has its addr
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -149,6 +150,31 @@ async def test_what_is_too_big_is_refused_in_the_words_of_the_gateway(messages: 
     async with behind_nginx(messages) as (_, proxy):
         code, body = await post(proxy, {"channel": "room:lobby", "payload": "x" * 65_537})
         assert (code, "message_too_big" in body) == (413, True)
+
+
+@needs_nginx
+async def test_who_asks_by_rest_too_often_is_told_so_and_nobody_else_notices(messages: Stage) -> None:
+    async with behind_nginx(messages) as (_, proxy), AsyncExitStack() as stack:
+        url = f"{proxy.url}/projects/demo/realtime/status"
+        headers = {"Authorization": f"Bearer {token_for()}"}
+        connector = aiohttp.TCPConnector(local_addr=(ELSEWHERE, 0), limit=20)
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, headers=headers))
+
+        async def ask() -> tuple[int, str, str | None]:
+            async with http.get(url) as answer:
+                return answer.status, await answer.text(), answer.headers.get("Retry-After")
+
+        refused: set[tuple[int, str, str | None]] = set()
+        async with asyncio.timeout(START_SECONDS):
+            while not refused:
+                answers = set(await asyncio.gather(*(ask() for _ in range(200))))
+                refused = {one for one in answers if one[0] != 200}
+        ((code, body, retry_after),) = refused
+        assert (code, json.loads(body)["error"]["code"], retry_after) == (429, "rate_limited", "1")
+        assert (await get(url))[0] == 200, "another address"
+        for _ in range(150):
+            client = await stack.enter_async_context(client_from(ELSEWHERE, proxy, {}))
+            assert client.connected["type"] == "connected"
 
 
 async def post(proxy: Proxy, message: dict[str, Any]) -> tuple[int, str]:

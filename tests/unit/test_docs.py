@@ -22,6 +22,7 @@ from tests.docs_fixture import DOCUMENTS, ROOT, blocks, section, table, text_of
 
 PROTOCOL, OPERATIONS = "docs/protocol.md", "docs/operations.md"
 BY_AIOHTTP = {1002, 1007, 1009}  # closes that no code of ours decides
+BY_NOBODY = 1006  # how the history of connections records one that broke off
 MADE_OF_LINES = {
     "realtime",
     "broadcast",
@@ -39,20 +40,39 @@ def test_errors_have_the_documented_status_and_close_code() -> None:
         assert status in ("", str(HTTP_STATUS.get(Code(code)))), code
 
 
-def test_the_table_of_closes_has_every_code() -> None:
-    documented = {int(code) for row in table(PROTOCOL, "Closes") for code in row[0].split(", ")}
+def test_operators_read_of_every_error_what_clients_read() -> None:
+    assert [row[:3] for row in table(OPERATIONS, "Error codes")] == [
+        row[:3] for row in table(PROTOCOL, "Errors")
+    ]
+
+
+def test_the_tables_of_closes_have_every_code() -> None:
     ours = {
         value
         for name, value in vars(errors).items()
         if re.fullmatch("CLOSE_[A-Z_]+", name) and isinstance(value, int)
     }
-    assert documented == ours | set(CLOSE_CODE.values()) | BY_AIOHTTP
+    ours |= set(CLOSE_CODE.values()) | BY_AIOHTTP
+    assert closes(PROTOCOL, "Closes") == ours
+    assert closes(OPERATIONS, "Close codes") == ours | {BY_NOBODY}
 
 
-def test_a_close_is_explained_by_the_errors_that_cause_it() -> None:
-    for row in table(PROTOCOL, "Closes"):
+def closes(document: str, heading: str) -> set[int]:
+    return {int(code) for row in table(document, heading) for code in row[0].split(", ")}
+
+
+@pytest.mark.parametrize(
+    ("document", "heading", "column"), [(PROTOCOL, "Closes", 1), (OPERATIONS, "Close codes", 2)]
+)
+def test_a_close_is_explained_by_the_errors_that_cause_it(document: str, heading: str, column: int) -> None:
+    for row in table(document, heading):
         causes = {code for code, close in CLOSE_CODE.items() if str(close) == row[0]}
-        assert causes <= set(re.findall(r"[a-z_]+", row[1])), row
+        assert causes == set(re.findall(r"[a-z_]+", row[column])) & set(Code), row
+
+
+def test_an_operator_is_told_what_to_do_about_every_code() -> None:
+    for row in table(OPERATIONS, "Error codes") + table(OPERATIONS, "Close codes"):
+        assert all(row[-2:]), row
 
 
 @pytest.mark.parametrize(
@@ -159,6 +179,16 @@ def test_links_lead_somewhere(document: str) -> None:
         page = (ROOT / document).parent / path if path else ROOT / document
         assert page.exists(), target
         assert not anchor or anchor in anchors(page.read_text()), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_tests_that_are_named_exist(document: str) -> None:
+    there = {
+        name
+        for path in ROOT.glob("tests/**/test_*.py")
+        for name in (path.stem, *re.findall(r"def (test_\w+)", path.read_text()))
+    }
+    assert set(re.findall(r"\btest_[a-z0-9_]+\w", text_of(document))) <= there
 
 
 def anchors(text: str) -> list[str]:

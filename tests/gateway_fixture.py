@@ -23,6 +23,7 @@ from gateway import app
 from notifier import app as notifier_app
 from realtime.auth import issue
 from realtime.config import Limits, Project, Settings
+from realtime.reload import Reloads
 from tests.change_stream import DEADLINE, Publisher, background, publisher_to, streaming
 from tests.clean_log import clean_log
 
@@ -183,11 +184,13 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: Settings, *, internal: bool = False, expected_errors: int = 0
+    settings: Settings, *, internal: bool = False, expected_errors: int = 0, reloads: Reloads | None = None
 ) -> AsyncIterator[Gateway]:
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     internal_port = free_port() if internal else None
-    serve = app.run(settings, "127.0.0.1", 0, internal_port, on_listening=listening.set_result)
+    serve = app.run(
+        settings, "127.0.0.1", 0, internal_port, on_listening=listening.set_result, reloads=reloads
+    )
     task = asyncio.create_task(serve, name="gateway")
     with clean_log(expected_errors):
         async with background(task), aiohttp.ClientSession() as http:

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import pytest
 
 from realtime.auth import SERVICE_ROLE
 from realtime.dev.postgres import Mode
@@ -138,6 +139,7 @@ async def have_the_last(followers: list[Follower]) -> None:
     await eventually(lambda: all(follower.heard[-1] == LAST for follower in followers), START_SECONDS)
 
 
+@pytest.mark.standalone
 async def test_a_redis_that_was_away_costs_nobody_anything(tmp_path: Path, database_url: str) -> None:
     async with outage_of_redis(tmp_path, database_url, KEEPS_ALL) as left:
         expect_everything_once(left.followers, left.writers)
@@ -146,6 +148,7 @@ async def test_a_redis_that_was_away_costs_nobody_anything(tmp_path: Path, datab
         assert (await left.member.ask(type="ping"))["type"] == "pong"
 
 
+@pytest.mark.standalone
 async def test_after_a_redis_that_forgot_all_clients_know_and_miss_nothing_more(
     tmp_path: Path, database_url: str
 ) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from redis.asyncio import Redis
 
 from realtime import keys
+from realtime.store import Store, connect
 from tests.acceptance.conftest import Stage
 from tests.acceptance.crowds import ROOM, WATCHED, ends_of, frozen, ids, node, people, watchers_of
 from tests.acceptance.programs import free_port
@@ -95,10 +95,10 @@ async def test_a_frozen_node_comes_back_with_its_people(stage: Stage):
         await watcher.becomes(lambda: not watcher.ids)
         assert watcher.times("leave") == dict.fromkeys(asleep, 2)
         await ends_of(survivor, asleep)
-        async with Redis.from_url(stage.redis_url) as redis:
-            assert await redis.hlen(keys.topic_members("demo", WATCHED)) == 0
-            assert await redis.hlen(keys.open_connections("demo")) == 1, "the one who watches"
-            assert await redis.scard(keys.nodes()) == 2
+        async with connect(stage.redis_url) as store:
+            assert await store.call("HLEN", keys.topic_members("demo", WATCHED)) == 0
+            assert await store.call("HLEN", keys.open_connections("demo")) == 1, "the one who watches"
+            assert await store.call("SCARD", keys.nodes()) == 2
 
 
 async def test_who_came_and_went_while_a_node_was_frozen_is_counted_right(stage: Stage):
@@ -124,19 +124,19 @@ async def test_who_came_and_went_while_a_node_was_frozen_is_counted_right(stage:
             expected = staying | ids(await coming)
             await eventually(lambda: _is_present(survivor, expected))
             await watcher.becomes(lambda: watcher.ids == expected)
-            async with Redis.from_url(stage.redis_url) as redis:
-                await eventually(lambda: _is_open(redis, len(expected) + 1))
-                counts = await redis.hgetall(keys.connection_counts("demo"))
+            async with connect(stage.redis_url) as store:
+                await eventually(lambda: _is_open(store, len(expected) + 1))
+                counts = await store.call("HGETALL", keys.connection_counts("demo"))
                 assert counts[b"user:crowd"] == b"%d" % len(expected)
         await watcher.becomes(lambda: not watcher.ids)
-        async with Redis.from_url(stage.redis_url) as redis:
-            await eventually(lambda: _is_open(redis, 1))
-            assert await redis.hgetall(keys.connection_counts("demo")) == {
+        async with connect(stage.redis_url) as store:
+            await eventually(lambda: _is_open(store, 1))
+            assert await store.call("HGETALL", keys.connection_counts("demo")) == {
                 b"user:bob": b"1",
                 b"address:127.0.0.1": b"1",
             }
-            assert await redis.hlen(keys.topic_members("demo", WATCHED)) == 0
-            assert await redis.hlen(keys.topic_members("demo", "presence")) == 0
+            assert await store.call("HLEN", keys.topic_members("demo", WATCHED)) == 0
+            assert await store.call("HLEN", keys.topic_members("demo", "presence")) == 0
 
 
 async def come_to_stay(stack: AsyncExitStack, gateway: Gateway, count: int) -> list[Client]:
@@ -147,8 +147,8 @@ async def _is_present(gateway: Gateway, expected: set[str]) -> bool:
     return {entry["connection_id"] for entry in await present(gateway, ROOM)} == expected
 
 
-async def _is_open(redis: Redis, count: int) -> bool:
-    return await redis.hlen(keys.open_connections("demo")) == count
+async def _is_open(store: Store, count: int) -> bool:
+    return await store.call("HLEN", keys.open_connections("demo")) == count
 
 
 async def test_the_people_of_a_node_that_stops_leave_at_once(stage: Stage):
@@ -165,12 +165,12 @@ async def test_the_people_of_a_node_that_stops_leave_at_once(stage: Stage):
         assert watcher.times("leave") == dict.fromkeys(gone, 1)
         ends = await ends_of(survivor, gone)
         assert [(end["code"], end["reason"]) for end in ends] == [(1001, None)] * len(gone)
-        async with Redis.from_url(stage.redis_url) as redis:
-            await eventually(lambda: _one_life(redis))
+        async with connect(stage.redis_url) as store:
+            await eventually(lambda: _one_life(store))
 
 
-async def _one_life(redis: Redis) -> bool:
-    return await redis.scard(keys.nodes()) == 1
+async def _one_life(store: Store) -> bool:
+    return await store.call("SCARD", keys.nodes()) == 1
 
 
 @pytest.fixture
@@ -179,6 +179,7 @@ async def no_redis(database_url: str, tmp_path: Path) -> Stage:
     return Stage(tmp_path, database_url, "")
 
 
+@pytest.mark.standalone
 async def test_presence_outlives_a_redis_that_comes_back_empty(no_redis: Stage, tmp_path: Path):
     directory, port = tmp_path / "valkey", free_port()
     async with AsyncExitStack() as stack:

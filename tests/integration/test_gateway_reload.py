@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from itertools import chain
 from typing import Any
 
 import aiohttp
@@ -24,9 +25,10 @@ from realtime.auth import issue
 from realtime.channels import parse_channel
 from realtime.config import Limits, Project, Settings
 from realtime.errors import SettingError
+from realtime.store import Store
 from tests.change_stream import Publisher, streaming
 from tests.gateway_fixture import SECRET, Client, Gateway, eventually, running_gateway, token_for
-from tests.reload_fixture import Live
+from tests.reload_fixture import Live, series_of
 from tests.servers import fresh_database
 
 NEW_SECRET = "a newer secret of more than 32 bytes"
@@ -102,19 +104,25 @@ async def test_a_removed_projects_sockets_are_closed_and_nothing_is_left_of_it(
         people = [await enter(stack, gateway) for _ in range(5)]
         for client in people:
             await client.subscribe("room:a")
+        assert await is_heard(store, "room:a")
         ends = [listening(client) for client in people]
         assert (await live.become(other=None))["removed"] == ["other"]
         assert await asyncio.gather(*ends) == [GONE] * 5
         assert await status_of(gateway, "other") == 404
         assert await is_refused(gateway, other_token()) == GONE
-        channel = keys.topic_channel("other", parse_channel("room:a").topic)
 
         async def unheard() -> bool:
-            heard = await store.everywhere("PUBSUB", "SHARDCHANNELS")
-            return channel.encode() not in chain.from_iterable(heard.values())
+            return not await is_heard(store, "room:a")
 
         await eventually(unheard)
         await eventually(lambda: not series_of("gateway", "other"))
+
+
+async def is_heard(store: Store, channel: str) -> bool:
+    """Whether a gateway listens to what is said on a channel of `other`."""
+    heard = await store.everywhere("PUBSUB", "SHARDCHANNELS")
+    topic = keys.topic_channel("other", parse_channel(channel).topic)
+    return topic.encode() in chain.from_iterable(heard.values())
 
 
 async def test_how_the_sockets_of_a_removed_project_ended_is_recorded(gateway: Gateway, live: Live) -> None:

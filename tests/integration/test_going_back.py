@@ -63,18 +63,18 @@ class Replica:
     """What Redis had of a topic at one time, as a replica that lags behind has it."""
 
     def __init__(self, seen: Witness, table: Table = ORDERS) -> None:
-        self._client = seen.broker.client
+        self._store = seen.broker.store
         self._keys = (keys.topic_meta(PROJECT, table.topic), keys.topic_history(PROJECT, table.topic))
         self._values: list[bytes | None] = []
 
     async def copy(self) -> None:
-        self._values = [await self._client.dump(key) for key in self._keys]
+        self._values = [await self._store.call("DUMP", key) for key in self._keys]
 
     async def promote(self) -> None:
         for key, value in zip(self._keys, self._values, strict=True):
-            await self._client.delete(key)
+            await self._store.call("DEL", key)
             if value is not None:
-                await self._client.restore(key, 0, value)
+                await self._store.call("RESTORE", key, 0, value)
 
 
 async def test_redis_that_went_back_is_noticed_while_nothing_is_written(
@@ -146,7 +146,7 @@ async def test_an_emptied_redis_begins_every_table_anew_once(
         await insert(writer, 1)
         await seen.sees(1)
         before = await position(seen)
-        await seen.broker.client.flushall()
+        await seen.broker.store.everywhere("FLUSHALL")
 
         async def marked() -> bool:
             return (await seen.broker.marks(PROJECT, [ORDERS.topic]))[ORDERS.topic] != ""

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from notifier import feed as feed_module
-from notifier.app import _why_not_ready
+from notifier.duties import why_not_ready
 from notifier.project import ProjectFeed, State
 from realtime import keys
 from realtime.broker import Broker, Chunk, History, table_history
@@ -121,7 +121,7 @@ async def test_a_batch_that_was_published_in_part_is_finished_by_the_next_notifi
     settings: Settings, seen: Witness, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await writer.execute("insert into orders select generate_series(1, 12000), 'note'")
-    feed = feed_of(settings, Dies(seen.broker.client, settings))
+    feed = feed_of(settings, Dies(seen.broker.store, settings))
     with pytest.raises(RuntimeError, match="killed"):
         await feed.run()
     assert await seen.offset() == 10_000
@@ -150,7 +150,7 @@ class LosesAnswers(Broker):
 async def test_what_redis_took_without_an_answer_is_not_taken_twice(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:
-    feed = feed_of(settings, LosesAnswers(seen.broker.client, settings))
+    feed = feed_of(settings, LosesAnswers(seen.broker.store, settings))
     task = asyncio.create_task(feed.run())
     await insert(writer, 1, 2, 3)
     await seen.sees(3)
@@ -224,10 +224,10 @@ async def test_a_notifier_waits_for_the_schema(database_url: str, redis_url: str
     settings = settings_at(redis_url, demo=project_at(database_url))
     async with witness(settings) as seen:
         feed = feed_of(settings, seen.broker)
-        assert _why_not_ready([feed]) == "demo: connecting"
+        assert why_not_ready([feed]) == "demo: connecting"
         task = asyncio.create_task(feed.run())
         await eventually(lambda: feed.state is State.NO_SCHEMA)
-        assert _why_not_ready([feed]) is None
+        assert why_not_ready([feed]) is None
         await enable(database_url)
         async with session(database_url) as writer:
             await insert(writer, 1)

@@ -6,6 +6,8 @@ import asyncio
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     asleep,
@@ -23,6 +25,7 @@ KEEP = {"appendonly": "yes"}
 OTHER_SETTINGS = {"max_prepared_transactions": "10", "track_commit_timestamp": "on"}
 
 
+@pytest.mark.standalone
 async def test_while_redis_is_away_changes_wait_and_then_come_once(database_url: str, tmp_path: Path) -> None:
     await enable(database_url)
     async with throw_away_valkey(tmp_path, KEEP) as server:
@@ -84,6 +87,7 @@ async def test_prepared_transactions_are_captured_with_the_time_of_their_commit(
                 assert datetime.fromisoformat(change["commit_timestamp"]) == row["at"]
 
 
+@pytest.mark.standalone
 async def test_a_notifier_that_starts_before_its_servers_finds_them(tmp_path: Path) -> None:
     async with throw_away_postgres(tmp_path) as database, throw_away_valkey(tmp_path, KEEP) as broker:
         await enable(database.url)

@@ -89,7 +89,7 @@ async def test_a_batch_that_redis_has_in_part_is_within_the_bound_too(
     await writer.execute("insert into orders select generate_series(1, 70), 'note'")
     reader = await connect(orders_url)
     async with witness(bounded) as seen:
-        publisher = publisher_of(bounded, GoesAway(seen.broker.client, bounded), reader)
+        publisher = publisher_of(bounded, GoesAway(seen.broker.store, bounded), reader)
         await publisher.begin()
         snapshot = await publisher.feed.snapshot()
         before = await position(seen)

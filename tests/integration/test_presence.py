@@ -6,7 +6,6 @@ import json
 from contextlib import AsyncExitStack
 
 import pytest
-from redis.asyncio import Redis
 
 from tests.fleet_fixture import Crowd, crowd, hear_text, present
 from tests.gateway_fixture import eventually, token_for
@@ -228,7 +227,7 @@ async def test_presence_needs_a_channel_that_can_be_watched(here):
             assert "channel" in body["error"]["message"]
 
 
-async def test_presence_is_rebuilt_when_redis_lost_everything(here, there, redis_url):
+async def test_presence_is_rebuilt_when_redis_lost_everything(here, there, store):
     async with (
         here.client() as alice,
         here.client() as gone,
@@ -242,8 +241,7 @@ async def test_presence_is_rebuilt_when_redis_lost_everything(here, there, redis
         before = {entry["connection_id"]: entry for entry in await present(there)}
         watched, lobby = await crowd(bob), await crowd(carol, WATCHED)
         assert lobby.ids == {id_of(gone)}
-        async with Redis.from_url(redis_url) as redis:
-            await redis.flushall()
+        await store.everywhere("FLUSHALL")
         await gone.web_socket.close()
         del before[id_of(gone)]
 

@@ -64,17 +64,19 @@ SETUPS: dict[str, Callable[[Path], AbstractAsyncContextManager[RedisSetup]]] = {
     "tls": tls_server,
 }
 
-# The files of tests that CI runs on sentinels and on a cluster, too, in less than three minutes together.
+# The files of tests that CI runs on sentinels and on a cluster, too, in a minute each.
 CONTRACT = frozenset(
     {
         "test_broadcast",
-        "test_gateway_delivery",
+        "test_connection_history",
         "test_gateway_messages",
         "test_gateway_recovery",
+        "test_gateway_redis",
         "test_limits_connections",
         "test_notifier",
         "test_presence",
         "test_publish_script",
+        "test_rest_tables",
         "test_two_projects",
     }
 )

@@ -92,7 +92,9 @@ def test_a_url_that_is_wrong_is_told_what_is_wrong_with_it(url: str, reason: str
     assert reason in raised.value.reason
 
 
-@pytest.mark.parametrize("url", ["redis://u:s3cret@a:b", "redis+sentinel://:s3cret@a", "redis://u:s3cret@a/x"])
+@pytest.mark.parametrize(
+    "url", ["redis://u:s3cret@a:b", "redis+sentinel://:s3cret@a", "redis://u:s3cret@a/x"]
+)
 def test_a_password_is_never_quoted(url: str) -> None:
     with pytest.raises(SettingError) as raised:
         parse_redis_url(url)

@@ -183,7 +183,7 @@ async def test_a_wrong_token_in_auth_is_refused_and_the_old_stays_in_force(gatew
 async def test_10_000_messages_at_once_are_answered_in_order(gateway):
     async with raw_socket(gateway) as raw:
         raw.send(b"".join(frame(TEXT, b'{"type":"ping","ref":%d}' % number) for number in range(10_000)))
-        refs = [json.loads((await raw.frame())[1])["ref"] for _ in range(10_000)]
+        refs = [json.loads(await raw.text())["ref"] for _ in range(10_000)]
     assert refs == list(range(10_000))
 
 
@@ -193,14 +193,14 @@ async def test_1_000_subscriptions_and_as_many_leaves_at_once_are_answered_in_or
             for kind in ["subscribe", "unsubscribe"]:
                 message = {"type": kind, "channel": f"table:t{number % 7}", "ref": number}
                 raw.send(frame(TEXT, json.dumps(message).encode()))
-        answers = [json.loads((await raw.frame())[1]) for _ in range(2_000)]
+        answers = [json.loads(await raw.text()) for _ in range(2_000)]
     assert [answer["ref"] for answer in answers] == [number // 2 for number in range(2_000)]
 
 
 async def test_10_000_bad_messages_are_each_told_so(gateway):
     async with raw_socket(gateway) as raw:
         raw.send(frame(TEXT, b"{") * 10_000)
-        codes = {json.loads((await raw.frame())[1])["code"] for _ in range(10_000)}
+        codes = {json.loads(await raw.text())["code"] for _ in range(10_000)}
     assert codes == {"invalid_json"}
 
 

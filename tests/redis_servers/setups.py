@@ -64,7 +64,7 @@ SETUPS: dict[str, Callable[[Path], AbstractAsyncContextManager[RedisSetup]]] = {
     "tls": tls_server,
 }
 
-# The files of tests that CI runs on sentinels and on a cluster, too, in a minute each.
+# The files of tests that CI runs on sentinels and on a cluster, too, in about a minute each.
 CONTRACT = frozenset(
     {
         "test_broadcast",
@@ -76,7 +76,6 @@ CONTRACT = frozenset(
         "test_notifier",
         "test_presence",
         "test_publish_script",
-        "test_rest_tables",
         "test_two_projects",
     }
 )

@@ -52,7 +52,9 @@ async def test_a_child_that_was_hung_up_on_before_it_had_an_ear_is_started_again
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hung_up_on = tmp_path / "hung_up_on.py"
-    hung_up_on.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\n")
+    # Whoever runs the tests may ignore it, as under nohup, and what a process ignores its children do, too.
+    default = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    hung_up_on.write_text(f"import os, signal\n{default}\nos.kill(os.getpid(), signal.SIGHUP)\n")
     monkeypatch.setattr("realtime.dev.unprivileged.__file__", str(hung_up_on))
     monkeypatch.setattr("realtime.processes.RESTART_SECONDS", 0)
     async with processes([["notifier"]]):

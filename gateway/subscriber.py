@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 GATHER_SECONDS = 0.1  # in which changes of presence are told together
 ARRANGE_SECONDS = 0.05  # in which changes of servers are gathered
-RETRY_SECONDS = 0.5  # after a topic could not be caught up
+RETRY_SECONDS = 0.1  # after a topic could not be caught up; a connection of before a restart fails once
 GRACE_SECONDS = 1.0  # a topic that everybody left is kept for those who come back at once
 CATCHING_UP_AT_ONCE = 32
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 from redis.asyncio import Redis
 
-from bench.stage import JWT_SECRET, PROJECT
+from bench.stage import JWT_SECRET, PROJECT, wait_for_port
 from realtime.auth import issue
 from realtime.broker import Broker, Chunk, History
 from realtime.channels import Event, Table
@@ -40,7 +40,6 @@ STEPS = {
 WARM = 100  # clients before the first look: what is there once for all of them is there then
 SPARE_FILES = 200  # of a process, beside its clients
 DEADLINE_SECONDS = 120
-POLL_SECONDS = 0.05
 CHANGES = 10_000  # in history, of which one is measured
 TABLE = Table("public", "history")
 DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
@@ -133,7 +132,7 @@ async def _gateway(redis_url: str) -> AsyncIterator[tuple[int, psutil.Process]]:
     }
     words = ("-m", "realtime", "--log-level", "ERROR", "gateway", "--host", "127.0.0.1", "--port", str(port))
     async with _process(*words, environment=settings) as process:
-        await _wait_for(port)
+        await wait_for_port(port)
         yield port, psutil.Process(process.pid)
 
 
@@ -156,15 +155,3 @@ async def _process(*words: str, environment: dict[str, str]) -> AsyncIterator[Pr
         if process.returncode is None:
             process.kill()  # a gateway that drains would wait for its clients
         await process.wait()
-
-
-async def _wait_for(port: int) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(POLL_SECONDS)
-            else:
-                writer.close()
-                return

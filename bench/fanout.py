@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.stage import JWT_SECRET, PROJECT
+from bench.stage import JWT_SECRET, PROJECT, wait_for_port
 from realtime import keys
 from realtime.auth import issue
 from realtime.broker import Broker, Chunk, History
@@ -122,7 +122,7 @@ async def _server(
     )
     readers = None
     try:
-        await _wait_for(port)
+        await wait_for_port(port)
         readers = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bench.readers", str(port), path, str(subscribers)),
             stdin=PIPE,
@@ -136,15 +136,3 @@ async def _server(
             if process is not None and process.returncode is None:
                 process.terminate()
                 await process.wait()
-
-
-async def _wait_for(port: int) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(POLL_SECONDS)
-            else:
-                writer.close()
-                return

@@ -101,3 +101,16 @@ async def _notifier(database_url: str, redis_url: str) -> AsyncIterator[psutil.P
     finally:
         process.terminate()
         await process.wait()
+
+
+async def wait_for_port(port: int) -> None:
+    """Wait until somebody listens there."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                writer.close()
+                return

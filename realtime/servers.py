@@ -54,27 +54,22 @@ class Servers:
         self._owners: list[Server | None] = []  # by slot, in a cluster
         self._slots: Counter[Server | None] = Counter()  # how many each of them has
         self._guides: dict[Address, redis.Redis] = {}  # who tells where the servers are
-        self._looking = asyncio.Lock()
-        self._looks = 0  # that told us something
         self._hurry = asyncio.Event()
         self._news = asyncio.Event()  # set, and replaced, when servers or their parts change
         self._watch: asyncio.Task[None] | None = None
         self._is_told_of_cluster = False  # the log, that `redis_url` does not say that it is one
         self.all: tuple[Server, ...] = ()
-        if url.kind is Kind.STANDALONE:
-            self.all = (self.at(url.hosts[0]),)
 
     def __repr__(self) -> str:
         return f"<Servers {self.url.kind or 'standalone'} {', '.join(map(str, self.all))}>"
 
     async def begin(self) -> None:
         """Look for the first time, if somebody tells at once, and keep looking until closed."""
-        if self.url.kind is Kind.STANDALONE:
-            return
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(ASK_SECONDS):
-                await self.look()
-        self._watch = asyncio.create_task(self._keep_looking(), name="look for servers of Redis")
+                await self._look()
+        if self.url.kind is not Kind.STANDALONE:  # which is where the URL says, and stays there
+            self._watch = asyncio.create_task(self._keep_looking(), name="look for servers of Redis")
 
     async def close(self) -> None:
         if self._watch is not None:
@@ -115,14 +110,6 @@ class Servers:
         """Wait until there are other servers, or they have other parts."""
         await self._news.wait()
 
-    async def look(self) -> None:
-        """Find out who has what now; raises Unavailable if nobody tells."""
-        looks = self._looks
-        async with self._looking:
-            if self._looks == looks:  # else somebody did it while we waited
-                await self._adopt(await look(self.url, [server.address for server in self.all], self._guide))
-                self._looks += 1
-
     def moved(self, error: MovedError) -> None:
         """A server said who has a part now; the others may not know yet."""
         if self.url.kind is not Kind.CLUSTER:
@@ -138,6 +125,10 @@ class Servers:
             self.tell_news()
         self.look_soon()
 
+    async def _look(self) -> None:
+        """Find out who has what now; raises Unavailable if nobody tells."""
+        await self._adopt(await look(self.url, [server.address for server in self.all], self._guide))
+
     async def _adopt(self, shares: Shares) -> None:
         all_before, owners_before = self.all, self._owners
         self.all = tuple(map(self.at, shares))
@@ -147,7 +138,7 @@ class Servers:
                 for first, last in parts:
                     self._owners[first : last + 1] = [self.at(address)] * (last + 1 - first)
             self._slots = Counter(self._owners)
-        if set(self.all) != set(all_before):
+        if all_before and set(self.all) != set(all_before):
             log.info("redis_servers_changed", servers=[str(server) for server in self.all])
         if set(self.all) != set(all_before) or self._owners != owners_before:
             self.tell_news()
@@ -180,7 +171,7 @@ class Servers:
         while True:
             self._hurry.clear()
             try:
-                await self.look()
+                await self._look()
                 told = True
             except Unavailable as error:
                 if told:

@@ -14,7 +14,7 @@ from realtime.store import Store, connect
 from tests.redis_servers.setups import CONTRACT, SETUPS, RedisSetup
 from tests.servers import fresh_database, throw_away_postgres
 
-pytest_plugins = ["tests.gateway_fixture", "tests.fleet_fixture"]
+pytest_plugins = ["tests.gateway_fixture", "tests.fleet_fixture", "tests.redis_servers.fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

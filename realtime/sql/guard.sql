@@ -1,5 +1,5 @@
 -- Before anything else: an older program's script must not go over a newer schema, whose functions it would
--- put back. By `to_jsonb`, since the table may not be there, or be one of version 1.
+-- put back. By `execute`, since the table may not be there.
 do $$
 declare
     installed integer;

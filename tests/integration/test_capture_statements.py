@@ -1,4 +1,7 @@
-"""Every form of statement: what it changed is in the outbox, once, in order; what it did not is not."""
+"""Every form of statement: what it changed is in the outbox, once, in order; what it did not is not.
+
+Long, since SQL has so many forms; each is a test of its own.
+"""
 
 from __future__ import annotations
 

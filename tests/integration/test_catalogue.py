@@ -1,4 +1,7 @@
-"""The catalogue: what it lists, what it refuses, and that a busy table is never blocked."""
+"""The catalogue: what it lists, what it refuses, and that a busy table is never blocked.
+
+Long by the list of what is refused.
+"""
 
 from __future__ import annotations
 

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-
 import pytest
 
 from realtime import keys
 from realtime.store import connect
+from tests.cluster_fixture import (
+    gateways,
+    hear_presence,
+    losing,
+    room_elsewhere,
+)
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
-from tests.redis_servers.cluster import ValkeyCluster, valkey_cluster
+from tests.redis_servers.cluster import ValkeyCluster
 
-pytestmark = pytest.mark.standalone  # on a cluster of its own, which loses a primary
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FAIL_OVER_SECONDS = 30.0
-
-
-@asynccontextmanager
-async def losing(cluster: ValkeyCluster, primary: str) -> AsyncIterator[None]:
-    """Let what is written in the block be lost: the replica that takes over afterwards never gets it."""
-    server, replica = cluster.server(primary), await cluster.replica_of(primary)
-    await server.command("WAIT", 1, 5_000)
-    cluster.pause(replica)
-    await server.command("CLIENT", "KILL", "TYPE", "replica")
-    yield
-    await cluster.kill(primary)
-    cluster.resume(replica)
-    await cluster.wait_taken_over(primary)
 
 
 async def room_not_on(cluster: ValkeyCluster, server: str) -> str:
@@ -39,10 +28,10 @@ async def room_not_on(cluster: ValkeyCluster, server: str) -> str:
 
 
 async def test_the_last_one_who_left_is_removed_again_when_a_fail_over_brings_them_back(
-    database_url: str, tmp_path: Path
+    database_url: str, cluster: ValkeyCluster
 ):
     """Where a node has people is noted on another server, which has not gone back."""
-    async with valkey_cluster(tmp_path) as cluster, connect(cluster.url) as store:
+    async with connect(cluster.url) as store:
         settings = settings_for(database_url, cluster.url, presence_ttl_seconds=4)
         async with running_gateway(settings) as here, here.client(token_for(sub="alice")) as alice:
             (life,) = await store.call("SMEMBERS", keys.nodes())
@@ -61,3 +50,24 @@ async def test_the_last_one_who_left_is_removed_again_when_a_fail_over_brings_th
 
             assert await is_there()
             await eventually(is_gone, deadline=FAIL_OVER_SECONDS)
+
+
+async def test_presence_that_a_replica_never_had_is_put_back(cluster, database_url, quick_lines):
+    """The life of the node lies on another server, which does not change."""
+    async with (
+        gateways(database_url, cluster, 2) as (here, there),
+        here.client(token_for(sub="alice")) as alice,
+        there.client(token_for(sub="bob")) as bob,
+    ):
+        room, primary = await room_elsewhere(cluster)
+        await bob.subscribe(f"presence:{room}")
+        assert await hear_presence(bob) == ("sync", [])
+        async with losing(cluster, primary):
+            assert (await alice.ask(type="presence", channel=room, state={"n": 1}, ref=1))["type"] == "ack"
+            assert await hear_presence(bob) == ("join", ["alice"])
+
+        async def is_there() -> bool:
+            status, answer, _ = await there.rest("GET", f"/presence?channel={room}", token_for())
+            return status == 200 and [one["user_id"] for one in answer["presences"]] == ["alice"]
+
+        await eventually(is_there, deadline=30)

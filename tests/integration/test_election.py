@@ -1,4 +1,7 @@
-"""Who leads, by what stands in Redis and who holds the lock: on real servers, with the times cut short."""
+"""Who leads, by what stands in Redis and who holds the lock: on real servers, with the times cut short.
+
+Long, since each story needs two notifiers and both stores at once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The feed on a real Postgres: which changes a batch has, in which order, and what reading it costs."""
+"""The feed on a real Postgres: which changes a batch has, in which order, and what reading it costs.
+
+Long by the plans and pages that it counts.
+"""
 
 from __future__ import annotations
 

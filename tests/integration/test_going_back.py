@@ -1,4 +1,7 @@
-"""A store that goes back in time is found out, and a new epoch begins: no silence, no wrong `since`."""
+"""A store that goes back in time is found out, and a new epoch begins: no silence, no wrong `since`.
+
+Long by the ways in which a store can go back; each is played on real servers.
+"""
 
 from __future__ import annotations
 

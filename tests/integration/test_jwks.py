@@ -1,4 +1,7 @@
-"""A key ring against a real HTTP server that plays the issuer of tokens."""
+"""A key ring against a real HTTP server that plays the issuer of tokens.
+
+Long by what an issuer may do wrong, and by the server that plays it.
+"""
 
 import asyncio
 import gzip

@@ -1,4 +1,7 @@
-"""Installing the schema: once, whoever comes at once, whatever is busy; and by an administrator."""
+"""Installing the schema: once, whoever comes at once, whatever is busy; and by an administrator.
+
+Long by the rights that may be missing.
+"""
 
 from __future__ import annotations
 

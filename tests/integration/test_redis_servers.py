@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
-from tests.redis_servers.cluster import ValkeyCluster, valkey_cluster
-from tests.redis_servers.sentinels import SERVICE, SentinelPair, sentinel_pair
+from tests.redis_servers.cluster import ValkeyCluster
+from tests.redis_servers.sentinels import SERVICE, SentinelPair
 from tests.redis_servers.server import PASSWORD
 from tests.redis_servers.tls import TlsServer, certify, tls_server
 
@@ -33,34 +33,6 @@ PUBLISH = "return redis.call('SPUBLISH', KEYS[1], ARGV[1])"
 REPLICA_MS = 5_000
 HEARD_SECONDS = 10.0
 TAGS = 20  # enough to lie on every primary
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ValkeyCluster]:
-    async with valkey_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
-        yield cluster
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def cluster(started_cluster: ValkeyCluster) -> ValkeyCluster:
-    """A cluster that is healthy and empty, whatever the test before did to it."""
-    await started_cluster.wait_healthy()
-    await started_cluster.flush()
-    return started_cluster
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started_pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SentinelPair]:
-    async with sentinel_pair(tmp_path_factory.mktemp("sentinel")) as pair:
-        yield pair
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def pair(started_pair: SentinelPair) -> SentinelPair:
-    """Primary and replica that are well and empty, whatever the test before did to them."""
-    await started_pair.wait_healthy()
-    await started_pair.flush()
-    return started_pair
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

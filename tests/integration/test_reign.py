@@ -1,6 +1,7 @@
 """A lagging replica takes the place of Redis, and nothing stands behind what clients said.
 
 Broadcasts that may be lost are told as `resync`, on every node; presence is as it should be again soon.
+Long, since the pair of servers that it fails over stands here, too.
 """
 
 from __future__ import annotations

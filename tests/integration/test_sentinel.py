@@ -6,33 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import pytest_asyncio
 
 from realtime.errors import Unavailable
 from realtime.store import Store, connect
 from tests.change_stream import Publisher, publisher_to
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for
-from tests.redis_servers.sentinels import SentinelPair, sentinel_pair
+from tests.redis_servers.sentinels import SentinelPair
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def one_pair(tmp_path_factory) -> AsyncIterator[SentinelPair]:
-    async with sentinel_pair(tmp_path_factory.mktemp("sentinel")) as pair:
-        yield pair
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def pair(one_pair: SentinelPair) -> AsyncIterator[SentinelPair]:
-    """Empty and whole, and whole again afterwards."""
-    await one_pair.flush()
-    yield one_pair
-    for address in [*one_pair.addresses, *one_pair.sentinels]:
-        if not one_pair.server(address).answers:
-            await one_pair.kill(address)
-            await one_pair.start(address)
-    await one_pair.wait_healthy()
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("quick_lines")]
 
 
 @asynccontextmanager
@@ -48,13 +29,6 @@ async def stream(pair: SentinelPair, database_url: str) -> AsyncIterator[tuple[G
             await publisher.publish()
             assert await client.hear_rows(1) == [1]
             yield gateway, publisher, client
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch) -> None:
-    monkeypatch.setattr("gateway.line.PROBE_SECONDS", 0.2)
-    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.1)
 
 
 async def can_publish(publisher: Publisher) -> bool:

@@ -22,6 +22,7 @@ from tests.redis_servers.server import (
     configuration,
     free_ports,
     kill_all,
+    start_again,
     start_all,
     wait_until,
 )
@@ -81,6 +82,11 @@ class ValkeyCluster:
         await wait_until(self._have_all_met, "all servers know each other")
         for primary, replica in zip(primaries, replicas, strict=True):
             await replica.command("CLUSTER", "REPLICATE", await self._id(primary.address))
+        await self.wait_healthy()
+
+    async def heal(self) -> None:
+        """Start again whoever is down or frozen, and wait until all is well."""
+        await start_again(self._servers.values())
         await self.wait_healthy()
 
     async def stop(self) -> None:

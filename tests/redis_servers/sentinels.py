@@ -22,6 +22,7 @@ from tests.redis_servers.server import (
     configuration,
     free_ports,
     kill_all,
+    start_again,
     start_all,
     wait_until,
 )
@@ -76,6 +77,11 @@ class SentinelPair:
         await start_all(self._sentinels.values())
         for sentinel in self._sentinels.values():
             await _hurry(sentinel)
+        await self.wait_healthy()
+
+    async def heal(self) -> None:
+        """Start again whoever is down or frozen, and wait until all is well."""
+        await start_again((*self._servers.values(), *self._sentinels.values()))
         await self.wait_healthy()
 
     async def stop(self) -> None:

@@ -161,3 +161,10 @@ async def kill_all(servers: Iterable[RedisServer]) -> None:
     async with asyncio.TaskGroup() as tasks:
         for server in servers:
             tasks.create_task(server.kill(), name=f"kill {server.address}")
+
+
+async def start_again(servers: Iterable[RedisServer]) -> None:
+    """Let those that do not answer be new and empty."""
+    silent = [server for server in servers if not server.answers]
+    await kill_all(silent)
+    await start_all(silent)

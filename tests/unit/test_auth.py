@@ -1,3 +1,8 @@
+"""Every way in which a token may be wrong, and those that are right.
+
+Long, since it is that list.
+"""
+
 import base64
 import contextlib
 import json

@@ -1,3 +1,8 @@
+"""Settings: what they become, and how a wrong one is told.
+
+Long by the table of what is refused.
+"""
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat

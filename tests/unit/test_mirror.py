@@ -1,4 +1,7 @@
-"""A replica of the chaos suite: it passes what may be told of a table, and finds each thing that may not."""
+"""A replica of the chaos suite: it passes what may be told of a table, and finds each thing that may not.
+
+Long, since each of those has its own story.
+"""
 
 from __future__ import annotations
 

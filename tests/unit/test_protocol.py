@@ -1,3 +1,8 @@
+"""Messages of clients: what is read, what is refused, and how answers are written.
+
+Long by the table of what is refused.
+"""
+
 import json
 import random
 

@@ -1,3 +1,8 @@
+"""The rules of one connection, message by message, as the contract has them.
+
+Long as that table is.
+"""
+
 import dataclasses
 import json
 

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 from realtime import keys
 from realtime.channels import Table
 from realtime.store import connect
-from tests.change_stream import ORDERS
+from tests.change_stream import ORDERS, Publisher, publisher_to
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for
 from tests.redis_servers.cluster import ValkeyCluster
 
@@ -26,6 +26,20 @@ async def gateways(database_url: str, cluster: ValkeyCluster, count: int = 1) ->
         async with running_gateway(settings) as other:
             await eventually(other.is_ready)
             yield [one, other]
+
+
+@asynccontextmanager
+async def subscribed(
+    database_url: str, cluster: ValkeyCluster
+) -> AsyncIterator[tuple[Gateway, Publisher, Client]]:
+    """A gateway, who publishes changes of `orders`, and a client who has subscribed to them."""
+    async with (
+        gateways(database_url, cluster) as (gateway,),
+        publisher_to(gateway.settings) as publisher,
+        gateway.client() as client,
+    ):
+        await client.subscribe("table:orders")
+        yield gateway, publisher, client
 
 
 def slot_of_table(table: Table = ORDERS) -> int:

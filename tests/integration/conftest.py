@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.notifier_fixture import enable, session
+from realtime.config import Settings
+from tests import servers
+from tests.notifier_fixture import Witness, enable, session, witness
 from tests.postgres_fixture import Database, fresh_database, throw_away_postgres
 
 _numbers = itertools.count(1)
@@ -39,3 +41,18 @@ async def orders_url(database_url: str) -> str:
 async def writer(orders_url: str) -> AsyncIterator[Any]:
     async with session(orders_url) as connection:
         yield connection
+
+
+@pytest_asyncio.fixture
+async def other_url(postgres_url: str) -> AsyncIterator[str]:
+    """A database of a second project, with an enabled table `orders`."""
+    async with servers.fresh_database(postgres_url) as url:
+        await enable(url)
+        yield url
+
+
+@pytest_asyncio.fixture
+async def seen(settings: Settings) -> AsyncIterator[Witness]:
+    """What Redis has of the project of `settings`."""
+    async with witness(settings) as seen:
+        yield seen

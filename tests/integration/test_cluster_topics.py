@@ -17,6 +17,7 @@ from tests.cluster_fixture import (
     primary_of_table,
     rows_after_resync,
     slot_of_table,
+    subscribed,
     table_elsewhere,
 )
 from tests.gateway_fixture import eventually
@@ -27,12 +28,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_a_table_whose_slot_moves_goes_on_without_a_hole_and_without_resync(
     cluster, database_url, quick_lines
 ):
-    async with (
-        gateways(database_url, cluster) as (gateway,),
-        publisher_to(gateway.settings) as publisher,
-        gateway.client() as client,
-    ):
-        await client.subscribe("table:orders")
+    async with subscribed(database_url, cluster) as (_, publisher, client):
         for _ in range(2):
             await publisher.publish(3)
             owner = await primary_of_table(cluster)
@@ -46,12 +42,7 @@ async def test_a_table_whose_slot_moves_goes_on_without_a_hole_and_without_resyn
 async def test_what_happens_in_a_slot_that_is_long_on_the_move_is_taken_and_told_in_the_end(
     cluster, database_url, quick_lines
 ):
-    async with (
-        gateways(database_url, cluster) as (gateway,),
-        publisher_to(gateway.settings) as publisher,
-        gateway.client() as client,
-    ):
-        await client.subscribe("table:orders")
+    async with subscribed(database_url, cluster) as (gateway, publisher, client):
         await publisher.publish(2)
         owner = await primary_of_table(cluster)
         async with cluster.moving(slot_of_table(), await another_primary(cluster, owner)) as move_keys:
@@ -108,14 +99,9 @@ async def test_a_clean_fail_over_loses_nothing_of_a_table(cluster, database_url,
 
 
 async def test_topics_of_other_servers_go_on_while_one_hangs(cluster, database_url):
-    async with (
-        gateways(database_url, cluster) as (gateway,),
-        publisher_to(gateway.settings) as publisher,
-        gateway.client() as client,
-    ):
+    async with subscribed(database_url, cluster) as (_, publisher, client):
         hanging = await primary_of_table(cluster)
         table = await table_elsewhere(cluster, than=hanging)
-        await client.subscribe("table:orders")
         await client.subscribe(f"table:{table.name}")
         cluster.pause(hanging)
         for number in range(1, 21):
@@ -125,12 +111,7 @@ async def test_topics_of_other_servers_go_on_while_one_hangs(cluster, database_u
 
 
 async def test_what_a_replica_that_takes_over_never_had_is_told_as_resync(cluster, database_url, quick_lines):
-    async with (
-        gateways(database_url, cluster) as (gateway,),
-        publisher_to(gateway.settings) as publisher,
-        gateway.client() as client,
-    ):
-        await client.subscribe("table:orders")
+    async with subscribed(database_url, cluster) as (_, publisher, client):
         await publisher.publish(2)
         assert await client.hear_rows(2) == [1, 2]
         async with losing(cluster, await primary_of_table(cluster)):

@@ -5,7 +5,6 @@ A cast runs as the role that may add to the outbox, so it may add what no trigge
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,7 +25,6 @@ from tests.notifier_fixture import (
     settings_at,
     witness,
 )
-from tests.servers import fresh_database
 
 FORGED = {
     "an event that is none": ("'STEAL'", "'{}'", "null"),
@@ -35,13 +33,6 @@ FORGED = {
     "data of several lines": ("'INSERT'", r"E'{\"id\":\n9}'", "null"),
     "an old row of several lines": ("'UPDATE'", "'{\"id\":9}'", r"E'{\n}\n'"),
 }
-
-
-@pytest_asyncio.fixture
-async def other_url(postgres_url: str) -> AsyncIterator[str]:
-    async with fresh_database(postgres_url) as url:
-        await enable(url)
-        yield url
 
 
 @pytest_asyncio.fixture

@@ -56,12 +56,6 @@ async def settings(orders_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(orders_url))
 
 
-@pytest_asyncio.fixture
-async def seen(settings: Settings) -> AsyncIterator[Witness]:
-    async with witness(settings) as seen:
-        yield seen
-
-
 class Replica:
     """What Redis had of a topic at one time, as a replica that lags behind has it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -42,12 +42,6 @@ NOBODY_URL = "postgresql://nobody@127.0.0.1:{port}/nothing"
 @pytest_asyncio.fixture
 async def settings(orders_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(orders_url))
-
-
-@pytest_asyncio.fixture
-async def seen(settings: Settings) -> AsyncIterator[Witness]:
-    async with witness(settings) as seen:
-        yield seen
 
 
 def feed_of(settings: Settings, broker: Broker) -> ProjectFeed:

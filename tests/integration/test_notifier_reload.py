@@ -53,13 +53,6 @@ def live(settings: Settings, caplog: pytest.LogCaptureFixture) -> Live:
 
 
 @pytest_asyncio.fixture
-async def other_url(postgres_url: str) -> AsyncIterator[str]:
-    async with fresh_database(postgres_url) as url:
-        await enable(url)
-        yield url
-
-
-@pytest_asyncio.fixture
 async def other(other_url: str) -> AsyncIterator[Any]:
     """A session in the database of a second project."""
     async with session(other_url) as connection:

@@ -6,7 +6,6 @@ Tables, rows and writers are unharmed; what was lost is told.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -32,7 +31,6 @@ from tests.notifier_fixture import (
     project_at,
     session,
     settings_at,
-    witness,
 )
 from tests.schema_fixture import NO_ROLE, NO_TRIGGERS, demand, more, psql, rows, writers
 
@@ -42,12 +40,6 @@ ODD = Table("public", 'odd "name"')
 @pytest_asyncio.fixture
 async def settings(orders_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(orders_url))
-
-
-@pytest_asyncio.fixture
-async def seen(settings: Settings) -> AsyncIterator[Witness]:
-    async with witness(settings) as seen:
-        yield seen
 
 
 async def test_taking_it_out_leaves_tables_rows_and_writers_alone(

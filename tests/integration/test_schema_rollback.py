@@ -33,7 +33,6 @@ from tests.notifier_fixture import (
     notifier,
     project_at,
     settings_at,
-    witness,
 )
 from tests.schema_fixture import ENABLED, VERSION, demand, more, psql, rows, writers
 
@@ -44,12 +43,6 @@ TOO_NEW = f"{PROJECT}: the schema is newer than this program"
 @pytest_asyncio.fixture
 async def settings(orders_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(orders_url))
-
-
-@pytest_asyncio.fixture
-async def seen(settings: Settings) -> AsyncIterator[Witness]:
-    async with witness(settings) as seen:
-        yield seen
 
 
 async def downgrade(connection: Any) -> None:

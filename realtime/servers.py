@@ -58,6 +58,7 @@ class Servers:
         self._news = asyncio.Event()  # set, and replaced, when servers or their parts change
         self._watch: asyncio.Task[None] | None = None
         self._is_told_of_cluster = False  # the log, that `redis_url` does not say that it is one
+        self._is_closed = False
         self.all: tuple[Server, ...] = ()
 
     def __repr__(self) -> str:
@@ -76,6 +77,7 @@ class Servers:
             self._watch.cancel()
             with suppress(asyncio.CancelledError):
                 await self._watch
+        self._is_closed = True
         clients = [*self._guides.values(), *(server.client for server in self._known.values())]
         await close(client.aclose() for client in clients)
 
@@ -90,8 +92,10 @@ class Servers:
         return server
 
     def at(self, address: Address) -> Server:
-        """Return the server at an address."""
+        """Return the server at an address; raises Unavailable once closed, if it is a new one."""
         if address not in self._known:
+            if self._is_closed:
+                raise Unavailable("the connections to Redis were closed")
             self._known[address] = Server(address, server_client(self.url, address))
         return self._known[address]
 

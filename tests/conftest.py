@@ -5,7 +5,8 @@ With `--redis` it is another kind of Redis; tests that need one server of their 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -37,6 +38,13 @@ def _why_not_on_another(item: pytest.Item) -> str | None:
     if "redis_setup" not in getattr(item, "fixturenames", ()):
         return "uses no Redis, or one of its own"
     return None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rubbish() -> Iterator[None]:
+    """What a module leaves open fails this module, and not whichever test runs when it is collected."""
+    yield
+    gc.collect()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -55,7 +55,11 @@ async def connect(url: str, project: str = "") -> Any:
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings={"application_name": application_name(project), **_SESSION, **_PLAN},
     )
-    await connection.execute(_SESSION_OF_17)
+    try:
+        await connection.execute(_SESSION_OF_17)
+    except BaseException:  # cancelled: nobody else would ever end it
+        connection.terminate()
+        raise
     return connection
 
 

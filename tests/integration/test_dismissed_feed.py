@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier import duties
+from notifier import database, duties
 from notifier.project import ProjectFeed, State
 from realtime.broker import table_history
 from realtime.dev.directory import free_port
@@ -26,6 +26,11 @@ from tests.notifier_fixture import (
 )
 from tests.reload_fixture import Live
 from tests.servers import fresh_database
+
+SESSIONS = """
+    select query from pg_stat_activity
+    where datname = current_database() and application_name like 'realtime notifier%'
+"""
 
 
 async def nobody(connection: Any) -> bool:
@@ -75,3 +80,22 @@ async def test_a_feed_that_waits_for_redis_is_ended_with_its_project(
 
 async def leads(connection: Any) -> bool:
     return len(await connection.fetch(LISTENING)) == 2
+
+
+async def test_a_feed_that_is_cut_off_while_it_connects_leaves_no_session(
+    orders_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def is_connecting() -> bool:
+        return "pg_sleep" in "".join(row["query"] for row in await connection.fetch(SESSIONS))
+
+    async def no_session() -> bool:
+        return not await connection.fetch(SESSIONS)
+
+    monkeypatch.setattr(database, "_SESSION_OF_17", "select pg_sleep(60)")
+    async with session(orders_url) as connection:
+        task = asyncio.create_task(database.connect(orders_url), name="connect")
+        await eventually(is_connecting)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await eventually(no_session)

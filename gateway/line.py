@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 from redis.exceptions import MovedError, RedisError
@@ -18,6 +19,7 @@ from gateway import metrics
 from realtime import keys
 from realtime.broker import Broker
 from realtime.errors import Unavailable
+from realtime.lifetime import apart
 from realtime.logs import get_logger
 from realtime.servers import Server, slot_of
 from realtime.store import redis_errors_as_unavailable
@@ -29,6 +31,7 @@ LAST_RETRY_SECONDS = 2.0
 PROBE_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 3 * PROBE_SECONDS
 PROBE_NAMES = 100_000  # that are tried to find one among the keys of a server
+LOT = 1_000  # channels that are asked for before the server has answered
 
 FAULTS = (RedisError, OSError, TimeoutError, Unavailable)
 
@@ -59,10 +62,13 @@ class Line:
         self._node_id = node_id
         self._listener = listener
         self._channels: set[bytes] = set()  # that are to be heard
-        self._commands: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()  # as many as topics open and close
+        self._commands: deque[tuple[str, bytes]] = deque()  # not sent yet; as many as topics open and close
+        self._is_asked = asyncio.Event()  # for one of them
+        self._is_answered = asyncio.Event()  # what was sent before the last PING
         self._unconfirmed: Counter[bytes] = Counter()  # SSUBSCRIBEs, sent or not, without an answer yet
         self._tasks: asyncio.TaskGroup | None = None  # of the present connection, if there is one
         self._probe = b""  # the channel of the present connection's probes
+        self._is_probe_heard = asyncio.Event()  # from now on: the one before may be lost
         self._probed_at = -DEAD_AFTER_SECONDS  # monotonic time at which a probe last came back
 
     def __repr__(self) -> str:
@@ -75,11 +81,11 @@ class Line:
     def subscribe(self, channel: bytes) -> None:
         self._channels.add(channel)
         self._unconfirmed[channel] += 1
-        self._commands.put_nowait(("subscribe", channel))
+        self._ask("subscribe", channel)
 
     def unsubscribe(self, channel: bytes) -> None:
         self._channels.discard(channel)
-        self._commands.put_nowait(("unsubscribe", channel))
+        self._ask("unsubscribe", channel)
 
     def run_along(self, part: Coroutine[Any, Any, None], name: str) -> None:
         """Let something be a part of the present connection, if there is one.
@@ -103,7 +109,7 @@ class Line:
         delay = FIRST_RETRY_SECONDS
         while True:
             try:
-                await self._one_connection()
+                await apart(self._one_connection(), f"connection to {self.server}")
             except* FAULTS as group:
                 log.warning(
                     "redis_subscription_lost", server=str(self.server), error=str(group.exceptions[0])
@@ -123,14 +129,16 @@ class Line:
 
     async def _one_connection(self) -> None:
         async with self.server.client.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
-            self._commands = asyncio.Queue()
+            self._commands.clear()
             self._probe = self._channel_here()
-            channels = [self._probe, *self._channels]
+            channels = [self._probe, *self._channels]  # the probe first: it need not wait for the others
             self._unconfirmed = Counter(channels)
+            for channel in channels:
+                self._ask("subscribe", channel)
             # Before any topic is caught up: under this reign or a later one.
             reign = await self._broker.probe(self._probe)
             async with redis_errors_as_unavailable():
-                await self._send(pubsub, "subscribe", channels)
+                await pubsub.connect()
             self._tasks = tasks
             self.run_along(self._carry_out_commands(pubsub), "subscribe and unsubscribe")
             self.run_along(self._keep_probing(reign), "probe")
@@ -145,26 +153,36 @@ class Line:
         raise Unavailable(f"{self.server} has no keys")
 
     async def _carry_out_commands(self, pubsub: Any) -> None:
-        """Send what was asked for since the last time as few commands, in order."""
-        while True:
-            command, channel = await self._commands.get()
-            channels = [channel]
-            following: tuple[str, bytes] | None = None
-            while following is None and not self._commands.empty():
-                following = self._commands.get_nowait()
-                if following[0] == command:
-                    channels.append(following[1])
-                    following = None
-            await self._send(pubsub, command, channels)
-            if following is not None:
-                await self._send(pubsub, following[0], [following[1]])
+        """Send what was asked for since the last time as few commands, in order.
 
-    async def _send(self, pubsub: Any, command: str, channels: list[bytes]) -> None:
-        for batch in self._servers.batches(channels):
-            if command == "subscribe":
-                await pubsub.ssubscribe(*batch)
-            else:
-                await pubsub.sunsubscribe(*batch)
+        A lot at a time: a server ends a subscription whose answers it cannot get rid of.
+        """
+        sent = 0
+        while True:
+            command, channels = await self._next_lot()
+            for batch in self._servers.batches(channels):
+                await (pubsub.ssubscribe if command == "subscribe" else pubsub.sunsubscribe)(*batch)
+            sent += len(channels)
+            if sent >= LOT:
+                sent = 0
+                self._is_answered.clear()
+                await pubsub.ping()
+                await self._is_answered.wait()
+
+    async def _next_lot(self) -> tuple[str, list[bytes]]:
+        """Wait for commands, and return those of one kind that follow each other."""
+        await self._is_asked.wait()
+        command, _ = self._commands[0]
+        channels: list[bytes] = []
+        while self._commands and self._commands[0][0] == command and len(channels) < LOT:
+            channels.append(self._commands.popleft()[1])
+        if not self._commands:
+            self._is_asked.clear()
+        return command, channels
+
+    def _ask(self, command: str, channel: bytes) -> None:
+        self._commands.append((command, channel))
+        self._is_asked.set()
 
     async def _keep_probing(self, reign: str) -> None:
         while True:
@@ -172,13 +190,16 @@ class Line:
                 self._probe_elsewhere()
             elif await self._broker.probe(self._probe) != reign:
                 raise Unavailable("Redis restarted, or another one took its place")
-            await asyncio.sleep(PROBE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._is_probe_heard.wait()
+            self._is_probe_heard.clear()
 
     def _probe_elsewhere(self) -> None:
         """The server has the slot of the probe no more, and still others."""
         self._probe = self._channel_here()
         self._unconfirmed[self._probe] += 1
-        self._commands.put_nowait(("subscribe", self._probe))
+        self._ask("subscribe", self._probe)
 
     async def _read(self, pubsub: Any) -> None:
         began_at = time.monotonic()
@@ -198,6 +219,8 @@ class Line:
                     self._confirmed(message["channel"])
                 case "sunsubscribe":
                     self._ended(message["channel"])
+                case "pong":
+                    self._is_answered.set()
 
     def _received(self, channel: bytes, data: bytes) -> None:
         if channel == self._probe:
@@ -212,6 +235,8 @@ class Line:
         del self._unconfirmed[channel]
         if channel in self._channels:
             self._listener.confirmed(self, channel)
+        elif channel == self._probe:
+            self._is_probe_heard.set()
 
     def _ended(self, channel: bytes) -> None:
         """By our own wish, or since the server has its slot no more."""

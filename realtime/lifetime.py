@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 
@@ -20,10 +22,19 @@ def hold_hangups() -> None:
 def live(work: Coroutine[Any, Any, None], on_hangup: Callable[[], object] | None = None) -> None:
     """Run until it is done, or until SIGINT or SIGTERM ends it cleanly; a second one ends it at once.
 
-    A SIGHUP calls `on_hangup`; without one it ends the process, as the end of a terminal does.
+    A SIGHUP calls `on_hangup`; without one it ends the process, as the end of a terminal does. The work may
+    open as many files as the process is allowed to ask for.
     """
+    _allow_many_files()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_until_signalled(work, on_hangup))
+
+
+def _allow_many_files() -> None:
+    """Each client takes one, and a process begins with 1,024 nearly everywhere."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS allows fewer than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _loop_factory() -> Any:
@@ -32,6 +43,22 @@ def _loop_factory() -> Any:
     except ImportError:  # no wheel for this platform
         return None
     return uvloop.new_event_loop
+
+
+async def apart(work: Coroutine[Any, Any, None], name: str) -> None:
+    """Do it in a task of its own, and raise what it raises; a cancellation ends it, and is raised.
+
+    For who waits failures out and goes on: before Python 3.13 a task group that fails just when its task is
+    cancelled raises only what it failed with.
+    """
+    task = asyncio.create_task(work, name=name)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    task.result()
 
 
 async def _until_signalled(work: Coroutine[Any, Any, None], on_hangup: Callable[[], object] | None) -> None:

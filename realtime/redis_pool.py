@@ -1,7 +1,6 @@
-"""A pool of connections to one server of Redis, as this service needs it.
+"""A client of one server of Redis, as this service needs it: nothing is tried twice unasked.
 
-Nothing is tried twice unasked, and a pool that was closed stays closed. Made by the store, and for whoever is
-asked where the servers are. Knows no command.
+Made by the store, and for whoever is asked where the servers are. Knows no command.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from redis import asyncio as redis
-from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.maint_notifications import MaintNotificationsConfig
 
+from realtime.redis_connections import PlainConnection, Pool, TlsConnection
 from realtime.redis_url import Address, Kind, RedisUrl
 
 CONNECTIONS = 64  # of one process to one server; a call beyond that waits for one of them
@@ -41,8 +40,8 @@ def _client(address: Address, tls: Mapping[str, Any] | None, login: Mapping[str,
     And it sets no time for a command: redis-py does that by `asyncio.wait_for`, which before Python 3.12
     swallows a cancellation that comes at the same time; the store bounds its calls instead.
     """
-    pool = _Pool(
-        connection_class=_PlainConnection if tls is None else _TlsConnection,
+    pool = Pool(
+        connection_class=PlainConnection if tls is None else TlsConnection,
         host=address[0],
         port=address[1],
         max_connections=CONNECTIONS,
@@ -52,59 +51,11 @@ def _client(address: Address, tls: Mapping[str, Any] | None, login: Mapping[str,
         socket_keepalive=True,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
         **login,
         **(tls or {}),
     )
     return redis.Redis.from_pool(pool)
-
-
-class _Ours:
-    """What is ours in a connection, plain or not."""
-
-    is_over = False  # its pool was closed
-
-    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
-        if not self.is_over:
-            await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
-        if self.is_over:  # by now
-            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
-            raise RedisConnectionError("the pool is closed")
-
-    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
-        """Tell as an error of its own what uvloop says of a transport that was reset meanwhile."""
-        try:
-            await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
-        except RuntimeError as error:
-            raise RedisConnectionError("the connection is closed") from error
-
-
-class _PlainConnection(_Ours, Connection):
-    pass
-
-
-class _TlsConnection(_Ours, SSLConnection):
-    pass
-
-
-class _Pool(redis.BlockingConnectionPool):
-    """Who still holds it when it is closed opens no connection that nobody would close any more.
-
-    redis-py would: a closed pool connects anew when it is asked, and so does a connection by itself.
-    """
-
-    _is_closed = False
-
-    def make_connection(self) -> Any:
-        connection: Any = super().make_connection()  # type: ignore[no-untyped-call]
-        connection.is_over = self._is_closed
-        return connection
-
-    async def aclose(self) -> None:
-        self._is_closed = True
-        ours: list[Any] = [*self._available_connections, *self._in_use_connections]
-        for connection in ours:
-            connection.is_over = True
-        await super().aclose()
 
 
 async def connect_anew(client: redis.Redis) -> None:

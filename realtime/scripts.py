@@ -32,7 +32,10 @@ class Script:
         return (await self.call_many([(keys, arguments)]))[0]
 
     async def call_many(self, calls: Sequence[Call]) -> list[Any]:
-        """Call it for each, those of one server in order; an error of one is raised when all are done."""
+        """Call it for each; an error of one is raised when all are done.
+
+        Those of one server are called in order, unless it forgot the script: the first of them may come last.
+        """
         return checked(await self.outcomes(calls))
 
     async def outcomes(self, calls: Sequence[Call]) -> list[Any]:

@@ -46,6 +46,13 @@ class Connection:
     async def __aexit__(self, *_: object) -> None:
         pass
 
+    async def connect(self) -> None:
+        pass
+
+    async def ping(self) -> None:
+        await self._redis.pongs.wait()
+        self.says({"type": "pong"})
+
     async def ssubscribe(self, *channels: bytes) -> None:
         self.asked += [("subscribe", channel) for channel in channels]
 
@@ -109,8 +116,9 @@ class Redis:
         self.reads = 0  # begun
         self.now = at(5)
         self.program: Any = None  # of the next connection: a time to wait → what it says
-        self.reachable, self.probes, self.reading, self.unsubscribes = (asyncio.Event() for _ in range(4))
-        for way in (self.reachable, self.probes, self.reading, self.unsubscribes):
+        ways = [asyncio.Event() for _ in range(5)]
+        self.reachable, self.probes, self.reading, self.unsubscribes, self.pongs = ways
+        for way in ways:
             way.set()
 
     async def probe(self, channel: bytes) -> str:

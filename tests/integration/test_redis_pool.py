@@ -1,4 +1,4 @@
-"""A pool that was closed has no connection any more, whoever still uses it."""
+"""Connections to Redis: nothing comes back by itself, and a pool that was closed has none."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from realtime import redis_connections, redis_pool
 from realtime.errors import Unavailable
 from realtime.redis_pool import server_client
 from realtime.redis_url import parse_redis_url
@@ -72,6 +73,71 @@ async def test_a_subscription_ends_with_its_pool(redis_url: str) -> None:
         with pytest.raises(RedisConnectionError):
             await pubsub.ssubscribe("there")
         await pubsub.aclose()
+
+
+async def test_a_subscription_that_was_lost_does_not_come_back_by_itself(redis_url: str) -> None:
+    """Whoever listens has to know that messages may be missed."""
+    async with pool_at(redis_url) as pool, pool.pubsub() as pubsub, Redis.from_url(redis_url) as killer:
+
+        async def subscribe() -> bool:
+            await pubsub.ssubscribe("there")
+            return not await killer.client_list(_type="pubsub")
+
+        async def read_on() -> None:
+            while True:
+                await pubsub.get_message(timeout=30)
+
+        await pubsub.ssubscribe("here")
+        await killer.client_kill_filter(_type="pubsub")
+        assert await subscribe()  # nothing tells yet that the connection is gone
+        with pytest.raises(RedisConnectionError):
+            await read_on()
+        for _ in TURNS:
+            with suppress(RedisConnectionError):
+                assert await subscribe()
+        await pool.aclose()
+
+
+async def test_who_waits_for_a_connection_gets_it_when_the_one_before_is_cancelled(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the very moment in which it is its turn."""
+    monkeypatch.setattr(redis_pool, "CONNECTIONS", 1)
+    async with pool_at(redis_url) as pool:
+        connections = pool.connection_pool
+        held = await connections.get_connection()
+        first, second = [asyncio.create_task(pool.echo(name)) for name in ("first", "second")]
+        for _ in TURNS:
+            await asyncio.sleep(0)
+        await connections.release(held)
+        first.cancel()
+        assert await second == b"second"
+        assert not connections._in_use_connections
+        await pool.aclose()
+
+
+async def test_an_answer_that_nobody_waited_for_is_given_to_nobody(redis_url: str) -> None:
+    async with pool_at(redis_url) as pool:
+        connections = pool.connection_pool
+        left = await connections.get_connection()
+        await left.send_command("ECHO", "for nobody")
+        await eventually(left.can_read)
+        await connections.release(left)
+        assert await pool.echo("mine") == b"mine"
+        await pool.aclose()
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(60, 1), (0, 3)])
+def test_connections_with_tls_share_what_takes_long_to_read(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, count: int
+) -> None:
+    """And read it anew after a while: certificates are renewed."""
+    monkeypatch.setattr(redis_connections, "TLS_FILES_SECONDS", seconds)
+    url = parse_redis_url("rediss://localhost:1/0")
+    pool = server_client(url, url.hosts[0]).connection_pool
+    connections = [pool.make_connection() for _ in range(3)]
+    contexts = [connection._connection_arguments()["ssl"] for connection in connections]
+    assert len(set(contexts)) == count
 
 
 async def test_a_closed_store_finds_no_new_server(redis_url: str) -> None:

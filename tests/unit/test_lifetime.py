@@ -1,22 +1,25 @@
-"""Signals of a process that is starting: none that asks for a reload is lost, or ends it.
+"""How the work of a process is asked for something, and ended: no signal and no cancellation is lost.
 
-In a process of its own: a signal goes to whichever thread lets it in, and that of many tests has threads.
+Signals in a process of its own: one goes to whichever thread lets it in, and that of many tests has threads.
 """
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from realtime.lifetime import apart
+
 STARTING = """
 import asyncio, os, signal, sys
 from realtime.lifetime import hold_hangups, live
 
 async def work():
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(45):
         while not heard:
             await asyncio.sleep(0.01)
 
@@ -33,5 +36,53 @@ print(heard)
 def test_a_hangup_before_the_work_begins_is_heard_then(inherited: str) -> None:
     """As a person starts it, and as `--workers` does."""
     words = [sys.executable, "-c", STARTING, str(int(signal.Handlers[inherited]))]
-    ended = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stdout) == (0, "['hangup']\n"), ended.stderr
+
+
+FILES = """
+import resource
+from realtime.lifetime import live
+
+async def work():
+    print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 500))
+live(work())
+"""
+
+
+def test_it_may_open_as_many_files_as_it_is_allowed_to_ask_for() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", FILES], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "500 500\n"), ended.stderr
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_who_waits_failures_out_hears_a_cancellation_in_any_turn(turns: int) -> None:
+    """Also in the one in which the work fails."""
+
+    async def fail() -> None:
+        for _ in range(4):
+            await asyncio.sleep(0)
+        raise OSError
+
+    async def work() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fail())
+            tasks.create_task(asyncio.Event().wait())
+
+    async def go_on() -> None:
+        while True:
+            try:
+                await apart(work(), "work")
+            except* OSError:
+                await asyncio.sleep(0)
+
+    task = asyncio.create_task(go_on())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=10)
+    assert task.cancelled()

@@ -101,6 +101,19 @@ async def test_a_lost_confirmation_is_not_waited_for_on_the_next_connection(play
     assert (await joining).is_live
 
 
+async def test_a_server_is_asked_for_so_many_channels_at_once_as_it_can_answer(play, monkeypatch):
+    monkeypatch.setattr(line_module, "LOT", 3)
+    await eventually(lambda: play.redis.connections and play.connection.asked)
+    play.redis.pongs.clear()
+    for number in range(8):
+        await play.join(("demo", f"room:{number}"))
+    await eventually(lambda: len(play.connection.asked) >= 3)
+    await play.settle()
+    assert len(play.connection.asked) <= 5  # the probe, one that came alone, and a lot
+    play.redis.pongs.set()
+    await eventually(lambda: len(play.connection.asked) == 9)
+
+
 async def test_a_topic_that_is_opened_between_two_connections_is_asked_for_once(play):
     await eventually(lambda: play.redis.connections and play.connection.asked)
     play.redis.reachable.clear()

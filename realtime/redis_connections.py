@@ -1,0 +1,123 @@
+"""Connections of redis-py that do what they are asked once, and a pool that stays closed once it was closed.
+
+redis-py connects and subscribes anew by itself, which hides that messages may have been missed, and keeps
+connections that nobody closes. Made by `redis_pool`; knows no command and no setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from redis import asyncio as redis
+from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+TLS_FILES_SECONDS = 60.0  # for which certificates are not read again
+
+
+class _Ours:
+    """What is ours in a connection, plain or not."""
+
+    may_connect = False  # the pool hands it out
+
+    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+        """Connect for the pool only.
+
+        redis-py does it for whoever sends, and subscribes anew, too: beside whoever reads, for as long as the
+        server likes, and nobody is told that messages may have been missed.
+        """
+        if self.is_connected:  # type: ignore[attr-defined]
+            return
+        if self.may_connect:
+            await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        if not self.may_connect:  # by now
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+            raise RedisConnectionError("the connection was lost, or closed")
+
+    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+        """Tell as an error of its own what uvloop says of a transport that was reset meanwhile."""
+        try:
+            await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise RedisConnectionError("the connection is closed") from error
+
+
+class PlainConnection(_Ours, Connection):
+    pass
+
+
+class TlsConnection(_Ours, SSLConnection):
+    shared: _SharedTls
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        self.ssl_context.context = self.shared.context_of(self.ssl_context)
+        arguments: Mapping[str, Any] = super()._connection_arguments()
+        return arguments
+
+
+class _SharedTls:
+    """One context for all connections of a pool.
+
+    To read the system's authorities takes 0.1 s, in which nothing else runs. They are read again after a
+    minute, since files of certificates are renewed.
+    """
+
+    def __init__(self) -> None:
+        self._context: Any = None
+        self._read_at = 0.0
+
+    def context_of(self, files: RedisSSLContext) -> Any:
+        if self._context is None or time.monotonic() - self._read_at > TLS_FILES_SECONDS:
+            files.context = None
+            self._context, self._read_at = files.get(), time.monotonic()
+        return self._context
+
+
+class Pool(redis.BlockingConnectionPool):
+    """Who still holds it when it is closed opens no connection that nobody would close any more.
+
+    redis-py would: a closed pool connects anew when it is asked.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._is_closed = False
+        self._shared_tls = _SharedTls()
+
+    def make_connection(self) -> Any:
+        connection: Any = super().make_connection()  # type: ignore[no-untyped-call]
+        if isinstance(connection, TlsConnection):
+            connection.shared = self._shared_tls
+        return connection
+
+    async def get_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Wait for a connection, and let the next one try if this one is cancelled.
+
+        Before Python 3.13 who is cancelled just when it is its turn takes the turn with it.
+        """
+        try:
+            return await super().get_connection(*arguments, **options)  # type: ignore[no-untyped-call]
+        except BaseException:
+            await asyncio.shield(asyncio.create_task(self._call_next(), name="call who waits for Redis"))
+            raise
+
+    async def ensure_connection(self, connection: Any) -> None:
+        connection.may_connect = not self._is_closed
+        try:
+            await super().ensure_connection(connection)
+        finally:
+            connection.may_connect = False
+
+    async def _call_next(self) -> None:
+        async with self._condition:
+            self._condition.notify()
+
+    async def aclose(self) -> None:
+        self._is_closed = True
+        ours: list[Any] = [*self._available_connections, *self._in_use_connections]
+        for connection in ours:
+            connection.may_connect = False
+        await super().aclose()

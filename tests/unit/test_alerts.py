@@ -13,16 +13,18 @@ from typing import Any
 
 import pytest
 
+from realtime import backlog
 from tests.docs_fixture import table
-from tests.expressions import check
-from tests.manifests import HERE, alerts, of_files, run
+from tests.expressions import check, series
+from tests.manifests import HERE, MONITORING, alerts, of_files, run
 
 Series = dict[str, str]  # what Prometheus scraped, in promtool's short hand: every 15 seconds a value
 
+OF_THE_OPERATOR = {"namespace", "job", "instance", "pod", "container", "service", "endpoint"}
 OF_DEMO = 'namespace="realtime", project="demo"'
 LEADER, STANDBY = f'{OF_DEMO}, instance="leader"', f'{OF_DEMO}, instance="standby"'
 AGE = 'realtime_gateway_delivery_age_seconds_bucket{namespace="realtime", kind="change", le='
-GATEWAY, NOTIFIER = "realtime-gateway-5d-x", "realtime-notifier-7f-y"
+GATEWAY, ANOTHER, NOTIFIER = "realtime-gateway-5d-x", "realtime-gateway-5d-z", "realtime-notifier-7f-y"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,14 @@ def live(leader: str, standby: str) -> Series:
 
 def up(component: str, *values: str) -> Series:
     job = f"realtime-{component}-internal"
-    return {f'up{{job="{job}", instance="{number}"}}': one for number, one in enumerate(values)}
+    return {
+        f'up{{namespace="realtime", job="{job}", instance="{number}"}}': one
+        for number, one in enumerate(values)
+    }
+
+
+def up_elsewhere(component: str) -> Series:
+    return {f'up{{namespace="staging", job="realtime-{component}-internal", instance="0"}}': "1x120"}
 
 
 def ages(up_to_100_ms: str, up_to_10_s: str) -> Series:
@@ -64,6 +73,27 @@ def ages(up_to_100_ms: str, up_to_10_s: str) -> Series:
 
 def ready(pod: str, values: str) -> Series:
     return {f'kube_pod_status_ready{{condition="true", pod="{pod}"}}': values}
+
+
+def of_pod(name: str, pod: str, more: str = "") -> str:
+    return f'{name}{{{OF_DEMO}, job="realtime-gateway-internal", pod="{pod}"{more}}}'
+
+
+def files(opened: str) -> Series:
+    return {
+        of_pod("process_open_fds", GATEWAY): opened,
+        of_pod("process_max_fds", GATEWAY): "1024x120",
+    }
+
+
+def by_label(alert: str, name: str, bad: dict[str, str], good: dict[str, str]) -> list[Story]:
+    """Stories of a counter that rises all the time, under its title and with this label."""
+    stories = [(title, True, label) for title, label in bad.items()]
+    stories += [(title, False, label) for title, label in good.items()]
+    return [
+        Story(alert, title, fires, 15, {of_pod(name, GATEWAY, f", {label}"): "0+5x120"})
+        for title, fires, label in stories
+    ]
 
 
 COUNTED = {
@@ -79,8 +109,24 @@ STORIES = [
     Story("RealtimeNoNotifier", "none answers", True, 5, up("notifier", "0x120", "0x120")),
     Story("RealtimeNoNotifier", "there is none", True, 5, up("gateway", "1x120")),
     Story("RealtimeNoNotifier", "one answers", False, 5, up("notifier", "0x120", "1x120")),
+    Story("RealtimeNoNotifier", "it went away", True, 10, up("notifier", "1x20 stale")),
+    Story(
+        "RealtimeNoNotifier",
+        "another namespace has one still",
+        True,
+        10,
+        up("notifier", "1x20 stale") | up_elsewhere("notifier"),
+    ),
     Story("RealtimeNoGateway", "none answers", True, 5, up("gateway", "0x120", "0x120")),
     Story("RealtimeNoGateway", "one answers", False, 5, up("gateway", "0x120", "1x120")),
+    Story("RealtimeNoGateway", "it went away", True, 10, up("gateway", "1x20 stale")),
+    Story(
+        "RealtimeNoGateway",
+        "another namespace has one still",
+        True,
+        10,
+        up("gateway", "1x20 stale") | up_elsewhere("gateway"),
+    ),
     *by_kind(
         "RealtimeLag",
         "realtime_notifier_lag_seconds",
@@ -92,7 +138,7 @@ STORIES = [
         "RealtimePendingGrows",
         "realtime_notifier_pending_changes",
         25,
-        {"ever more wait": "20000+10x120"},
+        {"ever more wait": "20000+10x120", "more wait than are counted": "100000x120"},
         {"many, but ever fewer": "20000-10x120", "a few more each time": "0+10x120"},
     ),
     *by_kind("RealtimeResets", "realtime_notifier_resets_total", 12, COUNTED, OVER),
@@ -126,8 +172,49 @@ STORIES = [
         "realtime_gateway_redis_reconnects_total",
         12,
         {"again and again": "0+1x120"},
-        {"one fail-over": "0x20 2x100"},
+        {"one fail-over of 20 s": "0x20 13x100"},
     ),
+    Story(
+        "RealtimeRedisLost",
+        "one fail-over, seen by many",
+        False,
+        12,
+        {of_pod("realtime_gateway_redis_reconnects_total", str(each)): "0x20 13x100" for each in range(20)},
+    ),
+    Story(
+        "RealtimeNothingReady",
+        "Redis is away",
+        True,
+        5,
+        ready(GATEWAY, "0x120") | ready(ANOTHER, "0x120"),
+    ),
+    Story("RealtimeNothingReady", "one is", False, 5, ready(GATEWAY, "0x120") | ready(ANOTHER, "1x120")),
+    *by_label(
+        "RealtimeNoKeys",
+        "realtime_gateway_refused_tokens_total",
+        {"the keys cannot be had": 'code="unavailable"'},
+        {"somebody tries without a token": 'code="unauthorized"'},
+    ),
+    *by_label(
+        "RealtimeFull",
+        "realtime_gateway_errors_total",
+        {"many are refused": 'code="too_many_connections"'},
+        {"messages are wrong": 'code="invalid_message"'},
+    ),
+    *by_label(
+        "RealtimeMessagesFail",
+        "realtime_gateway_errors_total",
+        {"a message failed": 'code="internal"'},
+        {"a message is wrong": 'code="invalid_message"'},
+    ),
+    *by_label(
+        "RealtimeRequestsFail",
+        "realtime_gateway_requests_total",
+        {"a request failed": 'status="500"'},
+        {"a database is away": 'status="503"'},
+    ),
+    Story("RealtimeFewFilesLeft", "900 of 1024", True, 5, files("900x120")),
+    Story("RealtimeFewFilesLeft", "100 of 1024", False, 5, files("100x120")),
     Story("RealtimeGatewayNotReady", "not ready", True, 10, ready(GATEWAY, "0x120")),
     Story("RealtimeGatewayNotReady", "it starts", False, 10, ready(GATEWAY, "0x12 1x108")),
     Story("RealtimeGatewayNotReady", "another's pod", False, 10, ready("postgres-0", "0x120")),
@@ -165,6 +252,18 @@ def test_an_alert_asks_for_metrics_and_labels_that_exist(rule: Any) -> None:
     kept = {one for group in re.findall(r"by \(([^)]*)\)", rule["expr"]) for one in group.split(", ")}
     assert shown <= (kept or {"pod"})
     assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+def test_the_labels_of_the_program_are_kept_where_the_operator_has_the_same() -> None:
+    (monitor,) = [each for each in of_files(MONITORING) if each["kind"] == "ServiceMonitor"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert OF_THE_OPERATOR & {label for labels in series().values() for label in labels} == {"endpoint"}
+    assert endpoint["honorLabels"] is True
+
+
+def test_pending_alarms_where_the_program_stops_counting() -> None:
+    (rule,) = [each for each in alerts() if each["alert"] == "RealtimePendingGrows"]
+    assert re.findall(r">= (\d+)", rule["expr"]) == [str(backlog.COUNTED)]
 
 
 def test_every_alert_is_documented() -> None:

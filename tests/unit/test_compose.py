@@ -1,4 +1,4 @@
-"""What the compose file says of ports, options and settings is what the program and the other files say.
+"""What image, compose file and nginx say of ports, options and settings is what the program says.
 
 It is read by its lines, as it is written: none of our packages reads YAML.
 """
@@ -9,11 +9,19 @@ import json
 import re
 
 import click
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
+from gateway.app import GOODBYE_SECONDS
 from gateway.connection import CLOSE_SECONDS
+from gateway.http_edge import REQUEST_ID
+from gateway.listener import STOP_SECONDS
+from gateway.request_ids import request_ids
 from realtime.cli import main
 from realtime.config import Settings, load
-from tests.docs_fixture import ROOT
+from realtime.internal_http import health_routes
+from tests.docs_fixture import ROOT, text_of
 
 COMPOSE = (ROOT / "deploy/compose.yaml").read_text()
 NGINX = (ROOT / "deploy/nginx.conf").read_text()
@@ -60,6 +68,31 @@ def test_nginx_looks_for_the_gateways_where_compose_starts_them() -> None:
     assert len(upstreams) == 2
 
 
+@pytest.mark.parametrize("given", ["a", "A-1.b_c", "x" * 64, "x" * 65, "x y", "x;", "é"])
+async def test_nginx_hands_on_the_request_ids_that_the_gateways_take(given: str) -> None:
+    (handed_on,) = re.findall(r'"~(\S+)" \$http_x_request_id;', NGINX)
+    assert f"proxy_set_header {REQUEST_ID} $id_of_request;" in NGINX
+    request = make_mocked_request("GET", "/", headers={REQUEST_ID: given})
+    response = await request_ids({})(request, answer)
+    assert (re.search(handed_on, given) is not None) is (response.headers[REQUEST_ID] == given)
+
+
+async def answer(_: web.Request) -> web.Response:
+    return web.Response()
+
+
+def test_nginx_keeps_to_itself_why_a_gateway_is_not_ready() -> None:
+    ((path, status),) = re.findall(r"location = (\S+) \{\s*return (\d+);", NGINX)
+    assert path in {route.path for route in health_routes(lambda: None)}
+    assert status == "404"
+
+
+def test_no_log_of_a_container_fills_the_disk() -> None:
+    hardened = COMPOSE.partition("x-hardened:")[2].partition("x-realtime:")[0]
+    assert re.search(r"logging: \{.*max-size: \d+m, max-file: ", hardened)
+    assert "logging:" not in COMPOSE.replace(hardened, "")
+
+
 def test_compose_gives_settings_that_are_taken() -> None:
     assert commands()["migrate"].params["project"] in settings().projects
 
@@ -72,7 +105,10 @@ def test_nginx_alone_is_believed_where_clients_come_from() -> None:
 def test_a_gateway_is_not_killed_while_it_drains() -> None:
     shared = COMPOSE.partition("x-gateway:")[2].partition("\nservices:")[0]
     (seconds,) = re.findall(r"stop_grace_period: (\d+)s", shared)
-    assert int(seconds) > settings().drain_seconds + 2 * CLOSE_SECONDS
+    last = CLOSE_SECONDS + 1 + STOP_SECONDS + GOODBYE_SECONDS
+    assert int(seconds) > settings().drain_seconds + last
+    assert f"`drain_seconds`, 20 by default, and {last:.0f} seconds on top" in text_of("docs/deployment.md")
+    assert f"`drain_seconds` and {last:.0f} seconds before you kill it" in text_of("docs/operations.md")
 
 
 def test_no_secret_has_a_default() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from typing import Any
 
 import click
 import msgspec
@@ -14,6 +15,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from gateway import metrics as gateway_metrics
 from gateway.rest import ENDPOINTS
 from notifier import metrics as notifier_metrics
+from notifier.duties import why_not_ready
+from notifier.project import ProjectFeed, State
 from realtime import errors, protocol
 from realtime.cli import main
 from realtime.config import Limits, Namespace, Project, Settings, load
@@ -113,6 +116,16 @@ def settings_of(kind: type[msgspec.Struct]) -> dict[str, str]:
         words = {msgspec.NODEFAULT: "required", None: "none"}
         found[field.name] = words[default] if default in (msgspec.NODEFAULT, None) else json.dumps(default)
     return found
+
+
+def test_whoever_looks_first_finds_each_reason_that_a_notifier_gives() -> None:
+    nothing: Any = None
+    feed = ProjectFeed("PROJECT", Project(database_url="postgresql://db/app"), nothing, nothing, 1.0)
+    reasons = set()
+    for feed.state in State:
+        reasons.add(why_not_ready([feed]))
+    found = set(re.findall("`(PROJECT: [^`]*)`", section(OPERATIONS, "Look first")))
+    assert found == reasons - {None}
 
 
 def test_the_settings_that_are_shown_are_taken() -> None:

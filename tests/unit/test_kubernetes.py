@@ -21,6 +21,7 @@ from realtime import __version__
 from realtime.cli import main
 from realtime.config import Settings, load
 from realtime.internal_http import health_routes
+from tests.docs_fixture import DOCUMENTS, blocks, text_of
 from tests.manifests import HERE, module, of_files, rendered
 
 STAGES = ("base", "overlays/dev", "overlays/production")
@@ -30,6 +31,7 @@ OLDEST, NEWEST = "1.27", "1.37"
 # Whose schemas Kubernetes itself does not have.
 BY_OTHERS = {"ServiceMonitor", "PrometheusRule", "HTTPRoute", "Kustomization", "Component"}
 SENTINEL_PORT = 26379  # where `redis_url` may lead instead
+OPERATIONS = "docs/operations.md"
 SLACK_SECONDS = 10  # of the grace period, over all that we know to take time
 
 kubernetes_validate = module("kubernetes_validate")
@@ -215,9 +217,24 @@ def test_the_ingress_bears_silence_and_bodies_as_the_gateway_does_and_logs_no_to
         assert int(notes[name]) > 2 * max(settings(stage).heartbeat_seconds for stage in STAGES)
     assert int(notes["proxy-body-size"].removesuffix("m")) << 20 > http_edge.MAX_BODY_BYTES
     assert notes["enable-access-log"] == "false"
+    assert notes["proxy-buffering"] == "off"
+    assert notes["proxy-next-upstream"] == "error timeout"
     (rule,) = ingress["spec"]["rules"]
     assert [path["path"] for path in rule["http"]["paths"]] == [rest.PREFIX.split("/{")[0], "/openapi.json"]
     assert {path["backend"]["service"]["port"]["name"] for path in rule["http"]["paths"]} == {"http"}
+
+
+def test_documents_name_workloads_and_containers_that_exist() -> None:
+    shown = "".join(block.text for page in DOCUMENTS for block in blocks(page, "sh")) + text_of(OPERATIONS)
+    known = {f"{kind}/{name}" for kind in ("deployment", "deploy") for name in pods("base")}
+    known |= {f"service/{each['metadata']['name']}" for each in objects("base", "Service")}
+    named = re.findall(r"\b((?:deployment|deploy|service)/realtime-[\w-]+)(.*)", shown)
+    assert named
+    for workload, words in named:
+        assert workload in known, workload
+        for container in re.findall(r"^ (\w+)=", words):
+            (there,) = pods("base")[workload.partition("/")[2]]["containers"]
+            assert there["name"] == container
 
 
 @pytest.mark.parametrize("stage", ["overlays/dev", "overlays/production"])

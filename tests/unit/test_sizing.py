@@ -7,7 +7,9 @@ import re
 
 import pytest
 
+from realtime.config import Limits
 from tests.docs_fixture import table, text_of
+from tests.manifests import HERE, of_files, rendered
 
 SIZING, BENCHMARKS = "docs/sizing.md", "docs/benchmarks.md"
 FIGURES = dict(table(SIZING, "What was measured"))
@@ -24,6 +26,7 @@ def figure(what: str) -> float:
     return number(FIGURES[what])
 
 
+FORGED_MIB = 190  # what a forged change may take, as docs/threat-model.md says
 KERNEL_KIB = 3.7
 CLIENT_KIB = figure("an open client, of the gateway's memory") + KERNEL_KIB
 SHARED_KIB = figure("a subscription to what others of this gateway hear too")
@@ -65,6 +68,36 @@ def test_an_example_follows_from_the_formulas(row: list[str]) -> None:
 )
 def test_a_figure_is_one_that_was_measured(what: str, heading: str, row: int, column: int) -> None:
     assert figure(what) == number(table(BENCHMARKS, heading)[row][column])
+
+
+def clients_of_a_pod() -> int:
+    """How many open WebSockets the autoscaler wants on a pod, where it looks at them."""
+    (component,) = of_files(HERE / "components/scale-by-connections")
+    (found,) = re.findall(r'averageValue: "(\d+)"', component["patches"][0]["patch"])
+    return int(found)
+
+
+def mebibytes(quantity: str) -> float:
+    return number(quantity) * {"Mi": 1, "Gi": 1024}[quantity[-2:]]
+
+
+def gateway_mebibytes(clients: int) -> float:
+    """With two shared subscriptions of each client and one of its own, as in the examples."""
+    return figure("a gateway without clients") + clients * (CLIENT_KIB + 2 * SHARED_KIB + OWN_KIB) / 1024
+
+
+@pytest.mark.parametrize("stage", ["base", "overlays/production"])
+def test_pods_have_the_memory_that_the_formulas_ask_for(stage: str) -> None:
+    found = [each for each in rendered(HERE / stage) if each["kind"] == "Deployment"]
+    pods = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in found}
+    gateway, notifier = (
+        pods[f"realtime-{name}"]["containers"][0]["resources"] for name in ("gateway", "notifier")
+    )
+    assert mebibytes(gateway["requests"]["memory"]) > gateway_mebibytes(clients_of_a_pod())
+    assert mebibytes(gateway["limits"]["memory"]) > 2 * gateway_mebibytes(10_000)
+    largest = Limits().max_change_bytes / 2**20
+    assert mebibytes(notifier["requests"]["memory"]) > figure("a notifier") + 12 * largest
+    assert mebibytes(notifier["limits"]["memory"]) > figure("a notifier") + FORGED_MIB
 
 
 def test_the_gateway_is_as_large_as_it_was_measured() -> None:

@@ -15,7 +15,7 @@ from realtime.config import Settings
 from realtime.publications import change_line, line_prefix
 from realtime.store import connect
 
-DEADLINE = 15.0  # seconds that anything here may take; nothing does, unless it is broken
+DEADLINE = 45.0  # seconds that anything here may take; nothing does, unless it is broken
 ORDERS = Table("public", "orders")
 
 

@@ -67,7 +67,7 @@ async def table_elsewhere(cluster: ValkeyCluster, than: str) -> Table:
 async def losing(cluster: ValkeyCluster, primary: str) -> AsyncIterator[None]:
     """Let what is written in the block be lost: the replica that takes over afterwards never gets it."""
     server = cluster.server(primary)
-    await server.command("WAIT", 1, 5000)
+    await server.command("WAIT", 1, 20_000)
     replica = await cluster.replica_of(primary)
     cluster.pause(replica)
     await server.command("CLIENT", "KILL", "TYPE", "replica")
@@ -77,10 +77,15 @@ async def losing(cluster: ValkeyCluster, primary: str) -> AsyncIterator[None]:
     await cluster.wait_taken_over(primary)
 
 
-async def room_elsewhere(cluster: ValkeyCluster) -> tuple[str, str]:
-    """A room whose presence lies on a server where no node's life does, and that server."""
+async def room_elsewhere(cluster: ValkeyCluster, nodes: int) -> tuple[str, str]:
+    """A room whose presence lies on a server where none of so many nodes lives, and that server."""
     async with connect(cluster.url) as store:
-        lives = [life.decode() for life in await store.call("SMEMBERS", keys.nodes())]
+
+        async def all_live() -> list[str] | None:
+            lives = [life.decode() for life in await store.call("SMEMBERS", keys.nodes())]
+            return lives if len(lives) == nodes else None
+
+        lives = await eventually(all_live)
     taken = {await cluster.primary_of(keys.node(life)) for life in lives}
     for number in range(100):
         primary = await cluster.primary_of(keys.topic_members("demo", f"presence:room:{number}"))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from realtime.config import Settings
+from tests.change_stream import DEADLINE
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
 
 SERVICE = token_for(sub=None, role="service_role")
@@ -142,6 +143,6 @@ async def send_broadcasts(gateway: Gateway, token: str = SERVICE, **body: Any) -
 
 async def hear_text(client: Client) -> str:
     """The next message as it came."""
-    frame = await client.web_socket.receive_str(timeout=15)
+    frame = await client.web_socket.receive_str(timeout=DEADLINE)
     assert json.loads(frame)
     return frame

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from realtime.config import Limits, Project, Settings
 from realtime.reload import Reloads
 from tests.change_stream import DEADLINE, Publisher, background, publisher_to, streaming
 from tests.clean_log import clean_log
+from tests.ports import free_port
 
 SECRET = "a secret of more than thirty-two bytes"
 CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
@@ -176,12 +176,6 @@ class Gateway:
         return answer
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def running_gateway(
     settings: Settings, *, internal: bool = False, expected_errors: int = 0, reloads: Reloads | None = None
@@ -235,7 +229,7 @@ async def sql(database_url: str) -> AsyncIterator[Any]:
         await connection.execute("create table users (id bigint primary key, name text)")
         yield connection
     finally:
-        await connection.close(timeout=5)
+        await connection.close(timeout=30)
 
 
 @pytest.fixture

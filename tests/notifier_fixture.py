@@ -23,6 +23,7 @@ from realtime.database import Database
 from realtime.publications import Position
 from realtime.reload import Reloads
 from realtime.store import connect
+from tests.change_stream import DEADLINE
 from tests.gateway_fixture import SECRET, eventually
 
 PROJECT = "demo"
@@ -66,7 +67,7 @@ async def session(database_url: str, **settings: str) -> AsyncIterator[Any]:
     try:
         yield connection
     finally:
-        await connection.close(timeout=5)
+        await connection.close(timeout=30)
 
 
 async def enable(database_url: str, table: Table = ORDERS, max_change_bytes: int = 1_048_576) -> None:
@@ -102,7 +103,7 @@ class Witness:
     async def ids(self, table: Table = ORDERS) -> list[int]:
         return [change["data"]["id"] for change in await self.changes(table)]
 
-    async def sees(self, count: int, table: Table = ORDERS, deadline: float = 15) -> None:
+    async def sees(self, count: int, table: Table = ORDERS, deadline: float = DEADLINE) -> None:
         """Wait until so many changes were published."""
 
         async def there() -> bool:

@@ -13,8 +13,15 @@ import asyncpg
 
 from realtime.catalogue import Catalogue
 from realtime.dev.postgres import NO_SETTINGS, postgres
+from tests.ports import free_port
 
-THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# What it holds is thrown away with it, and nobody but a test looks at a table, locks it or keeps its rows.
+THROW_AWAY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
 
 
 @asynccontextmanager
@@ -22,7 +29,7 @@ async def throw_away_postgres(
     directory: Path, settings: Mapping[str, str] = NO_SETTINGS
 ) -> AsyncIterator[str]:
     """Run a server in the directory; yields its superuser's URL."""
-    async with postgres(directory, settings={**THROW_AWAY, **settings}) as server:
+    async with postgres(directory, port=free_port(), settings={**THROW_AWAY, **settings}) as server:
         yield server.url
 
 
@@ -78,7 +85,7 @@ async def open_session(url: str, **settings: str) -> AsyncIterator[Any]:
     try:
         yield connection
     finally:
-        await connection.close(timeout=5)
+        await connection.close(timeout=30)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ import asyncpg
 
 from realtime.dev.postgres import NO_SETTINGS, EmbeddedPostgres, postgres
 from realtime.dev.valkey import EmbeddedValkey, valkey
+from tests.ports import free_port
 
 # What they hold is thrown away with them.
 POSTGRES = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
@@ -27,7 +28,9 @@ _numbers = itertools.count(1)
 async def throw_away_postgres(
     directory: Path, settings: Mapping[str, str] = NO_SETTINGS, port: int = 0
 ) -> AsyncIterator[EmbeddedPostgres]:
-    async with postgres(directory, port=port, settings={**POSTGRES, **settings}) as server:
+    async with postgres(
+        directory, port=port or _first_port(directory / "postgres-port"), settings={**POSTGRES, **settings}
+    ) as server:
         yield server
 
 
@@ -35,8 +38,15 @@ async def throw_away_postgres(
 async def throw_away_valkey(
     directory: Path, settings: Mapping[str, str] = NO_SETTINGS, port: int = 0
 ) -> AsyncIterator[EmbeddedValkey]:
-    async with valkey(directory, port=port, settings={**VALKEY, **settings}) as server:
+    async with valkey(
+        directory, port=port or _first_port(directory / "valkey-port"), settings={**VALKEY, **settings}
+    ) as server:
         yield server
+
+
+def _first_port(kept: Path) -> int:
+    """One that nobody takes while the server starts; 0 if it keeps that of its last run."""
+    return 0 if kept.exists() else free_port()
 
 
 @asynccontextmanager

@@ -13,9 +13,10 @@ import aiohttp
 
 from realtime.config import Settings
 from tests.acceptance.conftest import Stage
-from tests.acceptance.programs import Program, free_port, running
+from tests.acceptance.programs import Program, running
 from tests.fleet_fixture import Crowd, crowd, history
 from tests.gateway_fixture import Client, Gateway, eventually, token_for
+from tests.ports import free_port
 
 ROOM = "room:big"
 WATCHED = f"presence:{ROOM}"

@@ -103,7 +103,7 @@ class Writer:
                 self.written.append(self._next_body())
                 await asyncio.sleep(PACE_SECONDS)
         finally:
-            await connection.close(timeout=5)
+            await connection.close(timeout=30)
 
     def _next_body(self) -> str:
         return f"{self.name} {len(self.written)}"
@@ -122,7 +122,7 @@ async def finish(database_url: str, writers: list[Writer], writing: list[asyncio
     try:
         await connection.execute("insert into messages (body) values ($1)", LAST)
     finally:
-        await connection.close(timeout=5)
+        await connection.close(timeout=30)
 
 
 def expect_everything_once(followers: list[Follower], writers: list[Writer]) -> None:

@@ -13,7 +13,6 @@ import pty
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -26,12 +25,11 @@ import aiohttp
 
 from realtime.dev import process
 from tests.gateway_fixture import Client, eventually
+from tests.ports import free_port
 
 REALTIME = Path(sys.executable).with_name("realtime")
 START_SECONDS = 60.0  # for a command to do what it is waited for, on a busy machine
 NOTHING: Mapping[str, str] = {}
-# Below what the system hands out to whoever connects, so that nobody takes them meanwhile.
-PORTS = range(15_000, 32_000, 10)
 
 
 class Program:
@@ -225,22 +223,6 @@ async def psql(database_url: str, statement: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
-
-
-def free_port() -> int:
-    """A port that nobody listens on, and whose next ones are free too."""
-    return next(
-        port for port in random.sample(PORTS, len(PORTS)) if all(map(_is_free, range(port, port + 4)))
-    )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return True
-    return False
 
 
 def descendants(pid: int) -> list[int]:

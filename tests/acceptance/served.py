@@ -12,8 +12,9 @@ import aiohttp
 
 from realtime.auth import SERVICE_ROLE
 from tests.acceptance.conftest import Stage
-from tests.acceptance.programs import Program, free_port, running
+from tests.acceptance.programs import Program, running
 from tests.gateway_fixture import token_for
+from tests.ports import free_port
 
 LOCAL = ("--host", "127.0.0.1")
 

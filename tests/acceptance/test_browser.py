@@ -23,6 +23,7 @@ from tests.gateway_fixture import eventually
 PRODUCT_PAGE = Path(__file__).with_name("product_page.js")
 EMPTY_PAGE = '<!doctype html><title>Test</title><link rel="icon" href="data:,">'
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_MS = 90_000  # for the browser to start, on a busy machine
 
 # Opens a WebSocket, closes it after the first message; resolves to all that a page can learn of it.
 LEARN = """([url, protocols]) => new Promise((resolve) => {
@@ -80,10 +81,10 @@ async def tab(chromium: str) -> AsyncIterator[Tab]:
     app = web.Application()
     app.router.add_get("/", serve)
     async with TestServer(app) as server, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE_MS)
         try:
             tab = Tab(await browser.new_page())
-            await tab.page.goto(str(server.make_url("/")))
+            await tab.page.goto(str(server.make_url("/")), timeout=PATIENCE_MS)
             yield tab
         finally:
             await browser.close()

@@ -10,6 +10,7 @@ from tests.acceptance.chaos_runs import SECONDS, broken, chaos, figure
 
 pytestmark = pytest.mark.standalone  # of a Redis of its own, whichever `--redis` names
 
+ATTEMPTS = 4
 FAIL_OVERS = ("redis-killed", "redis-replaced", "redis-switched")
 
 
@@ -32,11 +33,14 @@ async def test_fail_overs_lose_nothing_in_a_cluster_whose_slots_move_and_under_s
     )
 
 
-@pytest.mark.timeout(SECONDS + 60)
+@pytest.mark.timeout(ATTEMPTS * SECONDS)
 async def test_the_referee_sees_a_channel_that_was_thrown_off_and_left():
-    """By a slot that moves away and comes back before the gateway has looked where it is."""
+    """By a slot that moves away and comes back before the gateway has looked, which is chance."""
     words = ("--redis", "cluster", "--sabotage", "thrown-off", "--faults", "redis-slots-moved")
-    status, said = await broken("--seed", 1, *words, "--minutes", 0, "--at-least", 1, "--settle", 4)
-    assert "each back at once" in said
-    assert figure("losses", said), said
-    assert status == 1
+    for _ in range(ATTEMPTS):
+        status, said = await broken("--seed", 1, *words, "--minutes", 0, "--at-least", 1, "--settle", 4)
+        assert "each back at once" in said
+        if figure("losses", said):
+            assert status == 1
+            return
+    pytest.fail(f"no losses with thrown-off taken out:\n{said}")

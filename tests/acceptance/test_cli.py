@@ -14,13 +14,13 @@ from tests.acceptance.programs import (
     client_of,
     command_of,
     descendants,
-    free_port,
     psql,
     run,
     running,
 )
 from tests.acceptance.served import LOCAL, Served, enable, get, is_ready, served, status
 from tests.gateway_fixture import SECRET, eventually, token_for
+from tests.ports import free_port
 
 
 async def expect_delivery(stage: Stage, served: Served) -> None:
@@ -128,10 +128,14 @@ async def test_a_part_waits_for_servers_that_are_down(stage: Stage) -> None:
         await notifier.says("Connection refused")
         await gateway.says("Redis cannot be reached")
         url = f"http://127.0.0.1:{port}"
-        await eventually(lambda: get(f"{url}/healthz"))
+        await gateway.does(lambda: is_alive(url))
         assert not await is_ready(url)
         assert (await status(url))["status"] == "degraded"
         assert await gateway.stop() == await notifier.stop() == 0
+
+
+async def is_alive(url: str) -> bool:
+    return (await get(f"{url}/healthz"))[0] == 200
 
 
 async def test_token_prints_a_valid_token(stage: Stage) -> None:

@@ -24,7 +24,6 @@ from tests.acceptance.programs import (
     client_of,
     command_of,
     descendants,
-    free_port,
     is_gone,
     run,
     running,
@@ -32,6 +31,7 @@ from tests.acceptance.programs import (
 )
 from tests.acceptance.served import is_ready
 from tests.gateway_fixture import Client, eventually
+from tests.ports import free_port
 
 pytestmark = pytest.mark.standalone
 
@@ -152,7 +152,7 @@ async def test_a_signal_stops_all_of_it_cleanly(spare: Path, number: signal.Sign
 
 async def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
     async with running("dev", "--data-dir", "data", "--port", free_port(), directory=tmp_path) as program:
-        others = await eventually(lambda: descendants(program.pid))
+        others = await eventually(lambda: descendants(program.pid), START_SECONDS)
         assert await program.stop(signal.SIGINT) == 0
         await all_gone(others)
         assert program.lines == []

@@ -24,7 +24,7 @@ import pytest
 import pytest_asyncio
 
 from realtime.dev import process
-from tests.acceptance.programs import Dev, client_of, run, running_dev
+from tests.acceptance.programs import START_SECONDS, Dev, client_of, run, running_dev
 from tests.acceptance.test_browser import Tab, chromium, tab  # noqa: F401
 from tests.docs_fixture import Block, Step, blocks, steps, text_of
 from tests.gateway_fixture import Client
@@ -90,7 +90,7 @@ class Stage:
         client = await self.client(who)
         if greeting:
             return client.connected
-        return parse((await client.web_socket.receive(timeout=15)).data)
+        return parse((await client.web_socket.receive(timeout=START_SECONDS)).data)
 
     def shell(self, words: str) -> str:
         """Run a command with what it needs in its environment; psql is there also where none is installed."""
@@ -98,7 +98,13 @@ class Stage:
         variables = {name.removeprefix("$"): value for name, value in self.names.items()}
         environment = {**os.environ, **variables, "PATH": f"{os.environ['PATH']}{os.pathsep}{psql.parent}"}
         done = subprocess.run(
-            words, shell=True, env=environment, capture_output=True, text=True, timeout=30, check=False
+            words,
+            shell=True,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
         )
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout

@@ -9,20 +9,23 @@ from contextlib import AsyncExitStack
 
 from tests.acceptance.conftest import Stage
 from tests.acceptance.crowds import node, people
+from tests.acceptance.programs import START_SECONDS
 from tests.acceptance.served import get
 from tests.gateway_fixture import Client, eventually, token_for
+
+DRAIN_SECONDS = 6  # in which the rest of the test can be done, also where the machine is busy
 
 
 async def hear_until_closed(client: Client) -> list[dict]:
     """What a client is told from now on, until its socket is closed."""
     heard = []
-    while (frame := await client.web_socket.receive(20)).type.name == "TEXT":
+    while (frame := await client.web_socket.receive(START_SECONDS)).type.name == "TEXT":
         heard.append(json.loads(frame.data))
     return heard
 
 
 async def test_clients_are_told_when_to_go_and_served_until_then(stage: Stage):
-    stage.write(drain_seconds=2)
+    stage.write(drain_seconds=DRAIN_SECONDS)
     async with node(stage) as leaving, node(stage) as other, AsyncExitStack() as stack:
         clients = await stack.enter_async_context(people(leaving, 20))
         for client in clients:
@@ -42,7 +45,7 @@ async def test_clients_are_told_when_to_go_and_served_until_then(stage: Stage):
     assert [[one["reason"] for one in each] for each in farewells] == [["draining"]] * 20
     delays = sorted(each[0]["after_ms"] for each in farewells)
     assert len(set(delays)) == 20
-    assert 0 <= delays[0] < delays[-1] <= 2_000
+    assert 0 <= delays[0] < delays[-1] <= DRAIN_SECONDS * 1_000
     served = [messages for messages in heard if any(one["type"] == "broadcast" for one in messages)]
     assert served, "nobody was served while the node drained"
 

@@ -27,10 +27,11 @@ import pytest
 from realtime.cli import main
 from realtime.dev import unprivileged
 from tests.acceptance.conftest import Stage
-from tests.acceptance.programs import START_SECONDS, clean_environment, client_of, free_port, psql
+from tests.acceptance.programs import START_SECONDS, clean_environment, client_of, psql
 from tests.acceptance.served import LOCAL, enable, is_ready
 from tests.docs_fixture import ROOT
 from tests.gateway_fixture import SECRET, eventually, token_for
+from tests.ports import free_port
 
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
 LOCK = (ROOT / "requirements.lock").read_text()
@@ -181,7 +182,7 @@ def can_reach_packages(base: Path, directory: Path) -> bool:
     return subprocess.run([*pip, *what], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_it_holds_what_the_program_requires_and_nothing_else(image: Image) -> None:
     (packages,) = image.at("/opt/realtime").glob("lib/python3.*/site-packages")
     found = {
@@ -196,7 +197,7 @@ def test_it_holds_what_the_program_requires_and_nothing_else(image: Image) -> No
     assert [path.name for path in image.root.iterdir()] == ["opt"]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_its_programs_run_in_a_tree_that_cannot_be_written_to(image: Image, messages: Stage) -> None:
     settings = {
         "REALTIME_REDIS_URL": messages.redis_url,

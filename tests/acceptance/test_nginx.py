@@ -27,11 +27,12 @@ from realtime.auth import SERVICE_ROLE
 from realtime.config import Settings
 from tests.acceptance.conftest import Stage
 from tests.acceptance.followers import Follower, Writer, expect_everything_once, finish
-from tests.acceptance.programs import START_SECONDS, client_of, free_port, psql, running
+from tests.acceptance.programs import START_SECONDS, client_of, psql, running
 from tests.acceptance.served import LOCAL, Served, get, is_ready, served
 from tests.acceptance.test_rolling_restart import everybody_hears_more
 from tests.docs_fixture import ROOT
 from tests.gateway_fixture import Client, eventually, token_for
+from tests.ports import free_port
 
 CONFIGURATION = (ROOT / "deploy/nginx.conf").read_text()
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")

@@ -17,10 +17,11 @@ from realtime.auth import SERVICE_ROLE
 from realtime.dev.postgres import Mode
 from tests.acceptance.conftest import Stage
 from tests.acceptance.followers import LAST, Follower, Writer, expect_everything_once, finish
-from tests.acceptance.programs import START_SECONDS, client_of, free_port, psql
+from tests.acceptance.programs import START_SECONDS, client_of, psql
 from tests.acceptance.served import Served, get, is_ready, served, status
 from tests.fleet_fixture import crowd
 from tests.gateway_fixture import Client, eventually, token_for
+from tests.ports import free_port
 from tests.servers import throw_away_postgres, throw_away_valkey
 
 AWAY_SECONDS = 8  # by what `/status` says: so old is the oldest change that waits
@@ -176,9 +177,9 @@ def expect_a_hole_that_was_told(follower: Follower, writers: list[Writer]) -> No
 
 async def test_a_postgres_that_crashes_costs_no_client_anything(tmp_path: Path, redis_url: str) -> None:
     # What is committed must outlive the crash.
-    durable, place = {"synchronous_commit": "on"}, tmp_path / "postgres"
+    durable, place, port = {"synchronous_commit": "on"}, tmp_path / "postgres", free_port()
     async with AsyncExitStack() as servers, AsyncExitStack() as stack:
-        postgres = await servers.enter_async_context(throw_away_postgres(place, durable))
+        postgres = await servers.enter_async_context(throw_away_postgres(place, durable, port))
         await psql(postgres.url, TABLE)
         stage = Stage(tmp_path, postgres.url, redis_url)
         stage.write()
@@ -192,7 +193,7 @@ async def test_a_postgres_that_crashes_costs_no_client_anything(tmp_path: Path, 
         for url in parts.urls:
             await expect_what_works_without_postgres(url)
         assert (await talker.hear())["payload"] == "without Postgres"
-        await servers.enter_async_context(throw_away_postgres(place, durable))
+        await servers.enter_async_context(throw_away_postgres(place, durable, port))
         await eventually(lambda: all_is_well(parts), START_SECONDS)
         before = max(len(follower.heard) for follower in followers)
         await eventually(lambda: min(len(follower.heard) for follower in followers) > before + 50)

@@ -10,17 +10,10 @@ from pathlib import Path
 
 from realtime.auth import issue
 from tests.acceptance.conftest import Stage
-from tests.acceptance.programs import (
-    Program,
-    client_of,
-    command_of,
-    descendants,
-    free_port,
-    psql,
-    running,
-)
+from tests.acceptance.programs import Program, client_of, command_of, descendants, psql, running
 from tests.acceptance.served import LOCAL, get, is_ready, served
 from tests.gateway_fixture import SECRET, Client, token_for
+from tests.ports import free_port
 from tests.servers import fresh_database
 
 NEW_SECRET = "a newer secret of more than 32 bytes"
@@ -67,13 +60,13 @@ async def test_projects_come_change_and_go_while_others_are_served(
         await reload(*both, added=["shop"], removed=[], changed=[])
         await parts.notifier.tells("feed_state_changed", project="shop")
         await hears_a_change(messages, alice, "added")
-        shopper = issue(SECRET, "shop", "bob", "authenticated", 60, time.time())
+        shopper = issue(SECRET, "shop", "bob", "authenticated", 3_600, time.time())
         async with AsyncExitStack() as stack:
             bob = await stack.enter_async_context(client_of(parts.url, shopper, "shop"))
             put(messages.config, with_project(alone, "shop", shop_url, NEW_SECRET))
             await reload(*both, changed=["shop"])
             assert (await bob.ask(type="ping"))["type"] == "pong"
-            newer = issue(NEW_SECRET, "shop", "bob", "authenticated", 60, time.time())
+            newer = issue(NEW_SECRET, "shop", "bob", "authenticated", 3_600, time.time())
             assert (await bob.ask(type="auth", token=newer))["type"] == "authenticated"
             assert (await bob.ask(type="auth", token=shopper))["code"] == "unauthorized"
             await hears_a_change(messages, alice, "changed")
@@ -108,7 +101,7 @@ async def test_workers_hear_it_from_who_started_them(messages: Stage, postgres_u
         parts.gateway.send(signal.SIGHUP)
         told = await parts.gateway.tells("settings_reloaded", times=2, added=["shop"])
         assert len({one["node"] for one in told}) == 2
-        token = issue(SECRET, "shop", "bob", "authenticated", 60, time.time())
+        token = issue(SECRET, "shop", "bob", "authenticated", 3_600, time.time())
         async with client_of(parts.url, token, "shop"):
             assert len(descendants(parts.gateway.pid)) == 2
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Stage
-from tests.acceptance.programs import free_port, run
+from tests.acceptance.programs import run
 from tests.gateway_fixture import SECRET
+from tests.ports import free_port
 
 DEMO = f"""
 [projects.demo]

@@ -8,13 +8,14 @@ import aiohttp
 
 from realtime.config import Settings
 from tests.acceptance.conftest import Stage
-from tests.acceptance.programs import client_of, free_port, psql
+from tests.acceptance.programs import client_of, psql
 from tests.acceptance.served import get, served
 from tests.gateway_fixture import Gateway, eventually, token_for
+from tests.ports import free_port
 from tests.raw_socket import CLOSE, TEXT, RawSocket, frame, raw_socket
 
 ROWS, ROW_BYTES = 8_000, 1_000  # more than the kernel keeps on its way to a client
-IMPATIENT = ("[projects.demo.limits]", "max_queue_bytes = 65536", "slow_consumer_seconds = 0.5")
+IMPATIENT = ("[projects.demo.limits]", "max_queue_bytes = 65536", "slow_consumer_seconds = 2")
 
 
 async def test_a_slow_client_that_was_closed_gets_the_rest_when_it_comes_back(messages: Stage) -> None:

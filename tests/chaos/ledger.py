@@ -52,5 +52,5 @@ class Ledger:
                 rows = await connection.fetch(f"select id, version, note from {table}")
                 dead = await connection.fetchval("select array_agg(id) from graves where name = $1", table)
         finally:
-            await connection.close(timeout=5)
+            await connection.close(timeout=30)
         return Truth({id: (version, note) for id, version, note in rows}, frozenset(dead or ()))

@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from realtime.auth import DEFAULT_ROLE, SERVICE_ROLE, issue
-from tests.acceptance.programs import clean_environment, free_port
+from tests.acceptance.programs import clean_environment
 from tests.chaos.bundle import Way
 from tests.chaos.database import Database
 from tests.chaos.link import Link
@@ -23,6 +23,7 @@ from tests.chaos.process import Process
 from tests.chaos.redis_fleet import Fleet, cluster_fleet, sentinel_fleet
 from tests.chaos.redis_pair import RedisPair
 from tests.gateway_fixture import eventually
+from tests.ports import free_ports
 
 PROJECT = "demo"
 SECRET = "a secret of more than thirty-two bytes"
@@ -47,7 +48,7 @@ class Stage:
         self.directory = directory
         self.complaints: list[str] = []  # of processes that ended by themselves, and of their logs
         self._environment = clean_environment({"PYTHONPATH": str(source)} if source else {})
-        postgres, first, second, *gateways = _free_ports(3 + len(NODES))
+        postgres, first, second, *gateways = free_ports(3 + len(NODES))
         self.database = Database(directory / "postgres", postgres)
         self.redis: RedisPair | Fleet
         match redis:
@@ -149,14 +150,6 @@ class Stage:
                 except aiohttp.ClientConnectionError:
                     return False
         return True
-
-
-def _free_ports(count: int) -> list[int]:
-    """So many ports that nobody listens on."""
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(free_port())
-    return list(found)
 
 
 @asynccontextmanager

@@ -263,7 +263,7 @@ async def test_enable_succeeds_when_the_writer_ends_in_time(items: Database) -> 
 
 
 async def _until_somebody_waits(database: Database) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while not await database.superuser.fetchval("select exists (select from pg_locks where not granted)"):
             await asyncio.sleep(0.01)
 

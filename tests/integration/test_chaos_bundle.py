@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.bundle import Bundle
 from tests.chaos.link import HOST, Link, Silence
 
-DEADLINE = 10.0
+DEADLINE = 45.0
 
 TOLD = (
     "redis+cluster://:secret@127.0.0.1:{0},127.0.0.1:{1}",  # what a process is given

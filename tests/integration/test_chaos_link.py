@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.link import HOST, Link, Silence
 from tests.gateway_fixture import eventually
 
-DEADLINE = 10.0
+DEADLINE = 45.0
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Connect = Callable[[], Awaitable[Ends]]

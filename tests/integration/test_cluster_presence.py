@@ -34,7 +34,7 @@ async def test_the_last_one_who_left_is_removed_again_when_a_fail_over_brings_th
     async with connect(cluster.url) as store:
         settings = settings_for(database_url, cluster.url, presence_ttl_seconds=4)
         async with running_gateway(settings) as here, here.client(token_for(sub="alice")) as alice:
-            (life,) = await store.call("SMEMBERS", keys.nodes())
+            (life,) = await eventually(lambda: store.call("SMEMBERS", keys.nodes()))
             room = await room_not_on(cluster, await cluster.primary_of(keys.node_topics(life.decode())))
             members = keys.topic_members("demo", f"presence:{room}")
             assert (await alice.ask(type="presence", channel=room, state={}, ref=1))["type"] == "ack"
@@ -59,7 +59,7 @@ async def test_presence_that_a_replica_never_had_is_put_back(cluster, database_u
         here.client(token_for(sub="alice")) as alice,
         there.client(token_for(sub="bob")) as bob,
     ):
-        room, primary = await room_elsewhere(cluster)
+        room, primary = await room_elsewhere(cluster, nodes=2)
         await bob.subscribe(f"presence:{room}")
         assert await hear_presence(bob) == ("sync", [])
         async with losing(cluster, primary):

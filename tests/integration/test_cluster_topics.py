@@ -57,7 +57,7 @@ async def test_what_happens_in_a_slot_that_is_long_on_the_move_is_taken_and_told
 async def test_what_is_said_to_other_servers_is_taken_while_one_has_nobody_left(
     cluster, database_url, monkeypatch, how
 ):
-    monkeypatch.setattr("gateway.line.DEAD_AFTER_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.line.DEAD_AFTER_SECONDS", 2.0)
     monkeypatch.setattr("gateway.line.PROBE_SECONDS", 0.1)
     async with gateways(database_url, cluster) as (gateway,), gateway.client() as client:
         lost = await primary_of_table(cluster)

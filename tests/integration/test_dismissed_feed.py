@@ -10,7 +10,6 @@ import pytest
 from notifier import database, duties
 from notifier.project import ProjectFeed, State
 from realtime.broker import table_history
-from realtime.dev.directory import free_port
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -24,6 +23,7 @@ from tests.notifier_fixture import (
     settings_at,
     witness,
 )
+from tests.ports import free_port
 from tests.reload_fixture import Live
 from tests.servers import fresh_database
 
@@ -59,7 +59,7 @@ async def test_a_feed_that_is_dismissed_ends_by_itself(
         else:
             await eventually(lambda: feed.state is State.NO_SCHEMA)
         feed.dismiss()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(45):
             await task
         await eventually(lambda: nobody(connection))
 

@@ -41,7 +41,7 @@ from tests.servers import fresh_database
 HISTORY = History(2_000_000, 3_600)
 ROUNDS = int(os.environ.get("REALTIME_STRESS_ROUNDS", "40"))
 SEED = int(os.environ.get("REALTIME_STRESS_SEED", "1"))
-FAR_BELOW_AN_HOUR = 20.0  # seconds in which the changes of a round have to be there
+FAR_BELOW_AN_HOUR = 45.0  # seconds in which the changes of a round have to be there
 
 
 @pytest_asyncio.fixture
@@ -73,7 +73,7 @@ async def test_a_request_that_waits_silences_too_and_no_writer_waits_for_it(
         await insert(slow, 1)  # rings at its commit, and keeps the bell until then
         doorbell.silence()
         await awake(writer)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             await insert(writer, 2)
         await doorbell.unsilence()
         assert doorbell.rings == 0

@@ -15,16 +15,17 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from realtime.dev import process
-from realtime.dev.directory import free_port, locked
+from realtime.dev.directory import locked
 from realtime.dev.errors import DirectoryInUse, ServerFailed, WheelMissing
 from realtime.dev.postgres import postgres
 from realtime.dev.process import until
 from realtime.dev.valkey import valkey
+from tests.ports import free_port
 
 pytestmark = pytest.mark.standalone
 
 FAST = {"fsync": "off"}
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 60
 
 # A `realtime dev` in small: holds the directory, runs both servers, says their numbers, goes on for ever.
 DEV = """

@@ -70,7 +70,7 @@ async def reader_of(database_url: str) -> AsyncIterator[Reader]:
         await feed.resume()
         yield Reader(feed, connection)
     finally:
-        await connection.close(timeout=5)
+        await connection.close(timeout=30)
 
 
 @pytest_asyncio.fixture

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.gateway_fixture import SECRET, Gateway, eventually, free_port, settings_for, token_for
+from tests.gateway_fixture import SECRET, Gateway, eventually, settings_for, token_for
+from tests.ports import free_port
 from tests.raw_socket import TEXT, frame, raw_socket
 
 ROWS = 100_000
@@ -32,7 +33,7 @@ async def process(directory: Path, *arguments: str):
             assert program.returncode is None
         finally:
             program.terminate()
-            await asyncio.wait_for(program.wait(), 20)
+            await asyncio.wait_for(program.wait(), 60)
 
 
 def memory_kib(pid: int, field: str) -> int:

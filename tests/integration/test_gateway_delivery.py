@@ -22,7 +22,7 @@ STEP_KIB = 64
 async def strict(database_url, redis_url, monkeypatch):
     """A gateway that has little patience, and a publisher to it."""
     monkeypatch.setattr("gateway.app.TICK_SECONDS", 0.02)
-    limits = Limits(max_queue_bytes=64 * KIB, slow_consumer_seconds=0.3)
+    limits = Limits(max_queue_bytes=64 * KIB, slow_consumer_seconds=1)
     settings = settings_for(database_url, redis_url, limits=limits, heartbeat_seconds=1)
     async with running_gateway(settings) as gateway, publisher_to(settings) as publisher:
         yield gateway, publisher

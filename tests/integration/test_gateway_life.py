@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from tests.gateway_fixture import free_port, running_gateway, settings_for, token_for
+from tests.gateway_fixture import running_gateway, settings_for, token_for
+from tests.ports import free_port
 from tests.raw_socket import CLOSE, PING, PONG, TEXT, frame, raw_socket
 
-HEARTBEAT = 0.2
+HEARTBEAT = 0.5
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ async def test_a_token_taken_within_the_leeway_closes_when_the_leeway_ends(gatew
 
 
 async def test_auth_with_a_newer_token_keeps_it_open(gateway):
-    async with gateway.client(token_for(ttl=0.2)) as client, gateway.client(token_for(ttl=0.2)) as other:
+    async with gateway.client(token_for(ttl=2)) as client, gateway.client(token_for(ttl=2)) as other:
         answer = await client.ask(type="auth", token=token_for(ttl=600), ref=1)
         assert (answer["type"], answer["ref"]) == ("authenticated", 1)
         assert answer["expires_at"] > client.connected["expires_at"]
@@ -59,7 +60,7 @@ async def test_auth_with_an_older_token_counts_too(gateway):
 
 
 async def test_a_refused_auth_leaves_the_old_token_in_force_and_its_end_too(gateway):
-    async with gateway.client(token_for(ttl=1)) as client:
+    async with gateway.client(token_for(ttl=2)) as client:
         for token in [token_for(sub="bob"), token_for("other"), "nonsense"]:
             assert (await client.ask(type="auth", token=token))["code"] == "unauthorized"
         assert (await client.ask(type="ping"))["type"] == "pong"

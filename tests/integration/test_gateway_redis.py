@@ -8,7 +8,8 @@ import pytest
 
 from realtime.store import Store
 from tests.change_stream import publisher_to
-from tests.gateway_fixture import eventually, free_port, running_gateway, settings_for
+from tests.gateway_fixture import eventually, running_gateway, settings_for
+from tests.ports import free_port
 from tests.servers import throw_away_valkey
 
 
@@ -112,7 +113,7 @@ async def test_a_redis_that_forgot_before_anything_was_published_needs_no_resync
 async def mortal(tmp_path, database_url, monkeypatch):
     """Settings of a gateway, and the way to run the Redis of theirs while a block lasts."""
     port = free_port()
-    monkeypatch.setattr("gateway.subscriptions.JOIN_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.subscriptions.JOIN_SECONDS", 1.5)
     async with throw_away_valkey(tmp_path / "valkey", port=port) as server:
         settings = settings_for(database_url, server.url)
 
@@ -136,7 +137,7 @@ async def test_without_redis_a_subscribe_is_held_then_unavailable_and_the_socket
 
 
 async def test_a_subscribe_that_is_held_is_answered_when_redis_comes(mortal, monkeypatch):
-    monkeypatch.setattr("gateway.subscriptions.JOIN_SECONDS", 15)
+    monkeypatch.setattr("gateway.subscriptions.JOIN_SECONDS", 60)
     settings, running = mortal
     async with running_gateway(settings) as gateway, gateway.client() as client:
         await client.say(type="subscribe", channel="table:orders")

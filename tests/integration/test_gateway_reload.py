@@ -225,7 +225,7 @@ async def test_another_database_is_asked_from_then_on_and_the_former_left(
         first, second = [await stack.enter_async_context(fresh_database(postgres_url)) for _ in range(2)]
         for url in (first, second):
             connection = await asyncpg.connect(url)
-            stack.push_async_callback(connection.close, timeout=5)
+            stack.push_async_callback(connection.close, timeout=30)
             await connection.execute(f"create table {'first' if url == first else 'second'} (id bigint)")
             if url == first:
                 witness = connection

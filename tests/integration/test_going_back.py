@@ -21,6 +21,7 @@ from realtime import keys
 from realtime.channels import Table
 from realtime.config import Settings
 from realtime.publications import Position
+from realtime.store import Command
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     LISTENING,
@@ -68,10 +69,13 @@ class Replica:
         self._values = [await self._store.call("DUMP", key) for key in self._keys]
 
     async def promote(self) -> None:
-        for key, value in zip(self._keys, self._values, strict=True):
-            await self._store.call("DEL", key)
-            if value is not None:
-                await self._store.call("RESTORE", key, 0, value)
+        """In one go: a notifier that looks finds all of what was, or all of what is."""
+        await self._store.call_many(
+            [
+                Command(key, ("DEL", key) if value is None else ("RESTORE", key, 0, value, "REPLACE"))
+                for key, value in zip(self._keys, self._values, strict=True)
+            ]
+        )
 
 
 async def test_redis_that_went_back_is_noticed_while_nothing_is_written(

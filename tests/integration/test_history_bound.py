@@ -26,14 +26,14 @@ Bounded = Callable[..., AbstractAsyncContextManager[Gateway]]
 
 
 def settings(postgres_url: str, redis_url: str, limit: int) -> str:
-    """A bound for `other` alone; what is said there in `brief:…` is gone after 2 s."""
+    """A bound for `other` alone; what is said there in `brief:…` is gone after 4 s."""
     text = toml(
         postgres_url,
         redis_url,
         demo=f"max_history_bytes = {100 * MEGABYTE}",
         common=f"max_history_bytes = {limit}\nmessages_per_second = 10000",
     )
-    return f"{text}\n[projects.other.namespaces.brief]\nhistory_seconds = 2\n"
+    return f"{text}\n[projects.other.namespaces.brief]\nhistory_seconds = 4\n"
 
 
 @pytest.fixture

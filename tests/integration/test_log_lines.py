@@ -23,10 +23,11 @@ from realtime import __version__
 from realtime.config import Project, Settings
 from realtime.errors import Unavailable
 from realtime.jwks import KeyRing
-from tests.acceptance.programs import REALTIME, clean_environment, free_port, run, running
+from tests.acceptance.programs import REALTIME, clean_environment, run, running
 from tests.clean_log import logged
 from tests.gateway_fixture import Gateway, eventually, running_gateway, token_for
 from tests.limits_fixture import toml
+from tests.ports import free_port
 
 TEXT = re.compile(
     r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARNING|ERROR) +realtime\.migrations schema_migrated .+"

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from tests.acceptance.programs import free_port, running
+from tests.acceptance.programs import running
 from tests.gateway_fixture import eventually, token_for
 from tests.limits_fixture import WS_PATH, request, toml, upgrade, wire
+from tests.ports import free_port
 from tests.raw_socket import BINARY, CLOSE, PING, TEXT, frame
 
 REST = "/projects/demo/realtime"

@@ -16,7 +16,6 @@ from notifier.project import ProjectFeed, State
 from realtime import keys
 from realtime.broker import Broker, Chunk, History, table_history
 from realtime.config import Settings
-from realtime.dev.directory import free_port
 from realtime.errors import Unavailable
 from realtime.publications import Position
 from tests.gateway_fixture import eventually
@@ -35,6 +34,7 @@ from tests.notifier_fixture import (
     settings_at,
     witness,
 )
+from tests.ports import free_port
 
 NOBODY_URL = "postgresql://nobody@127.0.0.1:{port}/nothing"
 

@@ -148,7 +148,7 @@ async def test_of_a_removed_project_nothing_is_left_and_the_other_feed_goes_on(
         await eventually(lambda: nobody(other))
         await eventually(lambda: no_lease(redis_url, "other"))
         await eventually(lambda: served_by_all(redis_url, [PROJECT]))
-        assert not series_of("notifier", "other")
+        await eventually(lambda: not series_of("notifier", "other"))
         assert await feed_of(connection) == before
         assert await lease(redis_url, PROJECT)
 

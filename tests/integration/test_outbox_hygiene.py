@@ -76,7 +76,7 @@ async def outbox(database_url: str) -> AsyncIterator[Outbox]:
             yield Outbox(writer, reader, feed, Tidier(database))
     finally:
         await database.close()
-        await reader.close(timeout=5)
+        await reader.close(timeout=30)
 
 
 @asynccontextmanager

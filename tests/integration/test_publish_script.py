@@ -75,9 +75,9 @@ async def test_a_subscriber_hears_what_history_keeps(broker: Broker, publisher: 
     channel = keys.topic_channel("demo", TOPIC)
     async with broker.store.servers.of(channel).client.pubsub() as subscription:
         await subscription.ssubscribe(channel)
-        await subscription.get_message(timeout=5)
+        await subscription.get_message(timeout=45)
         await publisher.batch(1, 1, 2)
-        message = await subscription.get_message(timeout=5)
+        message = await subscription.get_message(timeout=45)
     publication = read_publication(message["data"])
     assert (publication.first, publication.lines) == (1, [b"1", b"2"])
     assert publication.epoch == (await broker.position("demo", TOPIC)).epoch
@@ -155,9 +155,9 @@ async def test_a_topic_begins_anew_and_subscribers_hear_of_it(broker: Broker, pu
     channel = keys.topic_channel("demo", TOPIC)
     async with broker.store.servers.of(channel).client.pubsub() as subscription:
         await subscription.ssubscribe(channel)
-        await subscription.get_message(timeout=5)
+        await subscription.get_message(timeout=45)
         await broker.reset("demo", {TOPIC: ("b1:7", "b5:1")})
-        message = await subscription.get_message(timeout=5)
+        message = await subscription.get_message(timeout=45)
     now = await broker.position("demo", TOPIC)
     assert read_publication(message["data"]) == Publication(now.epoch, 1, [])
     assert now.epoch != before.epoch

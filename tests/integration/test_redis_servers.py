@@ -31,7 +31,7 @@ KEY = "key:{tag}"
 CHANNEL = "channel:{tag}"
 PUBLISH = "return redis.call('SPUBLISH', KEYS[1], ARGV[1])"
 REPLICA_MS = 5_000
-HEARD_SECONDS = 10.0
+HEARD_SECONDS = 45.0
 TAGS = 20  # enough to lie on every primary
 
 

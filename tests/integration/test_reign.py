@@ -24,7 +24,8 @@ from realtime.store import checked, connect
 from tests.chaos.link import Link, Silence
 from tests.chaos.redis_pair import RedisPair
 from tests.fleet_fixture import crowd, end_of, history, present
-from tests.gateway_fixture import Gateway, eventually, free_port, settings_for, token_for
+from tests.gateway_fixture import Gateway, eventually, settings_for, token_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.standalone  # with a replica of its own
 
@@ -45,8 +46,8 @@ class Fleet:
 
     async def stop_replicating(self) -> None:
         """What is said from now on is lost; the replica has all that was said before."""
-        async with Redis.from_url(self.url) as redis:
-            assert await redis.wait(1, 10_000) == 1
+        async with Redis.from_url(self.url, socket_timeout=45) as redis:
+            assert await redis.wait(1, 30_000) == 1
         self._pair.replication.black_hole(Silence.HELD)
 
     async def fail_over(self) -> None:

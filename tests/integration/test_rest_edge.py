@@ -13,7 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from realtime.config import Project, Settings
 from tests.change_stream import streaming
-from tests.gateway_fixture import SECRET, eventually, free_port, running_gateway, settings_for, token_for
+from tests.gateway_fixture import SECRET, eventually, running_gateway, settings_for, token_for
+from tests.ports import free_port
 
 SERVICE = token_for(role="service_role")
 ENDPOINTS = [
@@ -176,6 +177,7 @@ async def test_a_node_without_redis_lives_and_is_not_ready(database_url):
 async def test_metrics_are_on_the_internal_port_alone_and_parse(settings):
     async with running_gateway(settings, internal=True) as gateway, gateway.client() as client:
         await client.ask(type="nonsense")
+        await eventually(gateway.is_ready)
         assert (await get(gateway, "/metrics"))[0] == 404
         for path in ["/healthz", "/readyz"]:
             assert (await get(gateway, path, gateway.internal_port))[0] == 200
@@ -232,7 +234,7 @@ async def test_without_its_database_rest_is_unavailable_and_sockets_live(redis_u
 async def administrator(postgres_url):
     connection = await asyncpg.connect(postgres_url)
     yield connection
-    await connection.close(timeout=5)
+    await connection.close(timeout=30)
 
 
 async def test_a_database_that_goes_away_takes_rest_with_it_and_no_stream(

@@ -21,7 +21,6 @@ from realtime.catalogue import Catalogue
 from realtime.channels import Event, Table
 from realtime.config import Settings
 from realtime.database import Database
-from realtime.dev.directory import free_port
 from realtime.migrations import TooNew, migrate, migration_sql
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
@@ -34,6 +33,7 @@ from tests.notifier_fixture import (
     project_at,
     settings_at,
 )
+from tests.ports import free_port
 from tests.schema_fixture import ENABLED, VERSION, demand, more, psql, rows, writers
 
 PREVIOUS = migrations.SCHEMA_VERSION - 1

@@ -55,7 +55,7 @@ async def test_a_sentinel_that_is_down_is_not_missed(pair):
 
 async def test_a_fail_over_that_was_asked_for_loses_nothing(pair, database_url):
     async with stream(pair, database_url) as (_, publisher, client):
-        await pair.server(await pair.primary()).command("WAIT", 1, 5000)
+        await pair.server(await pair.primary()).command("WAIT", 1, 20_000)
         await pair.failover()
         await eventually(lambda: can_publish(publisher))
         await publisher.publish(2)
@@ -67,7 +67,7 @@ async def test_a_primary_that_is_lost_is_replaced_without_a_restart(pair, how):
     primary = await pair.primary()
     async with connect(pair.url) as store:
         await store.call("SET", "name", "value")
-        await pair.server(primary).command("WAIT", 1, 5000)
+        await pair.server(primary).command("WAIT", 1, 20_000)
         if how == "kill":
             await pair.kill(primary)
         else:
@@ -84,7 +84,7 @@ async def test_a_primary_that_is_lost_is_replaced_without_a_restart(pair, how):
 async def test_nobody_stays_with_a_primary_that_was_frozen_and_wakes_up(pair, database_url):
     async with stream(pair, database_url) as (gateway, publisher, client):
         frozen = await pair.primary()
-        await pair.server(frozen).command("WAIT", 1, 5000)
+        await pair.server(frozen).command("WAIT", 1, 20_000)
         pair.pause(frozen)
         await pair.wait_taken_over(frozen)
         pair.resume(frozen)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from redis.crc import key_slot
 
+from tests.ports import free_ports
 from tests.redis_servers.cluster_view import SLOTS, Node, is_healthy, views_of
 from tests.redis_servers.server import (
     COMMON,
@@ -20,7 +21,6 @@ from tests.redis_servers.server import (
     PASSWORD,
     RedisServer,
     configuration,
-    free_ports,
     kill_all,
     start_again,
     start_all,
@@ -29,7 +29,7 @@ from tests.redis_servers.server import (
 
 SHARDS = 3
 NODE_TIMEOUT_MS = (
-    1_500  # who is silent for so long is taken for dead; with the vote, a fail-over takes twice that
+    2_000  # who is silent for so long is taken for dead; with the vote, a fail-over takes twice that
 )
 KEYS_AT_ONCE = 100  # of a slot that moves
 MOVE_MS = 5_000

@@ -14,13 +14,13 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from tests.ports import free_ports
 from tests.redis_servers.server import (
     COMMON,
     NO_SETTINGS,
     PASSWORD,
     RedisServer,
     configuration,
-    free_ports,
     kill_all,
     start_again,
     start_all,
@@ -30,7 +30,7 @@ from tests.redis_servers.server import (
 SERVICE = "realtime"
 SENTINEL_PASSWORD = "of-no-use-to-anybody-else"
 QUORUM = 2
-DOWN_AFTER_MS = 1_000  # who is silent for so long is taken for dead
+DOWN_AFTER_MS = 1_500  # who is silent for so long is taken for dead
 FAILOVER_TIMEOUT_MS = 5_000
 # Sentinels look and talk every ten and two seconds; with these, one that comes back is a replica in a second.
 QUICKER = ("info-period", 500, "publish-period", 250, "ask-period", 250)

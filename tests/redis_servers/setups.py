@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from tests.redis_servers.cluster import valkey_cluster
 from tests.redis_servers.sentinels import sentinel_pair
+from tests.redis_servers.server import ANSWER_SECONDS
 from tests.redis_servers.tls import tls_server
 from tests.servers import throw_away_valkey
 
@@ -39,7 +40,7 @@ class Standalone:
         self.url = url
 
     async def flush(self) -> None:
-        async with Redis.from_url(self.url) as client:
+        async with Redis.from_url(self.url, socket_timeout=ANSWER_SECONDS) as client:
             await client.flushall()
 
 

@@ -18,11 +18,12 @@ from urllib.parse import urlencode
 import pytest
 
 from realtime.dev import directory as files
+from tests.ports import free_port
 from tests.redis_servers.certificates import Authority
-from tests.redis_servers.server import COMMON, PASSWORD, RedisServer, configuration, free_ports
+from tests.redis_servers.server import COMMON, PASSWORD, RedisServer, configuration
 
 PROGRAMS = ("redis-server", "valkey-server")
-ASKED_SECONDS = 10.0
+ASKED_SECONDS = 60.0
 FILES = {"tls-ca-cert-file": "ca.pem", "tls-cert-file": "server.pem", "tls-key-file": "server.key"}
 
 
@@ -51,7 +52,7 @@ class TlsServer:
 @asynccontextmanager
 async def tls_server(directory: Path, *, insists: bool = False) -> AsyncIterator[TlsServer]:
     """Run one below the directory, that may insist on clients' certificates. Skips if there is no program."""
-    (port,) = free_ports(1)
+    port = free_port()
     part = directory / "data"
     options = {"ssl_ca_certs": part / "ca.pem"}
     if insists:

@@ -36,7 +36,7 @@ class Lives:
 async def test_a_life_that_is_buried_while_it_is_renewed_has_no_successor() -> None:
     lives = Lives()
     node = Node(cast("People", lives), "n", "now", TTL_SECONDS)
-    async with asyncio.timeout(15), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(45), asyncio.TaskGroup() as tasks:
         tasks.create_task(node.live(), name="life of the node")
         await lives.renewing.wait()
         await node.leave_fleet()

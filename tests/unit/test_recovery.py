@@ -112,7 +112,7 @@ class Play:
 
     async def outcomes(self) -> list[list[int] | BaseException | None]:
         self.redis.open.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             return await asyncio.gather(*self.waiting, return_exceptions=True)
 
 

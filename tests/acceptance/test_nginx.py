@@ -154,6 +154,20 @@ async def test_what_is_too_big_is_refused_in_the_words_of_the_gateway(messages: 
 
 
 @needs_nginx
+@pytest.mark.parametrize("given", [None, "mine-1", "not one of ours"])
+async def test_nginx_logs_a_request_by_the_id_that_the_gateway_answers_with(
+    messages: Stage, given: str | None
+) -> None:
+    async with behind_nginx(messages) as (_, proxy), aiohttp.ClientSession() as http:
+        headers = {} if given is None else {"X-Request-Id": given}
+        async with http.get(f"{proxy.url}/healthz", headers=headers) as answer:
+            answered = answer.headers["X-Request-Id"]
+        assert (answered == given) is (given == "mine-1")
+        await eventually(lambda: answered in proxy.said)
+        assert (await get(f"{proxy.url}/readyz"))[0] == 404, "nobody's business out there"
+
+
+@needs_nginx
 async def test_who_asks_by_rest_too_often_is_told_so_and_nobody_else_notices(messages: Stage) -> None:
     async with behind_nginx(messages) as (_, proxy), AsyncExitStack() as stack:
         url = f"{proxy.url}/projects/demo/realtime/status"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from notifier import metrics
 from notifier.faults import FAULTS
@@ -16,6 +17,7 @@ from notifier.tidier import PIECE_ROWS, Tidier
 from realtime.backlog import read_backlog
 from realtime.catalogue import Catalogue
 from realtime.database import Database
+from realtime.lifetime import apart
 from realtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -30,10 +32,10 @@ async def look_after(feed: ProjectFeed) -> None:
     database = Database(feed.project)
     tidier = Tidier(database)
     rounds = [
-        _repeat(ROUND_SECONDS, feed, lambda: _measure(feed, database)),
-        _repeat(ROUND_SECONDS, feed, lambda: _tidy(tidier)),
-        _repeat(MARKS_SECONDS, feed, tidier.tidy_marks),
-        _repeat(MEND_SECONDS, feed, lambda: _mend(feed, Catalogue(database))),
+        _repeat(ROUND_SECONDS, feed, lambda: feed.has_lock, lambda: _measure(feed, database)),
+        _repeat(ROUND_SECONDS, feed, lambda: feed.has_place, lambda: _tidy(tidier)),
+        _repeat(MARKS_SECONDS, feed, lambda: feed.has_place, tidier.tidy_marks),
+        _repeat(MEND_SECONDS, feed, lambda: feed.has_place, lambda: _mend(feed, Catalogue(database))),
     ]
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -43,11 +45,16 @@ async def look_after(feed: ProjectFeed) -> None:
         await database.close()
 
 
-async def _repeat(seconds: float, feed: ProjectFeed, action: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(
+    seconds: float,
+    feed: ProjectFeed,
+    condition: Callable[[], bool],
+    action: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
     while True:
-        if feed.leads:
+        if condition():
             try:
-                await action()
+                await apart(action(), f"look after {feed.project_id}")
             except FAULTS as error:
                 reason = f"{type(error).__name__}: {error}"
                 log.warning("upkeep_failed", project=feed.project_id, error=reason)

@@ -11,6 +11,8 @@ from typing import Any
 
 import asyncpg
 
+from realtime.database import misread_address
+
 CONNECT_TIMEOUT_SECONDS = 5
 COMMAND_TIMEOUT_SECONDS = 10
 
@@ -24,6 +26,9 @@ _SESSION = {
     "idle_session_timeout": "0",
     "lock_timeout": "0",
     "statement_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
     "search_path": "pg_catalog",
 }
 
@@ -48,13 +53,16 @@ def application_name(project: str) -> str:
 
 
 async def connect(url: str, project: str = "") -> Any:
-    """Open a session of the notifier; raises what asyncpg and the operating system raise."""
-    connection = await asyncpg.connect(
-        url,
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings={"application_name": application_name(project), **_SESSION, **_PLAN},
-    )
+    """Open a session of the notifier; raises Unavailable, and what asyncpg and the operating system raise."""
+    try:
+        connection = await asyncpg.connect(
+            url,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            server_settings={"application_name": application_name(project), **_SESSION, **_PLAN},
+        )
+    except ValueError as error:
+        raise misread_address(error) from None
     try:
         await connection.execute(_SESSION_OF_17)
     except BaseException:  # cancelled: nobody else would ever end it

@@ -18,6 +18,7 @@ from notifier.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_s
 from realtime.broker import Chunk
 from realtime.channels import Event, Table
 from realtime.config import MAX_CHANGE_BYTES
+from realtime.database import transaction
 from realtime.migrations import check_version
 from realtime.publications import change_line, line_prefix
 
@@ -80,7 +81,7 @@ class Feed:
         return not row["elsewhere"]
 
     async def _begin_anew(self, number: int) -> None:
-        async with self._connection.transaction(isolation="repeatable_read"):
+        async with transaction(self._connection, isolation="repeatable_read"):
             token = self._token(number + 1)
             await self._connection.execute(_BEGIN_ANEW, token, timeout=LONG_SECONDS)
             await self._connection.execute(_SETTLE_HERE)
@@ -195,7 +196,7 @@ class Feed:
         if len(page) <= SMALL_BATCH:
             yield page
             return
-        async with self._connection.transaction(readonly=True):
+        async with transaction(self._connection, readonly=True):
             cursor = await self._connection.cursor(_BATCH, *asked, None)
             while page := await cursor.fetch(CHUNK_CHANGES, timeout=LONG_SECONDS):
                 yield page
@@ -223,7 +224,7 @@ class Feed:
         return changes
 
     async def _shed_piece(self, last: int) -> int:
-        async with self._connection.transaction():
+        async with transaction(self._connection):
             shed = await self._connection.fetch(_SHED, str(self.s1), last, SHED_ROWS, timeout=LONG_SECONDS)
             token = f"{self._token(self._number)}-{secrets.token_hex(4)}"
             lost = {_table_facts(row["schema_name"], row["table_name"])[0]: f"{token}:0" for row in shed}

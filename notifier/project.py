@@ -24,6 +24,7 @@ from notifier.publisher import CHECK_SECONDS, Publisher
 from notifier.seat import HandOver, Seat
 from realtime.broker import Broker, History
 from realtime.config import Project
+from realtime.lifetime import apart
 from realtime.logs import get_logger
 from realtime.migrations import SCHEMA_VERSION, TooNew, check_version, migrate
 
@@ -74,6 +75,16 @@ class ProjectFeed:
         return self.state in (State.NO_SCHEMA, State.LIVE, State.NO_REDIS)
 
     @property
+    def has_lock(self) -> bool:
+        """Whether nobody else may lead, also while it finds its place yet, which may take long."""
+        return self.seat.leads_since is not None
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it knows that the feed in the database is the one that it goes on with."""
+        return self.state in (State.LIVE, State.NO_REDIS)
+
+    @property
     def ready(self) -> bool:
         """Whether it does all that it can do now: lead, or stand by for who does."""
         return self.state in (State.STANDBY, State.NO_SCHEMA, State.LIVE)
@@ -87,7 +98,7 @@ class ProjectFeed:
         while True:
             started = time.monotonic()
             try:
-                await self._one_life()
+                await apart(self._one_life(), f"life of feed {self.project_id}")
             except* FAULTS as group:
                 self._enter(State.TOO_NEW if group.subgroup(TooNew) else State.CONNECTING)
                 metrics.faults.labels(self.project_id).inc()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from notifier.database import query
 from notifier.snapshots import NOTHING, bounds, parse_snapshot, seen_since
-from realtime.database import Database
+from realtime.database import Database, transaction
 
 PIECE_ROWS = 50_000  # deleted by one statement, so that none takes long
 
@@ -29,12 +29,15 @@ class Tidier:
         async with self._database.connection() as connection:
             if not await connection.fetchval("select to_regclass('realtime.feed') is not null"):
                 return 0
-            text = await connection.fetchval("select s1::text from realtime.feed")
-            published = self._deleted if text is None else parse_snapshot(text)
-            if published == self._deleted:
-                return 0
-            async with connection.transaction():
+            # One snapshot for both: the feed that stands there later may be another database's, restored.
+            async with transaction(connection, isolation="repeatable_read"):
                 await connection.execute(_SESSION)
+                text = await connection.fetchval("select s1::text from realtime.feed")
+                published = self._deleted if text is None else parse_snapshot(text)
+                if published == self._deleted:
+                    return 0
+                if published.xmax < self._deleted.xmax:  # the database went back
+                    self._deleted = NOTHING
                 ranges = bounds(seen_since(self._deleted, published))
                 status = await connection.execute(_FINISHED, *ranges, PIECE_ROWS)
         deleted = int(status.removeprefix("DELETE "))
@@ -44,7 +47,7 @@ class Tidier:
 
     async def tidy_marks(self) -> None:
         """Delete the marks that newer ones have replaced; they only grow until then."""
-        async with self._database.connection() as connection, connection.transaction():
+        async with self._database.connection() as connection, transaction(connection):
             if await connection.fetchval("select to_regclass('realtime.mark') is not null"):
                 await connection.execute("set local synchronous_commit = off")
                 await connection.execute(_OLD_MARKS)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from realtime.database import transaction
+
 COUNTED = 100_000  # more is reported as this many
 
 _QUERY = (files("realtime") / "sql" / "backlog.sql").read_text()
@@ -23,7 +25,7 @@ async def read_backlog(connection: Any) -> Backlog:
     """Read it on a connection to the project's database; nothing waits where nothing is installed."""
     if not await connection.fetchval("select to_regclass('realtime.feed') is not null"):
         return Backlog(0, 0.0)
-    async with connection.transaction(readonly=True):
+    async with transaction(connection, readonly=True):
         # Statistics of the hour before must not make it read the whole table.
         await connection.execute("set local enable_seqscan = off; set local jit = off")
         row = await connection.fetchrow(_QUERY, COUNTED)

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -197,12 +198,27 @@ def _check_project(project_id: str, project: Project) -> None:
         url = getattr(project, name)
         if url is not None and not url.startswith(("postgresql://", "postgres://")):
             raise SettingError(f"{where}.{name}", "expected postgresql://")
+        if url is not None and not _names_hosts(url):
+            raise SettingError(
+                f"{where}.{name}", "no host and port; in a password # is %23, / is %2F, ? is %3F and @ is %40"
+            )
     _check_keys(where, project)
     for origin in project.allowed_origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise SettingError(
                 f"{where}.allowed_origins", f"{origin!r} is not an origin like https://app.example.com"
             )
+
+
+def _names_hosts(url: str) -> bool:
+    """Whether each host and port could be one; there may be several, or none for a socket of this machine."""
+    try:
+        for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
+            place = urlsplit(f"//{host}")
+            _ = place.port, (place.hostname or "").encode("idna")
+    except ValueError:
+        return False
+    return True
 
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[^/*\s]+")

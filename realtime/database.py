@@ -57,15 +57,21 @@ class Database:
     async def connection(self) -> AsyncIterator[Any]:
         """Borrow a connection; raises Unavailable when the database cannot be reached or goes away."""
         try:
-            await self._pool
-            self._opened = True
-            connection = await self._pool.acquire()
+            connection = await self._acquire()
             try:
                 yield connection
             finally:
                 await self._give_back(connection)
         except _LOST as error:
             raise Unavailable("the project's database cannot be reached now") from error
+
+    async def _acquire(self) -> Any:
+        try:
+            await self._pool
+            self._opened = True
+            return await self._pool.acquire()
+        except ValueError as error:
+            raise misread_address(error) from error
 
     async def _give_back(self, connection: Any) -> None:
         """Return it to the pool, or end it where it does not come to rest: its server may be out of reach."""
@@ -81,3 +87,40 @@ class Database:
                         await self._pool.close()
             finally:
                 self._pool.terminate()
+
+
+@asynccontextmanager
+async def transaction(connection: Any, **options: Any) -> AsyncIterator[None]:
+    """A transaction as asyncpg begins it, that ends soon when it is cut off, or a server is silent.
+
+    asyncpg would wait half a minute for the rollback, and raise its failure in place of the cancellation.
+    """
+    block = connection.transaction(**options)
+    await block.start()
+    try:
+        yield
+    except (asyncio.CancelledError, TimeoutError):
+        await _roll_back_soon(connection, block)
+        raise
+    except BaseException:
+        await block.rollback()
+        raise
+    await block.commit()
+
+
+async def _roll_back_soon(connection: Any, block: Any) -> None:
+    """Or end the session."""
+    rollback = asyncio.create_task(block.rollback(), name="roll back")
+    try:
+        await asyncio.wait([rollback], timeout=RELEASE_TIMEOUT_SECONDS)
+    finally:
+        if not rollback.done() or rollback.exception() is not None:
+            connection.terminate()
+            await asyncio.gather(rollback, return_exceptions=True)
+
+
+def misread_address(error: ValueError) -> Exception:
+    """What it means that asyncpg raised this while it connected; what it quotes may be of the password."""
+    if isinstance(error, asyncpg.InterfaceError):  # of a wrong option
+        return Unavailable(str(error))
+    return Unavailable(f"the address of the project's database cannot be understood ({type(error).__name__})")

@@ -48,8 +48,8 @@ def _loop_factory() -> Any:
 async def apart(work: Coroutine[Any, Any, None], name: str) -> None:
     """Do it in a task of its own, and raise what it raises; a cancellation ends it, and is raised.
 
-    For who waits failures out and goes on: before Python 3.13 a task group that fails just when its task is
-    cancelled raises only what it failed with.
+    For who waits failures out and goes on: what fails while it is cancelled may raise its failure alone, as a
+    transaction does whose session is lost, and before Python 3.13 a task group.
     """
     task = asyncio.create_task(work, name=name)
     try:

@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 
 from realtime.channels import Table
+from realtime.database import transaction
 from realtime.errors import ClientError, Code, Unavailable
 
 LOCK_WAIT = "100ms"  # how long writers may queue behind one try
@@ -58,7 +59,7 @@ async def switch(connection: Any, located: Located, statement: str, *arguments: 
 
 
 async def _in_transaction(connection: Any, statement: str, *arguments: Any) -> Any:
-    async with connection.transaction():
+    async with transaction(connection):
         await connection.execute(f"set local lock_timeout = '{LOCK_WAIT}'")
         return await connection.fetchval(statement, *arguments)
 

@@ -18,7 +18,7 @@ from notifier import feed as feed_module
 from notifier.database import connect, query
 from notifier.faults import LostPlace
 from notifier.feed import Feed
-from notifier.snapshots import bounds, seen_since
+from notifier.snapshots import bounds, parse_snapshot, seen_since
 from notifier.tidier import PIECE_ROWS, Tidier
 from realtime.backlog import read_backlog
 from realtime.broker import Chunk
@@ -215,6 +215,20 @@ async def test_tidying_leaves_what_is_not_published(
     await reader.feed.confirm()
     assert await tidier.tidy() == 1
     assert await writer.fetchval("select count(*) from realtime.outbox") == 0
+    await database.close()
+
+
+async def test_tidying_begins_anew_when_the_database_went_back(
+    reader: Reader, orders_url: str, writer: Any
+) -> None:
+    """What it deleted has come back, and new changes have ids that it thinks are gone."""
+    database = Database(project_at(orders_url))
+    tidier = Tidier(database)
+    tidier._deleted = parse_snapshot("9000000:9000000:")
+    await insert(writer, 1)
+    assert await reader.read() == [1]
+    await reader.feed.confirm()
+    assert await tidier.tidy() == 1
     await database.close()
 
 

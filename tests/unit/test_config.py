@@ -53,6 +53,49 @@ def test_limits_have_the_defaults_of_the_contract():
     assert (limits.max_queue_bytes, limits.slow_consumer_seconds) == (1_048_576, 5)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "app:pa#ss@db/app",
+        "app:pa/ss@db/app",
+        "app:pa?ss@db/app",
+        "app:pa[ss@db/app",
+        "app:pass@db:port/app",
+        "app:pass@db:99999/app",
+        "app:pass@[::1/app",
+        "app:pass@a..b/app",
+        "app:pass@first:5432,second:x/app",
+    ],
+)
+@pytest.mark.parametrize("name", ["database_url", "listen_url"])
+def test_an_address_that_names_no_host_is_refused_and_not_repeated(name: str, address: str):
+    """It may have its password in a wrong place."""
+    text = (
+        DEMO.replace(URL, f"postgresql://{address}")
+        if name == "database_url"
+        else project(f'listen_url = "postgresql://{address}"')
+    )
+    refused = refusal(text)
+    assert refused.setting == f"projects.demo.{name}"
+    assert "pa" not in str(refused).replace("password", "")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "/app?host=/run/postgresql",
+        "app:pa%23ss@db/app",
+        "app@[::1]:5432/app",
+        "app@first:5432,second,[::2]:5433/app",
+        "app:p@ss@db.example.com/app",
+    ],
+)
+def test_an_address_may_name_several_hosts_or_a_socket(address: str):
+    url = f"postgresql://{address}"
+    assert demo(DEMO.replace(URL, url)).database_url == url
+
+
 def test_a_project_needs_a_database_and_a_key():
     assert demo(DEMO).database_url == URL
     assert demo(DEMO).jwt_secret == SECRET

@@ -9,6 +9,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -83,6 +84,28 @@ async def test_who_waits_failures_out_hears_a_cancellation_in_any_turn(turns: in
     task = asyncio.create_task(go_on())
     for _ in range(turns):
         await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=10)
+    assert task.cancelled()
+
+
+async def test_work_that_fails_because_it_is_cancelled_does_not_swallow_it() -> None:
+    """As a transaction does that cannot be rolled back."""
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            raise OSError from error
+
+    async def go_on() -> None:
+        while True:
+            with suppress(OSError):
+                await apart(work(), "work")
+
+    task = asyncio.create_task(go_on())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task], timeout=10)
     assert task.cancelled()

@@ -7,6 +7,7 @@ message of a client at a time. What an effect means is not decided here.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Iterable
@@ -31,6 +32,8 @@ from realtime.protocol import Error, ServerMessage, decode, encode
 log = get_logger(__name__)
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close
+FRAMES = 32  # of one client that may be there already are taken in a row, before others get their turn
+BEHIND_SECONDS = 0.02  # between two looks at a client that is to read first
 PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
 
 
@@ -71,14 +74,30 @@ class Connection:
         """Serve the client until either side ends it."""
         self.say(self.session.greeting(self._heartbeat_seconds))
         try:
-            while await self._receive():
-                pass
+            for number in itertools.count(1):
+                if not await self._receive():
+                    break
+                if number % FRAMES == 0:
+                    await asyncio.sleep(0)
+                if self._is_behind:
+                    await self._wait_until_it_reads()
         finally:
             self._leave_all()
             self._end_presence()
             self._pump.forget(self.socket)
             if self._closing is not None:
                 await self._closing
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether so much waits for the client that it gets no further answer until it reads."""
+        return self.socket.waiting_bytes > self.tenant.limits.max_queue_bytes
+
+    async def _wait_until_it_reads(self) -> None:
+        self._busy = True
+        while self._is_behind and self._closing is None and not self.socket.is_closed:
+            await asyncio.sleep(BEHIND_SECONDS)
+        self._busy, self._heard_at = False, time.monotonic()
 
     async def _receive(self) -> bool:
         """Take one frame; False when there will be no more."""

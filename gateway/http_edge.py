@@ -5,6 +5,7 @@ Wraps all handlers of the public port. Nothing here knows what a request is abou
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,7 @@ from realtime.logs import get_logger
 log = get_logger(__name__)
 
 MAX_BODY_BYTES = 1_048_576
+BODY_SECONDS = 10.0  # for all of it to come
 RETRY_SECONDS = 1  # after which it is worth while to ask again where too many asked
 
 MAX_LINE_BYTES = 16_384  # of a request line and of a header; the longest token fits into either
@@ -54,13 +56,15 @@ async def read_body(request: web.Request, kind: Any) -> Any:
     if request.content_type != "application/json":
         raise ClientError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=kind)
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await request.read()
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise ClientError(Code.INVALID_REQUEST, _name_the_field(str(error))) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ClientError(Code.INVALID_REQUEST, f"the body is not JSON: {error}") from error
-    except web.RequestPayloadError as error:
-        raise ClientError(Code.INVALID_REQUEST, "the body cannot be read") from error
+    except (web.RequestPayloadError, ConnectionError, TimeoutError) as error:
+        raise ClientError(Code.INVALID_REQUEST, "the body cannot be read, or did not come in time") from error
 
 
 def _name_the_field(reason: str) -> str:

@@ -22,6 +22,7 @@ from realtime.errors import ClientError, Code, Unavailable
 from realtime.people import Arrival, Change, Departure, Open, People
 
 RETRY_SECONDS = 1.0
+RETRIES_A_SECOND = 2_000  # of all that is owed
 # A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
 LINGER_SECONDS = 60.0
 NO_LIMITS = Limits(max_connections=0)
@@ -153,7 +154,9 @@ class Registry:
         if (future := put()) is None:
             pay()
         else:
-            _then(future, pay, or_again=lambda: self._try(put, told))
+            # However many are owed, in a long outage: to try must not keep the node from its clients.
+            delay = max(RETRY_SECONDS, self._owed / RETRIES_A_SECOND)
+            _then(future, pay, or_again=lambda: self._try(put, told), delay=delay)
 
     async def _send_connections(self, items: list[_Admission | Departure]) -> None:
         for kind, run in groupby(items, type):
@@ -215,12 +218,17 @@ class Registry:
             self._presence.put(_PresenceChange(place, None))
 
 
-def _then(told: asyncio.Future[None], do: Callable[[], None], or_again: Callable[[], None]) -> None:
+def _then(
+    told: asyncio.Future[None],
+    do: Callable[[], None],
+    or_again: Callable[[], None],
+    delay: float = RETRY_SECONDS,
+) -> None:
     """Do something when it is told, or try again in a while."""
 
     def look(told: asyncio.Future[None]) -> None:
         if told.cancelled() or told.exception() is not None:
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, or_again)
+            asyncio.get_running_loop().call_later(delay, or_again)
         else:
             do()
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 
 from gateway.gatherer import Gatherer, Outcomes
 from gateway.registry import Registry
@@ -17,6 +18,11 @@ from realtime.broker import Broker, Post
 from realtime.channels import Channel
 from realtime.errors import Unavailable
 
+POST_BYTES = 1_048_576  # of one publication,
+CALL_BYTES = 8 * POST_BYTES  # and of all that are sent at once; a single line may be longer
+
+Said = tuple[Tenant, Channel, bytes]
+
 
 class Voice:
     """Everything that a node's clients tell others."""
@@ -25,7 +31,7 @@ class Voice:
         self._broker = broker
         self._registry = registry
         self._subscriber = subscriber
-        self._posts: Gatherer[tuple[Tenant, Channel, bytes]] = Gatherer(self._send)
+        self._posts: Gatherer[Said] = Gatherer(self._send)
 
     async def run(self) -> None:
         await self._posts.run()
@@ -70,8 +76,12 @@ class Voice:
         if not self._subscriber.hears((tenant.project_id, topic)):
             raise Unavailable("Redis cannot be reached now")
 
-    async def _send(self, items: list[tuple[Tenant, Channel, bytes]]) -> Outcomes:
-        """Send what was gathered: one post a channel, its lines in the order in which they came."""
+    async def _send(self, items: list[Said]) -> Outcomes:
+        """Send what was gathered, so much at a time that no subscriber of Redis chokes on it."""
+        return [outcome for portion in _portions(items) for outcome in await self._send_portion(portion)]
+
+    async def _send_portion(self, items: list[Said]) -> list[Unavailable | None]:
+        """One post a channel, its lines in the order in which they came."""
         posts: dict[tuple[Tenant, str], Post] = {}
         for tenant, channel, line in items:
             post = posts.get((tenant, channel.topic))
@@ -87,3 +97,19 @@ class Voice:
                 tenant.ledger.note(topic, history_bytes, now + posts[tenant, topic].history.max_seconds)
         outcomes = [sizes[tenant, channel.topic] for tenant, channel, _ in items]
         return [outcome if isinstance(outcome, Unavailable) else None for outcome in outcomes]
+
+
+def _portions(items: Iterable[Said]) -> Iterator[list[Said]]:
+    """Split what is said, in order, where a channel or all of them have enough."""
+    portion: list[Said] = []
+    sizes: Counter[tuple[str, str]] = Counter()
+    size = 0  # of all
+    for tenant, channel, line in items:
+        topic = (tenant.project_id, channel.topic)
+        if portion and (sizes[topic] + len(line) > POST_BYTES or size + len(line) > CALL_BYTES):
+            yield portion
+            portion, sizes, size = [], Counter(), 0
+        portion.append((tenant, channel, line))
+        sizes[topic] += len(line)
+        size += len(line)
+    yield portion

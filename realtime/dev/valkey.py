@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "bind": files.HOST,
         "protected-mode": "yes",
         "appendonly": "yes",
+        "client-output-buffer-limit": "pubsub 256mb 64mb 60",
         "save": "",  # the append-only file is enough
         "maxmemory-policy": "noeviction",
         "set-proc-title": "no",  # keeps the command line, by which a leftover is known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from realtime.config import Project, Settings
@@ -104,6 +106,42 @@ async def test_another_content_type_is_refused(gateway, kind):
 async def test_a_body_that_is_no_json_object_is_an_invalid_request(gateway, body):
     more = {"data": body, "headers": {"Content-Type": "application/json"}}
     assert await code_of(gateway, "POST", "/enable", SERVICE, **more) == (400, "invalid_request")
+
+
+BEGUN = (
+    f"POST /projects/demo/realtime/enable HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SERVICE}\r\n"
+    "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+).encode()
+
+
+async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_so(gateway, monkeypatch):
+    monkeypatch.setattr("gateway.http_edge.BODY_SECONDS", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(BEGUN)
+    answer = await asyncio.wait_for(reader.readuntil(b"}}"), 30)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"invalid_request"' in answer
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_fault_of_ours(gateway):
+    """`gateway` fails the test for an error in the log."""
+    labels = {"endpoint": "/enable", "status": "400"}
+
+    def refused():
+        return REGISTRY.get_sample_value("realtime_gateway_requests_total", labels)
+
+    async def go():
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(BEGUN)
+        await writer.drain()
+        await asyncio.sleep(0.02)  # most often it is being read by then
+        writer.transport.abort()
+        return refused() > before
+
+    before = refused()
+    await eventually(go)
 
 
 async def test_a_huge_body_is_refused(gateway):

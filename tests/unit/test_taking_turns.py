@@ -1,0 +1,153 @@
+"""A client keeps no other waiting, what is said fits Redis, and what is owed is not tried too often."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiohttp import WSMessage, WSMsgType
+
+from gateway import registry as registry_module
+from gateway import voice as voice_module
+from gateway.connection import FRAMES, Connection
+from gateway.history_ledger import HistoryLedger
+from gateway.registry import Registry
+from gateway.socket import Pump
+from gateway.voice import Voice
+from realtime.broker import History, Post
+from realtime.channels import Channel, parse_channel
+from realtime.config import Limits
+from realtime.errors import Unavailable
+from realtime.protocol import Pong
+from tests.change_stream import background
+from tests.gateway_fixture import eventually
+
+LIMITS = Limits(max_queue_bytes=65_536, max_history_bytes=0)
+
+
+class Transport:
+    """One whose client reads as much as the test says."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+
+class Flood:
+    """A client whose frames are all there already."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    async def receive(self) -> WSMessage:
+        self.left -= 1
+        return WSMessage(WSMsgType.PONG if self.left > 0 else WSMsgType.CLOSED, b"", None)
+
+
+def connection(flood: Flood, transport: Transport) -> Connection:
+    session = SimpleNamespace(
+        connection_id="c", greeting=lambda _: Pong(timestamp=""), ended=list, channels={}
+    )
+    tenant = SimpleNamespace(limits=LIMITS, project_id="demo")
+    parts: list[Any] = [flood, transport, tenant, session, None, None, Pump(), 25]
+    return Connection(*parts)
+
+
+async def test_a_client_that_sends_much_at_once_gives_others_their_turn() -> None:
+    flood, turns = Flood(100 * FRAMES), 0
+    task = asyncio.create_task(connection(flood, Transport()).run(), name="serve")
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 100
+
+
+async def test_a_client_that_does_not_read_is_not_read_until_it_does() -> None:
+    flood, transport = Flood(1_000), Transport()
+    transport.waiting = LIMITS.max_queue_bytes + 1
+    task = asyncio.create_task(connection(flood, transport).run(), name="serve")
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+    assert flood.left == 999
+    transport.waiting = 0
+    await task
+    assert flood.left == 0
+
+
+class Tenant:
+    project_id = "demo"
+    limits = LIMITS
+    ledger = HistoryLedger()
+
+    def history_of(self, _: Channel) -> History:
+        return History(100, 60)
+
+
+class Broker:
+    def __init__(self) -> None:
+        self.calls: list[list[Post]] = []
+
+    async def broadcast(self, posts: list[Post]) -> list[int]:
+        self.calls.append(posts)
+        return [0] * len(posts)
+
+
+async def test_many_messages_of_one_moment_are_several_publications_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of a topic takes as much as a page of history may, and one call no more than a buffer of Redis."""
+    monkeypatch.setattr(voice_module, "POST_BYTES", 100)
+    monkeypatch.setattr(voice_module, "CALL_BYTES", 250)
+    tenant: Any = Tenant()
+    broker = Broker()
+    voice = Voice(cast(Any, broker), cast(Any, None), cast(Any, SimpleNamespace(hears=lambda _: True)))
+    said = [(room(number % 2), b"%03d" % number + b"x" * 40) for number in range(40)]
+    async with background(asyncio.create_task(voice.run(), name="voice")):
+        await voice.publish(tenant, *said, (room(9), b"y" * 300))
+    for posts in broker.calls:
+        sizes = [sum(map(len, post.lines)) for post in posts]
+        assert sizes == [300] or (max(sizes) <= 100 and sum(sizes) <= 250)
+        assert len({post.topic for post in posts}) == len(posts)
+    for number in range(2):
+        published = [post for posts in broker.calls for post in posts if post.topic == room(number).topic]
+        lines = [line for post in published for line in post.lines]
+        assert lines == [line for channel, line in said if channel == room(number)]
+
+
+def room(number: int) -> Channel:
+    return parse_channel(f"room:{number}")
+
+
+class AwayPeople:
+    def __init__(self) -> None:
+        self.tries = 0
+
+    async def disconnect(self, departures: list[Any]) -> None:
+        self.tries += len(departures)
+        raise Unavailable("away")
+
+
+async def test_the_more_is_owed_the_later_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that lost many clients while Redis is away has others to serve."""
+    monkeypatch.setattr(registry_module, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(registry_module, "RETRIES_A_SECOND", 0.5)
+    people = AwayPeople()
+    node = SimpleNamespace(life="life", lives_before=[])
+    registry = Registry(cast(Any, people), cast(Any, node))
+    async with background(asyncio.create_task(registry.run(), name="registry")):
+        for _ in range(20):
+            registry.depart("demo", cast(Any, None), 1000, None)
+        await eventually(lambda: people.tries == 20)
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert people.tries == 20

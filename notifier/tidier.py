@@ -5,8 +5,10 @@ Any session may: what the stored S1 of the feed sees has been published whole, a
 
 from __future__ import annotations
 
+from typing import Any
+
 from notifier.database import query
-from notifier.snapshots import NOTHING, bounds, parse_snapshot, seen_since
+from notifier.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from realtime.database import Database, transaction
 
 PIECE_ROWS = 50_000  # deleted by one statement, so that none takes long
@@ -29,13 +31,12 @@ class Tidier:
         async with self._database.connection() as connection:
             if not await connection.fetchval("select to_regclass('realtime.feed') is not null"):
                 return 0
+            if await self._published(connection) == self._deleted:
+                return 0  # as in most rounds
             # One snapshot for both: the feed that stands there later may be another database's, restored.
             async with transaction(connection, isolation="repeatable_read"):
                 await connection.execute(_SESSION)
-                text = await connection.fetchval("select s1::text from realtime.feed")
-                published = self._deleted if text is None else parse_snapshot(text)
-                if published == self._deleted:
-                    return 0
+                published = await self._published(connection)
                 if published.xmax < self._deleted.xmax:  # the database went back
                     self._deleted = NOTHING
                 ranges = bounds(seen_since(self._deleted, published))
@@ -44,6 +45,11 @@ class Tidier:
         if deleted < PIECE_ROWS:
             self._deleted = published
         return deleted
+
+    async def _published(self, connection: Any) -> Snapshot:
+        """What is published whole; nothing new where there is no feed."""
+        text = await connection.fetchval("select s1::text from realtime.feed")
+        return self._deleted if text is None else parse_snapshot(text)
 
     async def tidy_marks(self) -> None:
         """Delete the marks that newer ones have replaced; they only grow until then."""

@@ -114,7 +114,7 @@ async def _roll_back_soon(connection: Any, block: Any) -> None:
     try:
         await asyncio.wait([rollback], timeout=RELEASE_TIMEOUT_SECONDS)
     finally:
-        if not rollback.done() or rollback.exception() is not None:
+        if not rollback.done() or rollback.cancelled() or rollback.exception() is not None:
             connection.terminate()
             await asyncio.gather(rollback, return_exceptions=True)
 

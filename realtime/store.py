@@ -189,7 +189,7 @@ class Store:
 
 async def _carry_out(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
     """Return the answers, an error of one in its place; an error of the only one is raised."""
-    if len(commands) == 1:  # most often, and a pipeline costs a quarter more
+    if len(commands) == 1:  # most often, and a pipeline costs more
         return [await client.execute_command(*commands[0])]
     async with client.pipeline(transaction=False) as pipeline:
         for words in commands:

@@ -7,7 +7,7 @@ from enum import Enum, auto
 BURST_SECONDS = 2.0  # worth of messages that may come at once
 WARNING_SECONDS = 1.0  # between two errors that say so
 LAST_WARNING = 10  # in a row; then the connection ends
-FRAGMENTS_AS_ONE = 10  # small fragments that count as one frame
+FRAGMENTS_AS_ONE = 4  # small fragments that count as one frame
 FEWEST_FRAMES = 10.0  # a second beside the messages that a connection may send, however few messages it may
 PACE = 10  # times its rate of messages that a connection is read at most
 SLOWEST_PACE = 1_000.0  # frames a second, however low the rate of messages is

@@ -140,8 +140,8 @@ class Door:
         start, data = self._at, self._waiting
         stop = min(len(data), start + SLICE_BYTES)
         self._at = end = self._walk.walk(data, start, stop, SLICE_FRAMES - self._untaken)
-        messages, controls, fragments, large_fragments = self._walk.take_counts()
-        self._pace.spend(messages + controls + fragments + large_fragments, end - start)
+        messages, controls, fragments, _ = self._walk.take_counts()
+        self._pace.spend(messages + controls + fragments, end - start)
         self._untaken += messages + controls
         self._untaken_bytes += end - start
         is_end = False

@@ -1,6 +1,6 @@
 """A WebSocket that says everything back, made of the gateway's own parts: settings, door, socket and pump.
 
-For tests of the WebSocket protocol alone, since the gateway's messages are no echo, and binary ones are refused.
+For tests of the WebSocket protocol alone: the gateway itself says nothing back, and refuses binary messages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One WebSocket: receive, decode, decide, carry out. The only file that touches aiohttp's WebSocket.
+"""One WebSocket: receive, decode, decide, carry out.
 
 Frames come from the client and go to the session's rules; its effects are carried out here, in order, one
 message of a client at a time. What an effect means is not decided here.
@@ -7,14 +7,13 @@ message of a client at a time. What an effect means is not decided here.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
-from aiohttp import WebSocketError, WSMsgType, web
+from aiohttp import WebSocketError, WSMsgType
 
 from gateway import metrics
 from gateway.access import identify
@@ -25,14 +24,20 @@ from gateway.socket import Pump, Socket
 from gateway.subscriptions import Subscriptions
 from gateway.tenants import Tenant
 from gateway.voice import Voice
-from realtime.errors import CLOSE_CODE, CLOSE_HEARTBEAT, CLOSE_UNSUPPORTED_DATA, ClientError, Code
+from gateway.websocket.web_socket import CLOSE_SECONDS, WebSocket
+from realtime.errors import (
+    CLOSE_CODE,
+    CLOSE_HEARTBEAT,
+    CLOSE_UNSUPPORTED_DATA,
+    NO_CLOSE_CODE,
+    ClientError,
+    Code,
+)
 from realtime.logs import get_logger
 from realtime.protocol import Error, ServerMessage, decode, encode
 
 log = get_logger(__name__)
 
-CLOSE_SECONDS = 3.0  # for a client to answer our close
-FRAMES = 32  # of one client that may be there already are taken in a row, before others get their turn
 BEHIND_SECONDS = 0.02  # between two looks at a client that is to read first
 PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
 
@@ -42,7 +47,7 @@ class Connection:
 
     def __init__(
         self,
-        web_socket: web.WebSocketResponse,
+        web_socket: WebSocket,
         transport: asyncio.Transport,
         tenant: Tenant,
         session: Session,
@@ -74,11 +79,8 @@ class Connection:
         """Serve the client until either side ends it."""
         self.say(self.session.greeting(self._heartbeat_seconds))
         try:
-            for number in itertools.count(1):
-                if not await self._receive():
-                    break
-                if number % FRAMES == 0:
-                    await asyncio.sleep(0)
+            self._web_socket.open(self._count_frames)
+            while await self._receive():
                 if self._is_behind:
                     await self._wait_until_it_reads()
         finally:
@@ -116,18 +118,41 @@ class Connection:
                 self.close(CLOSE_UNSUPPORTED_DATA)
                 return False
             case WSMsgType.ERROR if isinstance(frame.data, WebSocketError):
-                # aiohttp has closed it with this code, and does not keep the code.
-                self.ended = (frame.data.code, None)
+                self._note_end(frame.data.code)  # with which it is closed already
+                return False
+            case WSMsgType.CLOSE:
+                if self.ended is None:
+                    self.ended = (frame.data or NO_CLOSE_CODE, None)
                 return False
             case _:
                 return False
         return self._closing is None and not self.socket.is_closed
 
+    def _note_end(self, code: int) -> None:
+        """Remember a breach of the WebSocket protocol as the end, if there was no other before."""
+        if self.ended is None:
+            metrics.closes.labels(code).inc()
+            self.ended = (code, None)
+
+    def _count_frames(self, controls: int, fragments: int) -> None:
+        """Count frames that are no messages, when they come; the client may be taken at its word later."""
+        self._heard_at = time.monotonic()
+        metrics.frames_received.labels("control").inc(controls)
+        metrics.frames_received.labels("fragment").inc(fragments)
+        for effect in self.session.heard_frames(controls, fragments, time.time()):
+            match effect:
+                case Say():
+                    self.say(effect.message)
+                case Close():
+                    self.close(effect.code, effect.error)
+
     async def _answer(self, text: str) -> None:
         """Do what a message asks for; what we did not foresee is `internal`, and the connection lives on."""
         self._busy = True
         try:
-            await self._carry_out(self.session.received(decode(text), time.time()))
+            now = time.time()
+            instead = self.session.refused(now)
+            await self._carry_out(self.session.received(decode(text), now) if instead is None else instead)
         except Exception:
             log.exception("message_failed")
             self.say(Error(code=Code.INTERNAL, message="something went wrong on this node; it is logged"))
@@ -275,7 +300,7 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-async def refuse(web_socket: web.WebSocketResponse, error: ClientError) -> None:
+async def refuse(web_socket: WebSocket, error: ClientError) -> None:
     """Turn away a client that was not let in, in a way that a browser can read."""
     message = refusal(error)
     metrics.errors.labels(message.code).inc()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from gateway.connection import CLOSE_SECONDS
 from gateway.endpoint import Endpoint
+from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.errors import CLOSE_GOING_AWAY
 from realtime.logs import get_logger
 from realtime.protocol import Reconnect

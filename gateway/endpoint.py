@@ -28,7 +28,7 @@ from gateway.access import (
     no_such_project,
     websocket_token,
 )
-from gateway.connection import CLOSE_SECONDS, Connection, refuse
+from gateway.connection import Connection, refuse
 from gateway.nodes import Node
 from gateway.registry import Registry
 from gateway.session import Session
@@ -36,6 +36,7 @@ from gateway.socket import Pump
 from gateway.subscriptions import Subscriptions
 from gateway.tenants import Tenant
 from gateway.voice import Voice
+from gateway.websocket.web_socket import WebSocket
 from realtime.auth import Identity
 from realtime.config import Limits
 from realtime.errors import CLOSE_CODE, ClientError, Code, Unavailable
@@ -90,7 +91,7 @@ class Endpoint:
                 await refuse(web_socket, error)
         return web_socket
 
-    async def _let_in(self, web_socket: web.WebSocketResponse, request: web.Request) -> None:
+    async def _let_in(self, web_socket: WebSocket, request: web.Request) -> None:
         tenant, identity = await self._admit(request)
         facts = self._facts(request, identity)
         self._ids.add(facts.connection_id)
@@ -101,16 +102,10 @@ class Endpoint:
         finally:
             self._ids.discard(facts.connection_id)
 
-    def _web_socket(self, request: web.Request) -> web.WebSocketResponse:
+    def _web_socket(self, request: web.Request) -> WebSocket:
         tenant = self._tenants.get(request.match_info["project_id"])
-        limits = tenant.limits if tenant else Limits()
-        return web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else (),
-            autoping=False,
-            compress=False,
-            max_msg_size=limits.max_message_bytes + 1,  # the first size that aiohttp refuses
-            timeout=CLOSE_SECONDS,
-        )
+        protocols = (SUBPROTOCOL,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else ()
+        return WebSocket(tenant.limits if tenant else Limits(), protocols)
 
     async def _admit(self, request: web.Request) -> tuple[Tenant, Identity]:
         tenant = find_tenant(self._tenants, request)
@@ -144,7 +139,7 @@ class Endpoint:
 
     async def _serve(
         self,
-        web_socket: web.WebSocketResponse,
+        web_socket: WebSocket,
         request: web.Request,
         tenant: Tenant,
         identity: Identity,

@@ -14,7 +14,15 @@ from realtime.errors import CLOSE_CODE, Code
 _PROJECT = ["project"]
 KINDS = ("change", "broadcast")
 REFUSALS = (Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.UNAVAILABLE)  # what a check of a token may end with
-CLOSES = {codes.CLOSE_GOING_AWAY, codes.CLOSE_UNSUPPORTED_DATA, codes.CLOSE_HEARTBEAT, *CLOSE_CODE.values()}
+CLOSES = {
+    codes.CLOSE_GOING_AWAY,
+    codes.CLOSE_PROTOCOL_ERROR,
+    codes.CLOSE_UNSUPPORTED_DATA,
+    codes.CLOSE_INVALID_TEXT,
+    codes.CLOSE_TOO_BIG,
+    codes.CLOSE_HEARTBEAT,
+    *CLOSE_CODE.values(),
+}
 
 connections = Gauge("realtime_gateway_connections", "Open WebSockets", _PROJECT)
 subscriptions = Gauge("realtime_gateway_subscriptions", "Subscriptions of them", _PROJECT)
@@ -24,6 +32,12 @@ queue_bytes = Gauge("realtime_gateway_queue_bytes", "Bytes that wait for clients
 largest_queue_bytes = Gauge("realtime_gateway_largest_queue_bytes", "Bytes that wait for the furthest behind")
 messages_received = Counter("realtime_gateway_messages_received", "Messages of clients")
 bytes_received = Counter("realtime_gateway_bytes_received", "Bytes of them, without frames' headers")
+frames_received = Counter(
+    "realtime_gateway_frames_received", "Frames of clients that are no messages", ["kind"]
+)
+reads_delayed = Counter(
+    "realtime_gateway_reads_delayed", "Times that a client was not read for a moment, since it sent too much"
+)
 publications_received = Counter("realtime_gateway_publications_received", "Publications that Redis brought")
 deliveries = Counter("realtime_gateway_deliveries", "Publications handed to subscribers, one a subscriber")
 messages_sent = Counter("realtime_gateway_messages_sent", "Messages for clients: answers, and what happens")
@@ -54,6 +68,8 @@ redis_reconnects = Counter(
 )
 redis_failures = Counter("realtime_gateway_redis_failures", "Calls for clients that Redis did not carry out")
 
+for _frames in ("control", "fragment"):
+    frames_received.labels(_frames)
 for _kind in KINDS:
     delivery_age_seconds.labels(_kind)
 for _code in Code:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import UNSET, UnsetType
 
 from gateway.effects import Close, Effect, Join, Leave, Presence, Publish, Say, SetPresence, Verify
-from gateway.limits import FloodGuard, Verdict
+from gateway.limits import FRAGMENTS_AS_ONE, FloodGuard, Verdict
 from realtime import protocol
 from realtime.auth import LEEWAY_SECONDS, Identity
 from realtime.channels import Channel, parse_broadcast_channel, parse_channel, presence_topic
@@ -65,11 +65,19 @@ class Session:
             heartbeat_seconds=int(heartbeat_seconds) if heartbeat_seconds % 1 == 0 else heartbeat_seconds,
         )
 
-    def received(self, message: AnyClientMessage | BadMessage, now: float) -> list[Effect]:
-        """Decide what a message asks for."""
-        match self._guard.judge(now):
+    def refused(self, now: float) -> list[Effect] | None:
+        """Count a message before it is read: None if it may be, else what there is to do instead."""
+        return self._slow_down(self._guard.judge(now))
+
+    def heard_frames(self, controls: int, fragments: int, now: float) -> list[Effect]:
+        """Count frames that are no messages: pings, pongs and closes, and fragments of little size."""
+        count = controls + fragments / FRAGMENTS_AS_ONE
+        return self._slow_down(self._guard.judge_frames(count, now)) or []
+
+    def _slow_down(self, verdict: Verdict) -> list[Effect] | None:
+        match verdict:
             case Verdict.PASS:
-                return self._understood(message, now)
+                return None
             case Verdict.DROP:
                 return []
             case Verdict.WARN:
@@ -78,9 +86,11 @@ class Session:
                 return [Close(Error(code=Code.RATE_LIMITED, message=self._pace()))]
 
     def _pace(self) -> str:
-        return f"more than {self.limits.messages_per_second:g} messages a second; what came above was dropped"
+        rate = f"{self.limits.messages_per_second:g}"
+        return f"more than {rate} messages a second, or too many other frames; what came above was dropped"
 
-    def _understood(self, message: AnyClientMessage | BadMessage, now: float) -> list[Effect]:
+    def received(self, message: AnyClientMessage | BadMessage, now: float) -> list[Effect]:
+        """Decide what a message asks for."""
         match message:
             case Subscribe():
                 return self._subscribe(message)

@@ -13,10 +13,11 @@ from typing import Any
 import aiohttp
 
 from gateway import metrics
-from gateway.connection import CLOSE_SECONDS, Connection
+from gateway.connection import Connection
 from gateway.endpoint import Endpoint
 from gateway.session import refusal
 from gateway.tenants import Tenant
+from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.config import Settings
 from realtime.errors import CLOSE_CODE, ClientError, Code
 from realtime.reload import Changes

@@ -72,8 +72,12 @@ CLOSE_CODE = {
 }
 
 CLOSE_GOING_AWAY = 1001
+CLOSE_PROTOCOL_ERROR = 1002
 CLOSE_UNSUPPORTED_DATA = 1003
+CLOSE_INVALID_TEXT = 1007
+CLOSE_TOO_BIG = 1009
 CLOSE_HEARTBEAT = 4408
+NO_CLOSE_CODE = 1005  # never on the wire: what is recorded of a client that closed without a code
 
 
 class RealtimeError(Exception):

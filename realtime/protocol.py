@@ -139,6 +139,7 @@ class _Outline(Struct, frozen=True):
     channel: Raw = Raw(b"null")
 
 
+_skip = msgspec.json.Decoder(Raw).decode  # reads to the end, and builds nothing
 _decode_outline = msgspec.json.Decoder(_Outline).decode
 
 
@@ -165,7 +166,7 @@ def _explain(text: str, reason: str) -> BadMessage:
 
 def _not_an_object(text: str) -> BadMessage:
     try:
-        msgspec.json.decode(text)
+        _skip(text)
     except msgspec.ValidationError:
         pass
     except (msgspec.DecodeError, RecursionError) as error:

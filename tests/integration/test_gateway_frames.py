@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import pytest
+from prometheus_client import REGISTRY
 
 from realtime.config import Limits
-from tests.gateway_fixture import running_gateway, settings_for
+from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
 from tests.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, raw_socket
 
 pytestmark = pytest.mark.usefixtures("bystander")
@@ -54,6 +56,16 @@ VIOLATIONS = {
     "a new message amid another": (frame(TEXT, b"{", final=False) + frame(TEXT, b"}"), 1002),
     "a close of one byte": (frame(CLOSE, b"x"), 1002),
     "a close with a forbidden code": (frame(CLOSE, b"\x03\xed"), 1002),
+    "text without a mask": (frame(TEXT, b'{"type":"ping"}', masked=False), 1002),
+    "a ping without a mask": (frame(PING, b"", masked=False), 1002),
+    "a close without a mask": (frame(CLOSE, b"\x03\xe8", masked=False), 1002),
+    "a frame without a mask after a whole one": (frame(PONG, b"") + frame(PONG, b"", masked=False), 1002),
+    "a length in more bytes than it needs": (b"\x81\xfe\x00\x02" + frame(TEXT, b"{}")[2:], 1002),
+    "a new message amid an empty one": (frame(TEXT, b"", final=False) + frame(TEXT, b"{}"), 1002),
+    "a message that was never begun, after an empty one": (
+        frame(TEXT, b"", final=False) + frame(CONTINUATION, b"") + frame(CONTINUATION, b"{}"),
+        1002,
+    ),
 }
 
 
@@ -64,6 +76,61 @@ async def test_a_breach_of_the_websocket_protocol_closes_with_its_code(gateway):
             raw.send(data)
             codes[name] = await raw.close_code()
     assert codes == {name: code for name, (_, code) in VIOLATIONS.items()}
+
+
+NEVER_SENT = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535]
+SENT = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
+
+
+@pytest.mark.parametrize(("codes", "answer"), [(NEVER_SENT, 1002), (SENT, None)])
+async def test_a_close_is_answered_and_recorded_by_what_its_code_is(gateway, codes, answer):
+    """A code that never stands in a frame is a breach of the protocol; any other is answered with itself."""
+    answers, ids = {}, {}
+    closed = closes_counted(1002)
+    for code in codes:
+        async with raw_socket(gateway, greeted=False) as raw:
+            ids[json.loads(await raw.text())["connection_id"]] = code
+            raw.send(frame(CLOSE, struct.pack("!H", code) + b"bye"))
+            answers[code] = await raw.close_code()
+    assert answers == {code: answer or code for code in codes}
+    assert await ends_of(gateway, ids) == {ids[one]: (answer or ids[one], None) for one in ids}
+    assert closes_counted(1002) - closed == (len(codes) if answer == 1002 else 0)
+
+
+async def test_a_close_without_a_code_is_no_loss_of_the_connection(gateway):
+    """What a browser sends for `close()`."""
+    async with raw_socket(gateway, greeted=False) as raw:
+        ids = {json.loads(await raw.text())["connection_id"]: None}
+        raw.send(frame(CLOSE, b""))
+        assert await raw.close_code() == 1000
+    assert await ends_of(gateway, ids) == {None: (1005, None)}
+
+
+async def test_a_breach_is_counted_and_recorded_with_its_code(gateway):
+    for data, code in [VIOLATIONS["text without a mask"], VIOLATIONS["half a character"]]:
+        closed = closes_counted(code)
+        async with raw_socket(gateway, greeted=False) as raw:
+            ids = {json.loads(await raw.text())["connection_id"]: None}
+            raw.send(data)
+            assert await raw.close_code() == code
+        assert await ends_of(gateway, ids) == {None: (code, None)}
+        assert closes_counted(code) == closed + 1
+
+
+def closes_counted(code: int) -> float:
+    return REGISTRY.get_sample_value("realtime_gateway_closes_total", {"code": str(code)}) or 0.0
+
+
+async def ends_of(gateway, ids):
+    """The code and the reason with which each of the connections is recorded to have ended."""
+
+    async def recorded():
+        token = token_for(role="service_role")
+        _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect&limit=100", token)
+        ends = {one["connection_id"]: (one["code"], one["reason"]) for one in answer["connections"]}
+        return ids.keys() <= ends.keys() and {ids[one]: ends[one] for one in ids}
+
+    return await eventually(recorded)
 
 
 async def test_a_message_in_fragments_with_a_ping_between_is_one_message(gateway):

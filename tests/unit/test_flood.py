@@ -7,12 +7,23 @@ import math
 
 import pytest
 
-from gateway.limits import Bucket, FloodGuard, Verdict
+from gateway.effects import Effect
+from gateway.limits import (
+    BURST_SECONDS,
+    FEWEST_FRAMES,
+    FRAGMENTS_AS_ONE,
+    PACE,
+    SLOWEST_PACE,
+    Bucket,
+    FloodGuard,
+    Pace,
+    Verdict,
+)
 from gateway.session import Close, Say, Session
 from realtime.auth import Identity
 from realtime.config import Limits
 from realtime.errors import CLOSE_CODE, Code
-from realtime.protocol import Error, Ping, Pong, decode
+from realtime.protocol import AnyClientMessage, BadMessage, Error, Ping, Pong, decode
 
 NOW = 1_700_000_000.0
 ALICE = Identity(user_id="alice", role="authenticated", expires_at=NOW + 3_600, claims={})
@@ -133,6 +144,97 @@ def test_bursts_with_a_rest_between_them_are_told_but_never_closed():
         assert Verdict.CLOSE not in burst
 
 
+# Frames that are no messages
+
+
+def test_other_frames_have_as_much_as_messages_and_take_nothing_from_them():
+    guard = FloodGuard(100, NOW)
+    assert guard.judge_frames(200, NOW) is Verdict.PASS
+    assert [guard.judge(NOW) for _ in range(200)] == [Verdict.PASS] * 200
+    assert guard.judge_frames(1, NOW) is Verdict.WARN
+    assert guard.judge_frames(100, NOW + 1) is Verdict.PASS
+
+
+@pytest.mark.parametrize("rate", [0.01, 1, 5])
+def test_however_few_messages_a_client_may_send_it_may_answer_pings(rate):
+    guard = FloodGuard(rate, NOW)
+    assert guard.judge_frames(BURST_SECONDS * FEWEST_FRAMES, NOW) is Verdict.PASS
+    assert {guard.judge_frames(1, NOW + 1 + number / FEWEST_FRAMES) for number in range(500)} == {
+        Verdict.PASS
+    }
+
+
+def test_messages_and_other_frames_are_told_of_together_once_a_second():
+    guard, verdicts, now = FloodGuard(1, NOW), [], NOW
+    while Verdict.CLOSE not in verdicts:
+        verdicts += [guard.judge(now), guard.judge_frames(10, now)]
+        now += 0.1
+    assert verdicts.count(Verdict.WARN) == 10
+    assert NOW + 9 < now < NOW + 13
+
+
+def test_a_flood_of_fragments_alone_is_closed_at_the_pace_at_which_it_is_read():
+    session, effects, now = new_session(100), [], NOW
+    while not any(isinstance(effect, Close) for effect in effects):
+        assert now < NOW + 20
+        effects += session.heard_frames(0, round(SLOWEST_PACE / 20), now)
+        now += 0.05
+    assert len(effects) == 11
+
+
+@pytest.mark.parametrize(("controls", "fragments"), [(1, 0), (0, 64), (1, 4 * FRAGMENTS_AS_ONE)])
+def test_a_client_that_pings_each_second_and_cuts_its_messages_is_never_told_anything(controls, fragments):
+    session = new_session(100)
+    for second in range(600):
+        assert session.heard_frames(controls, fragments, NOW + second) == []
+
+
+# The pace of reading
+
+
+def read(pace: Pace, frames: int, size: int, seconds: float) -> int:
+    """How many portions of so many frames and bytes are read, by who waits as long as it is told."""
+    now, count = NOW, 0
+    while now < NOW + seconds:
+        if wait := pace.seconds_to_wait(now):
+            now += wait
+        else:
+            pace.spend(frames, size)
+            count += 1
+    return count
+
+
+@pytest.mark.parametrize("rate", [0.01, 100, 1_000])
+def test_small_frames_are_read_at_ten_times_the_rate_and_not_faster(rate):
+    pace = max(SLOWEST_PACE, PACE * rate)
+    assert abs(32 * read(Pace(rate, 65_536, NOW), 32, 0, seconds=10) - 12 * pace) <= 64
+
+
+def test_the_largest_messages_are_read_at_their_rate_and_not_at_three_times():
+    count = read(Pace(100, 65_536, NOW), 1, 65_536, seconds=10)
+    assert 10 * 100 + 200 <= count < 3 * 10 * 100
+
+
+def test_a_client_at_its_rate_never_waits():
+    pace = Pace(100, 65_536, NOW)
+    for number in range(10_000):
+        assert pace.seconds_to_wait(NOW + number / 100) == 0
+        pace.spend(2, 65_536)
+
+
+def test_without_a_limit_nobody_waits():
+    pace = Pace(math.inf, 65_536, NOW)
+    for _ in range(1_000):
+        assert pace.seconds_to_wait(NOW) == 0
+        pace.spend(32, 65_536)
+
+
+def test_a_clock_that_goes_back_makes_nobody_wait_longer():
+    pace = Pace(100, 65_536, NOW)
+    pace.spend(2_000, 0)
+    assert pace.seconds_to_wait(NOW - 60) == pace.seconds_to_wait(NOW - 61) == pytest.approx(0.032)
+
+
 # The session
 
 
@@ -140,9 +242,15 @@ def new_session(rate: float) -> Session:
     return Session("demo", "c-1", ALICE, Limits(messages_per_second=rate), NOW)
 
 
+def said(session: Session, message: AnyClientMessage | BadMessage, now: float) -> list[Effect]:
+    """What comes of a message, as the connection asks."""
+    instead = session.refused(now)
+    return session.received(message, now) if instead is None else instead
+
+
 def test_a_session_answers_its_rate_says_so_once_and_drops_the_rest():
     session = new_session(5)
-    effects = [effect for _ in range(100) for effect in session.received(Ping(), NOW)]
+    effects = [effect for _ in range(100) for effect in said(session, Ping(), NOW)]
     pongs, [refused] = effects[:10], effects[10:]
     assert all(isinstance(effect, Say) and isinstance(effect.message, Pong) for effect in pongs)
     assert isinstance(refused, Say)
@@ -155,7 +263,7 @@ def test_messages_that_mean_nothing_count_like_all_others():
     codes = [
         effect.message.code
         for text in ["{", "[]", '{"type":"x"}'] * 10
-        for effect in session.received(decode(text), NOW)
+        for effect in said(session, decode(text), NOW)
     ]
     assert len(codes) == 11
     assert codes[-1] is Code.RATE_LIMITED
@@ -165,7 +273,7 @@ def test_a_session_that_does_not_stop_is_closed_with_the_error():
     session, effects, now = new_session(5), [], NOW
     while not any(isinstance(effect, Close) for effect in effects):
         assert now < NOW + 20
-        effects += session.received(Ping(), now)
+        effects += said(session, Ping(), now)
         now += 0.01
     last = effects[-1]
     assert (last.error.code, last.code) == (Code.RATE_LIMITED, CLOSE_CODE[Code.RATE_LIMITED])

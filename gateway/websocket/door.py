@@ -1,0 +1,173 @@
+"""The door in front of aiohttp's WebSocket reader: every byte of a client passes it, a slice at a time.
+
+Bytes come from the transport, and go on to the reader once the walk has seen whose frames they are. aiohttp's
+reader takes whatever comes, and does not queue fragments, so that it alone never stops reading. The door
+stays shut until a client is let in, lets in as much as is taken, and no faster than the pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from gateway import metrics
+from gateway.limits import Pace
+from gateway.websocket.frame_rules import FrameWalk
+
+SLICE_FRAMES = 32  # of one client that are let in before others get their turn
+SLICE_BYTES = 65_536  # likewise
+EARLY_BYTES = 65_536  # that may come before the answer to the upgrade, though a client ought to wait for it
+REFUSED = b"\xff\xff"  # a header with reserved bits, which aiohttp answers with 1002 in its place
+
+
+class Reader(Protocol):
+    """aiohttp's reader, or whatever stands for it."""
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]: ...
+
+    def feed_eof(self) -> None: ...
+
+
+class State(Enum):
+    """The life of a door, in this order."""
+
+    SHUT = auto()  # nothing is let in, and nothing is read from the network
+    OPEN = auto()
+    CLOSING = auto()  # nobody takes anything but a close frame any more
+    DEAD = auto()  # the reader has refused something; nothing is read any more
+
+
+class Door:
+    """Lets a client's bytes in. To the transport's protocol it is the reader."""
+
+    def __init__(self, reader: Reader, transport: asyncio.Transport, pace: Pace, early: bytes) -> None:
+        self._reader = reader
+        self._transport = transport
+        self._pace = pace
+        self._walk = FrameWalk()
+        self._state = State.SHUT
+        self._waiting = early  # what came; all before `_at` has been let in
+        self._at = 0
+        self._untaken = 0  # messages and control frames that were let in and not taken yet
+        self._untaken_bytes = 0  # let in since that was 0
+        self._is_paused = True  # nothing is read from the network
+        self._next: asyncio.Handle | None = None  # the next slice, if it waits for nothing but its turn
+        self._on_frames: Callable[[int, int], None] = _ignore
+        if len(early) > EARLY_BYTES:
+            self._waiting = REFUSED
+        transport.pause_reading()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Door {self._state.name}, {len(self._waiting) - self._at} bytes wait, {self._untaken} untaken>"
+        )
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing is let in any more."""
+        return self._state is State.DEAD
+
+    def open(self, on_frames: Callable[[int, int], None]) -> None:
+        """Begin to let in; `on_frames` hears how many control frames and small fragments there were."""
+        if self._state is State.SHUT:
+            self._state, self._on_frames = State.OPEN, on_frames
+            self._let_in()
+
+    def close(self) -> None:
+        """Let in without waiting for anybody to take it, since somebody looks for a close frame alone."""
+        if self._state in (State.SHUT, State.OPEN):
+            self._state, self._on_frames = State.CLOSING, _ignore
+            if self._next is None:
+                self._let_in()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Take what came from the network; returns as aiohttp's reader does, whether that is the end."""
+        if self.is_dead:
+            return True, b""
+        if self._at < len(self._waiting):
+            data = self._waiting[self._at :] + data
+        self._waiting, self._at = data, 0
+        if self._next is None:
+            self._let_in()
+        return self.is_dead, b""
+
+    def feed_eof(self) -> None:
+        """The connection is gone, and what waited with it."""
+        self._end()
+        self._reader.feed_eof()
+
+    def taken(self) -> None:
+        """Somebody took a message or a control frame."""
+        self._untaken = max(0, self._untaken - 1)
+        if self._is_paused and self._state is State.OPEN:
+            self._transport.pause_reading()  # which aiohttp may just have undone
+            if not self._untaken and self._next is None:
+                self._next = asyncio.get_running_loop().call_soon(self._let_in)
+
+    def _let_in(self) -> None:
+        """Let in a slice, and see to what is left."""
+        self._next = None
+        if self._state is State.SHUT or not self._has_room:
+            self._pause()
+            return
+        if seconds := self._pace.seconds_to_wait(time.monotonic()):
+            metrics.reads_delayed.inc()
+            self._pause()
+            self._next = asyncio.get_running_loop().call_later(seconds, self._let_in)
+            return
+        has_moved = self._let_in_a_slice()
+        if self.is_dead:
+            return
+        if has_moved and self._at < len(self._waiting):
+            self._pause()
+            if self._has_room:
+                self._next = asyncio.get_running_loop().call_soon(self._let_in)
+        elif self._is_paused:  # nothing is left, or a part of a header
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    @property
+    def _has_room(self) -> bool:
+        if not self._untaken or self._state is State.CLOSING:
+            self._untaken = self._untaken_bytes = 0
+        return self._untaken < SLICE_FRAMES and self._untaken_bytes < SLICE_BYTES
+
+    def _let_in_a_slice(self) -> bool:
+        """Whether there was anything to let in."""
+        start, data = self._at, self._waiting
+        stop = min(len(data), start + SLICE_BYTES)
+        self._at = end = self._walk.walk(data, start, stop, SLICE_FRAMES - self._untaken)
+        messages, controls, fragments, _ = self._walk.take_counts()
+        self._pace.spend(messages + controls + fragments, end - start)
+        self._untaken += messages + controls
+        self._untaken_bytes += end - start
+        is_end = False
+        if end > start:
+            is_end, _ = self._reader.feed_data(data if end - start == len(data) else data[start:end])
+        if self._walk.violation and not is_end:
+            is_end, _ = self._reader.feed_data(REFUSED)
+        if is_end:
+            self._end()
+        elif controls or fragments:
+            self._on_frames(controls, fragments)
+        return end > start
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _end(self) -> None:
+        self._state, self._on_frames = State.DEAD, _ignore
+        self._waiting, self._at = b"", 0
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        self._pause()
+
+
+def _ignore(controls: int, fragments: int) -> None:
+    pass

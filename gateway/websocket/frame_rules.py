@@ -1,0 +1,95 @@
+"""What RFC 6455 asks of a client's frames, as far as their headers tell: bytes come in, counts come out.
+
+The door walks over all bytes of a client before aiohttp's reader gets them. Reserved bits, opcodes, sizes and
+text are refused by aiohttp; here is what aiohttp lets pass, and what each frame counts as.
+"""
+
+from __future__ import annotations
+
+CONTINUATION, CLOSE = 0x0, 0x8  # opcodes; those from CLOSE on belong to control frames
+LAST, MASKED = 0x80, 0x80  # bits of the first and of the second byte
+MASK_BYTES = 4
+LONGEST_HEADER_BYTES = 10  # without the mask
+FRAGMENT_BYTES = 1_024  # a fragment of at least this size is paid for by the size limit of a message
+
+MESSAGE, CONTROL, FRAGMENT, LARGE_FRAGMENT = range(4)  # what a frame counts as
+
+
+class FrameWalk:
+    """Goes from header to header, however the network cut the bytes; payloads are neither read nor copied."""
+
+    def __init__(self) -> None:
+        self._left = 0  # bytes of the present frame that are still to come, the mask included
+        self._kind = MESSAGE  # of the present frame
+        self._in_message = False  # a message has begun and its last frame has not
+        self._counts = [0, 0, 0, 0]  # frames of each kind that ended since they were asked for
+        self.violation: str | None = None  # what the client must not do; the walk goes no further
+
+    def __repr__(self) -> str:
+        return f"<FrameWalk {self.violation or f'{self._left} bytes left of a frame'}>"
+
+    def walk(self, data: bytes, start: int, stop: int, frames: int) -> int:
+        """Walk over at most `frames` frames of `data[start:stop]`; return where the walk ended.
+
+        It ends before `stop` where the next header is not whole yet, or is a violation.
+        """
+        at = start
+        while frames > 0 and at < stop:
+            if not self._left:
+                size = self._begin_frame(data, at, stop)
+                if not size:
+                    break
+                at += size
+            step = min(self._left, stop - at)
+            at += step
+            self._left -= step
+            if not self._left:
+                self._counts[self._kind] += 1
+                frames -= 1
+        return at
+
+    def _begin_frame(self, data: bytes, at: int, stop: int) -> int:
+        """Read the header that begins at `at`; return its size without the mask, or 0."""
+        if stop - at < 2:
+            return 0
+        first, second = data[at], data[at + 1]
+        length, size = second & 0x7F, 2
+        if length > 125:
+            size = 4 if length == 126 else LONGEST_HEADER_BYTES
+            if stop - at < size:
+                return 0
+            shortest = 126 if length == 126 else 65_536
+            length = int.from_bytes(data[at + 2 : at + size], "big")
+            if length < shortest:
+                return self._refuse("a length in more bytes than it needs")
+        if not second & MASKED:
+            return self._refuse("a frame without a mask")
+        opcode = first & 0x0F
+        if opcode >= CLOSE:
+            self._kind = CONTROL
+        elif (opcode == CONTINUATION) != self._in_message:
+            return self._refuse("a fragment out of order")
+        elif first & LAST:
+            self._kind, self._in_message = MESSAGE, False
+        else:
+            self._kind = LARGE_FRAGMENT if length >= FRAGMENT_BYTES else FRAGMENT
+            self._in_message = True
+        self._left = MASK_BYTES + length
+        return size
+
+    def _refuse(self, violation: str) -> int:
+        self.violation = violation
+        return 0
+
+    def take_counts(self) -> list[int]:
+        """Frames that ended since this was asked last: messages, control frames, small, large fragments."""
+        counts, self._counts = self._counts, [0, 0, 0, 0]
+        return counts
+
+
+def may_close_with(code: int) -> bool:
+    """Whether a client may put this code into a close frame (RFC 6455, section 7.4, and IANA's registry).
+
+    1004, 1005, 1006 and 1015 never stand in a frame, 1016 to 2999 are not assigned, nothing begins at 5000.
+    """
+    return code in range(1000, 1004) or code in range(1007, 1015) or code in range(3000, 5000)

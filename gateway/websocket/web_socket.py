@@ -1,0 +1,75 @@
+"""aiohttp's WebSocket as this service uses it, with a door in front of its reader.
+
+The one file that touches private names of aiohttp: `_post_start`, where the reader is put in its place,
+and of the protocol `_message_tail`, what came before that, and `_payload_parser`, the reader. A
+unit test names them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+
+from gateway.limits import Pace
+from gateway.websocket.door import Door
+from gateway.websocket.frame_rules import may_close_with
+from realtime.config import Limits
+
+CLOSE_SECONDS = 3.0  # for a client to answer our close
+
+
+class WebSocket(web.WebSocketResponse):
+    """A WebSocket that reads nothing until it is opened, and refuses what RFC 6455 forbids a client."""
+
+    def __init__(self, limits: Limits, protocols: Iterable[str] = ()) -> None:
+        super().__init__(
+            protocols=protocols,
+            autoclose=False,
+            autoping=False,
+            compress=False,
+            max_msg_size=limits.max_message_bytes + 1,  # the first size that aiohttp refuses
+            timeout=CLOSE_SECONDS,
+        )
+        self._limits = limits
+        self._door: Door | None = None  # from the answer to the upgrade on
+
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
+        handler: Any = request.protocol
+        if handler.transport is None:
+            raise ConnectionResetError("the client is gone")
+        early, handler._message_tail = handler._message_tail, b""
+        super()._post_start(request, protocol, writer)
+        pace = Pace(self._limits.messages_per_second, self._limits.max_message_bytes, time.monotonic())
+        self._door = Door(handler._payload_parser, handler.transport, pace, early)
+        handler._payload_parser = self._door
+
+    def open(self, on_frames: Callable[[int, int], None]) -> None:
+        """Begin to read; `on_frames` hears of control frames and small fragments, how many of each."""
+        assert self._door is not None, "prepared before"
+        self._door.open(on_frames)
+
+    async def receive(self, timeout: float | None = None) -> WSMessage:
+        """The next message or control frame; ERROR for what closed the connection, after it did."""
+        message: WSMessage = await super().receive(timeout)
+        assert self._door is not None, "prepared before"
+        self._door.taken()
+        return await self._answer_close(message) if message.type is WSMsgType.CLOSE else message
+
+    async def _answer_close(self, message: WSMessage) -> WSMessage:
+        """Answer a client's close with its own code, or with 1002 if that code must not be sent."""
+        code = message.data or WSCloseCode.OK
+        if may_close_with(code):
+            await self.close(code=code, drain=False)
+            return message
+        await self.close(code=WSCloseCode.PROTOCOL_ERROR, drain=False)
+        error = WebSocketError(WSCloseCode.PROTOCOL_ERROR, f"a close with {code}")
+        return WSMessage(WSMsgType.ERROR, error, None)
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        """Close it, if nobody did; what the client still sends is not taken any more."""
+        if self._door is not None:
+            self._door.close()
+        return await super().close(code=code, message=message, drain=drain)

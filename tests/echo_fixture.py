@@ -1,0 +1,58 @@
+"""A WebSocket that says everything back, made of the gateway's own parts: settings, door, socket and pump.
+
+For tests of the WebSocket protocol alone: the gateway itself says nothing back, and refuses binary messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from gateway.frames import pong_frame, text_frame
+from gateway.socket import Pump, Socket
+from gateway.websocket.web_socket import WebSocket
+from realtime.config import Limits
+
+
+def binary_frame(payload: bytes) -> bytes:
+    return b"\x82" + text_frame(payload)[1:]
+
+
+async def echo(request: web.Request) -> WebSocket:
+    """Take frames as the gateway's `Connection` takes them, and say them back."""
+    web_socket, pump = WebSocket(Limits()), Pump()
+    await web_socket.prepare(request)
+    transport: Any = request.transport
+    socket = Socket(transport, "echo", Limits(), pump)
+    web_socket.open(lambda controls, fragments: None)
+    while True:
+        frame = await web_socket.receive()
+        match frame.type:
+            case WSMsgType.TEXT:
+                socket.send([text_frame(frame.data.encode())])
+            case WSMsgType.BINARY:
+                socket.send([binary_frame(frame.data)])
+            case WSMsgType.PING:
+                socket.send([pong_frame(frame.data)])
+            case WSMsgType.PONG:
+                pass
+            case _:
+                return web_socket
+
+
+@asynccontextmanager
+async def echo_server() -> AsyncIterator[int]:
+    """Run it on a free port, which is yielded."""
+    app = web.Application()
+    app.router.add_get("/", echo)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

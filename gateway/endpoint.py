@@ -37,6 +37,7 @@ from gateway.subscriptions import Subscriptions
 from gateway.tenants import Tenant
 from gateway.voice import Voice
 from realtime.auth import Identity
+from realtime.clean_text import mended
 from realtime.config import Limits
 from realtime.errors import CLOSE_CODE, ClientError, Code, Unavailable
 from realtime.logs import get_logger
@@ -127,7 +128,7 @@ class Endpoint:
             connection_id=secrets.token_hex(8),
             user_id=identity.user_id,
             ip=client_address(request, self._proxies),
-            user_agent=agent and agent[:MAX_USER_AGENT],
+            user_agent=agent and mended(agent, MAX_USER_AGENT),
             node=self._node.id,
             connected_at=time.time(),
         )

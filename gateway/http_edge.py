@@ -58,7 +58,8 @@ async def read_body(request: web.Request, kind: Any) -> Any:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await request.read()
-        return msgspec.json.decode(body, type=kind)
+        # As text: of bytes, what is passed on as it is would not be looked at, and no client could read it.
+        return msgspec.json.decode(body.decode(), type=kind)
     except msgspec.ValidationError as error:
         raise ClientError(Code.INVALID_REQUEST, _name_the_field(str(error))) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any, Protocol
 
 from realtime.channels import Event, Table
+from realtime.clean_text import is_storable
 from realtime.errors import ClientError, Code
 from realtime.migrations import check_usable, is_installed, migrate
 from realtime.triggers import Located, mend, switch
@@ -61,7 +62,7 @@ class Catalogue:
     async def resolve(self, table_name: str, schema: str | None = None) -> Table:
         """Return the table that a request means, by section 5 of the protocol; ClientError `not_found`."""
         asked = Table(schema or "public", table_name)
-        if not _can_be_a_name(asked.schema) or not _can_be_a_name(asked.name):
+        if not is_storable(asked.schema + asked.name):
             raise _not_found(asked)
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_query("resolve"), table_name, schema)
@@ -141,7 +142,7 @@ async def _enabled(connection: Any) -> list[EnabledTable]:
 
 
 async def _locate(connection: Any, table: Table) -> Located:
-    if not _can_be_a_name(table.schema) or not _can_be_a_name(table.name):
+    if not is_storable(table.schema + table.name):
         raise _not_found(table)
     row = await connection.fetchrow(_query("locate"), table.schema, table.name)
     if row is None:
@@ -186,11 +187,6 @@ def _enabled_table(row: Any) -> EnabledTable:
         None if row["columns"] is None else tuple(row["columns"]),
         row["max_change_bytes"],
     )
-
-
-def _can_be_a_name(text: str) -> bool:
-    """Tell whether Postgres could be asked for it at all."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _not_found(table: Table) -> ClientError:

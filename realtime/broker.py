@@ -7,7 +7,7 @@ The notifier publishes through it, gateways read positions and history; who list
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,9 +157,13 @@ class Broker:
 
         Returns how many bytes of history each post's topic has then, or why Redis did not take it.
         """
+        return await self.posting(posts)()
+
+    def posting(self, posts: Sequence[Post]) -> Callable[[], Awaitable[list[int | Unavailable]]]:
+        """Make all of `broadcast` but the sending, so that what cannot be sent is known before."""
         calls = [
             (
-                _topic_keys(post.project, post.topic),
+                [key.encode() for key in _topic_keys(post.project, post.topic)],
                 [
                     keys.topic_channel(post.project, post.topic),
                     len(post.lines),
@@ -171,10 +175,14 @@ class Broker:
             )
             for post in posts
         ]
-        return [
-            unavailable(answer) if isinstance(answer, Exception) else answer[1]
-            for answer in await self._broadcast.outcomes(calls)
-        ]
+
+        async def send() -> list[int | Unavailable]:
+            return [
+                unavailable(answer) if isinstance(answer, Exception) else answer[1]
+                for answer in await self._broadcast.outcomes(calls)
+            ]
+
+        return send
 
     async def position(self, project: str, topic: str) -> Position:
         """Tell where a topic stands now."""

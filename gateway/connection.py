@@ -11,7 +11,6 @@ import itertools
 import random
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 
 from aiohttp import WebSocketError, WSMsgType, web
@@ -28,8 +27,11 @@ from gateway.voice import Voice
 from realtime.errors import CLOSE_CODE, CLOSE_HEARTBEAT, CLOSE_UNSUPPORTED_DATA, ClientError, Code
 from realtime.logs import get_logger
 from realtime.protocol import Error, ServerMessage, decode, encode
+from realtime.waiting.survival import Part, internal
 
 log = get_logger(__name__)
+
+_part = Part("connection")
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close
 FRAMES = 32  # of one client that may be there already are taken in a row, before others get their turn
@@ -72,8 +74,8 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the client until either side ends it."""
-        self.say(self.session.greeting(self._heartbeat_seconds))
         try:
+            self.say(self.session.greeting(self._heartbeat_seconds))
             for number in itertools.count(1):
                 if not await self._receive():
                     break
@@ -81,10 +83,10 @@ class Connection:
                     await asyncio.sleep(0)
                 if self._is_behind:
                     await self._wait_until_it_reads()
+        except Exception as error:
+            self.fail(error)
         finally:
-            self._leave_all()
-            self._end_presence()
-            self._pump.forget(self.socket)
+            self._be_gone()
             if self._closing is not None:
                 await self._closing
 
@@ -128,9 +130,10 @@ class Connection:
         self._busy = True
         try:
             await self._carry_out(self.session.received(decode(text), time.time()))
-        except Exception:
-            log.exception("message_failed")
-            self.say(Error(code=Code.INTERNAL, message="something went wrong on this node; it is logged"))
+        except Exception as error:
+            if _part.count(error):
+                log.exception("message_failed")
+            self.say(refusal(internal()))
         self._busy, self._heard_at = False, time.monotonic()
 
     async def _carry_out(self, effects: Iterable[Effect]) -> None:
@@ -159,19 +162,16 @@ class Connection:
 
     async def _join(self, join: Join) -> None:
         try:
-            await self._subscriptions.join(
-                self.socket,
-                self.tenant,
-                join.channel,
-                join.since,
-                lambda position, recovered, enabled: self.session.joined(join, position, recovered, enabled),
-            )
+            with _part.tells_client(join.channel.name):
+                answer = partial(self.session.joined, join)
+                await self._subscriptions.join(self.socket, self.tenant, join.channel, join.since, answer)
         except ClientError as error:
             await self._carry_out(self.session.not_joined(join, error))
 
     async def _publish(self, publish: Publish) -> None:
         try:
-            await self._voice.publish(self.tenant, (publish.channel, publish.line))
+            with _part.tells_client(publish.channel.name):
+                await self._voice.publish(self.tenant, (publish.channel, publish.line))
         except ClientError as error:
             await self._carry_out(self.session.not_told(publish, error))
         else:
@@ -181,8 +181,10 @@ class Connection:
         session = self.session
         told: asyncio.Future[None] | None = None
         try:
-            told = self._voice.set_presence(self.tenant, change.topic, session.connection_id, change.entry)
-            await asyncio.shield(told)  # sent, whatever becomes of us
+            with _part.tells_client(change.topic):
+                entry = change.topic, session.connection_id, change.entry
+                told = self._voice.set_presence(self.tenant, *entry)
+                await asyncio.shield(told)  # sent, whatever becomes of us
         except ClientError as error:
             await self._carry_out(session.not_told(change, error))
             if told is not None and session.doubt(change.topic):
@@ -203,7 +205,8 @@ class Connection:
 
     async def _verify(self, verify: Verify) -> None:
         try:
-            outcome = await identify(self.tenant, verify.token)
+            with _part.tells_client():
+                outcome = await identify(self.tenant, verify.token)
         except ClientError as error:
             await self._carry_out(self.session.verified(verify, error, time.time()))
         else:
@@ -213,6 +216,12 @@ class Connection:
         """See to what time brings: a token that runs out, a heartbeat, a client that is gone."""
         if self._closing is not None or self.socket.is_closed:
             return
+        try:
+            self._see_to(now)
+        except Exception as error:
+            self.fail(error)
+
+    def _see_to(self, now: float) -> None:
         for effect in self.session.tick(time.time()):
             if isinstance(effect, Close):
                 self.close(effect.code, effect.error)
@@ -222,6 +231,11 @@ class Connection:
         elif now - self._pinged_at >= self._heartbeat_seconds:
             self._pinged_at = now
             self.socket.send([PING])
+
+    def fail(self, error: Exception) -> None:
+        """End it after a fault that nobody foresaw, which is not to be that of anybody else."""
+        _part.note(error, self.session.connection_id)
+        self.close(CLOSE_CODE[Code.INTERNAL], refusal(internal()))
 
     def close(self, code: int, error: Error | None = None) -> None:
         """Begin to end it: say why, close, and give the client a moment to answer."""
@@ -243,13 +257,22 @@ class Connection:
         except TimeoutError:
             self.socket.abort()
 
+    def _be_gone(self) -> None:
+        """Let nothing of it be left anywhere, whatever fails."""
+        self._leave_all()
+        self._end_presence()
+        with _part.survives():
+            self._pump.forget(self.socket)
+
     def _end_presence(self) -> None:
         for topic in self.session.ended():
-            self._voice.end_presence(self.tenant, topic, self.session.connection_id)
+            with _part.survives(topic):
+                self._voice.end_presence(self.tenant, topic, self.session.connection_id)
 
     def _leave_all(self) -> None:
         for channel in self.session.channels.values():
-            self._subscriptions.leave(self.socket, self.tenant, channel)
+            with _part.survives(channel.name):
+                self._subscriptions.leave(self.socket, self.tenant, channel)
 
     def _part_from_slow_client(self) -> None:
         # Now, since the transport may take long to end.
@@ -273,14 +296,3 @@ class Connection:
 
 def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
-
-
-async def refuse(web_socket: web.WebSocketResponse, error: ClientError) -> None:
-    """Turn away a client that was not let in, in a way that a browser can read."""
-    message = refusal(error)
-    metrics.errors.labels(message.code).inc()
-    metrics.closes.labels(CLOSE_CODE[error.code]).inc()
-    metrics.messages_sent.inc()
-    with suppress(ConnectionError):  # gone before it heard
-        await web_socket.send_str(encode(message).decode())
-        await web_socket.close(code=CLOSE_CODE[error.code])

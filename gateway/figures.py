@@ -13,8 +13,11 @@ from collections.abc import Collection, Iterable
 from gateway import metrics
 from gateway.connection import Connection
 from gateway.hub import TopicKey
+from realtime.waiting.survival import Part
 
 MEASURE_SECONDS = 5.0  # between two looks; more often than anybody scrapes
+
+_part = Part("figures")
 
 
 async def keep_measuring(
@@ -22,7 +25,8 @@ async def keep_measuring(
 ) -> None:
     """Measure until cancelled; the three are looked at as they are then."""
     while True:
-        measure(projects, connections, topics)
+        with _part.survives():
+            measure(projects, connections, topics)
         await asyncio.sleep(MEASURE_SECONDS)
 
 
@@ -32,7 +36,11 @@ def measure(projects: Collection[str], connections: Iterable[Connection], topics
     presences: Counter[str] = Counter()
     sent = total = largest = 0
     for connection in connections:
-        session, waiting = connection.session, connection.socket.waiting_bytes
+        try:
+            session, waiting = connection.session, connection.socket.waiting_bytes
+        except Exception as error:  # its transport is no transport any more
+            connection.fail(error)
+            continue
         subscriptions[session.project_id] += len(session.channels)
         presences[session.project_id] += len(session.presences)
         sent += connection.socket.count()

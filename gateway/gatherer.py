@@ -29,9 +29,9 @@ class Gatherer(Generic[ItemT]):
     `prepare` gets a list of them and returns the call that sends them. The call does all or raises
     ClientError; or it returns what became of each, None where it was done.
 
-    When `prepare` raises anything else nothing has been sent. Then one item is at fault: it is found by halves
-    and fails alone, as `internal`. So it is with a call that may be `repeatable`. Any other call may have been
-    carried out in part, and all of its items fail.
+    When `prepare` raises anything else nothing has been sent. Then one item is at fault: it is found by
+    halves, and fails alone as `internal`. So it is with calls that may be sent again (`repeatable`). Any
+    other call may have been carried out in part, and all of its items fail.
     """
 
     def __init__(self, prepare: Callable[[list[ItemT]], Call], *, repeatable: bool = False) -> None:

@@ -243,8 +243,12 @@ class Broker:
         await self.store.call("SET", key, msgspec.json.encode(facts), "PX", int(ttl_seconds * 1000))
 
     async def read_report(self, key: str) -> Any | None:
+        """Return what was reported; None where nothing was, or nobody can read it."""
         raw = await self.store.call("GET", key)
-        return None if raw is None else msgspec.json.decode(raw)
+        try:
+            return None if raw is None else msgspec.json.decode(raw)
+        except (ValueError, RecursionError):
+            return None
 
 
 def _topic_keys(project: str, topic: str) -> list[str]:

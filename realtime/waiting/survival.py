@@ -1,4 +1,4 @@
-"""What goes on after a fault that nobody foresaw, so that it ends one item alone: a socket, a topic, a project.
+"""What goes on after a fault that nobody foresaw: it ends one item alone, as a socket, a topic or a project.
 
 Every task that many share is a `Part`. It catches what one item or one round raises, counts it, logs it, and
 goes on. The same fault again is counted, and logged with its traceback again after a while only.
@@ -83,7 +83,7 @@ class Part:
 
     @contextmanager
     def tells_client(self, item: str | None = None) -> Iterator[None]:
-        """Raise `internal` in place of what nobody foresaw, for a client that asked for what the block does."""
+        """Raise `internal` in place of what nobody foresaw: a client asked for what the block does."""
         try:
             yield
         except ClientError:

@@ -1,0 +1,1 @@
+"""A client's WebSocket, from its handshake to its close."""

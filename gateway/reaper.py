@@ -49,7 +49,7 @@ async def reap(people: People, node: Node, projects: Collection[str], ttl_second
 
 
 async def _clean_up_after(people: People, life: str, projects: Collection[str]) -> None:
-    """Clean up for each topic and each project by itself. Where one of them fails, the life is kept for later."""
+    """Clean up for each topic and each project by itself; where one fails, the life is kept for later."""
     leaves = connections = failed = 0
     for project, topic in await people.topics_of(life):
         try:

@@ -197,7 +197,7 @@ class Subscriber:
             self._start_catching_up(key)
 
     def _break(self, key: TopicKey, error: Exception) -> None:
-        """What came of a topic cannot be handed on, or was handed to some alone: let all of them read again."""
+        """What came cannot be handed on, or was handed to some alone: tell all of them `resync`."""
         _part.note(error, str(key))
         if key in self._live:
             self._broken.add(key)

@@ -32,7 +32,7 @@ SNAPSHOT_SECONDS = 5  # the answer takes a millisecond: a database that is silen
 _PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query("begin_anew")
 _ADVANCE, _CONFIRM = query("advance"), query("confirm")
 _BATCH, _CHANGES = query("batch"), query("changes")
-_TOKEN = "select left(token, 300) from realtime.feed"
+_FOUND = "select left(token, 300) from realtime.feed"
 _EXCESS, _SHED, _RENAME, _MARKS = query("excess"), query("shed"), query("rename"), query("marks")
 
 
@@ -140,7 +140,7 @@ class Feed:
 
         And what the session raises if it is lost.
         """
-        found = await self._connection.fetchval(_TOKEN, timeout=SNAPSHOT_SECONDS)
+        found = await self._connection.fetchval(_FOUND, timeout=SNAPSHOT_SECONDS)
         self._check_place(found)
         await check_version(self._connection)
 
@@ -264,7 +264,7 @@ class Feed:
             return await self._shed_named(last, as_bytes=True)
 
     async def _shed_named(self, last: int, as_bytes: bool) -> int:
-        """The names of tables come as bytes where they are no text; what these are not in UTF-8 has no topic."""
+        """Names of tables may come as bytes, where they are no text; what is no UTF-8 has no topic."""
         async with transaction(self._connection):
             asked = str(self.s1), last, SHED_ROWS, as_bytes
             shed = await self._connection.fetch(_SHED, *asked, timeout=LONG_SECONDS)

@@ -1,4 +1,4 @@
-"""What the names in rows of the outbox mean: the topic of a table, and what its lines begin with. Knows no SQL."""
+"""What names in rows of the outbox mean: the topic of a table, and how its lines begin. Knows no SQL."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
 
+import asyncpg
+
 from realtime.channels import Event, Table
 from realtime.clean_text import is_storable
 from realtime.errors import ClientError, Code
@@ -65,7 +67,7 @@ class Catalogue:
         if not is_storable(asked.schema + asked.name):
             raise _not_found(asked)
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_query("resolve"), table_name, schema)
+            row = await _row_of(connection, "resolve", table_name, schema)
         if row is None:
             raise _not_found(asked)
         return Table(row["schema_name"], row["table_name"])
@@ -144,10 +146,18 @@ async def _enabled(connection: Any) -> list[EnabledTable]:
 async def _locate(connection: Any, table: Table) -> Located:
     if not is_storable(table.schema + table.name):
         raise _not_found(table)
-    row = await connection.fetchrow(_query("locate"), table.schema, table.name)
+    row = await _row_of(connection, "locate", table.schema, table.name)
     if row is None:
         raise _not_found(table)
     return Located(table, **row)
+
+
+async def _row_of(connection: Any, query: str, *names: str | None) -> Any:
+    """Ask for what has these names; nothing has one with a character that the database's encoding has not."""
+    try:
+        return await connection.fetchrow(_query(query), *names)
+    except asyncpg.UntranslatableCharacterError:
+        return None
 
 
 def _check(wanted: EnabledTable, located: Located) -> None:

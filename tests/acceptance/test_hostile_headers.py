@@ -45,9 +45,10 @@ async def behind_a_proxy(messages: Stage) -> AsyncIterator[Served]:
 async def upgraded(port: int, header: bytes) -> AsyncIterator[asyncio.StreamReader]:
     """Open a WebSocket by hand with a header more, and read the answer to the upgrade."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    token = token_for(sub="mallory")
     try:
         writer.write(
-            f"GET /projects/demo/realtime/ws?token={token_for(sub='mallory')} HTTP/1.1\r\nHost: x\r\n".encode()
+            f"GET /projects/demo/realtime/ws?token={token} HTTP/1.1\r\nHost: x\r\n".encode()
             + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
             + header

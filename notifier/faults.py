@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from realtime.errors import RealtimeError
+from realtime.errors import RealtimeError, Unavailable
 
 
 class LostPlace(RealtimeError):
@@ -45,14 +45,21 @@ class UnreadableFeed(RealtimeError):
         return f"realtime.{self.where} has {self.found!r:.100}, which this program never writes"
 
 
-# What a database says that answers, and whose schema `realtime` is not as it should be, or may not be used.
-WRECKED = (
-    UnreadableFeed,
-    asyncpg.SyntaxOrAccessError,
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.PLPGSQLError,
-    asyncpg.InvalidSchemaNameError,
+# A database that cannot be reached, or is lost, and a feed that another notifier has taken on. Where anything
+# else is wrong, the database answers, and schema `realtime` is not as it should be, or may not be used.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    Unavailable,
+    LostPlace,
 )
 
 # What reading a row of the outbox raises that is no text, or that a disk has lost a part of. It would do so

@@ -17,12 +17,12 @@ from structlog.contextvars import bind_contextvars
 from notifier import metrics
 from notifier.database import connect
 from notifier.doorbell import Doorbell, listening
-from notifier.faults import FAULTS, WRECKED
+from notifier.faults import AWAY, FAULTS
 from notifier.feed import Feed
 from notifier.leader import leading
 from notifier.publisher import CHECK_SECONDS, Publisher
 from notifier.seat import HandOver, Seat
-from realtime.broker import Broker, History
+from realtime.broker import FEED_FAILED, Broker, History
 from realtime.config import Project
 from realtime.lifetime import apart
 from realtime.logs import get_logger
@@ -53,7 +53,7 @@ class State(Enum):
     LIVE = "live"
     NO_REDIS = "Redis is away"
     TOO_NEW = "the schema is newer than this program"
-    FAILED = "failed, and is tried again"
+    FAILED = FEED_FAILED
 
 
 class Dismissed(Exception):
@@ -265,7 +265,8 @@ class ProjectFeed:
 def _state_after(faults: BaseExceptionGroup[BaseException]) -> State:
     if faults.subgroup(TooNew):
         return State.TOO_NEW
-    return State.FAILED if faults.subgroup(WRECKED) else State.CONNECTING
+    _, others = faults.split(AWAY)
+    return State.CONNECTING if others is None else State.FAILED
 
 
 def _heir(group: BaseExceptionGroup[HandOver]) -> str:

@@ -23,6 +23,7 @@ from realtime.store import Command, Store, checked, unavailable
 
 HISTORY_BYTES = 64 * 1024 * 1024  # of one topic; more would make Redis' memory depend on the size of rows
 META_OUTLIVES = 2  # times the history of a broadcast topic: its epoch and offset
+FEED_FAILED = "failed, and is tried again"  # what a notifier reports of a project that it cannot serve now
 HISTORY_PAGE = 16  # publications of at most 1 MiB that one read brings
 
 

@@ -259,10 +259,9 @@ class Connection:
 
     def _be_gone(self) -> None:
         """Let nothing of it be left anywhere, whatever fails."""
-        self._leave_all()
-        self._end_presence()
-        with _part.survives():
-            self._pump.forget(self.socket)
+        for step in (self._leave_all, self._end_presence, partial(self._pump.forget, self.socket)):
+            with _part.survives():
+                step()
 
     def _end_presence(self) -> None:
         for topic in self.session.ended():

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from gateway.nodes import Node
@@ -38,8 +39,9 @@ async def reap(people: People, node: Node, projects: Collection[str], ttl_second
         with _part.survives():
             try:
                 for life in await node.dead_lives():
-                    if await people.claim(life, CLAIM_PART * ttl_seconds):
-                        await _clean_up_after(people, life, projects)
+                    with _spares_the_others(life):
+                        if await people.claim(life, CLAIM_PART * ttl_seconds):
+                            await _clean_up_after(people, life, projects)
                 away = False
             except Unavailable as error:
                 if not away:  # once an outage
@@ -50,26 +52,30 @@ async def reap(people: People, node: Node, projects: Collection[str], ttl_second
 
 async def _clean_up_after(people: People, life: str, projects: Collection[str]) -> None:
     """Clean up for each topic and each project by itself; where one fails, the life is kept for later."""
-    leaves = connections = failed = 0
+    faults: list[Exception] = []
+    leaves = connections = 0
     for project, topic in await people.topics_of(life):
-        try:
+        with _spares_the_others(f"{project} {topic}", faults):
             leaves += await _end_presence(people, life, project, topic)
-        except Unavailable:
-            raise
-        except Exception as error:
-            _part.note(error, f"{project} {topic}")
-            failed += 1
     for project in sorted(projects):
-        try:
+        with _spares_the_others(project, faults):
             connections += await _end_connections(people, life, project)
-        except Unavailable:
-            raise
-        except Exception as error:
-            _part.note(error, project)
-            failed += 1
-    if not failed:
+    if not faults:
         await people.bury(life)
         log.info("dead_node_cleaned_up", life=life, presences_count=leaves, connections_count=connections)
+
+
+@contextmanager
+def _spares_the_others(item: str, faults: list[Exception] | None = None) -> Iterator[None]:
+    """Survive what nobody foresaw; a Redis that is away is away for all."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except Exception as error:
+        _part.note(error, item)
+        if faults is not None:
+            faults.append(error)
 
 
 async def _end_presence(people: People, life: str, project: str, topic: str) -> int:

@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from gateway import metrics
 from gateway.tenants import Tenant
 from realtime.auth import Identity
+from realtime.clean_text import is_clean
 from realtime.config import Project
 from realtime.errors import ClientError, Code
 
@@ -78,8 +79,12 @@ def client_address(request: web.Request, proxies: Proxies) -> str:
     """
     address = _parse_address(request.remote or "")
     forwarded = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, ())).split(",")
-    for named in reversed([_parse_address(one) for one in forwarded if one.strip()]):
-        if address is None or named is None or not any(address in network for network in proxies):
+    for one in reversed(forwarded):
+        if not one.strip():
+            continue
+        if address is None or not any(address in network for network in proxies):
+            break
+        if (named := _parse_address(one)) is None:
             break
         address = named
     return "" if address is None else str(address)
@@ -87,7 +92,8 @@ def client_address(request: web.Request, proxies: Proxies) -> str:
 
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        address = ip_address(text.strip())
+        # The zone of an address is a name that its host gave to one of its networks, and means nothing here.
+        address = ip_address(text.strip().partition("%")[0])
     except ValueError:
         return None
     # As the system writes an IPv4 peer of a socket that takes both.
@@ -102,8 +108,11 @@ def check_origin(project: Project, request: web.Request) -> None:
 
 
 def is_allowed_origin(origin: str, allowed: list[str]) -> bool:
-    """Compare exactly but for the case; `*.` stands for one or more whole labels, `*` for everything."""
-    return any(
+    """Compare exactly but for the case; `*.` stands for one or more whole labels, `*` for everything.
+
+    What no browser sends as an origin is none, whatever is allowed: it could not be told back in a header.
+    """
+    return (origin.isascii() and is_clean(origin)) and any(
         pattern == "*" or re.fullmatch(_expression(pattern), origin, re.IGNORECASE | re.ASCII)
         for pattern in allowed
     )

@@ -10,8 +10,9 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from ipaddress import ip_network
 
 import aiohttp
@@ -50,8 +51,11 @@ from realtime.readiness import watch_readiness
 from realtime.reload import Reloads
 from realtime.store import connect
 from realtime.timestamps import rfc3339
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
+
+_part = Part("gateway")
 
 TICK_SECONDS = 1.0  # between two looks at every connection's clock
 GOODBYE_SECONDS = 2.0  # to tell Redis how the last connections ended
@@ -103,19 +107,19 @@ async def run(
         node.on_new_life = begin_anew
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         turnover = Turnover(tenants, endpoint, http, tasks)
-        parts = {
-            "subscriber": subscriber.run(),
-            "life of the node": node.live(),
-            "reaper": reap(people, node, turnover.ever_served, settings.presence_ttl_seconds),
-            "registry": registry.run(),
-            "voice": voice.run(),
-            "tick": _tick(endpoint),
-            "figures": keep_measuring(tenants, endpoint.connections, hub.topics),
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            "subscriber": subscriber.run,
+            "life of the node": node.live,
+            "reaper": partial(reap, people, node, turnover.ever_served, settings.presence_ttl_seconds),
+            "registry": registry.run,
+            "voice": voice.run,
+            "tick": partial(_tick, endpoint),
+            "figures": partial(keep_measuring, tenants, endpoint.connections, hub.topics),
         }
         if reloads is not None:
-            parts["reloads"] = reloads.follow(settings, turnover.take)
+            parts["reloads"] = partial(reloads.follow, settings, turnover.take)
         for name, part in parts.items():
-            tasks.create_task(part, name=name)
+            tasks.create_task(_part.keep_running(part), name=name)
         stack.push_async_callback(_say_goodbye, registry, node)
 
         def why_not_ready() -> str | None:
@@ -163,7 +167,8 @@ async def _tick(endpoint: Endpoint) -> None:
     while True:
         now = time.monotonic()
         for connection in list(endpoint.connections):
-            connection.tick(now)
+            with _part.survives():
+                connection.tick(now)
         await asyncio.sleep(TICK_SECONDS)
 
 

@@ -10,7 +10,6 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 
 from aiohttp import WebSocketError, WSMsgType
@@ -35,8 +34,11 @@ from realtime.errors import (
 )
 from realtime.logs import get_logger
 from realtime.protocol import Error, ServerMessage, decode, encode
+from realtime.waiting.survival import Part, internal
 
 log = get_logger(__name__)
+
+_part = Part("connection")
 
 BEHIND_SECONDS = 0.02  # between two looks at a client that is to read first
 PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
@@ -77,16 +79,16 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the client until either side ends it."""
-        self.say(self.session.greeting(self._heartbeat_seconds))
         try:
+            self.say(self.session.greeting(self._heartbeat_seconds))
             self._web_socket.open(self._count_frames)
             while await self._receive():
                 if self._is_behind:
                     await self._wait_until_it_reads()
+        except Exception as error:
+            self.fail(error)
         finally:
-            self._leave_all()
-            self._end_presence()
-            self._pump.forget(self.socket)
+            self._be_gone()
             if self._closing is not None:
                 await self._closing
 
@@ -153,9 +155,10 @@ class Connection:
             now = time.time()
             instead = self.session.refused(now)
             await self._carry_out(self.session.received(decode(text), now) if instead is None else instead)
-        except Exception:
-            log.exception("message_failed")
-            self.say(Error(code=Code.INTERNAL, message="something went wrong on this node; it is logged"))
+        except Exception as error:
+            if _part.count(error):
+                log.exception("message_failed")
+            self.say(refusal(internal()))
         self._busy, self._heard_at = False, time.monotonic()
 
     async def _carry_out(self, effects: Iterable[Effect]) -> None:
@@ -184,19 +187,16 @@ class Connection:
 
     async def _join(self, join: Join) -> None:
         try:
-            await self._subscriptions.join(
-                self.socket,
-                self.tenant,
-                join.channel,
-                join.since,
-                lambda position, recovered, enabled: self.session.joined(join, position, recovered, enabled),
-            )
+            with _part.tells_client(join.channel.name):
+                answer = partial(self.session.joined, join)
+                await self._subscriptions.join(self.socket, self.tenant, join.channel, join.since, answer)
         except ClientError as error:
             await self._carry_out(self.session.not_joined(join, error))
 
     async def _publish(self, publish: Publish) -> None:
         try:
-            await self._voice.publish(self.tenant, (publish.channel, publish.line))
+            with _part.tells_client(publish.channel.name):
+                await self._voice.publish(self.tenant, (publish.channel, publish.line))
         except ClientError as error:
             await self._carry_out(self.session.not_told(publish, error))
         else:
@@ -206,8 +206,10 @@ class Connection:
         session = self.session
         told: asyncio.Future[None] | None = None
         try:
-            told = self._voice.set_presence(self.tenant, change.topic, session.connection_id, change.entry)
-            await asyncio.shield(told)  # sent, whatever becomes of us
+            with _part.tells_client(change.topic):
+                entry = change.topic, session.connection_id, change.entry
+                told = self._voice.set_presence(self.tenant, *entry)
+                await asyncio.shield(told)  # sent, whatever becomes of us
         except ClientError as error:
             await self._carry_out(session.not_told(change, error))
             if told is not None and session.doubt(change.topic):
@@ -228,7 +230,8 @@ class Connection:
 
     async def _verify(self, verify: Verify) -> None:
         try:
-            outcome = await identify(self.tenant, verify.token)
+            with _part.tells_client():
+                outcome = await identify(self.tenant, verify.token)
         except ClientError as error:
             await self._carry_out(self.session.verified(verify, error, time.time()))
         else:
@@ -238,6 +241,12 @@ class Connection:
         """See to what time brings: a token that runs out, a heartbeat, a client that is gone."""
         if self._closing is not None or self.socket.is_closed:
             return
+        try:
+            self._see_to(now)
+        except Exception as error:
+            self.fail(error)
+
+    def _see_to(self, now: float) -> None:
         for effect in self.session.tick(time.time()):
             if isinstance(effect, Close):
                 self.close(effect.code, effect.error)
@@ -247,6 +256,11 @@ class Connection:
         elif now - self._pinged_at >= self._heartbeat_seconds:
             self._pinged_at = now
             self.socket.send([PING])
+
+    def fail(self, error: Exception) -> None:
+        """End it after a fault that nobody foresaw, which is not to be that of anybody else."""
+        _part.note(error, self.session.connection_id)
+        self.close(CLOSE_CODE[Code.INTERNAL], refusal(internal()))
 
     def close(self, code: int, error: Error | None = None) -> None:
         """Begin to end it: say why, close, and give the client a moment to answer."""
@@ -268,13 +282,21 @@ class Connection:
         except TimeoutError:
             self.socket.abort()
 
+    def _be_gone(self) -> None:
+        """Let nothing of it be left anywhere, whatever fails."""
+        for step in (self._leave_all, self._end_presence, partial(self._pump.forget, self.socket)):
+            with _part.survives():
+                step()
+
     def _end_presence(self) -> None:
         for topic in self.session.ended():
-            self._voice.end_presence(self.tenant, topic, self.session.connection_id)
+            with _part.survives(topic):
+                self._voice.end_presence(self.tenant, topic, self.session.connection_id)
 
     def _leave_all(self) -> None:
         for channel in self.session.channels.values():
-            self._subscriptions.leave(self.socket, self.tenant, channel)
+            with _part.survives(channel.name):
+                self._subscriptions.leave(self.socket, self.tenant, channel)
 
     def _part_from_slow_client(self) -> None:
         # Now, since the transport may take long to end.
@@ -298,14 +320,3 @@ class Connection:
 
 def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
-
-
-async def refuse(web_socket: WebSocket, error: ClientError) -> None:
-    """Turn away a client that was not let in, in a way that a browser can read."""
-    message = refusal(error)
-    metrics.errors.labels(message.code).inc()
-    metrics.closes.labels(CLOSE_CODE[error.code]).inc()
-    metrics.messages_sent.inc()
-    with suppress(ConnectionError):  # gone before it heard
-        await web_socket.send_str(encode(message).decode())
-        await web_socket.close(code=CLOSE_CODE[error.code])

@@ -14,12 +14,15 @@ from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.errors import CLOSE_GOING_AWAY
 from realtime.logs import get_logger
 from realtime.protocol import Reconnect
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
 SPREAD_PART = 0.9  # of drain_seconds, in which the closes lie; the rest is for the last of them
 BATCH_SECONDS = 0.1  # between two batches of closes
 POLL_SECONDS = 0.02
+
+_part = Part("drain")
 
 
 async def drain(endpoint: Endpoint, seconds: float) -> None:
@@ -30,12 +33,14 @@ async def drain(endpoint: Endpoint, seconds: float) -> None:
     random.shuffle(leaving)
     step = SPREAD_PART * seconds / max(1, len(leaving))
     for place, connection in enumerate(leaving):
-        connection.say(Reconnect(reason="draining", after_ms=int(1000 * step * place)))
+        with _part.survives():
+            connection.say(Reconnect(reason="draining", after_ms=int(1000 * step * place)))
     started = asyncio.get_running_loop().time()
     for place, connection in enumerate(leaving):
         while started + step * place > asyncio.get_running_loop().time():
             await asyncio.sleep(BATCH_SECONDS)
-        connection.close(CLOSE_GOING_AWAY)
+        with _part.survives():
+            connection.close(CLOSE_GOING_AWAY)
     await _wait_until_gone(endpoint)
     log.info("drain_ended", connections_left_count=len(endpoint.connections))
 
@@ -45,5 +50,6 @@ async def _wait_until_gone(endpoint: Endpoint) -> None:
     deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
     while endpoint.connections and asyncio.get_running_loop().time() < deadline:
         for connection in list(endpoint.connections):
-            connection.close(CLOSE_GOING_AWAY)
+            with _part.survives():
+                connection.close(CLOSE_GOING_AWAY)
         await asyncio.sleep(POLL_SECONDS)

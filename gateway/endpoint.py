@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -28,7 +27,7 @@ from gateway.access import (
     no_such_project,
     websocket_token,
 )
-from gateway.connection import Connection, refuse
+from gateway.connection import Connection
 from gateway.nodes import Node
 from gateway.registry import Registry
 from gateway.session import Session
@@ -36,16 +35,21 @@ from gateway.socket import Pump
 from gateway.subscriptions import Subscriptions
 from gateway.tenants import Tenant
 from gateway.voice import Voice
+from gateway.websocket.closing import refuse
 from gateway.websocket.web_socket import WebSocket
 from realtime.auth import Identity
+from realtime.clean_text import mended
 from realtime.config import Limits
 from realtime.errors import CLOSE_CODE, ClientError, Code, Unavailable
 from realtime.logs import get_logger
 from realtime.people import Open
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
 MAX_USER_AGENT = 256  # characters of it that the connection history keeps
+
+_part = Part("endpoint")
 
 
 class Endpoint:
@@ -84,11 +88,11 @@ class Endpoint:
         except ConnectionError:
             return web.Response()  # which nobody gets: the client is gone
         try:
-            await self._let_in(web_socket, request)
+            with _part.tells_client():
+                await self._let_in(web_socket, request)
         except ClientError as error:
             log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
-            with suppress(ConnectionError):
-                await refuse(web_socket, error)
+            await _part.run(refuse(web_socket, error))
         return web_socket
 
     async def _let_in(self, web_socket: WebSocket, request: web.Request) -> None:
@@ -122,7 +126,7 @@ class Endpoint:
             connection_id=secrets.token_hex(8),
             user_id=identity.user_id,
             ip=client_address(request, self._proxies),
-            user_agent=agent and agent[:MAX_USER_AGENT],
+            user_agent=agent and mended(agent, MAX_USER_AGENT),
             node=self._node.id,
             connected_at=time.time(),
         )
@@ -152,17 +156,11 @@ class Endpoint:
         if tenant.is_gone:  # likewise; from here to `connections` there is no await
             self._registry.depart(tenant.project_id, facts, CLOSE_CODE[Code.NOT_FOUND], Code.NOT_FOUND)
             raise no_such_project()
-        session = Session(tenant.project_id, facts.connection_id, identity, tenant.limits, time.time())
-        connection = Connection(
-            web_socket,
-            transport,
-            tenant,
-            session,
-            self._subscriptions,
-            self._voice,
-            self._pump,
-            self._heartbeat_seconds,
-        )
+        try:
+            connection = self._connection(web_socket, transport, tenant, identity, facts)
+        except Exception:
+            self._registry.depart(tenant.project_id, facts, CLOSE_CODE[Code.INTERNAL], Code.INTERNAL)
+            raise
         gauge = metrics.connections.labels(tenant.project_id)
         self.connections[connection] = facts
         self._node.count(tenant.project_id, 1)
@@ -181,14 +179,40 @@ class Endpoint:
             log.debug("connection_closed", code=code, reason=reason)
             self._registry.depart(tenant.project_id, facts, code, reason)
 
+    def _connection(
+        self,
+        web_socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        tenant: Tenant,
+        identity: Identity,
+        facts: Open,
+    ) -> Connection:
+        session = Session(tenant.project_id, facts.connection_id, identity, tenant.limits, time.time())
+        return Connection(
+            web_socket,
+            transport,
+            tenant,
+            session,
+            self._subscriptions,
+            self._voice,
+            self._pump,
+            self._heartbeat_seconds,
+        )
+
     def put_back(self) -> None:
         """After a new life has begun: everybody who is in is counted again, and present again."""
-        for connection, facts in self.connections.items():
-            project, session = connection.tenant.project_id, connection.session
-            self._registry.readmit(project, facts, partial(self._is_in, facts.connection_id))
-            for topic in session.presences:
-                entry = partial(session.present_entry, topic)
-                self._registry.restore_presence(project, topic, session.connection_id, entry)
+        for connection, facts in list(self.connections.items()):
+            try:
+                self._put_back(connection, facts)
+            except Exception as error:
+                connection.fail(error)  # it would be in Redis by halves
+
+    def _put_back(self, connection: Connection, facts: Open) -> None:
+        project, session = connection.tenant.project_id, connection.session
+        self._registry.readmit(project, facts, partial(self._is_in, facts.connection_id))
+        for topic in session.presences:
+            entry = partial(session.present_entry, topic)
+            self._registry.restore_presence(project, topic, session.connection_id, entry)
 
     def _is_in(self, connection_id: str) -> bool:
         return connection_id in self._ids

@@ -14,7 +14,9 @@ from gateway.frames import count_frames
 from gateway.hub import Delivery
 from gateway.socket import Socket
 from realtime.publications import is_change, written_at
+from realtime.waiting.survival import Part
 
+_part = Part("fanout")
 _CHANGE_AGE, _BROADCAST_AGE = (metrics.delivery_age_seconds.labels(kind) for kind in metrics.KINDS)
 
 
@@ -45,6 +47,12 @@ class Fanout:
             asyncio.get_running_loop().call_soon(self._written)
 
     def _written(self) -> None:
+        with _part.survives():
+            self._measure()
+        self._began_at = self._line = None
+        self._deliveries = self._messages = 0
+
+    def _measure(self) -> None:
         assert self._began_at is not None
         metrics.deliveries.inc(self._deliveries)
         metrics.messages_sent.inc(self._messages)
@@ -53,15 +61,16 @@ class Fanout:
             # The clocks of two hosts may differ by more than the age.
             age = max(0.0, time.time() - written)
             (_CHANGE_AGE if is_change(self._line) else _BROADCAST_AGE).observe(age)
-        self._began_at = self._line = None
-        self._deliveries = self._messages = 0
 
 
 def _send(delivery: Delivery[Socket]) -> int:
     """Send everybody the same; returns the number of messages."""
     pieces = delivery.pieces
     for socket in delivery.sockets:
-        socket.send(pieces)  # most of the CPU of a node is spent here, and in the pump
+        try:
+            socket.send(pieces)  # most of the CPU of a node is spent here, and in the pump
+        except Exception as error:
+            socket.fail(error)
     return len(delivery.sockets) * count_frames(pieces)
 
 
@@ -70,6 +79,9 @@ def _send_apart(delivery: Delivery[Socket]) -> int:
     count = 0
     for socket in delivery.sockets:
         own = delivery.apart.get(socket.connection_id)
-        socket.send(delivery.pieces if own is None else own)
+        try:
+            socket.send(delivery.pieces if own is None else own)
+        except Exception as error:
+            socket.fail(error)
         count += usual if own is None else count_frames(own)
     return count

@@ -13,8 +13,11 @@ from collections.abc import Collection, Iterable
 from gateway import metrics
 from gateway.connection import Connection
 from gateway.hub import TopicKey
+from realtime.waiting.survival import Part
 
 MEASURE_SECONDS = 5.0  # between two looks; more often than anybody scrapes
+
+_part = Part("figures")
 
 
 async def keep_measuring(
@@ -22,7 +25,8 @@ async def keep_measuring(
 ) -> None:
     """Measure until cancelled; the three are looked at as they are then."""
     while True:
-        measure(projects, connections, topics)
+        with _part.survives():
+            measure(projects, connections, topics)
         await asyncio.sleep(MEASURE_SECONDS)
 
 
@@ -30,19 +34,20 @@ def measure(projects: Collection[str], connections: Iterable[Connection], topics
     """Set the gauges of these projects; who is closed since its project is gone is not counted."""
     subscriptions: Counter[str] = Counter()
     presences: Counter[str] = Counter()
-    sent = total = largest = 0
+    waiting: list[int] = [0]
     for connection in connections:
-        session, waiting = connection.session, connection.socket.waiting_bytes
-        subscriptions[session.project_id] += len(session.channels)
-        presences[session.project_id] += len(session.presences)
-        sent += connection.socket.count()
-        total += waiting
-        largest = max(largest, waiting)
+        try:
+            session = connection.session
+            subscriptions[session.project_id] += len(session.channels)
+            presences[session.project_id] += len(session.presences)
+            waiting.append(connection.socket.waiting_bytes)
+            metrics.bytes_sent.inc(connection.socket.count())
+        except Exception as error:  # its transport may be none any more
+            connection.fail(error)
     open_topics = Counter(project for project, _ in topics)
     for project in projects:
         metrics.subscriptions.labels(project).set(subscriptions[project])
         metrics.presences.labels(project).set(presences[project])
         metrics.topics.labels(project).set(open_topics[project])
-    metrics.bytes_sent.inc(sent)
-    metrics.queue_bytes.set(total)
-    metrics.largest_queue_bytes.set(largest)
+    metrics.queue_bytes.set(sum(waiting))
+    metrics.largest_queue_bytes.set(max(waiting))

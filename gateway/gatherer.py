@@ -11,23 +11,32 @@ from typing import Generic, TypeVar
 
 from gateway import metrics
 from realtime.errors import ClientError, Unavailable
+from realtime.waiting.survival import Part, internal
 
 ItemT = TypeVar("ItemT")
 Outcomes = Sequence[ClientError | None]
+Call = Callable[[], Awaitable[Outcomes | None]]
 
 MAX_GATHERED = 1_000  # items of one round trip
 MAX_WAITING = 100_000  # beyond it nothing is taken; a connection has one item waiting, or leaves one behind
+
+_part = Part("gatherer")
 
 
 class Gatherer(Generic[ItemT]):
     """Sends items in order.
 
-    `send` gets a list of them, and does all or raises ClientError; or it returns what became of each, None
-    where it was done.
+    `prepare` gets a list of them and returns the call that sends them. The call does all or raises
+    ClientError; or it returns what became of each, None where it was done.
+
+    When `prepare` raises anything else nothing has been sent. Then one item is at fault: it is found by
+    halves, and fails alone as `internal`. So it is with calls that may be sent again (`repeatable`). Any
+    other call may have been carried out in part, and all of its items fail.
     """
 
-    def __init__(self, send: Callable[[list[ItemT]], Awaitable[Outcomes | None]]) -> None:
-        self._send = send
+    def __init__(self, prepare: Callable[[list[ItemT]], Call], *, repeatable: bool = False) -> None:
+        self._prepare = prepare
+        self._repeatable = repeatable
         self._waiting: list[tuple[ItemT, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
         self._last: asyncio.Future[None] | None = None  # of what was put last
@@ -62,19 +71,36 @@ class Gatherer(Generic[ItemT]):
             await self._send_all(taken)
 
     async def _send_all(self, taken: list[tuple[ItemT, asyncio.Future[None]]]) -> None:
+        is_begun = False
         try:
-            outcomes = await self._send([item for item, _ in taken]) or [None] * len(taken)
+            call = self._prepare([item for item, _ in taken])
+            is_begun = True
+            outcomes = await call() or [None] * len(taken)
+            if len(outcomes) != len(taken):
+                raise ValueError(f"{len(outcomes)} outcomes of {len(taken)} items")
         except ClientError as error:
             outcomes = [error] * len(taken)
-        if any(outcomes):
-            metrics.redis_failures.inc()
-        for (_, future), outcome in zip(taken, outcomes, strict=True):
-            if future.done():
-                continue
-            if outcome is None:
-                future.set_result(None)
-            else:
-                future.set_exception(outcome)
+        except Exception as error:
+            if len(taken) > 1 and (self._repeatable or not is_begun):
+                middle = len(taken) // 2
+                await self._send_all(taken[:middle])
+                await self._send_all(taken[middle:])
+                return
+            _part.note(error)
+            outcomes = [internal()] * len(taken)
+        _tell(taken, outcomes)
+
+
+def _tell(taken: list[tuple[ItemT, asyncio.Future[None]]], outcomes: Outcomes) -> None:
+    if any(isinstance(outcome, Unavailable) for outcome in outcomes):
+        metrics.redis_failures.inc()
+    for (_, future), outcome in zip(taken, outcomes, strict=True):
+        if future.done():
+            continue
+        if outcome is None:
+            future.set_result(None)
+        else:
+            future.set_exception(outcome)
 
 
 def _seen(future: asyncio.Future[None]) -> None:

@@ -20,8 +20,11 @@ from gateway.rest_types import ErrorBody, ErrorResponse
 from gateway.tenants import Tenant
 from realtime.errors import HTTP_STATUS, ClientError, Code
 from realtime.logs import get_logger
+from realtime.waiting.survival import Part, internal
 
 log = get_logger(__name__)
+
+_part = Part("requests")
 
 MAX_BODY_BYTES = 1_048_576
 BODY_SECONDS = 10.0  # for all of it to come
@@ -58,7 +61,8 @@ async def read_body(request: web.Request, kind: Any) -> Any:
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await request.read()
-        return msgspec.json.decode(body, type=kind)
+        # As text: of bytes, what is passed on as it is would not be looked at, and no client could read it.
+        return msgspec.json.decode(body.decode(), type=kind)
     except msgspec.ValidationError as error:
         raise ClientError(Code.INVALID_REQUEST, _name_the_field(str(error))) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -89,11 +93,10 @@ def errors_as_json(proxies: Proxies) -> Any:
             return error_response(error)
         except web.HTTPException as error:
             return _response_of(error)
-        except Exception:
-            log.exception("request_failed", method=request.method, endpoint=_endpoint(request))
-            return error_response(
-                ClientError(Code.INTERNAL, "something went wrong on this node; it is logged")
-            )
+        except Exception as error:
+            if _part.count(error):
+                log.exception("request_failed", method=request.method, endpoint=_endpoint(request))
+            return error_response(internal())
 
     return middleware
 

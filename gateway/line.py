@@ -23,6 +23,7 @@ from realtime.lifetime import apart
 from realtime.logs import get_logger
 from realtime.servers import Server, slot_of
 from realtime.store import redis_errors_as_unavailable
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
@@ -34,6 +35,8 @@ PROBE_NAMES = 100_000  # that are tried to find one among the keys of a server
 LOT = 1_000  # channels that are asked for before the server has answered
 
 FAULTS = (RedisError, OSError, TimeoutError, Unavailable)
+
+_part = Part("line")
 
 
 class Listener(Protocol):
@@ -114,9 +117,12 @@ class Line:
                 log.warning(
                     "redis_subscription_lost", server=str(self.server), error=str(group.exceptions[0])
                 )
+            except* Exception as group:
+                _part.note(group, str(self.server))
             if self.is_live:
                 delay = FIRST_RETRY_SECONDS
-            self._lose()
+            with _part.survives(str(self.server)):
+                self._lose()
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY_SECONDS)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
 from realtime.people import People
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
@@ -25,6 +27,8 @@ LIFE_PART = 0.7
 RENEWAL_PART = 0.15
 FORMER_LIVES = 3  # in which a Redis that goes back in time again may still have our people; reaped otherwise
 SETTLE_SECONDS = 0.1  # in which changes of a node's figures are gathered into one report
+
+_part = Part("life")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Node:
         self._left = False  # has said goodbye
         self._reigns: frozenset[str] = frozenset()  # of Redis, under which the present life began
         self._number = 0  # of the present life
+        self._begun = False  # Redis knows of it
         self.id = node_id
         self.started_at = started_at
         self.connections: Counter[str] = Counter()  # open WebSockets by project
@@ -74,21 +79,24 @@ class Node:
 
     async def live(self) -> None:
         """Keep this node's life, and report soon after a change, until cancelled."""
-        begun = False
         while not self._left:
             self._changed.clear()
-            try:
-                if not begun:
-                    self._reigns = await self._people.begin_life(self.life, self.report(), self._life_seconds)
-                    begun = True
-                elif await self._renew():
-                    self.on_renewed()
-                elif not self._left:  # else it was buried meanwhile
-                    await self._begin_anew()
-            except Unavailable as error:
-                log.warning("node_not_renewed", error=str(error))
+            with _part.survives():
+                await self._go_on()
             await asyncio.sleep(min(SETTLE_SECONDS, RENEWAL_PART * self._ttl_seconds))
             await self._wait_for_change()
+
+    async def _go_on(self) -> None:
+        try:
+            if not self._begun:
+                self._reigns = await self._people.begin_life(self.life, self.report(), self._life_seconds)
+                self._begun = True
+            elif await self._renew():
+                self.on_renewed()
+            elif not self._left:  # else it was buried meanwhile
+                await self._begin_anew()
+        except Unavailable as error:
+            log.warning("node_not_renewed", error=str(error))
 
     async def _renew(self) -> bool:
         return await self._people.renew_life(self.life, self.report(), self._life_seconds, self._reigns)
@@ -117,7 +125,8 @@ class Node:
         reports = [self.report()]
         for life, raw in (await self._people.lives()).items():
             if raw is not None and life != self.life:
-                reports.append(msgspec.convert(raw, NodeReport))
+                with suppress(msgspec.ValidationError):  # of a node of another version
+                    reports.append(msgspec.convert(raw, NodeReport))
         return reports
 
     async def dead_lives(self) -> list[str]:

@@ -14,6 +14,8 @@ from gateway.frames import text_frame
 
 SYNC_BYTES = 32_768  # of entries in one part of a `sync`
 
+MOST_DIGITS = 19  # of a life's number
+
 LEAVE = b"L"  # what the line of an entry that goes begins with; others set one
 
 
@@ -40,14 +42,17 @@ class Roster:
         """Begin anew from what Redis has: LIFE/CONNECTION → entry."""
         self._lives, self._pending = {}, []
         for field, entry in members.items():
-            connection, number = _whose(field)
-            self._lives.setdefault(connection, {})[number] = entry
+            if (whose := _whose(field)) is not None:
+                connection, number = whose
+                self._lives.setdefault(connection, {})[number] = entry
 
     def apply(self, lines: Iterable[bytes]) -> None:
         """Take in what changed."""
         for line in lines:
             field, _, entry = line[1:].partition(b" ")
-            connection, number = _whose(field)
+            if (whose := _whose(field)) is None:
+                continue
+            connection, number = whose
             before = self._entry(connection)
             if line[:1] == LEAVE:
                 self._remove(connection, number)
@@ -125,10 +130,11 @@ class Roster:
         )
 
 
-def _whose(field: bytes) -> tuple[bytes, int]:
-    """Whose entry it is, and in which life of its node: NODE-NUMBER/CONNECTION."""
+def _whose(field: bytes) -> tuple[bytes, int] | None:
+    """Whose entry it is, and in which life of its node: NODE-NUMBER/CONNECTION. None: no node wrote it."""
     life, _, connection = field.rpartition(b"/")
-    return connection, int(life.rpartition(b"-")[2])
+    number = life.rpartition(b"-")[2]
+    return (connection, int(number)) if number.isdigit() and len(number) < MOST_DIGITS else None
 
 
 def _parts(entries: Iterable[bytes]) -> Iterable[list[bytes]]:

@@ -20,12 +20,15 @@ from gateway.places import Place, Places
 from realtime.config import Limits
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.people import Arrival, Change, Departure, Open, People
+from realtime.waiting.survival import Part
 
 RETRY_SECONDS = 1.0
 RETRIES_A_SECOND = 2_000  # of all that is owed
 # A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
 LINGER_SECONDS = 60.0
 NO_LIMITS = Limits(max_connections=0)
+
+_part = Part("registry")
 
 
 @dataclass(slots=True)
@@ -58,8 +61,12 @@ class Registry:
         self._owed = 0  # things that are told until Redis has them
         self._all_told = asyncio.Event()  # nothing is owed
         self._all_told.set()
-        self._presence: Gatherer[_PresenceChange | _Vacancy] = Gatherer(self._send_presence)
-        self._connections: Gatherer[_Admission | Departure] = Gatherer(self._send_connections)
+        self._presence: Gatherer[_PresenceChange | _Vacancy] = Gatherer(
+            lambda items: partial(self._send_presence, items), repeatable=True
+        )
+        self._connections: Gatherer[_Admission | Departure] = Gatherer(
+            lambda items: partial(self._send_connections, items), repeatable=True
+        )
         node.on_renewed = self._keep_quiet_topics
 
     async def run(self) -> None:
@@ -149,9 +156,13 @@ class Registry:
             self._owed -= 1
             if not self._owed:
                 self._all_told.set()
-            told()
+            with _part.survives():
+                told()
 
-        if (future := put()) is None:
+        future = None
+        with _part.survives():
+            future = put()
+        if future is None:
             pay()
         else:
             # However many are owed, in a long outage: to try must not keep the node from its clients.
@@ -224,10 +235,12 @@ def _then(
     or_again: Callable[[], None],
     delay: float = RETRY_SECONDS,
 ) -> None:
-    """Do something when it is told, or try again in a while."""
+    """Do something when it is told, or try again in a while. What failed as `internal` would fail again."""
 
     def look(told: asyncio.Future[None]) -> None:
-        if told.cancelled() or told.exception() is not None:
+        error = None if told.cancelled() else told.exception()
+        is_hopeless = isinstance(error, ClientError) and error.code is Code.INTERNAL
+        if told.cancelled() or (error is not None and not is_hopeless):
             asyncio.get_running_loop().call_later(delay, or_again)
         else:
             do()

@@ -35,6 +35,7 @@ from gateway.rest_types import (
     TablesResponse,
 )
 from realtime import keys
+from realtime.broker import FEED_FAILED
 from realtime.catalogue import EnabledTable, TableInfo
 from realtime.errors import ClientError, Code, Unavailable
 
@@ -134,7 +135,8 @@ async def _all_nodes(call: Call) -> tuple[list[NodeReport], bool]:
 
 async def _notifier(call: Call) -> StatusNotifier:
     try:
-        alive = await call.services.broker.read_report(keys.notifier(call.tenant.project_id)) is not None
+        report = await call.services.broker.read_report(keys.notifier(call.tenant.project_id))
+        alive = isinstance(report, dict) and report.get("state") != FEED_FAILED
     except Unavailable:
         alive = False
     try:

@@ -87,8 +87,8 @@ async def connections(call: Call) -> ConnectionsResponse:
     while len(found) <= limit:
         page = await call.services.people.history(call.tenant.project_id, before)
         for entry_id, facts in page:
-            if event in (None, facts["event"]) and user_id in (None, facts["user_id"]):
-                found.append(_connection_event(entry_id, facts))
+            if event in (None, facts.get("event")) and user_id in (None, facts.get("user_id")):
+                found += _connection_events(entry_id, facts)
         if not page:
             break
         before = page[-1][0]
@@ -113,7 +113,12 @@ def _before(text: str | None) -> str | None:
     return text if any(map(int, cursor.groups())) else "0-1"
 
 
-def _connection_event(entry_id: str, facts: dict[str, object]) -> ConnectionEvent:
-    at = facts.pop("at")
-    assert isinstance(at, float | int)
-    return msgspec.convert(facts | {"id": entry_id, "timestamp": rfc3339(at)}, ConnectionEvent)
+def _connection_events(entry_id: str, facts: dict[str, object]) -> list[ConnectionEvent]:
+    """The event that an entry tells of; none of an entry that no gateway wrote."""
+    at = facts.pop("at", None)
+    if not isinstance(at, float | int):
+        return []
+    try:
+        return [msgspec.convert(facts | {"id": entry_id, "timestamp": rfc3339(at)}, ConnectionEvent)]
+    except (ValueError, OverflowError):
+        return []

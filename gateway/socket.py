@@ -15,12 +15,15 @@ from gateway import metrics
 from gateway.frames import PIECE_BYTES, close_frame
 from realtime.config import Limits
 from realtime.logs import shared_context
+from realtime.waiting.survival import Part
 
 SLICE_BYTES = 4 * PIECE_BYTES  # handed to the transport in one go
 TRANSPORT_BYTES = PIECE_BYTES  # what the transport may still hold when it gets the next slice
 TICK_SECONDS = 0.01  # between two looks at the sockets that are behind
 BURST = 128  # times max_queue_bytes that may wait for a client, however well it reads
 PARTING_SECONDS = 30.0  # for a closed slow consumer to read why
+
+_part = Part("pump")
 
 
 class Socket:
@@ -126,6 +129,13 @@ class Socket:
     def abort(self) -> None:
         self._transport.abort()
 
+    def fail(self, error: Exception) -> None:
+        """Cut a client off for whom writing fails: it comes back, and the others are written to."""
+        _part.note(error, self.connection_id)
+        with _part.survives(self.connection_id):
+            self.discard()
+            self.abort()
+
 
 class Pump:
     """Writes for all sockets of a node: once a turn of the loop, and by a slow clock for those behind."""
@@ -155,10 +165,13 @@ class Pump:
     def _turn(self) -> None:
         awake, self._awake = self._awake, []
         for socket in awake:
-            if socket.write():
-                socket.is_pumped = False
-            else:
-                self._behind.add(socket)
+            try:
+                if socket.write():
+                    socket.is_pumped = False
+                else:
+                    self._behind.add(socket)
+            except Exception as error:
+                socket.fail(error)
         self._tick_if_needed()
 
     def _tick_if_needed(self) -> None:
@@ -170,11 +183,18 @@ class Pump:
         self._ticking = False
         now = time.monotonic()
         for socket in list(self._behind):
-            if socket.write():
+            try:
+                self._look_at(socket, now)
+            except Exception as error:
                 self._behind.discard(socket)
-                socket.is_pumped = False
-            elif socket.is_too_slow(now):
-                self._behind.discard(socket)
-                metrics.slow_consumers.inc()
-                socket.on_slow()
+                socket.fail(error)
         self._tick_if_needed()
+
+    def _look_at(self, socket: Socket, now: float) -> None:
+        if socket.write():
+            self._behind.discard(socket)
+            socket.is_pumped = False
+        elif socket.is_too_slow(now):
+            self._behind.discard(socket)
+            metrics.slow_consumers.inc()
+            socket.on_slow()

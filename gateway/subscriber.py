@@ -22,6 +22,7 @@ from realtime.logs import get_logger
 from realtime.people import People
 from realtime.publications import read_publication
 from realtime.servers import Server
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
@@ -29,7 +30,10 @@ GATHER_SECONDS = 0.1  # in which changes of presence are told together
 ARRANGE_SECONDS = 0.05  # in which changes of servers are gathered
 RETRY_SECONDS = 0.1  # after a topic could not be caught up; a connection of before a restart fails once
 GRACE_SECONDS = 1.0  # a topic that everybody left is kept for those who come back at once
+BROKEN_SECONDS = 1.0  # likewise, where that is a fault of ours
 CATCHING_UP_AT_ONCE = 32
+
+_part = Part("subscriber")
 
 
 class Subscriber:
@@ -56,6 +60,7 @@ class Subscriber:
         self._live: dict[TopicKey, asyncio.Event] = {}  # likewise; set while the topic is live
         self._rounds: dict[TopicKey, object] = {}  # of catching up; another one makes the last one void
         self._to_tell: set[TopicKey] = set()  # presence topics that will be told of news
+        self._broken: set[TopicKey] = set()  # topics that lost something here, and have to say `resync`
         self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
 
     def why_not_ready(self) -> str | None:
@@ -101,14 +106,17 @@ class Subscriber:
             channel = keys.topic_channel(*key).encode()
             del self._live[key], self._keys[channel]
             self._rounds.pop(key, None)
+            self._broken.discard(key)
             if (line := self._line_of.pop(channel)) is not None:
                 line.unsubscribe(channel)
 
     async def run(self) -> None:
         """Stay subscribed until cancelled."""
+        self._lines, self._runs = {}, {}  # those of a run that failed have ended
         async with asyncio.TaskGroup() as tasks:
             while True:
-                self._arrange(tasks)
+                with _part.survives():
+                    self._arrange(tasks)
                 await self._servers.changed()
                 await asyncio.sleep(ARRANGE_SECONDS)
 
@@ -121,7 +129,8 @@ class Subscriber:
                 line = self._lines[server] = Line(server, self._broker, self._node_id, self)
                 self._runs[line] = tasks.create_task(line.run(), name=f"listen to {server}")
         for channel in self._keys:
-            self._put_on_its_line(channel)
+            with _part.survives(str(self._keys[channel])):
+                self._put_on_its_line(channel)
 
     def _put_on_its_line(self, channel: bytes) -> None:
         before, line = self._line_of[channel], self._line_to(channel)
@@ -164,6 +173,12 @@ class Subscriber:
         if key is None or self._line_of[channel] is not line:
             return
         metrics.publications_received.inc()
+        try:
+            self._take_in(key, data)
+        except Exception as error:
+            self._break(key, error)
+
+    def _take_in(self, key: TopicKey, data: bytes) -> None:
         self._deliver(self._hub.received(key, read_publication(data)))
         topic = self._hub.topics[key]
         if topic.roster is not None and topic.roster.has_news:
@@ -176,9 +191,18 @@ class Subscriber:
         key = self._keys.get(channel)
         if key is None or self._line_of[channel] is not line:
             return
-        if self._hub.topics[key].is_live:
-            self._hub.fell_behind([key])  # nothing is known to arrive but from here on
-        self._start_catching_up(key)
+        with _part.survives(str(key)):
+            if self._hub.topics[key].is_live:
+                self._hub.fell_behind([key])  # nothing is known to arrive but from here on
+            self._start_catching_up(key)
+
+    def _break(self, key: TopicKey, error: Exception) -> None:
+        """What came cannot be handed on, or was handed to some alone: tell all of them `resync`."""
+        _part.note(error, str(key))
+        if key in self._live:
+            self._broken.add(key)
+            self._hub.fell_behind([key])
+            self._start_catching_up(key)
 
     def _tell_presence_soon(self, key: TopicKey) -> None:
         """Gather what happens within a moment."""
@@ -189,7 +213,10 @@ class Subscriber:
     def tell_presence(self, key: TopicKey) -> None:
         """Tell a presence topic's subscribers what they were not told yet."""
         self._to_tell.discard(key)
-        self._deliver(self._hub.tell_presence(key))
+        try:
+            self._deliver(self._hub.tell_presence(key))
+        except Exception as error:
+            self._break(key, error)
 
     def _start_catching_up(self, key: TopicKey) -> None:
         self._live[key].clear()
@@ -216,6 +243,11 @@ class Subscriber:
                 # Of this topic alone, perhaps: its slot may be on the move.
                 log.debug("catching_up_failed", project=key[0], topic=key[1], error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:
+                _part.note(error, str(key))
+                self._broken.add(key)  # what history has would fail again
+                self._hub.fell_behind([key])  # it may be LIVE, and have told some alone
+                await asyncio.sleep(BROKEN_SECONDS)
             else:
                 return
 
@@ -228,11 +260,12 @@ class Subscriber:
                 continue
             position = await self._broker.position(*key)
             missed = None
-            if topic.state is TopicState.BEHIND:
+            if topic.state is TopicState.BEHIND and key not in self._broken:
                 missed = await self._broker.missed(*key, since=topic.position, until=position)
-                if missed is None:
-                    metrics.resyncs.inc()
             if self._rounds.get(key) is mine:
+                if topic.state is TopicState.BEHIND and missed is None:
+                    metrics.resyncs.inc()
+                self._broken.discard(key)
                 self._deliver(self._hub.caught_up(key, position, missed))
         if self._rounds.get(key) is mine:
             self._live[key].set()

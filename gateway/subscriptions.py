@@ -13,17 +13,20 @@ from msgspec import UNSET, UnsetType
 
 from gateway import metrics
 from gateway.frames import text_frame
-from gateway.hub import Hub
+from gateway.hub import Hub, Topic
 from gateway.recovery import Recovery
 from gateway.socket import Socket
 from gateway.subscriber import Subscriber
 from gateway.tenants import Tenant
 from realtime.channels import Channel
-from realtime.errors import Unavailable
+from realtime.errors import ClientError, Unavailable
 from realtime.protocol import Subscribed, encode
 from realtime.publications import Position
+from realtime.waiting.survival import Part
 
 JOIN_SECONDS = 10.0  # for which a `subscribe` is held while Redis is away
+
+_part = Part("recovery")
 
 # From position, recovered and enabled to the answer.
 Answer = Callable[[Position, bool, bool | UnsetType | None], Subscribed]
@@ -49,7 +52,7 @@ class Subscriptions:
                 enabled = UNSET if channel.table is None else await tenant.is_enabled(channel.table)
                 missed = None
                 if since is not None and topic.roster is None:
-                    missed = await self._recovery.missed(tenant, channel, topic, since, socket.connection_id)
+                    missed = await self._missed(tenant, channel, topic, since, socket)
                     metrics.recoveries.labels("lost" if missed is None else "recovered").inc()
                 recovered = since if missed is not None else None
                 position = recovered or topic.position
@@ -65,6 +68,19 @@ class Subscriptions:
                 self._hub.add(key, channel, socket)
         except TimeoutError as error:
             raise Unavailable("Redis cannot be reached now") from error
+
+    async def _missed(
+        self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position, socket: Socket
+    ) -> list[bytes] | None:
+        """Return what a client missed; a history that nobody can read is one that does not reach."""
+        try:
+            return await self._recovery.missed(tenant, channel, topic, since, socket.connection_id)
+        except ClientError:
+            raise
+        except Exception as error:
+            _part.note(error, channel.topic)
+            topic.forget()
+            return None
 
     def leave(self, socket: Socket, tenant: Tenant, channel: Channel) -> None:
         """Let a client hear a channel no more, at once."""

@@ -21,10 +21,13 @@ from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.config import Settings
 from realtime.errors import CLOSE_CODE, ClientError, Code
 from realtime.reload import Changes
+from realtime.waiting.survival import Part
 
 CLOSES_AT_ONCE = 100  # sockets; between two lots the others of this node are served
 BETWEEN_SECONDS = 0.02
 POLL_SECONDS = 0.05
+
+_part = Part("turnover")
 
 
 class Turnover:
@@ -46,19 +49,33 @@ class Turnover:
     async def take(self, settings: Settings, changes: Changes) -> None:
         """Serve by newer settings from now on. Without an await: no request sees a part of them."""
         for project_id in changes.removed:
-            tenant = self._tenants.pop(project_id)
-            tenant.is_gone = True
-            self._later(self._close_down(tenant), f"close down {project_id}")
+            with _part.survives(project_id):
+                self._remove(project_id)
         for project_id in changes.changed:
-            for older in self._tenants[project_id].change(settings):
-                self._later(older.retire(), f"retire {older!r}")
+            with _part.survives(project_id):
+                self._change(project_id, settings)
         for project_id in changes.added:
-            metrics.add_project(project_id)
-            self._tenants[project_id] = Tenant(project_id, settings, self._http)
-        self.ever_served.update(changes.added)
+            with _part.survives(project_id):
+                self._add(project_id, settings)
+
+    def _remove(self, project_id: str) -> None:
+        tenant = self._tenants.pop(project_id)
+        tenant.is_gone = True
+        self._later(self._close_down(tenant), f"close down {project_id}")
+
+    def _change(self, project_id: str, settings: Settings) -> None:
+        if project_id not in self._tenants:  # it could not be added before
+            return self._add(project_id, settings)
+        for older in self._tenants[project_id].change(settings):
+            self._later(older.retire(), f"retire {older!r}")
+
+    def _add(self, project_id: str, settings: Settings) -> None:
+        metrics.add_project(project_id)
+        self._tenants[project_id] = Tenant(project_id, settings, self._http)
+        self.ever_served.add(project_id)
 
     def _later(self, closing: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.create_task(closing, name=name)
+        self._tasks.create_task(_part.run(closing, name), name=name)
 
     async def _close_down(self, tenant: Tenant) -> None:
         try:

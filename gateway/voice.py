@@ -8,20 +8,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from gateway.gatherer import Gatherer, Outcomes
+from gateway.gatherer import Call, Gatherer, Outcomes
 from gateway.registry import Registry
 from gateway.subscriber import Subscriber
 from gateway.tenants import Tenant
 from realtime.broker import Broker, Post
 from realtime.channels import Channel
-from realtime.errors import Unavailable
+from realtime.errors import ClientError, Unavailable
+from realtime.waiting.survival import Part, internal
 
 POST_BYTES = 1_048_576  # of one publication,
 CALL_BYTES = 8 * POST_BYTES  # and of all that are sent at once; a single line may be longer
 
 Said = tuple[Tenant, Channel, bytes]
+
+_part = Part("voice")
 
 
 class Voice:
@@ -31,7 +34,7 @@ class Voice:
         self._broker = broker
         self._registry = registry
         self._subscriber = subscriber
-        self._posts: Gatherer[Said] = Gatherer(self._send)
+        self._posts: Gatherer[Said] = Gatherer(self._prepare)
 
     async def run(self) -> None:
         await self._posts.run()
@@ -76,27 +79,50 @@ class Voice:
         if not self._subscriber.hears((tenant.project_id, topic)):
             raise Unavailable("Redis cannot be reached now")
 
-    async def _send(self, items: list[Said]) -> Outcomes:
+    def _prepare(self, items: list[Said]) -> Call:
         """Send what was gathered, so much at a time that no subscriber of Redis chokes on it."""
-        return [outcome for portion in _portions(items) for outcome in await self._send_portion(portion)]
+        portions = [_Portion(self._broker, portion) for portion in _portions(items)]
 
-    async def _send_portion(self, items: list[Said]) -> list[Unavailable | None]:
-        """One post a channel, its lines in the order in which they came."""
-        posts: dict[tuple[Tenant, str], Post] = {}
+        async def send() -> Outcomes:
+            return [outcome for portion in portions for outcome in await portion.send()]
+
+        return send
+
+
+class _Portion:
+    """What is sent at once: one post a channel, its lines in the order in which they came."""
+
+    def __init__(self, broker: Broker, items: list[Said]) -> None:
+        self._items = items
+        self._posts: dict[tuple[Tenant, str], Post] = {}
         for tenant, channel, line in items:
-            post = posts.get((tenant, channel.topic))
+            post = self._posts.get((tenant, channel.topic))
             if post is None:
-                post = posts[tenant, channel.topic] = Post(
+                post = self._posts[tenant, channel.topic] = Post(
                     tenant.project_id, channel.topic, [], tenant.history_of(channel)
                 )
             post.lines.append(line)
-        sizes = dict(zip(posts, await self._broker.broadcast(list(posts.values())), strict=True))
+        self._broadcast = broker.posting(list(self._posts.values()))
+
+    async def send(self) -> Sequence[ClientError | None]:
+        """Tell what became of each item. Where nobody knows, it is not sent again: it may be out already."""
+        try:
+            sizes = dict(zip(self._posts, await self._broadcast(), strict=True))
+            self._note_history(sizes)
+        except ClientError as error:
+            return [error] * len(self._items)
+        except Exception as error:
+            _part.note(error)
+            return [internal()] * len(self._items)
+        outcomes = [sizes[tenant, channel.topic] for tenant, channel, _ in self._items]
+        return [outcome if isinstance(outcome, Unavailable) else None for outcome in outcomes]
+
+    def _note_history(self, sizes: Mapping[tuple[Tenant, str], int | Unavailable]) -> None:
         now = time.monotonic()
         for (tenant, topic), history_bytes in sizes.items():
             if tenant.limits.max_history_bytes and not isinstance(history_bytes, Unavailable):
-                tenant.ledger.note(topic, history_bytes, now + posts[tenant, topic].history.max_seconds)
-        outcomes = [sizes[tenant, channel.topic] for tenant, channel, _ in items]
-        return [outcome if isinstance(outcome, Unavailable) else None for outcome in outcomes]
+                until = now + self._posts[tenant, topic].history.max_seconds
+                tenant.ledger.note(topic, history_bytes, until)
 
 
 def _portions(items: Iterable[Said]) -> Iterator[list[Said]]:

@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 from contextlib import AsyncExitStack
+from functools import partial
 
 from structlog.contextvars import bound_contextvars
 
@@ -24,8 +25,11 @@ from realtime.logs import get_logger
 from realtime.readiness import watch_readiness
 from realtime.reload import Reloads
 from realtime.store import connect
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
+
+_part = Part("notifier")
 
 
 async def run(
@@ -58,9 +62,10 @@ async def _serve(
                 projects=sorted(settings.projects),
             )
             tasks.create_task(watch_readiness(duties.why_not_ready), name="readiness")
-            tasks.create_task(election.run(), name="election")
+            tasks.create_task(_part.keep_running(election.run), name="election")
             if reloads is not None:
-                tasks.create_task(reloads.follow(settings, duties.take), name="reloads")
+                following = _part.keep_running(partial(reloads.follow, settings, duties.take))
+                tasks.create_task(following, name="reloads")
 
 
 def _id() -> str:

@@ -19,8 +19,11 @@ from realtime.catalogue import Catalogue
 from realtime.database import Database
 from realtime.lifetime import apart
 from realtime.logs import get_logger
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
+
+_part = Part("caretaker")
 
 ROUND_SECONDS = 1.0
 MARKS_SECONDS = 10.0
@@ -58,6 +61,8 @@ async def _repeat(
             except FAULTS as error:
                 reason = f"{type(error).__name__}: {error}"
                 log.warning("upkeep_failed", project=feed.project_id, error=reason)
+            except Exception as error:
+                _part.note(error, feed.project_id)
         await asyncio.sleep(seconds)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 from notifier import metrics
 from notifier.caretaker import look_after
@@ -17,8 +18,11 @@ from realtime.broker import Broker, table_history
 from realtime.config import Settings
 from realtime.logs import get_logger
 from realtime.reload import Changes
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
+
+_part = Part("duties")
 
 LAST_BATCH_SECONDS = 5.0  # for a feed to end by itself; a batch that is cut off is taken up by who leads next
 
@@ -43,7 +47,8 @@ class Duties:
         """Serve every project of the settings."""
         _warn_of_shared_databases(self._settings)
         for project_id in self._settings.projects:
-            self._begin(project_id)
+            with _part.survives(project_id):
+                self._begin(project_id)
 
     def why_not_ready(self) -> str | None:
         return why_not_ready(self._feeds.values())
@@ -53,13 +58,16 @@ class Duties:
         older, self._settings = self._settings, settings
         _warn_of_shared_databases(settings)
         for project_id in changes.added:
-            self._begin(project_id)
+            with _part.survives(project_id):
+                self._begin(project_id)
         async with asyncio.TaskGroup() as ends:
             for project_id in changes.removed:
-                ends.create_task(self._leave(project_id), name=f"leave {project_id}")
+                leaving = _part.run(self._leave(project_id), project_id)
+                ends.create_task(leaving, name=f"leave {project_id}")
             for project_id in changes.changed:
                 if _about_feed(older, project_id) != _about_feed(settings, project_id):
-                    ends.create_task(self._begin_anew(project_id), name=f"begin {project_id} anew")
+                    beginning = _part.run(self._begin_anew(project_id), project_id)
+                    ends.create_task(beginning, name=f"begin {project_id} anew")
 
     def _begin(self, project_id: str) -> None:
         feed = self._feeds[project_id] = ProjectFeed(
@@ -71,8 +79,10 @@ class Duties:
             self._election.seat_of(project_id),
         )
         self._running[project_id] = [
-            self._tasks.create_task(feed.run(), name=f"feed {project_id}"),
-            self._tasks.create_task(look_after(feed), name=f"look after {project_id}"),
+            self._tasks.create_task(_part.keep_running(feed.run), name=f"feed {project_id}"),
+            self._tasks.create_task(
+                _part.keep_running(partial(look_after, feed)), name=f"look after {project_id}"
+            ),
         ]
 
     async def _begin_anew(self, project_id: str) -> None:
@@ -86,13 +96,16 @@ class Duties:
         metrics.remove_project(project_id)
 
     async def _end(self, project_id: str) -> None:
-        feed, running = self._feeds.pop(project_id), self._running.pop(project_id)
+        if project_id not in self._feeds:  # it could not begin
+            return
+        feed, running = self._feeds.pop(project_id), self._running.pop(project_id, [])
         feed.dismiss()
-        if feed.seat.leads_since is not None:
+        if running and feed.seat.leads_since is not None:
             await asyncio.wait(running[:1], timeout=LAST_BATCH_SECONDS)
         for task in running:
             task.cancel()
-        await asyncio.wait(running)
+        if running:
+            await asyncio.wait(running)
 
 
 def why_not_ready(feeds: Iterable[ProjectFeed]) -> str | None:

@@ -20,8 +20,11 @@ from notifier.seat import LEASE_SECONDS, STABLE_SECONDS, Seat
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
 from realtime.store import Store
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
+
+_part = Part("election")
 
 LOOK_SECONDS = 0.25
 GOODBYE_SECONDS = 2.0  # for signing out
@@ -63,10 +66,10 @@ class Fleet:
 
 
 def _read(fact: bytes) -> Facts | None:
-    """None for what a notifier of another version writes."""
+    """None for what a notifier of another version writes, or no notifier at all."""
     try:
         return msgspec.json.decode(fact, type=Facts)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -109,7 +112,11 @@ class Election:
         """Look until cancelled; then give up all leases and sign out, so that others lead at once."""
         try:
             while True:
-                await self._look()
+                try:
+                    await self._look()
+                except Exception as error:
+                    _part.note(error)
+                    self._see_nothing(time.monotonic())
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             with suppress(Unavailable, TimeoutError):
@@ -127,14 +134,23 @@ class Election:
         except Unavailable:
             self._see_nothing(time.monotonic())
             return
-        self._fleet.see(now, facts)
+        with _part.survives():
+            self._fleet.see(now, facts)
         for (project, seat), holder in zip(seats, holders, strict=True):
-            seat.preferred, seat.stable = self._fleet.preferred(project), self._fleet.is_stable(now)
-            seat.see_lease(now, holder)
-            if seat.must_hand_over(now):
-                seat.wake()
+            with _part.survives(project):
+                self._tell(project, seat, holder, now)
         self._held = {one for (one, _), holder in zip(seats, holders, strict=True) if holder == self.id}
         self._forget_left({claim.project for claim in claims if claim.wish is Wish.LEAVE})
+
+    def _tell(self, project: str, seat: Seat, holder: str | Unavailable | None, now: float) -> None:
+        if isinstance(holder, Unavailable):  # of this lease alone
+            seat.stable = False
+            seat.see_nothing(now)
+            return
+        seat.preferred, seat.stable = self._fleet.preferred(project), self._fleet.is_stable(now)
+        seat.see_lease(now, holder)
+        if seat.must_hand_over(now):
+            seat.wake()
 
     def _forget_left(self, given_up: set[str]) -> None:
         for project in given_up & self._left.keys():

@@ -1,10 +1,13 @@
-"""What may go wrong outside of this process, and is waited out; anything else is a bug and ends it."""
+"""What may go wrong outside of this process, and is waited out as it is known.
+
+Anything else that a project's life raises is waited out too, but it is logged with its traceback.
+"""
 
 from __future__ import annotations
 
 import asyncpg
 
-from realtime.errors import RealtimeError
+from realtime.errors import RealtimeError, Unavailable
 
 
 class LostPlace(RealtimeError):
@@ -29,6 +32,39 @@ class NoFeed(RealtimeError):
     def __str__(self) -> str:
         return f"schema realtime has {self.count} feeds instead of one"
 
+
+class UnreadableFeed(RealtimeError):
+    """What stands in schema realtime is not what this program writes: somebody else has changed it."""
+
+    def __init__(self, where: str, found: object) -> None:
+        super().__init__(where, found)
+        self.where = where
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"realtime.{self.where} has {self.found!r:.100}, which this program never writes"
+
+
+# A database that cannot be reached, or is lost, and a feed that another notifier has taken on. Where anything
+# else is wrong, the database answers, and schema `realtime` is not as it should be, or may not be used.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    Unavailable,
+    LostPlace,
+)
+
+# What reading a row of the outbox raises that is no text, or that a disk has lost a part of. It would do so
+# for ever: the row is left out. Of databases whose encoding is not UTF8, or of broken ones.
+UNREADABLE = (UnicodeDecodeError, asyncpg.DataError, asyncpg.DataCorruptedError)
 
 FAULTS = (
     OSError,

@@ -7,20 +7,20 @@ topic. Never publishes, never sleeps.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from functools import lru_cache
 from typing import Any
 
 from notifier.database import query
-from notifier.faults import LostPlace, NoFeed
+from notifier.faults import UNREADABLE, LostPlace, NoFeed
+from notifier.outbox_rows import table_facts, topics_of
+from notifier.place import read_marks, read_place
 from notifier.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from realtime.broker import Chunk
-from realtime.channels import Event, Table
 from realtime.config import MAX_CHANGE_BYTES
 from realtime.database import transaction
 from realtime.migrations import check_version
-from realtime.publications import change_line, line_prefix
+from realtime.publications import change_line
 
 CHUNK_CHANGES = 5_000  # of one call of Redis' script
 CHUNK_BYTES = 1_048_576  # likewise; a bigger change goes alone
@@ -32,6 +32,7 @@ SNAPSHOT_SECONDS = 5  # the answer takes a millisecond: a database that is silen
 _PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query("begin_anew")
 _ADVANCE, _CONFIRM = query("advance"), query("confirm")
 _BATCH, _CHANGES = query("batch"), query("changes")
+_FOUND = "select left(token, 300) from realtime.feed"
 _EXCESS, _SHED, _RENAME, _MARKS = query("excess"), query("shed"), query("rename"), query("marks")
 
 
@@ -68,17 +69,17 @@ class Feed:
         feeds = await self._connection.fetch(_PLACE)
         if len(feeds) != 1:
             raise NoFeed(len(feeds))
-        [row] = feeds
-        if row["elsewhere"]:
-            await self._begin_anew(row["batch"])
+        found = read_place(feeds[0])
+        if found.elsewhere:
+            await self._begin_anew(found.number)
         else:
             await self._connection.execute(_SETTLE_HERE)
-        placed = await self._connection.fetchrow(_PLACE)
-        self._place, self._number, self.token = placed["place"], placed["batch"], placed["token"]
-        self._commit_times = placed["commit_times"]
-        self.s1, self.s2 = parse_snapshot(placed["s1"]), parse_snapshot(placed["s2"])
-        self.marks = dict(await self._connection.fetch(_MARKS))
-        return not row["elsewhere"]
+        place = read_place(await self._connection.fetchrow(_PLACE))
+        self._place, self._number, self.token = place.row, place.number, place.token
+        self._commit_times = place.commit_times
+        self.s1, self.s2 = place.s1, place.s2
+        self.marks = read_marks(await self._connection.fetch(_MARKS))
+        return not found.elsewhere
 
     async def _begin_anew(self, number: int) -> None:
         async with transaction(self._connection, isolation="repeatable_read"):
@@ -139,7 +140,7 @@ class Feed:
 
         And what the session raises if it is lost.
         """
-        found = await self._connection.fetchval("select token from realtime.feed", timeout=SNAPSHOT_SECONDS)
+        found = await self._connection.fetchval(_FOUND, timeout=SNAPSHOT_SECONDS)
         self._check_place(found)
         await check_version(self._connection)
 
@@ -161,19 +162,52 @@ class Feed:
         }
 
     async def chunks(self) -> AsyncGenerator[list[Chunk], None]:
-        """Read the current batch, in order, in pieces that fit one call each topic."""
+        """Read the current batch, in order, in pieces that fit one call each topic.
+
+        Where a row cannot be read, all of it comes again, without that row: a topic takes nothing twice.
+        """
+        try:
+            async with aclosing(self._chunks(self._changes)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        except UNREADABLE:
+            pass
+        async with aclosing(self._chunks(self._readable_changes)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _chunks(
+        self, read: Callable[[list[int]], Awaitable[list[Any]]]
+    ) -> AsyncGenerator[list[Chunk], None]:
         self.moved, self.left_out = {}, 0
         async with aclosing(self._pages()) as pages:
             async for page in pages:
                 changes = [(change_id, size) for change_id, size in page if size is not None]
                 self.left_out += len(page) - len(changes)
                 for ids in _slices(changes):
-                    yield self._by_topic(await self._connection.fetch(_CHANGES, ids, self._commit_times))
+                    yield self._by_topic(await read(ids))
+
+    async def _changes(self, ids: list[int]) -> list[Any]:
+        rows: list[Any] = await self._connection.fetch(_CHANGES, ids, self._commit_times)
+        return rows
+
+    async def _readable_changes(self, ids: list[int]) -> list[Any]:
+        """Leave out what cannot be read, as bytes that are no text: it is found by halves."""
+        try:
+            async with transaction(self._connection):  # of its own, or within that of a cursor
+                return await self._changes(ids)
+        except UNREADABLE:
+            if len(ids) == 1:
+                self.left_out += 1
+                return []
+        middle = len(ids) // 2
+        return await self._readable_changes(ids[:middle]) + await self._readable_changes(ids[middle:])
 
     def _by_topic(self, rows: list[Any]) -> list[Chunk]:
         chunks: dict[tuple[str, str], Chunk] = {}
         for change_id, schema, name, event, data, old, truncated, committed_at in rows:
-            topic, prefixes = _table_facts(schema, name)
+            topic, prefixes = table_facts(schema, name)
             if event not in prefixes:
                 self.left_out += 1
                 continue
@@ -224,10 +258,18 @@ class Feed:
         return changes
 
     async def _shed_piece(self, last: int) -> int:
+        try:
+            return await self._shed_named(last, as_bytes=False)
+        except UNREADABLE:
+            return await self._shed_named(last, as_bytes=True)
+
+    async def _shed_named(self, last: int, as_bytes: bool) -> int:
+        """Names of tables may come as bytes, where they are no text; what is no UTF-8 has no topic."""
         async with transaction(self._connection):
-            shed = await self._connection.fetch(_SHED, str(self.s1), last, SHED_ROWS, timeout=LONG_SECONDS)
+            asked = str(self.s1), last, SHED_ROWS, as_bytes
+            shed = await self._connection.fetch(_SHED, *asked, timeout=LONG_SECONDS)
             token = f"{self._token(self._number)}-{secrets.token_hex(4)}"
-            lost = {_table_facts(row["schema_name"], row["table_name"])[0]: f"{token}:0" for row in shed}
+            lost = dict.fromkeys(topics_of(shed), f"{token}:0")
             row = await self._connection.fetchrow(_RENAME, self._place, self.token, token, *_columns(lost))
             self._check_place(row["found"])
         self._place = row["moved_to"]
@@ -251,9 +293,3 @@ def _slices(changes: list[tuple[int, int]]) -> list[list[int]]:
             size = change_bytes
         slices[-1].append(change_id)
     return slices
-
-
-@lru_cache(maxsize=1_000)
-def _table_facts(schema: str, name: str) -> tuple[str, dict[str, str]]:
-    table = Table(schema, name)
-    return table.topic, {event.value: line_prefix(table, event) for event in Event}

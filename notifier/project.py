@@ -17,18 +17,21 @@ from structlog.contextvars import bind_contextvars
 from notifier import metrics
 from notifier.database import connect
 from notifier.doorbell import Doorbell, listening
-from notifier.faults import FAULTS
+from notifier.faults import AWAY, FAULTS
 from notifier.feed import Feed
 from notifier.leader import leading
 from notifier.publisher import CHECK_SECONDS, Publisher
 from notifier.seat import HandOver, Seat
-from realtime.broker import Broker, History
+from realtime.broker import FEED_FAILED, Broker, History
 from realtime.config import Project
 from realtime.lifetime import apart
 from realtime.logs import get_logger
 from realtime.migrations import SCHEMA_VERSION, TooNew, check_version, migrate
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
+
+_part = Part("feed")
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
@@ -50,6 +53,7 @@ class State(Enum):
     LIVE = "live"
     NO_REDIS = "Redis is away"
     TOO_NEW = "the schema is newer than this program"
+    FAILED = FEED_FAILED
 
 
 class Dismissed(Exception):
@@ -100,7 +104,7 @@ class ProjectFeed:
             try:
                 await apart(self._one_life(), f"life of feed {self.project_id}")
             except* FAULTS as group:
-                self._enter(State.TOO_NEW if group.subgroup(TooNew) else State.CONNECTING)
+                self._enter(_state_after(group))
                 metrics.faults.labels(self.project_id).inc()
                 log.warning("feed_failed", project=self.project_id, error=_reason(group))
                 self.seat.fail(time.monotonic())
@@ -111,12 +115,21 @@ class ProjectFeed:
                 delay = FIRST_RETRY_SECONDS
             except* Dismissed:
                 pass  # seen below: no `return` may stand here
+            except* Exception as group:
+                self._fail(group)
             if self.is_dismissed:
                 return
             if time.monotonic() - started > LAST_RETRY_SECONDS:
                 delay = FIRST_RETRY_SECONDS
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY_SECONDS)
+
+    def _fail(self, error: ExceptionGroup[Exception]) -> None:
+        """A fault that nobody foresaw is that of this project alone; the others go on."""
+        self._enter(State.FAILED)
+        metrics.faults.labels(self.project_id).inc()
+        _part.note(error, self.project_id)
+        self.seat.fail(time.monotonic())
 
     def dismiss(self) -> None:
         """Let it end soon if it leads; one that does not may be cancelled at once."""
@@ -247,6 +260,13 @@ class ProjectFeed:
         metrics.show_state(self.project_id, self.state.name.lower(), states, is_live=is_live)
         if not self.leads:
             metrics.forget_backlog(self.project_id)
+
+
+def _state_after(faults: BaseExceptionGroup[BaseException]) -> State:
+    if faults.subgroup(TooNew):
+        return State.TOO_NEW
+    _, others = faults.split(AWAY)
+    return State.CONNECTING if others is None else State.FAILED
 
 
 def _heir(group: BaseExceptionGroup[HandOver]) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from realtime import keys
+from realtime.errors import Unavailable
 from realtime.scripts import Call, Script
-from realtime.store import Store, redis_errors_as_unavailable
+from realtime.store import Store, checked, redis_errors_as_unavailable, unavailable
 
 # An answer takes a millisecond; a leader that waits longer for one could lose its lease by it.
 LOOK_TIMEOUT_SECONDS = 2.0
@@ -54,8 +55,11 @@ class Registry:
     async def sign_out(self) -> None:
         await self._sign(b"")
 
-    async def leases(self, claims: Iterable[Claim]) -> list[str | None]:
-        """Renew, take or give up leases; return who holds each of them then, None for nobody."""
+    async def leases(self, claims: Iterable[Claim]) -> list[str | Unavailable | None]:
+        """Renew, take or give up leases; return who holds each of them then, None for nobody.
+
+        Where one alone cannot be had, as one that somebody has overwritten, the reason stands in its place.
+        """
         calls: list[Call] = [
             (
                 [keys.notifier(claim.project)],
@@ -69,14 +73,24 @@ class Registry:
             for claim in claims
         ]
         holders = await _call(self._lease, calls)
-        return [None if holder is None else holder.decode() for holder in holders]
+        if holders and all(isinstance(holder, Exception) for holder in holders):
+            checked(holders)
+        return [_holder(answer) for answer in holders]
 
     async def _sign(self, facts: bytes) -> dict[str, bytes]:
         names = [keys.notifiers(), keys.notifier_facts()]
-        (answer,) = await _call(self._fleet, [(names, [self._id, facts, self._ttl_ms])])
-        return {name.decode(): fact for name, fact in zip(answer[::2], answer[1::2], strict=True)}
+        (answer,) = checked(await _call(self._fleet, [(names, [self._id, facts, self._ttl_ms])]))
+        told = zip(answer[::2], answer[1::2], strict=True)
+        return {name.decode(errors="replace"): fact for name, fact in told}
+
+
+def _holder(answer: Any) -> str | Unavailable | None:
+    if isinstance(answer, Exception):
+        return unavailable(answer)
+    return None if answer is None else str(answer.decode(errors="replace"))
 
 
 async def _call(script: Script, calls: Sequence[Call]) -> list[Any]:
+    """Return the answers, or the error of a call in its place."""
     async with redis_errors_as_unavailable(), asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-        return await script.call_many(calls)
+        return await script.outcomes(calls)

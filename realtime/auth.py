@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 import msgspec
 
+from realtime.clean_text import is_clean
 from realtime.config import Project
 from realtime.errors import ClientError, Code
 from realtime.jwt_keys import ALGORITHMS, HMAC_ALGORITHM, KeySet, PublicKey, algorithm_of, public_key
@@ -97,6 +98,7 @@ def verify(token: str, project_id: str, keys: VerificationKeys, now: float) -> I
         raise _unauthorized(f"the token's claims are wrong: {error}") from None
     except (ValueError, RecursionError):
         raise _unauthorized("the token's claims are not a JSON object") from None
+    _check_names(registered)
     _check_addressee(registered, project_id, keys)
     _check_times(registered, now)
     return Identity(
@@ -155,6 +157,13 @@ def _key(kid: str | None, algorithm: str, keys: VerificationKeys) -> str | Publi
     if key is None:
         raise UnknownKey
     return key
+
+
+def _check_names(claims: _Registered) -> None:
+    """Who a user is has to be said as it is, in Redis and in JSON: it is refused rather than mended."""
+    for name, claim in (("sub", claims.sub), ("role", claims.role)):
+        if claim is not None and not is_clean(claim):
+            raise _unauthorized(f"the token's {name} has control characters")
 
 
 def _check_addressee(claims: _Registered, project_id: str, keys: VerificationKeys) -> None:

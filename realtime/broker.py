@@ -7,7 +7,7 @@ The notifier publishes through it, gateways read positions and history; who list
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from realtime.store import Command, Store, checked, unavailable
 
 HISTORY_BYTES = 64 * 1024 * 1024  # of one topic; more would make Redis' memory depend on the size of rows
 META_OUTLIVES = 2  # times the history of a broadcast topic: its epoch and offset
+FEED_FAILED = "failed, and is tried again"  # what a notifier reports of a project that it cannot serve now
 HISTORY_PAGE = 16  # publications of at most 1 MiB that one read brings
 
 
@@ -157,9 +158,13 @@ class Broker:
 
         Returns how many bytes of history each post's topic has then, or why Redis did not take it.
         """
+        return await self.posting(posts)()
+
+    def posting(self, posts: Sequence[Post]) -> Callable[[], Awaitable[list[int | Unavailable]]]:
+        """Make all of `broadcast` but the sending, so that what cannot be sent is known before."""
         calls = [
             (
-                _topic_keys(post.project, post.topic),
+                [key.encode() for key in _topic_keys(post.project, post.topic)],
                 [
                     keys.topic_channel(post.project, post.topic),
                     len(post.lines),
@@ -171,10 +176,14 @@ class Broker:
             )
             for post in posts
         ]
-        return [
-            unavailable(answer) if isinstance(answer, Exception) else answer[1]
-            for answer in await self._broadcast.outcomes(calls)
-        ]
+
+        async def send() -> list[int | Unavailable]:
+            return [
+                unavailable(answer) if isinstance(answer, Exception) else answer[1]
+                for answer in await self._broadcast.outcomes(calls)
+            ]
+
+        return send
 
     async def position(self, project: str, topic: str) -> Position:
         """Tell where a topic stands now."""
@@ -235,8 +244,12 @@ class Broker:
         await self.store.call("SET", key, msgspec.json.encode(facts), "PX", int(ttl_seconds * 1000))
 
     async def read_report(self, key: str) -> Any | None:
+        """Return what was reported; None where nothing was, or nobody can read it."""
         raw = await self.store.call("GET", key)
-        return None if raw is None else msgspec.json.decode(raw)
+        try:
+            return None if raw is None else msgspec.json.decode(raw)
+        except (ValueError, RecursionError):
+            return None
 
 
 def _topic_keys(project: str, topic: str) -> list[str]:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
 
+import asyncpg
+
 from realtime.channels import Event, Table
+from realtime.clean_text import is_storable
 from realtime.errors import ClientError, Code
 from realtime.migrations import check_usable, is_installed, migrate
 from realtime.triggers import Located, mend, switch
@@ -61,10 +64,10 @@ class Catalogue:
     async def resolve(self, table_name: str, schema: str | None = None) -> Table:
         """Return the table that a request means, by section 5 of the protocol; ClientError `not_found`."""
         asked = Table(schema or "public", table_name)
-        if not _can_be_a_name(asked.schema) or not _can_be_a_name(asked.name):
+        if not is_storable(asked.schema + asked.name):
             raise _not_found(asked)
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(_query("resolve"), table_name, schema)
+            row = await _row_of(connection, "resolve", table_name, schema)
         if row is None:
             raise _not_found(asked)
         return Table(row["schema_name"], row["table_name"])
@@ -141,12 +144,20 @@ async def _enabled(connection: Any) -> list[EnabledTable]:
 
 
 async def _locate(connection: Any, table: Table) -> Located:
-    if not _can_be_a_name(table.schema) or not _can_be_a_name(table.name):
+    if not is_storable(table.schema + table.name):
         raise _not_found(table)
-    row = await connection.fetchrow(_query("locate"), table.schema, table.name)
+    row = await _row_of(connection, "locate", table.schema, table.name)
     if row is None:
         raise _not_found(table)
     return Located(table, **row)
+
+
+async def _row_of(connection: Any, query: str, *names: str | None) -> Any:
+    """Ask for what has these names; nothing has one with a character that the database's encoding has not."""
+    try:
+        return await connection.fetchrow(_query(query), *names)
+    except asyncpg.UntranslatableCharacterError:
+        return None
 
 
 def _check(wanted: EnabledTable, located: Located) -> None:
@@ -186,11 +197,6 @@ def _enabled_table(row: Any) -> EnabledTable:
         None if row["columns"] is None else tuple(row["columns"]),
         row["max_change_bytes"],
     )
-
-
-def _can_be_a_name(text: str) -> bool:
-    """Tell whether Postgres could be asked for it at all."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _not_found(table: Table) -> ClientError:

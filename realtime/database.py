@@ -35,6 +35,9 @@ _LOST = (
     asyncpg.ObjectNotInPrerequisiteStateError,  # "database is not currently accepting connections"
 )
 
+# Of a database whose encoding is not UTF8: a name that no client could be told.
+_NO_TEXT = (UnicodeDecodeError, asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError)
+
 
 class Database:
     """The pool of one project."""
@@ -62,6 +65,8 @@ class Database:
                 yield connection
             finally:
                 await self._give_back(connection)
+        except _NO_TEXT as error:
+            raise Unavailable("the project's database has a name that is no UTF-8") from error
         except _LOST as error:
             raise Unavailable("the project's database cannot be reached now") from error
 

@@ -61,6 +61,7 @@ HTTP_STATUS = {
 }
 
 CLOSE_CODE = {
+    Code.INTERNAL: 1011,  # by RFC 6455; a fault of a single message leaves the connection open
     Code.UNAUTHORIZED: 4401,
     Code.TOKEN_EXPIRED: 4401,
     Code.FORBIDDEN: 4403,

@@ -19,6 +19,7 @@ from realtime.config import Project
 from realtime.errors import Unavailable
 from realtime.jwt_keys import KeySet, keys_of_jwks
 from realtime.logs import get_logger, shared_context
+from realtime.waiting.survival import Part
 
 FETCH_TIMEOUT_SECONDS = 5
 MAX_JWKS_BYTES = 1_048_576  # a bigger answer is not a JWKS, and is not read to its end
@@ -27,6 +28,8 @@ REFRESH_SECONDS = 60  # strangers can make up key ids: they cause at most one fe
 RETRY_SECONDS = 1  # the same for a project that has no keys yet, and cannot serve anybody
 
 log = get_logger(__name__)
+
+_part = Part("jwks")
 
 
 class KeyRing:
@@ -145,13 +148,14 @@ class RemoteKeys:
 
     def _fetch_ended(self, task: asyncio.Task[None]) -> None:
         self._fetch_under_way = None
-        if not task.cancelled() and task.exception() is not None:
-            log.error("jwks_fetch_crashed", project=self._project_id, exc_info=task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error is not None and _part.count(error):
+            log.error("jwks_fetch_crashed", project=self._project_id, exc_info=error)
 
     async def _fetch(self) -> None:
         try:
             keys = keys_of_jwks(await self._download())
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             reason = str(error) or type(error).__name__
             log.warning(
                 "jwks_fetch_failed", project=self._project_id, error=reason, keys_count=len(self._keys)

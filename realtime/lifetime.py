@@ -13,6 +13,10 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+from realtime.waiting.survival import Part
+
+_part = Part("callbacks")
+
 
 def hold_hangups() -> None:
     """Let a SIGHUP wait until `live` hears it, so that none is lost while the settings are read."""
@@ -45,6 +49,15 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
+def _note(loop: asyncio.AbstractEventLoop, facts: dict[str, Any]) -> None:
+    """Count what a callback, or a task that nobody waited for, has raised; everything else goes on."""
+    error = facts.get("exception")
+    if isinstance(error, Exception):
+        _part.note(error, str(facts.get("message")))
+    else:
+        loop.default_exception_handler(facts)
+
+
 async def apart(work: Coroutine[Any, Any, None], name: str) -> None:
     """Do it in a task of its own, and raise what it raises; a cancellation ends it, and is raised.
 
@@ -73,6 +86,7 @@ async def _until_signalled(work: Coroutine[Any, Any, None], on_hangup: Callable[
         task.cancel()
 
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_note)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     if on_hangup is not None:

@@ -6,7 +6,8 @@ not come apart. A node's LIFE is its id in Redis until it was away for too long;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,7 +146,7 @@ class People:
     async def open_of(self, project: str, life: str) -> list[Open]:
         """Return the open connections that a node's life has put there."""
         scan = self._store.scan_hash(keys.open_connections(project), f"{life}/*")
-        return [msgspec.json.decode(value, type=Open) async for _, value in scan]
+        return [_open(field, value) async for field, value in scan]
 
     async def history(self, project: str, before: str | None) -> list[tuple[str, dict[str, Any]]]:
         """Return a page of the connection history, newest first, older than `before`: id and event."""
@@ -154,7 +155,7 @@ class People:
         oldest = max(0, int(seconds) * 1000 - self._max_age_ms)
         newest = f"({before}" if before else "+"
         entries = await self._store.call("XREVRANGE", key, newest, oldest, "COUNT", PAGE)
-        return [(entry_id.decode(), msgspec.json.decode(fields[b"e"])) for entry_id, fields in entries]
+        return [(entry_id.decode(), _readable(fields.get(b"e", b""))) for entry_id, fields in entries]
 
     async def begin_life(self, life: str, report: Any, ttl_seconds: float) -> frozenset[str]:
         """Make a new life of a node known; return the reigns under which it begins, one for each server."""
@@ -185,13 +186,11 @@ class People:
 
     async def lives(self) -> dict[str, Any | None]:
         """Return every life that was not cleaned up after, with its report; None for a dead one."""
-        known = await self._store.call("SMEMBERS", keys.nodes())
-        lives = sorted(life.decode() for life in known)
+        lives = sorted(_texts(await self._store.call("SMEMBERS", keys.nodes())))
         names = map(keys.node, lives)
         reports = await self._store.call_many([Command(name, ("GET", name)) for name in names])
         return {
-            life: None if raw is None else msgspec.json.decode(raw)
-            for life, raw in zip(lives, reports, strict=True)
+            life: None if raw is None else _readable(raw) for life, raw in zip(lives, reports, strict=True)
         }
 
     async def note_topics(self, life: str, topics: Sequence[tuple[str, str]]) -> None:
@@ -205,19 +204,45 @@ class People:
         await self._store.call("SREM", keys.node_topics(life), *noted)
 
     async def topics_of(self, life: str) -> list[tuple[str, str]]:
-        noted = await self._store.call("SMEMBERS", keys.node_topics(life))
-        return [(project, topic) for project, _, topic in (one.decode().partition(" ") for one in noted)]
+        noted = _texts(await self._store.call("SMEMBERS", keys.node_topics(life)))
+        return [(project, topic) for project, _, topic in (one.partition(" ") for one in noted)]
 
     async def fields_of(self, project: str, topic: str, life: str) -> list[str]:
         """Return the presence entries that a life has under a topic."""
         scan = self._store.scan_hash(keys.topic_members(project, topic), f"{life}/*")
-        return [field.decode() async for field, _ in scan]
+        return list(_texts([field async for field, _ in scan]))
 
     async def bury(self, life: str) -> None:
         """Forget a life after which everything has been cleaned up."""
         await self._store.call("DEL", keys.node(life))
         await self._store.call("DEL", keys.node_topics(life))
         await self._store.call("SREM", keys.nodes(), life)
+
+
+def _texts(names: Iterable[bytes]) -> Iterable[str]:
+    """Leave out what no node writes, and nobody can ask for by its name."""
+    for name in names:
+        with suppress(UnicodeDecodeError):
+            yield name.decode()
+
+
+def _readable(raw: bytes) -> dict[str, Any]:
+    """Read a JSON object; what is none has no facts. One entry must not hide the others of its project."""
+    try:
+        return msgspec.json.decode(raw, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _open(field: bytes, raw: bytes) -> Open:
+    """Read an open connection. Of one that cannot be read the id is known, so that it can be taken out."""
+    try:
+        return msgspec.json.decode(raw, type=Open)
+    except (ValueError, RecursionError):
+        connection_id = field.rpartition(b"/")[2].decode(errors="replace")
+        return Open(
+            connection_id=connection_id, user_id=None, ip="", user_agent=None, node="", connected_at=0.0
+        )
 
 
 def _life(life: str, report: Any, ttl_seconds: float) -> list[Any]:

@@ -9,20 +9,24 @@ import asyncio
 
 from realtime.internal_http import Readiness
 from realtime.logs import get_logger
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
 LOOK_SECONDS = 1.0
+
+_part = Part("readiness")
 
 
 async def watch_readiness(why_not_ready: Readiness) -> None:
     """Log every change, and what it is at first, until cancelled."""
     before: str | None = ""  # no reason that anybody gives
     while True:
-        reason = why_not_ready()
-        if reason != before and reason is None:
-            log.info("ready")
-        elif reason != before:
-            log.info("not_ready", reason=reason)
-        before = reason
+        with _part.survives():
+            reason = why_not_ready()
+            if reason != before and reason is None:
+                log.info("ready")
+            elif reason != before:
+                log.info("not_ready", reason=reason)
+            before = reason
         await asyncio.sleep(LOOK_SECONDS)

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from realtime.config import Settings
 from realtime.errors import SettingError
 from realtime.logs import get_logger
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
 # The common limits are part of each project's own by the time that settings are loaded.
 RELOADABLE = ("limits", "projects")
+
+_part = Part("reload")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +65,19 @@ class Reloads:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            try:
-                # In a thread: many projects take long to read, and clients are served meanwhile.
-                newer = await asyncio.to_thread(self._read)
-                changes = compare(settings, newer)
-            except SettingError as error:
-                log.warning("settings_refused", setting=error.setting, reason=error.reason)
-                continue
+            with _part.survives():
+                settings = await self._renew(settings, take)
+
+    async def _renew(self, settings: Settings, take: Take) -> Settings:
+        """Return the settings that are in force afterwards."""
+        try:
+            # In a thread: many projects take long to read, and clients are served meanwhile.
+            newer = await asyncio.to_thread(self._read)
+            changes = compare(settings, newer)
+        except SettingError as error:
+            log.warning("settings_refused", setting=error.setting, reason=error.reason)
+            return settings
+        with _part.survives():  # what was taken of them, before one project failed, is in force
             await take(newer, changes)
-            settings = newer
-            log.info(
-                "settings_reloaded", added=changes.added, removed=changes.removed, changed=changes.changed
-            )
+        log.info("settings_reloaded", added=changes.added, removed=changes.removed, changed=changes.changed)
+        return newer

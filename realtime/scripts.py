@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError
 from realtime.store import Command, Store, checked
 
 # The keys of a call, all in one slot of a cluster, and its arguments.
-Call = tuple[Sequence[str], Sequence[Any]]
+Call = tuple[Sequence[str | bytes], Sequence[Any]]
 
 
 class Script:

@@ -21,8 +21,11 @@ from realtime.logs import get_logger
 from realtime.redis_pool import close, guide_client, server_client
 from realtime.redis_url import Address, Kind, RedisUrl
 from realtime.topology import ASK_SECONDS, SLOTS, Shares, look
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
+
+_part = Part("servers")
 
 LOOK_SECONDS = 2.0  # between two looks
 HURRY_SECONDS = 0.05  # likewise, however often something is not as expected
@@ -181,8 +184,9 @@ class Servers:
                 if told:
                     log.warning("redis_servers_unknown", error=f"{error} ({error.__cause__!r})")
                 told = False
-            except Exception:
-                log.exception("redis_look_failed")
+            except Exception as error:
+                if _part.count(error):
+                    log.exception("redis_look_failed")
             await asyncio.sleep(HURRY_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):

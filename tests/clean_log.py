@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from realtime.waiting.survival import forget_faults
+
 
 def logged(caplog: pytest.LogCaptureFixture, event: str) -> list[dict[str, Any]]:
     """The facts of every such event, in their order."""
@@ -37,6 +39,7 @@ class LogLines(logging.Handler):
 @contextmanager
 def clean_log(expected_errors: int = 0) -> Iterator[None]:
     """Fail at the end if a token was logged, or more errors than a test brings about."""
+    forget_faults()  # of tests before: what was logged once is logged again
     log, root = LogLines(), logging.getLogger()
     level = root.level
     root.addHandler(log)

@@ -16,10 +16,11 @@ from gateway import metrics as gateway_metrics
 from gateway.rest_figures import counted
 from notifier import metrics as notifier_metrics
 from realtime.backlog import Backlog
+from realtime.waiting import survival
 
 METRICS = [
     metric
-    for module in (gateway_metrics, notifier_metrics)
+    for module in (survival, gateway_metrics, notifier_metrics)
     for metric in vars(module).values()
     if isinstance(metric, MetricWrapperBase)
 ]

@@ -50,10 +50,11 @@ def _first_port(kept: Path) -> int:
 
 
 @asynccontextmanager
-async def fresh_database(server_url: str) -> AsyncIterator[str]:
+async def fresh_database(server_url: str, encoding: str = "UTF8") -> AsyncIterator[str]:
     """Create a database and drop it in the end, whoever is still connected; yields its superuser's URL."""
     name = f"fresh_{next(_numbers)}"
-    await _administer(server_url, f"create database {name}")
+    options = "" if encoding == "UTF8" else f" encoding '{encoding}' locale 'C' template template0"
+    await _administer(server_url, f"create database {name}{options}")
     try:
         yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
     finally:

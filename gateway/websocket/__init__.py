@@ -1,1 +1,1 @@
-"""The WebSocket itself: frames as they come from a client, before anybody asks what they mean."""
+"""A client's WebSocket, from its handshake to its close."""

@@ -28,4 +28,4 @@ with moved as (
 )
 select
   (select ctid from moved) as moved_to,
-  (select token from realtime.feed where ctid = $1) as found
+  (select left(token, 300) from realtime.feed where ctid = $1) as found

@@ -10,4 +10,4 @@ with confirmed as (
 )
 select
   (select ctid from confirmed) as moved_to,
-  (select token from realtime.feed where ctid = $1) as found
+  (select left(token, 300) from realtime.feed where ctid = $1) as found

@@ -12,4 +12,4 @@ with renamed as (
 )
 select
   (select ctid from renamed) as moved_to,
-  (select token from realtime.feed where ctid = $1) as found
+  (select left(token, 300) from realtime.feed where ctid = $1) as found

@@ -6,10 +6,14 @@
 -- ARGV[3]  its new text
 -- ARGV[4]  for so many ms
 --
--- Returns the holder, '' for one that does not tell its name, or false for nobody.
+-- Returns the holder, '' for one that does not tell its name, or false for nobody. What is no JSON is nobody's.
 
 local text = redis.call('GET', KEYS[1])
-local holder = text and (cjson.decode(text).holder or '')
+local is_json, lease = pcall(cjson.decode, text or '')
+local holder = false
+if is_json and type(lease) == 'table' then
+  holder = type(lease.holder) == 'string' and lease.holder or ''
+end
 
 if ARGV[2] == 'leave' then
   if holder == ARGV[1] then

@@ -72,6 +72,9 @@ def test_an_origin_is_allowed_by(origin, pattern):
         ("https://\u212a.example.com", "https://k.example.com"),  # no folding beyond ASCII
         ("https://\u00e9.example.com", "https://*.example.com"),
         ("null", "https://*.example.com"),
+        ("https://\udcff.example.com", "*"),  # what no browser sends, and no header can tell back
+        ("https://m\u00fcnchen.example.com", "*"),
+        ("https://a.example.com\x7f", "*"),
     ],
 )
 def test_an_origin_is_refused_by(origin, pattern):
@@ -127,6 +130,10 @@ def address(peer: str, *forwarded: str) -> str:
         ("::ffff:10.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
         ("::ffff:203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
         ("", ["198.51.100.1"], ""),
+        ("10.0.0.1", ["fe80::1%eth0"], "fe80::1"),  # a zone means something to its own host alone
+        ("fe80::2%eth0", [], "fe80::2"),
+        ("fd00::1%eth0", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["198.51.100.1%x"], "198.51.100.1"),
     ],
 )
 def test_the_address_of_a_client_is(peer, forwarded, found):

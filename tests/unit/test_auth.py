@@ -98,6 +98,17 @@ def test_an_issued_token_meets_the_audience_and_issuer_of_the_project():
     )
 
 
+@pytest.mark.parametrize("claim", ["sub", "role"])
+@pytest.mark.parametrize("value", ["a\0b", "\n", "alice\x1b[31m", "\x9b31m", "\x7f"])
+def test_a_name_with_control_characters_is_nobodys(claim, value):
+    assert claim in refusal(token(**{claim: value})).message
+
+
+@pytest.mark.parametrize("sub", ["Zoë", "👩\u200d🚀", "a b", "auth0|5f7c", "user@example.com", " "])
+def test_any_other_name_is_taken_as_it_is(sub):
+    assert identity(token(sub=sub)).user_id == sub
+
+
 def test_a_token_without_sub_and_role_is_of_an_authenticated_nobody():
     nobody = identity(token())
     assert (nobody.user_id, nobody.role) == (None, "authenticated")

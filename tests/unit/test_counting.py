@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -166,7 +167,7 @@ async def test_every_round_trip_that_redis_does_not_carry_out_is_counted_once():
     async def send(items):
         raise Unavailable("Redis is away")
 
-    gatherer = Gatherer(send)
+    gatherer = Gatherer(lambda items: partial(send, items))
     futures = [gatherer.put(number) for number in range(3)]
     before = value("realtime_gateway_redis_failures_total")
     running = asyncio.create_task(gatherer.run())

@@ -21,6 +21,7 @@ from realtime import errors, protocol
 from realtime.cli import main
 from realtime.config import Limits, Namespace, Project, Settings, load
 from realtime.errors import CLOSE_CODE, HTTP_STATUS, Code
+from realtime.waiting import survival
 from tests.docs_fixture import DOCUMENTS, ROOT, blocks, section, table, text_of
 
 PROTOCOL, OPERATIONS = "docs/protocol.md", "docs/operations.md"
@@ -136,7 +137,7 @@ def test_the_settings_that_are_shown_are_taken() -> None:
 def test_every_metric_is_documented() -> None:
     assert [row[0] for row in table(OPERATIONS, "Metrics")] == [
         exposed_name(metric)
-        for module in (gateway_metrics, notifier_metrics)
+        for module in (survival, gateway_metrics, notifier_metrics)
         for metric in vars(module).values()
         if isinstance(metric, MetricWrapperBase)
     ]

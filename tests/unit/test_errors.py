@@ -40,6 +40,7 @@ def test_what_closes_a_connection_has_the_close_code_of_the_contract():
         "too_many_connections": 4429,
         "rate_limited": 4429,
         "unavailable": 4503,
+        "internal": 1011,  # of RFC 6455: the contract has no fault that ends a connection
     }
     assert (errors.CLOSE_GOING_AWAY, errors.CLOSE_UNSUPPORTED_DATA, errors.CLOSE_HEARTBEAT) == (
         1001,

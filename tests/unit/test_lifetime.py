@@ -6,6 +6,7 @@ Signals in a process of its own: one goes to whichever thread lets it in, and th
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -109,3 +110,42 @@ async def test_work_that_fails_because_it_is_cancelled_does_not_swallow_it() -> 
     task.cancel()
     await asyncio.wait([task], timeout=10)
     assert task.cancelled()
+
+
+FAILING = """
+import asyncio
+from realtime.lifetime import live
+from realtime.logs import LogFormat, configure_logging
+from realtime.waiting.survival import unforeseen_faults
+
+def fail():
+    raise KeyError("nobody thought of it")
+
+async def fails():
+    fail()
+
+async def work():
+    loop = asyncio.get_running_loop()
+    for _ in range(3):
+        loop.call_soon(fail)
+        loop.call_later(0, fail)
+    task = asyncio.create_task(fails())
+    await asyncio.wait([task])
+    del task
+    async with asyncio.timeout(45):
+        while unforeseen_faults.labels("callbacks")._value.get() < 7:
+            await asyncio.sleep(0.01)
+    print("went on")
+
+configure_logging("INFO", LogFormat.JSON)
+live(work())
+"""
+
+
+def test_what_a_callback_or_a_task_raises_is_logged_once_and_ends_nothing() -> None:
+    words = [sys.executable, "-c", FAILING]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "went on\n"), ended.stderr
+    (told,) = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert (told["event"], told["part"]) == ("part_failed", "callbacks")
+    assert "nobody thought of it" in told["exception"]

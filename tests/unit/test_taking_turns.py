@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -106,9 +106,12 @@ class Broker:
     def __init__(self) -> None:
         self.calls: list[list[Post]] = []
 
-    async def broadcast(self, posts: list[Post]) -> list[int]:
-        self.calls.append(posts)
-        return [0] * len(posts)
+    def posting(self, posts: list[Post]) -> Callable[[], Awaitable[list[int]]]:
+        async def send() -> list[int]:
+            self.calls.append(posts)
+            return [0] * len(posts)
+
+        return send
 
 
 async def test_many_messages_of_one_moment_are_several_publications_in_order(

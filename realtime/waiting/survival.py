@@ -1,0 +1,134 @@
+"""What goes on after a fault that nobody foresaw: it ends one item alone, as a socket, a topic or a project.
+
+Every task that many share is a `Part`. It catches what one item or one round raises, counts it, logs it, and
+goes on. The same fault again is counted, and logged with its traceback again after a while only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import Counter
+
+from realtime.errors import ClientError, Code
+from realtime.logs import get_logger
+
+log = get_logger(__name__)
+
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+TELL_AGAIN_SECONDS = 600.0  # after which a fault that goes on is logged once more
+MOST_KINDS = 100  # of faults that a part tells apart; beyond it the oldest is forgotten
+
+unforeseen_faults = Counter(
+    "realtime_unforeseen_faults", "Faults that nobody foresaw and that were survived; should stay 0", ["part"]
+)
+
+_parts: list[Part] = []  # of this process, as its metrics are
+
+Kind = tuple[str, ...]  # the type of a fault, and the line of code that raised it
+
+
+@dataclass(slots=True)
+class _Told:
+    """A kind of fault that was logged."""
+
+    at: float  # monotonic
+    unsaid: int = 0  # how often it happened since then
+
+
+class Part:
+    """A part of this process that survives what single items of it raise; a constant of its module."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._count = unforeseen_faults.labels(name)
+        self._told: dict[Kind, _Told] = {}  # the oldest first
+        _parts.append(self)
+
+    def __repr__(self) -> str:
+        return f"<Part {self.name}, {len(self._told)} kinds of faults>"
+
+    def count(self, error: BaseException) -> int:
+        """Count a fault; return how often it happened since it was logged last, 0 if it need not be now."""
+        self._count.inc()
+        now, kind = time.monotonic(), _kind(error)
+        told = self._told.get(kind)
+        if told is not None and now - told.at < TELL_AGAIN_SECONDS:
+            told.unsaid += 1
+            return 0
+        self._told.pop(kind, None)
+        self._told[kind] = _Told(now)
+        if len(self._told) > MOST_KINDS:
+            del self._told[next(iter(self._told))]
+        return 1 if told is None else told.unsaid + 1
+
+    def note(self, error: BaseException, item: str | None = None) -> None:
+        """Count a fault that is survived, and log it with its traceback unless that was done just now."""
+        if times := self.count(error):
+            log.error("part_failed", part=self.name, item=item, times=times, exc_info=error)
+
+    @contextmanager
+    def survives(self, item: str | None = None) -> Iterator[None]:
+        """Let nothing out that the block raises, but the end of the process and of its task."""
+        try:
+            yield
+        except Exception as error:
+            self.note(error, item)
+
+    @contextmanager
+    def tells_client(self, item: str | None = None) -> Iterator[None]:
+        """Raise `internal` in place of what nobody foresaw: a client asked for what the block does."""
+        try:
+            yield
+        except ClientError:
+            raise
+        except Exception as error:
+            self.note(error, item)
+            raise internal() from error
+
+    async def run(self, work: Coroutine[Any, Any, object], item: str | None = None) -> None:
+        """Do something once, to its end or to its fault."""
+        with self.survives(item):
+            await work
+
+    async def keep_running(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what has no end; when it fails, do it again after a while. Returns when it returns."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            began_at = time.monotonic()
+            try:
+                return await work()
+            except Exception as error:
+                self.note(error)
+            if time.monotonic() - began_at > LAST_RETRY_SECONDS:
+                delay = FIRST_RETRY_SECONDS
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LAST_RETRY_SECONDS)
+
+
+def internal() -> ClientError:
+    """What a client is told of a fault that nobody foresaw."""
+    return ClientError(Code.INTERNAL, "something went wrong on this node; it is logged")
+
+
+def forget_faults() -> None:
+    """Let every part log again what it logged before."""
+    for part in _parts:
+        part._told.clear()
+
+
+def _kind(error: BaseException) -> Kind:
+    """Tell faults apart by their type and the line that raised them; a group is what is in it first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = () if trace is None else (trace.tb_frame.f_code.co_filename, str(trace.tb_lineno))
+    return (type(error).__qualname__, *where)

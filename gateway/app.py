@@ -20,6 +20,7 @@ from structlog.contextvars import bound_contextvars
 
 from gateway import metrics, openapi, rest
 from gateway.access import Proxies
+from gateway.delivery.empty_topics import EmptyTopics
 from gateway.drain import drain
 from gateway.endpoint import Endpoint
 from gateway.fanout import Fanout
@@ -81,7 +82,8 @@ async def run(
         node = Node(people, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
         hub: Hub[Socket] = Hub()
         subscriber = Subscriber(broker, people, hub, Fanout().deliver, node.id)
-        subscriptions = Subscriptions(hub, subscriber, Recovery(broker))
+        empty_topics = EmptyTopics(broker, hub)
+        subscriptions = Subscriptions(hub, subscriber, Recovery(broker), empty_topics)
         registry = Registry(people, node)
         voice = Voice(broker, registry, subscriber)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
@@ -105,6 +107,7 @@ async def run(
         turnover = Turnover(tenants, endpoint, http, tasks)
         parts = {
             "subscriber": subscriber.run(),
+            "empty topics": empty_topics.run(),
             "life of the node": node.live(),
             "reaper": reap(people, node, turnover.ever_served, settings.presence_ttl_seconds),
             "registry": registry.run(),

@@ -20,6 +20,7 @@ from realtime.scripts import Script
 from realtime.store import Command, Store
 
 RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is left over
+EMPTIED_SECONDS = 10  # for which a topic is remembered that all have left: clients make names as they like
 PAGE = 500  # history entries that one read brings
 
 
@@ -76,8 +77,8 @@ class People:
         self._store = store
         self._max_entries = settings.connection_history_entries
         self._max_age_ms = int(settings.connection_history_seconds * 1000)
-        self._presence = Script(store, "reign_v1", "presence_v1")
-        self._members = Script(store, "reign_v1", "members_v1")
+        self._presence = Script(store, "reign_v1", "presence_v2")
+        self._members = Script(store, "reign_v1", "members_v2", writes=False)
         self._connect = Script(store, "connect_v1")
         self._disconnect = Script(store, "disconnect_v1")
 
@@ -86,7 +87,7 @@ class People:
         calls = []
         for (project, topic), of_topic in changes.items():
             channel = keys.topic_channel(project, topic)
-            arguments: list[Any] = [channel, new_epoch(), RUBBISH_SECONDS * 1000]
+            arguments: list[Any] = [channel, new_epoch(), RUBBISH_SECONDS * 1000, EMPTIED_SECONDS * 1000]
             for change in of_topic:
                 arguments += ["remove" if change.entry is None else "set", change.field, change.entry or b""]
             calls.append((_presence_keys(project, topic), arguments))
@@ -94,9 +95,7 @@ class People:
 
     async def members(self, project: str, topic: str) -> tuple[Position, dict[bytes, bytes]]:
         """Return who is present under a topic, field → entry, and the position at which that is so."""
-        epoch, offset, flat = await self._members.call(
-            _presence_keys(project, topic), [new_epoch(), RUBBISH_SECONDS * 1000]
-        )
+        epoch, offset, flat = await self._members.call(_presence_keys(project, topic), [new_epoch()])
         return Position(epoch.decode(), offset), dict(zip(flat[::2], flat[1::2], strict=True))
 
     async def connect(self, arrivals: Sequence[Arrival]) -> list[str | None]:

@@ -25,6 +25,7 @@ RETRY_SECONDS = 1.0
 RETRIES_A_SECOND = 2_000  # of all that is owed
 # A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
 LINGER_SECONDS = 60.0
+MOST_LINGERING = 20_000  # topics; beyond it those that were left first are forgotten at once
 NO_LIMITS = Limits(max_connections=0)
 
 
@@ -54,7 +55,7 @@ class Registry:
         self.people = people
         self.node = node
         self._places = Places()  # changed in the order in which presence is sent
-        self._left_at: dict[Place, float] = {}  # when the last went, monotonic; to be vacated if none comes
+        self._left_at: dict[Place, float] = {}  # when the last went, monotonic, oldest first; to be vacated
         self._owed = 0  # things that are told until Redis has them
         self._all_told = asyncio.Event()  # nothing is owed
         self._all_told.set()
@@ -188,13 +189,19 @@ class Registry:
         await self.people.change_presence(changes)
         now = time.monotonic()
         for place in self._places.carried_out(changes, now):
-            if place not in self._left_at:
+            if self._left_at.pop(place, None) is None:
                 asyncio.get_running_loop().call_later(LINGER_SECONDS, self._vacate_if_due, place)
             self._left_at[place] = now
+        while len(self._left_at) > MOST_LINGERING:
+            oldest = next(iter(self._left_at))
+            del self._left_at[oldest]
+            self._vacate(oldest)
 
     def _vacate_if_due(self, place: Place) -> None:
         """Vacate a place when the last one went long enough ago for a fail-over not to bring it back."""
-        if (wait := self._left_at[place] + LINGER_SECONDS - time.monotonic()) > 0:
+        if (left_at := self._left_at.get(place)) is None:
+            return
+        if (wait := left_at + LINGER_SECONDS - time.monotonic()) > 0:
             asyncio.get_running_loop().call_later(wait, self._vacate_if_due, place)
         else:
             del self._left_at[place]

@@ -20,6 +20,7 @@ from structlog.contextvars import bound_contextvars
 
 from gateway import metrics, openapi, rest
 from gateway.access import Proxies
+from gateway.beats import Beats
 from gateway.delivery.empty_topics import EmptyTopics
 from gateway.drain import drain
 from gateway.endpoint import Endpoint
@@ -84,7 +85,8 @@ async def run(
         subscriber = Subscriber(broker, people, hub, Fanout().deliver, node.id)
         empty_topics = EmptyTopics(broker, hub)
         subscriptions = Subscriptions(hub, subscriber, Recovery(broker), empty_topics)
-        registry = Registry(people, node)
+        beats = Beats(people, node)
+        registry = Registry(people, node, beats)
         voice = Voice(broker, registry, subscriber)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         endpoint = Endpoint(
@@ -109,6 +111,7 @@ async def run(
             "subscriber": subscriber.run(),
             "empty topics": empty_topics.run(),
             "life of the node": node.live(),
+            "beats": beats.run(),
             "reaper": reap(people, node, turnover.ever_served, settings.presence_ttl_seconds),
             "registry": registry.run(),
             "voice": voice.run(),

@@ -140,7 +140,8 @@ class Endpoint:
             self._registry.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
             raise
         except Unavailable:
-            self._registry.readmit(tenant.project_id, facts, partial(self._is_in, facts.connection_id))
+            is_in = partial(self._is_in, facts.connection_id)
+            self._registry.readmit(tenant.project_id, facts, tenant.limits, is_in)
 
     async def _serve(
         self,
@@ -190,7 +191,8 @@ class Endpoint:
         """After a new life has begun: everybody who is in is counted again, and present again."""
         for connection, facts in self.connections.items():
             project, session = connection.tenant.project_id, connection.session
-            self._registry.readmit(project, facts, partial(self._is_in, facts.connection_id))
+            is_in = partial(self._is_in, facts.connection_id)
+            self._registry.readmit(project, facts, connection.tenant.limits, is_in)
             for topic in session.presences:
                 entry = partial(session.present_entry, topic)
                 self._registry.restore_presence(project, topic, session.connection_id, entry)

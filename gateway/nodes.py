@@ -65,6 +65,11 @@ class Node:
         """Under what names some may stand there still."""
         return tuple(f"{self.id}-{n}" for n in range(self._number)[-FORMER_LIVES:])
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it has said goodbye."""
+        return self._left
+
     def count(self, project_id: str, change: int) -> None:
         self.connections[project_id] += change
         self._changed.set()

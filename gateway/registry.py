@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
+from gateway.beats import LOOK_SECONDS, SILENT_SECONDS, Beats
 from gateway.gatherer import Gatherer
 from gateway.nodes import Node
 from gateway.places import Place, Places
@@ -26,7 +27,10 @@ RETRIES_A_SECOND = 2_000  # of all that is owed
 # A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
 LINGER_SECONDS = 60.0
 MOST_LINGERING = 20_000  # topics; beyond it those that were left first are forgotten at once
-NO_LIMITS = Limits(max_connections=0)
+HOLD_SECONDS = (
+    2 * SILENT_SECONDS
+)  # at most, for a client that finds no place, until it is known to whom they are
+MOST_HELD = 10_000  # such clients; beyond it they are refused at once
 
 
 @dataclass(slots=True)
@@ -51,9 +55,11 @@ class _Vacancy:
 class Registry:
     """What this node tells Redis about its people."""
 
-    def __init__(self, people: People, node: Node) -> None:
+    def __init__(self, people: People, node: Node, beats: Beats) -> None:
         self.people = people
         self.node = node
+        self._beats = beats
+        self._held = 0  # clients that wait for a place
         self._places = Places()  # changed in the order in which presence is sent
         self._left_at: dict[Place, float] = {}  # when the last went, monotonic, oldest first; to be vacated
         self._owed = 0  # things that are told until Redis has them
@@ -76,18 +82,46 @@ class Registry:
 
     async def admit(self, project: str, facts: Open, limits: Limits) -> None:
         """Let a connection in; raises ClientError `too_many_connections`, Unavailable if nobody can count."""
-        admission = _Admission(Arrival(project, self.node.life, self.node.lives_before, facts, limits))
-        await self._connections.put(admission)
-        if admission.reached is not None:
-            raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{admission.reached} is reached")
+        asked_at = time.monotonic()
+        reached = await self._arrive(project, facts, limits)
+        if reached is not None and self._held < MOST_HELD:
+            self._held += 1
+            try:
+                reached = await self._find_a_place(project, facts, limits, asked_at)
+            finally:
+                self._held -= 1
+        if reached is not None:
+            raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{reached} is reached")
 
-    def readmit(self, project: str, facts: Open, is_open: Callable[[], bool]) -> None:
+    async def _find_a_place(self, project: str, facts: Open, limits: Limits, asked_at: float) -> str | None:
+        """Try without the places of nodes that are not known to be alive, until it is known which are.
+
+        Of a node that was killed a moment ago the next beat does not come, and of one that is well it does.
+        """
+        while True:
+            census = await self._beats.census()
+            reached = await self._arrive(project, facts, limits, census.suspects)
+            if reached is None or census.at >= asked_at or time.monotonic() - asked_at > HOLD_SECONDS:
+                return reached
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _arrive(
+        self, project: str, facts: Open, limits: Limits, suspects: tuple[str, ...] = ()
+    ) -> str | None:
+        """Let a connection in, or return the limit that forbids it."""
+        node = self.node
+        arrival = Arrival(project, node.life, node.lives_before, facts, limits, suspects=suspects)
+        admission = _Admission(arrival)
+        await self._connections.put(admission)
+        return admission.reached
+
+    def readmit(self, project: str, facts: Open, limits: Limits, is_open: Callable[[], bool]) -> None:
         """Count a connection that was let in before, as long as it is open."""
 
         def put() -> asyncio.Future[None] | None:
             if not is_open():
                 return None
-            arrival = Arrival(project, self.node.life, self.node.lives_before, facts, NO_LIMITS)
+            arrival = Arrival(project, self.node.life, self.node.lives_before, facts, limits, is_in=True)
             return self._connections.put(_Admission(arrival))
 
         self._owe(put)

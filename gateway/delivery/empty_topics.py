@@ -26,7 +26,7 @@ AT_ONCE = 500  # topics of one round trip
 
 # That a client has left behind, times the channels that it may have at once: it turns its pages that often.
 LEFT_BY_CONNECTION = 10
-# That the clients of a project have left behind here, 7 to 14 MB of Redis: the oldest beyond it are forgotten.
+# That clients of a project have left behind here, 7 to 14 MB of Redis: the oldest beyond it are forgotten.
 LEFT_BY_PROJECT = 20_000
 
 

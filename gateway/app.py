@@ -101,6 +101,7 @@ async def run(
         )
 
         def begin_anew() -> None:
+            registry.begin_anew()
             endpoint.put_back()
             subscriber.read_rosters_again()
 

@@ -1,7 +1,7 @@
 """This node's people in Redis: who is connected, who is present, and how they went.
 
 Connections say what happened; what could not be told while Redis was away is told later, in order. A
-departure that is still untold when the node dies is told by the survivors.
+departure that is still untold when the node dies, or gives its life up, is told by the survivors.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from itertools import groupby
 from gateway.beats import LOOK_SECONDS, SILENT_SECONDS, Beats
 from gateway.gatherer import Gatherer
 from gateway.nodes import Node
+from gateway.owed import Owed, Told, nothing
 from gateway.places import Place, Places
 from realtime.config import Limits
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.people import Arrival, Change, Departure, Open, People
 
 RETRY_SECONDS = 1.0
-RETRIES_A_SECOND = 2_000  # of all that is owed
 # A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
 LINGER_SECONDS = 60.0
 MOST_LINGERING = 20_000  # topics; beyond it those that were left first are forgotten at once
@@ -62,9 +62,7 @@ class Registry:
         self._held = 0  # clients that wait for a place
         self._places = Places()  # changed in the order in which presence is sent
         self._left_at: dict[Place, float] = {}  # when the last went, monotonic, oldest first; to be vacated
-        self._owed = 0  # things that are told until Redis has them
-        self._all_told = asyncio.Event()  # nothing is owed
-        self._all_told.set()
+        self._owed = Owed(node.give_life_up)
         self._presence: Gatherer[_PresenceChange | _Vacancy] = Gatherer(self._send_presence)
         self._connections: Gatherer[_Admission | Departure] = Gatherer(self._send_connections)
         node.on_renewed = self._keep_quiet_topics
@@ -78,7 +76,11 @@ class Registry:
         """Wait until everything that was put has been sent, or refused, and nothing is owed any more."""
         await self._presence.settle()
         await self._connections.settle()
-        await self._all_told.wait()
+        await self._owed.settle()
+
+    def begin_anew(self) -> None:
+        """The node has begun a new life, and everybody who is here is about to be put back."""
+        self._owed.begin_anew()
 
     async def admit(self, project: str, facts: Open, limits: Limits) -> None:
         """Let a connection in; raises ClientError `too_many_connections`, Unavailable if nobody can count."""
@@ -124,13 +126,13 @@ class Registry:
             arrival = Arrival(project, self.node.life, self.node.lives_before, facts, limits, is_in=True)
             return self._connections.put(_Admission(arrival))
 
-        self._owe(put)
+        self._owed.owe(put)
 
     def depart(self, project: str, facts: Open, code: int, reason: str | None) -> None:
         """Record the end of a connection."""
         life, lives_before = self.node.life, self.node.lives_before
         departure = Departure(project, life, lives_before, facts, code, reason, time.time())
-        self._owe(lambda: self._connections.put(departure))
+        self._owed.owe(lambda: self._connections.put(departure), of_the_gone=True)
 
     def set_presence(
         self, project: str, topic: str, connection_id: str, entry: bytes | None
@@ -152,7 +154,7 @@ class Registry:
 
     def end_presence(self, project: str, topic: str, connection_id: str) -> None:
         """End the presence of a connection that is gone."""
-        self._owe(lambda: self.set_presence(project, topic, connection_id, None))
+        self._owed.owe(lambda: self.set_presence(project, topic, connection_id, None), of_the_gone=True)
 
     def restore_presence(
         self,
@@ -160,7 +162,7 @@ class Registry:
         topic: str,
         connection_id: str,
         entry: Callable[[], bytes | None],
-        told: Callable[[], None] = lambda: None,
+        told: Told = nothing,
     ) -> None:
         """Let Redis have what `entry` says whenever it is tried, under the present life only; then `told`."""
 
@@ -169,29 +171,7 @@ class Registry:
                 self._remove_from_lives_before(project, topic, connection_id)
             return self.set_presence(project, topic, connection_id, now)
 
-        self._owe(put, told)
-
-    def _owe(
-        self, put: Callable[[], asyncio.Future[None] | None], told: Callable[[], None] = lambda: None
-    ) -> None:
-        """Put something until Redis has it, or until it is nothing any more."""
-        self._owed += 1
-        self._all_told.clear()
-        self._try(put, told)
-
-    def _try(self, put: Callable[[], asyncio.Future[None] | None], told: Callable[[], None]) -> None:
-        def pay() -> None:
-            self._owed -= 1
-            if not self._owed:
-                self._all_told.set()
-            told()
-
-        if (future := put()) is None:
-            pay()
-        else:
-            # However many are owed, in a long outage: to try must not keep the node from its clients.
-            delay = max(RETRY_SECONDS, self._owed / RETRIES_A_SECOND)
-            _then(future, pay, or_again=lambda: self._try(put, told), delay=delay)
+        self._owed.owe(put, told)
 
     async def _send_connections(self, items: list[_Admission | Departure]) -> None:
         for kind, run in groupby(items, type):
@@ -207,12 +187,20 @@ class Registry:
         self._places.begin(self.node.life)
         changes: dict[Place, list[Change]] = defaultdict(list)
         for item in items:
-            if isinstance(item, _PresenceChange):
+            if isinstance(item, _PresenceChange) and not self._is_of_a_life_before(item.change):
                 changes[item.place] += [] if item.change is None else [item.change]
         if changes:
             await self._change(changes)
         if vacant := self._places.forget(item.place for item in items if isinstance(item, _Vacancy)):
             await self._forget(vacant)
+
+    def _is_of_a_life_before(self, change: Change | None) -> bool:
+        """Whether it would put somebody under a life that is over; who is here is put back under this one."""
+        return (
+            change is not None
+            and change.entry is not None
+            and not change.field.startswith(f"{self.node.life}/")
+        )
 
     async def _change(self, changes: dict[Place, list[Change]]) -> None:
         """Tell those who may have to clean up after us where to look, before there is anything."""
@@ -259,17 +247,12 @@ class Registry:
             self._presence.put(_PresenceChange(place, None))
 
 
-def _then(
-    told: asyncio.Future[None],
-    do: Callable[[], None],
-    or_again: Callable[[], None],
-    delay: float = RETRY_SECONDS,
-) -> None:
+def _then(told: asyncio.Future[None], do: Callable[[], None], or_again: Callable[[], None]) -> None:
     """Do something when it is told, or try again in a while."""
 
     def look(told: asyncio.Future[None]) -> None:
         if told.cancelled() or told.exception() is not None:
-            asyncio.get_running_loop().call_later(delay, or_again)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, or_again)
         else:
             do()
 

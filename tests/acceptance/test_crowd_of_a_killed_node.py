@@ -130,7 +130,7 @@ async def test_all_clients_of_a_killed_node_are_back_at_once_and_nobody_lost_any
         back = sorted(one.back_at - killed_at for one in moving)
         until = bystander.last + 10
         await eventually(lambda: all(one.last >= until or one.faults for one in everybody), BOUND_SECONDS)
-        told = f"{len(moving)} clients of a killed node are back, half of them after {back[len(back) // 2]:.1f} s"
+        told = f"{len(moving)} clients of a killed node are back, half after {back[len(back) // 2]:.1f} s"
         told += f", the last after {back[-1]:.1f} s; a change is {delays.take():.0f} ms late for a bystander"
         with capsys.disabled():
             print(f"\n{told} at worst, and was {quiet:.0f} ms before")  # noqa: T201

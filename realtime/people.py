@@ -22,6 +22,7 @@ from realtime.store import Command, Store
 RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is left over
 EMPTIED_SECONDS = 10  # for which a topic is remembered that all have left: clients make names as they like
 LIFE_COUNTS_SECONDS = 7 * 24 * 3600  # an old node may clean up after a life, and does not know of its counts
+KEPT_OF_A_USER = 256  # characters; as many as of a browser's name
 PAGE = 500  # history entries that one read brings
 
 
@@ -252,11 +253,16 @@ def _life(life: str, report: Any, ttl_seconds: float) -> list[Any]:
     return [keys.node(life), msgspec.json.encode(report), "PX", int(ttl_seconds * 1000)]
 
 
+def kept_user(user_id: str | None) -> str | None:
+    """What the connection history keeps of a user's id: a token may have one of 6 KB."""
+    return user_id and user_id[:KEPT_OF_A_USER]
+
+
 def _event(kind: str, facts: Open, at: float) -> dict[str, Any]:
     return {
         "event": kind,
         "connection_id": facts.connection_id,
-        "user_id": facts.user_id,
+        "user_id": kept_user(facts.user_id),
         "ip": facts.ip,
         "user_agent": facts.user_agent,
         "node": facts.node,

@@ -307,3 +307,33 @@ async def test_who_comes_after_all_have_left_is_told_as_a_join(gateway, store, m
         await watched.becomes(lambda: len(watched.told) == 6)
         assert watched.told == [("join", who), ("leave", who)] * 3
         assert await present(gateway, "room:lobby") == []
+
+
+async def test_a_project_has_so_much_presence_and_the_other_project_its_own(database_url, redis_url):
+    limits = Limits(max_presence_bytes=30_000, max_channels_per_connection=30)
+    other = token_for("other")
+    async with running_gateway(settings_for(database_url, redis_url, limits=limits)) as gateway:
+        await eventually(gateway.is_ready)
+        async with gateway.client() as bob:
+            async with gateway.client() as alice:
+                taken = 0
+                while (answer := await is_present(alice, f"room:{taken}", 4_000))["type"] == "ack":
+                    taken += 1
+                assert (answer["code"], answer["ref"]) == ("rate_limited", 1)
+                assert "30000 bytes" in answer["message"]
+                assert taken == 6
+                assert (await is_present(bob, "room:a", 2_000))["code"] == "rate_limited"
+                assert (await is_present(alice, "room:0", 3_990))["type"] == "ack", "smaller than before"
+                async with gateway.client(other, project="other") as stranger:
+                    assert (await is_present(stranger, "room:a", 4_000))["type"] == "ack"
+                assert len(await present(gateway, "room:0")) == 1
+            await eventually(lambda: gets_in(bob))
+            assert len(await present(gateway, "room:a")) == 1
+
+
+async def is_present(client: Client, channel: str, size: int) -> dict[str, Any]:
+    return await client.ask(type="presence", channel=channel, state={"x": "x" * (size - 10)}, ref=1)
+
+
+async def gets_in(client: Client) -> bool:
+    return (await is_present(client, "room:a", 2_000))["type"] == "ack"

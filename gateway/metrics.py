@@ -52,8 +52,8 @@ history_reads = Counter("realtime_gateway_history_reads", "Readings of history f
 redis_reconnects = Counter(
     "realtime_gateway_redis_reconnects", "Times that the subscription to Redis was lost"
 )
-owed = Gauge("realtime_gateway_owed", "Comings and goings of clients that Redis has not been told")
 redis_failures = Counter("realtime_gateway_redis_failures", "Calls for clients that Redis did not carry out")
+owed = Gauge("realtime_gateway_owed", "Comings and goings of clients that Redis has not been told")
 
 for _kind in KINDS:
     delivery_age_seconds.labels(_kind)

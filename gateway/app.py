@@ -21,6 +21,8 @@ from structlog.contextvars import bound_contextvars
 
 from gateway import metrics, openapi, rest
 from gateway.access import Proxies
+from gateway.beats import Beats
+from gateway.delivery.empty_topics import EmptyTopics
 from gateway.drain import drain
 from gateway.endpoint import Endpoint
 from gateway.fanout import Fanout
@@ -85,8 +87,10 @@ async def run(
         node = Node(people, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
         hub: Hub[Socket] = Hub()
         subscriber = Subscriber(broker, people, hub, Fanout().deliver, node.id)
-        subscriptions = Subscriptions(hub, subscriber, Recovery(broker))
-        registry = Registry(people, node)
+        empty_topics = EmptyTopics(broker, hub)
+        subscriptions = Subscriptions(hub, subscriber, Recovery(broker), empty_topics)
+        beats = Beats(people, node)
+        registry = Registry(people, node, beats)
         voice = Voice(broker, registry, subscriber)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         endpoint = Endpoint(
@@ -101,6 +105,7 @@ async def run(
         )
 
         def begin_anew() -> None:
+            registry.begin_anew()
             endpoint.put_back()
             subscriber.read_rosters_again()
 
@@ -109,7 +114,9 @@ async def run(
         turnover = Turnover(tenants, endpoint, http, tasks)
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "subscriber": subscriber.run,
+            "empty topics": empty_topics.run,
             "life of the node": node.live,
+            "beats": beats.run,
             "reaper": partial(reap, people, node, turnover.ever_served, settings.presence_ttl_seconds),
             "registry": registry.run,
             "voice": voice.run,

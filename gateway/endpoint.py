@@ -139,7 +139,8 @@ class Endpoint:
             self._registry.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
             raise
         except Unavailable:
-            self._registry.readmit(tenant.project_id, facts, partial(self._is_in, facts.connection_id))
+            is_in = partial(self._is_in, facts.connection_id)
+            self._registry.readmit(tenant.project_id, facts, tenant.limits, is_in)
 
     async def _serve(
         self,
@@ -181,7 +182,7 @@ class Endpoint:
 
     def _connection(
         self,
-        web_socket: web.WebSocketResponse,
+        web_socket: WebSocket,
         transport: asyncio.Transport,
         tenant: Tenant,
         identity: Identity,
@@ -209,7 +210,8 @@ class Endpoint:
 
     def _put_back(self, connection: Connection, facts: Open) -> None:
         project, session = connection.tenant.project_id, connection.session
-        self._registry.readmit(project, facts, partial(self._is_in, facts.connection_id))
+        is_in = partial(self._is_in, facts.connection_id)
+        self._registry.readmit(project, facts, connection.tenant.limits, is_in)
         for topic in session.presences:
             entry = partial(session.present_entry, topic)
             self._registry.restore_presence(project, topic, session.connection_id, entry)

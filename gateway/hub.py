@@ -170,7 +170,7 @@ class Hub(Generic[SocketT]):
         if topic.state is not TopicState.LIVE:
             topic.hold(publication)
             return []
-        has_state = topic.roster is not None or is_table_topic(key[1])
+        has_state = is_table_topic(key[1]) or (topic.roster is not None and not topic.roster.is_empty)
         if _follows(topic.position, publication, has_state):
             return _hand_on(topic, publication)
         if publication.epoch == topic.position.epoch and publication.last <= topic.position.offset:
@@ -263,7 +263,7 @@ def _follows(position: Position, publication: Publication, has_state: bool) -> b
         return publication.first <= position.offset + 1 <= publication.last
     if reign_of(publication.epoch) != reign_of(position.epoch):
         return False  # Redis may have lost what came between
-    # Redis forgot the epoch of a topic in which nothing had been published, for ever or for long.
+    # Redis forgot the epoch of a topic that was quiet, or where nobody was present, for a while.
     return publication.first == 1 and bool(publication.lines) and (position.offset == 0 or not has_state)
 
 

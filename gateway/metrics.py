@@ -67,6 +67,7 @@ redis_reconnects = Counter(
     "realtime_gateway_redis_reconnects", "Times that the subscription to Redis was lost"
 )
 redis_failures = Counter("realtime_gateway_redis_failures", "Calls for clients that Redis did not carry out")
+owed = Gauge("realtime_gateway_owed", "Comings and goings of clients that Redis has not been told")
 
 for _frames in ("control", "fragment"):
     frames_received.labels(_frames)

@@ -2,7 +2,8 @@
 
 A node renews its life in Redis. One that was away for too long finds its life run out: others have
 cleaned up after it, or will, so it begins a new one and puts its people back. So it does when another Redis
-reigns, which may have lost who came and who went: what is left of the old life is cleaned up after.
+reigns, which may have lost who came and who went, and when it owed more to Redis than it could remember. What
+is left of the old life is cleaned up after.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Node:
         self._ttl_seconds = ttl_seconds
         self._changed = asyncio.Event()  # there is something newer than the last report
         self._left = False  # has said goodbye
+        self._is_given_up = False  # the present life: it is left to run out as soon as another one can begin
         self._reigns: frozenset[str] = frozenset()  # of Redis, under which the present life began
         self._number = 0  # of the present life
         self._begun = False  # Redis knows of it
@@ -70,8 +72,18 @@ class Node:
         """Under what names some may stand there still."""
         return tuple(f"{self.id}-{n}" for n in range(self._number)[-FORMER_LIVES:])
 
+    @property
+    def has_left(self) -> bool:
+        """Whether it has said goodbye."""
+        return self._left
+
     def count(self, project_id: str, change: int) -> None:
         self.connections[project_id] += change
+        self._changed.set()
+
+    def give_life_up(self) -> None:
+        """Begin another life when Redis is there: it has of this one what nobody can put right any more."""
+        self._is_given_up = True
         self._changed.set()
 
     def report(self) -> NodeReport:
@@ -91,7 +103,7 @@ class Node:
             if not self._begun:
                 self._reigns = await self._people.begin_life(self.life, self.report(), self._life_seconds)
                 self._begun = True
-            elif await self._renew():
+            elif not self._is_given_up and await self._renew():
                 self.on_renewed()
             elif not self._left:  # else it was buried meanwhile
                 await self._begin_anew()
@@ -107,6 +119,7 @@ class Node:
         self._reigns = await self._people.begin_life(life, self.report(), self._life_seconds)
         # In one step: nobody may come or go between the new name and the move to it.
         self._number += 1
+        self._is_given_up = False
         self.on_new_life()
 
     @property

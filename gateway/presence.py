@@ -1,6 +1,6 @@
 """Who is present under one topic, as a value: changes come in, messages for its subscribers come out.
 
-Lines come from `presence_v1.lua` through the hub. What happens within a moment is gathered, so that a
+Lines come from `presence_v2.lua` through the hub. What happens within a moment is gathered, so that a
 thousand people who come at once are a few messages; the order of one entry's changes is kept.
 """
 
@@ -33,6 +33,10 @@ class Roster:
 
     def __repr__(self) -> str:
         return f"<Roster {len(self._lives)} members, {len(self._pending)} messages pending>"
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._lives
 
     @property
     def has_news(self) -> bool:

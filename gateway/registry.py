@@ -1,7 +1,7 @@
 """This node's people in Redis: who is connected, who is present, and how they went.
 
 Connections say what happened; what could not be told while Redis was away is told later, in order. A
-departure that is still untold when the node dies is told by the survivors.
+departure that is still untold when the node dies, or gives its life up, is told by the survivors.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
+from gateway.beats import LOOK_SECONDS, SILENT_SECONDS, Beats
 from gateway.gatherer import Gatherer
 from gateway.nodes import Node
+from gateway.owed import Owed, Told, is_hopeless, nothing
 from gateway.places import Place, Places
 from realtime.config import Limits
 from realtime.errors import ClientError, Code, Unavailable
@@ -23,10 +25,13 @@ from realtime.people import Arrival, Change, Departure, Open, People
 from realtime.waiting.survival import Part
 
 RETRY_SECONDS = 1.0
-RETRIES_A_SECOND = 2_000  # of all that is owed
 # A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
 LINGER_SECONDS = 60.0
-NO_LIMITS = Limits(max_connections=0)
+MOST_LINGERING = 20_000  # topics; beyond it those that were left first are forgotten at once
+HOLD_SECONDS = (
+    2 * SILENT_SECONDS
+)  # at most, for a client that finds no place, until it is known to whom they are
+MOST_HELD = 10_000  # such clients; beyond it they are refused at once
 
 _part = Part("registry")
 
@@ -53,14 +58,14 @@ class _Vacancy:
 class Registry:
     """What this node tells Redis about its people."""
 
-    def __init__(self, people: People, node: Node) -> None:
+    def __init__(self, people: People, node: Node, beats: Beats) -> None:
         self.people = people
         self.node = node
+        self._beats = beats
+        self._held = 0  # clients that wait for a place
         self._places = Places()  # changed in the order in which presence is sent
-        self._left_at: dict[Place, float] = {}  # when the last went, monotonic; to be vacated if none comes
-        self._owed = 0  # things that are told until Redis has them
-        self._all_told = asyncio.Event()  # nothing is owed
-        self._all_told.set()
+        self._left_at: dict[Place, float] = {}  # when the last went, monotonic, oldest first; to be vacated
+        self._owed = Owed(node.give_life_up)
         self._presence: Gatherer[_PresenceChange | _Vacancy] = Gatherer(
             lambda items: partial(self._send_presence, items), repeatable=True
         )
@@ -78,31 +83,63 @@ class Registry:
         """Wait until everything that was put has been sent, or refused, and nothing is owed any more."""
         await self._presence.settle()
         await self._connections.settle()
-        await self._all_told.wait()
+        await self._owed.settle()
+
+    def begin_anew(self) -> None:
+        """The node has begun a new life, and everybody who is here is about to be put back."""
+        self._owed.begin_anew()
 
     async def admit(self, project: str, facts: Open, limits: Limits) -> None:
         """Let a connection in; raises ClientError `too_many_connections`, Unavailable if nobody can count."""
-        admission = _Admission(Arrival(project, self.node.life, self.node.lives_before, facts, limits))
-        await self._connections.put(admission)
-        if admission.reached is not None:
-            raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{admission.reached} is reached")
+        asked_at = time.monotonic()
+        reached = await self._arrive(project, facts, limits)
+        if reached is not None and self._held < MOST_HELD:
+            self._held += 1
+            try:
+                reached = await self._find_a_place(project, facts, limits, asked_at)
+            finally:
+                self._held -= 1
+        if reached is not None:
+            raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{reached} is reached")
 
-    def readmit(self, project: str, facts: Open, is_open: Callable[[], bool]) -> None:
+    async def _find_a_place(self, project: str, facts: Open, limits: Limits, asked_at: float) -> str | None:
+        """Try without the places of nodes that are not known to be alive, until it is known which are.
+
+        Of a node that was killed a moment ago the next beat does not come, and of one that is well it does.
+        """
+        while True:
+            census = await self._beats.census()
+            reached = await self._arrive(project, facts, limits, census.suspects)
+            if reached is None or census.at >= asked_at or time.monotonic() - asked_at > HOLD_SECONDS:
+                return reached
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _arrive(
+        self, project: str, facts: Open, limits: Limits, suspects: tuple[str, ...] = ()
+    ) -> str | None:
+        """Let a connection in, or return the limit that forbids it."""
+        node = self.node
+        arrival = Arrival(project, node.life, node.lives_before, facts, limits, suspects=suspects)
+        admission = _Admission(arrival)
+        await self._connections.put(admission)
+        return admission.reached
+
+    def readmit(self, project: str, facts: Open, limits: Limits, is_open: Callable[[], bool]) -> None:
         """Count a connection that was let in before, as long as it is open."""
 
         def put() -> asyncio.Future[None] | None:
             if not is_open():
                 return None
-            arrival = Arrival(project, self.node.life, self.node.lives_before, facts, NO_LIMITS)
+            arrival = Arrival(project, self.node.life, self.node.lives_before, facts, limits, is_in=True)
             return self._connections.put(_Admission(arrival))
 
-        self._owe(put)
+        self._owed.owe(put)
 
     def depart(self, project: str, facts: Open, code: int, reason: str | None) -> None:
         """Record the end of a connection."""
         life, lives_before = self.node.life, self.node.lives_before
         departure = Departure(project, life, lives_before, facts, code, reason, time.time())
-        self._owe(lambda: self._connections.put(departure))
+        self._owed.owe(lambda: self._connections.put(departure), of_the_gone=True)
 
     def set_presence(
         self, project: str, topic: str, connection_id: str, entry: bytes | None
@@ -124,7 +161,7 @@ class Registry:
 
     def end_presence(self, project: str, topic: str, connection_id: str) -> None:
         """End the presence of a connection that is gone."""
-        self._owe(lambda: self.set_presence(project, topic, connection_id, None))
+        self._owed.owe(lambda: self.set_presence(project, topic, connection_id, None), of_the_gone=True)
 
     def restore_presence(
         self,
@@ -132,7 +169,7 @@ class Registry:
         topic: str,
         connection_id: str,
         entry: Callable[[], bytes | None],
-        told: Callable[[], None] = lambda: None,
+        told: Told = nothing,
     ) -> None:
         """Let Redis have what `entry` says whenever it is tried, under the present life only; then `told`."""
 
@@ -141,33 +178,7 @@ class Registry:
                 self._remove_from_lives_before(project, topic, connection_id)
             return self.set_presence(project, topic, connection_id, now)
 
-        self._owe(put, told)
-
-    def _owe(
-        self, put: Callable[[], asyncio.Future[None] | None], told: Callable[[], None] = lambda: None
-    ) -> None:
-        """Put something until Redis has it, or until it is nothing any more."""
-        self._owed += 1
-        self._all_told.clear()
-        self._try(put, told)
-
-    def _try(self, put: Callable[[], asyncio.Future[None] | None], told: Callable[[], None]) -> None:
-        def pay() -> None:
-            self._owed -= 1
-            if not self._owed:
-                self._all_told.set()
-            with _part.survives():
-                told()
-
-        future = None
-        with _part.survives():
-            future = put()
-        if future is None:
-            pay()
-        else:
-            # However many are owed, in a long outage: to try must not keep the node from its clients.
-            delay = max(RETRY_SECONDS, self._owed / RETRIES_A_SECOND)
-            _then(future, pay, or_again=lambda: self._try(put, told), delay=delay)
+        self._owed.owe(put, told)
 
     async def _send_connections(self, items: list[_Admission | Departure]) -> None:
         for kind, run in groupby(items, type):
@@ -183,12 +194,20 @@ class Registry:
         self._places.begin(self.node.life)
         changes: dict[Place, list[Change]] = defaultdict(list)
         for item in items:
-            if isinstance(item, _PresenceChange):
+            if isinstance(item, _PresenceChange) and not self._is_of_a_life_before(item.change):
                 changes[item.place] += [] if item.change is None else [item.change]
         if changes:
             await self._change(changes)
         if vacant := self._places.forget(item.place for item in items if isinstance(item, _Vacancy)):
             await self._forget(vacant)
+
+    def _is_of_a_life_before(self, change: Change | None) -> bool:
+        """Whether it would put somebody under a life that is over; who is here is put back under this one."""
+        return (
+            change is not None
+            and change.entry is not None
+            and not change.field.startswith(f"{self.node.life}/")
+        )
 
     async def _change(self, changes: dict[Place, list[Change]]) -> None:
         """Tell those who may have to clean up after us where to look, before there is anything."""
@@ -199,13 +218,19 @@ class Registry:
         await self.people.change_presence(changes)
         now = time.monotonic()
         for place in self._places.carried_out(changes, now):
-            if place not in self._left_at:
+            if self._left_at.pop(place, None) is None:
                 asyncio.get_running_loop().call_later(LINGER_SECONDS, self._vacate_if_due, place)
             self._left_at[place] = now
+        while len(self._left_at) > MOST_LINGERING:
+            oldest = next(iter(self._left_at))
+            del self._left_at[oldest]
+            self._vacate(oldest)
 
     def _vacate_if_due(self, place: Place) -> None:
         """Vacate a place when the last one went long enough ago for a fail-over not to bring it back."""
-        if (wait := self._left_at[place] + LINGER_SECONDS - time.monotonic()) > 0:
+        if (left_at := self._left_at.get(place)) is None:
+            return
+        if (wait := left_at + LINGER_SECONDS - time.monotonic()) > 0:
             asyncio.get_running_loop().call_later(wait, self._vacate_if_due, place)
         else:
             del self._left_at[place]
@@ -229,19 +254,12 @@ class Registry:
             self._presence.put(_PresenceChange(place, None))
 
 
-def _then(
-    told: asyncio.Future[None],
-    do: Callable[[], None],
-    or_again: Callable[[], None],
-    delay: float = RETRY_SECONDS,
-) -> None:
+def _then(told: asyncio.Future[None], do: Callable[[], None], or_again: Callable[[], None]) -> None:
     """Do something when it is told, or try again in a while. What failed as `internal` would fail again."""
 
     def look(told: asyncio.Future[None]) -> None:
-        error = None if told.cancelled() else told.exception()
-        is_hopeless = isinstance(error, ClientError) and error.code is Code.INTERNAL
-        if told.cancelled() or (error is not None and not is_hopeless):
-            asyncio.get_running_loop().call_later(delay, or_again)
+        if told.cancelled() or (told.exception() is not None and not is_hopeless(told)):
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, or_again)
         else:
             do()
 

@@ -18,6 +18,7 @@ from gateway.rest_types import (
 )
 from realtime.channels import Channel, parse_broadcast_channel, presence_topic
 from realtime.errors import ClientError, Code
+from realtime.people import kept_user
 from realtime.publications import Sender, broadcast_line
 from realtime.timestamps import rfc3339
 
@@ -80,7 +81,7 @@ async def connections(call: Call) -> ConnectionsResponse:
     """Tell who connected and disconnected, newest first."""
     limit = _limit(call.query.get("limit"))
     before = _before(call.query.get("before"))
-    event, user_id = call.query.get("event"), call.query.get("user_id")
+    event, user_id = call.query.get("event"), kept_user(call.query.get("user_id"))
     if event not in (None, "connect", "disconnect"):
         raise ClientError(Code.INVALID_REQUEST, "event: expected connect or disconnect")
     found: list[ConnectionEvent] = []

@@ -62,12 +62,17 @@ class Subscriber:
         self._to_tell: set[TopicKey] = set()  # presence topics that will be told of news
         self._broken: set[TopicKey] = set()  # topics that lost something here, and have to say `resync`
         self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
+        self.on_closed: Callable[[TopicKey, Topic[Socket]], None] = lambda key, topic: None
 
     def why_not_ready(self) -> str | None:
         """None while messages are being delivered."""
         if dead := [str(line.server) for line in self._lines.values() if not line.is_live]:
             return f"messages from Redis do not arrive: {', '.join(dead)}"
         return None if self._lines else "no server of Redis is known"
+
+    def is_open(self, key: TopicKey) -> bool:
+        """Whether this node subscribes to a topic, or is about to."""
+        return key in self._live
 
     def hears(self, key: TopicKey) -> bool:
         """Whether messages of a topic would be delivered now: the server that has it is heard."""
@@ -102,13 +107,15 @@ class Subscriber:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self._close_if_idle, key)
 
     def _close_if_idle(self, key: TopicKey) -> None:
-        if self._hub.close(key):
+        topic = self._hub.topics.get(key)
+        if topic is not None and self._hub.close(key):
             channel = keys.topic_channel(*key).encode()
             del self._live[key], self._keys[channel]
             self._rounds.pop(key, None)
             self._broken.discard(key)
             if (line := self._line_of.pop(channel)) is not None:
                 line.unsubscribe(channel)
+            self.on_closed(key, topic)
 
     async def run(self) -> None:
         """Stay subscribed until cancelled."""

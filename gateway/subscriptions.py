@@ -12,6 +12,7 @@ from collections.abc import Callable
 from msgspec import UNSET, UnsetType
 
 from gateway import metrics
+from gateway.delivery.empty_topics import EmptyTopics
 from gateway.frames import text_frame
 from gateway.hub import Hub, Topic
 from gateway.recovery import Recovery
@@ -35,21 +36,33 @@ Answer = Callable[[Position, bool, bool | UnsetType | None], Subscribed]
 class Subscriptions:
     """All that a node's clients listen to."""
 
-    def __init__(self, hub: Hub[Socket], subscriber: Subscriber, recovery: Recovery) -> None:
+    def __init__(
+        self, hub: Hub[Socket], subscriber: Subscriber, recovery: Recovery, empty_topics: EmptyTopics
+    ) -> None:
         self._hub = hub
         self._subscriber = subscriber
         self._recovery = recovery
+        self._empty_topics = empty_topics
+        subscriber.on_closed = empty_topics.closed
 
     async def join(
         self, socket: Socket, tenant: Tenant, channel: Channel, since: Position | None, answer: Answer
     ) -> None:
-        """Answer a `subscribe` and let its messages follow; raises Unavailable after JOIN_SECONDS."""
+        """Answer a `subscribe` and let its messages follow.
+
+        Raises Unavailable after JOIN_SECONDS, and ClientError `rate_limited` for a new name too many.
+        """
         key = (tenant.project_id, channel.topic)
+        if not self._subscriber.is_open(key):
+            self._empty_topics.opened(key, socket.connection_id, tenant.limits)
         if since is not None:
             self._hub.remove(key, channel, socket)
         try:
             async with asyncio.timeout(JOIN_SECONDS), self._subscriber.live_topic(key) as topic:
                 enabled = UNSET if channel.table is None else await tenant.is_enabled(channel.table)
+                if enabled is True and not topic.position.offset:
+                    seconds = tenant.history_of(channel).max_seconds
+                    await self._empty_topics.keep_of_enabled_table(key, seconds)
                 missed = None
                 if since is not None and topic.roster is None:
                     missed = await self._missed(tenant, channel, topic, since, socket)

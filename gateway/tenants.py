@@ -12,6 +12,7 @@ import aiohttp
 
 from gateway.history_ledger import HistoryLedger
 from gateway.limits import Bucket
+from gateway.projects.presence_quota import PresenceQuota
 from gateway.recent import Recent
 from gateway.rest_types import StatusResponse
 from gateway.tables import Tables
@@ -43,6 +44,7 @@ class Tenant:
         self.keys = KeyRing.of(project_id, project, http)
         self.tables = Tables(project)
         self.ledger = HistoryLedger()  # empty while there is no limit
+        self.presence = PresenceQuota()
         self.recent_status: Recent[StatusResponse] = Recent()  # as all may see it
         self.is_gone = False  # the project is served no more
 

@@ -54,12 +54,27 @@ class Voice:
     def set_presence(
         self, tenant: Tenant, topic: str, connection_id: str, entry: bytes | None
     ) -> asyncio.Future[None]:
-        """Return a future that is done when Redis has it; raises Unavailable at once while Redis is away.
+        """Return a future that is done when Redis has it.
 
-        If the future fails, Redis may have it or not: then `restore_presence` what is true.
+        Raises Unavailable at once while Redis is away, and ClientError `rate_limited` where the project has
+        as much presence as it may. If the future fails, Redis may have it or not: then `restore_presence`
+        what is true.
         """
         self._require_redis(tenant, topic)
-        return self._registry.set_presence(tenant.project_id, topic, connection_id, entry)
+        key = (connection_id, topic)
+        if entry is None:
+            tenant.presence.release(key)
+            return self._registry.set_presence(tenant.project_id, topic, connection_id, None)
+        size = len(entry)
+        before = tenant.presence.take(key, size, tenant.limits.max_presence_bytes)
+        told = self._registry.set_presence(tenant.project_id, topic, connection_id, entry)
+
+        def undo_if_not_told(told: asyncio.Future[None]) -> None:
+            if told.cancelled() or told.exception() is not None:
+                tenant.presence.undo(key, size, before)
+
+        told.add_done_callback(undo_if_not_told)
+        return told
 
     def restore_presence(
         self,
@@ -73,6 +88,7 @@ class Voice:
         self._registry.restore_presence(tenant.project_id, topic, connection_id, entry, told)
 
     def end_presence(self, tenant: Tenant, topic: str, connection_id: str) -> None:
+        tenant.presence.release((connection_id, topic))
         self._registry.end_presence(tenant.project_id, topic, connection_id)
 
     def _require_redis(self, tenant: Tenant, topic: str) -> None:

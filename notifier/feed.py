@@ -22,6 +22,9 @@ from realtime.database import transaction
 from realtime.migrations import check_version
 from realtime.publications import change_line
 
+# Tables that a feed has ever published: Redis and the database remember each for ever, and whoever may forge
+# changes names them as it likes.
+MOST_TOPICS = 20_000
 CHUNK_CHANGES = 5_000  # of one call of Redis' script
 CHUNK_BYTES = 1_048_576  # likewise; a bigger change goes alone
 SMALL_BATCH = 1_000  # changes that are read without a cursor
@@ -55,6 +58,7 @@ class Feed:
         self.s1 = self.s2 = NOTHING
         self.marks: dict[str, str] = {}  # of every topic, before the current batch
         self.moved: dict[str, str] = {}  # by the current batch, as far as it was read
+        self._new: set[str] = set()  # topics of the current batch, likewise, that have no mark before it
         self.left_out = 0  # likewise, what no trigger of ours can have written; see docs/threat-model.md
 
     def __repr__(self) -> str:
@@ -180,7 +184,7 @@ class Feed:
     async def _chunks(
         self, read: Callable[[list[int]], Awaitable[list[Any]]]
     ) -> AsyncGenerator[list[Chunk], None]:
-        self.moved, self.left_out = {}, 0
+        self.moved, self._new, self.left_out = {}, set(), 0
         async with aclosing(self._pages()) as pages:
             async for page in pages:
                 changes = [(change_id, size) for change_id, size in page if size is not None]
@@ -208,7 +212,7 @@ class Feed:
         chunks: dict[tuple[str, str], Chunk] = {}
         for change_id, schema, name, event, data, old, truncated, committed_at in rows:
             topic, prefixes = table_facts(schema, name)
-            if event not in prefixes:
+            if event not in prefixes or not self._has_room_for(topic):
                 self.left_out += 1
                 continue
             chunk = chunks.get((schema, name))
@@ -222,6 +226,15 @@ class Feed:
         for chunk in chunks.values():
             self.moved[chunk.topic] = f"{self.token}:{chunk.ids[-1]}"
         return list(chunks.values())
+
+    def _has_room_for(self, topic: str) -> bool:
+        """Whether a topic is one of the feed's, or may become one: always the same in the same batch."""
+        if topic in self.marks or topic in self._new:
+            return True
+        if len(self.marks) + len(self._new) >= MOST_TOPICS:
+            return False
+        self._new.add(topic)
+        return True
 
     async def _pages(self) -> AsyncGenerator[list[Any], None]:
         """Yield ids and sizes of the current batch; a small one, as most are, costs one round trip."""
@@ -269,11 +282,11 @@ class Feed:
             asked = str(self.s1), last, SHED_ROWS, as_bytes
             shed = await self._connection.fetch(_SHED, *asked, timeout=LONG_SECONDS)
             token = f"{self._token(self._number)}-{secrets.token_hex(4)}"
-            lost = dict.fromkeys(topics_of(shed), f"{token}:0")
+            lost = {topic: f"{token}:0" for topic in topics_of(shed) if self._has_room_for(topic)}
             row = await self._connection.fetchrow(_RENAME, self._place, self.token, token, *_columns(lost))
             self._check_place(row["found"])
         self._place = row["moved_to"]
-        self.token, self.moved = token, {}
+        self.token, self.moved, self._new = token, {}, set()
         self.marks |= lost
         return sum(row["changes"] for row in shed)
 

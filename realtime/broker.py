@@ -7,7 +7,7 @@ The notifier publishes through it, gateways read positions and history; who list
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from realtime.store import Command, Store, checked, unavailable
 HISTORY_BYTES = 64 * 1024 * 1024  # of one topic; more would make Redis' memory depend on the size of rows
 META_OUTLIVES = 2  # times the history of a broadcast topic: its epoch and offset
 FEED_FAILED = "failed, and is tried again"  # what a notifier reports of a project that it cannot serve now
+EMPTY_SECONDS = 300.0  # for which a topic is remembered that nothing was published to; clients make names
 HISTORY_PAGE = 16  # publications of at most 1 MiB that one read brings
 
 
@@ -36,7 +37,7 @@ class History:
 
     @property
     def max_age_ms(self) -> int:
-        return int(self.max_seconds * 1000)
+        return _milliseconds(self.max_seconds)
 
     def arguments(self) -> list[int]:
         return [self.max_entries, self.max_age_ms, HISTORY_BYTES]
@@ -90,8 +91,9 @@ class Broker:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
-        self._empty_topic_ms = int(settings.history_seconds * 1000)
-        self._position = Script(store, "reign_v1", "position_v1")
+        self.empty_seconds = min(EMPTY_SECONDS, settings.history_seconds)  # see `position`
+        self._position = Script(store, "reign_v1", "position_v2")
+        self._forget_empty = Script(store, "forget_empty_v1")
         self._changes = Script(store, "append_v1", "changes_v1")
         self._broadcast = Script(store, "reign_v1", "append_v1", "broadcast_v1")
         self._reset = Script(store, "reset_v1")
@@ -186,12 +188,31 @@ class Broker:
         return send
 
     async def position(self, project: str, topic: str) -> Position:
-        """Tell where a topic stands now."""
+        """Tell where a topic stands now; one that is empty is remembered for `empty_seconds` from then on."""
         source = "feed" if is_table_topic(topic) else "reign"
         epoch, offset = await self._position.call(
-            _topic_keys(project, topic), [new_epoch(), self._empty_topic_ms, source]
+            _topic_keys(project, topic), [new_epoch(), _milliseconds(self.empty_seconds), source]
         )
         return Position(epoch.decode(), offset)
+
+    async def keep_empty(self, topics: Iterable[tuple[str, str, float]]) -> None:
+        """Let topics, if they are empty, be remembered for so many seconds from now on, at least.
+
+        Each is a project, a topic and the seconds.
+        """
+        commands = [
+            # GT: what is there for longer, or for ever, is not empty.
+            Command(meta, ("PEXPIRE", meta, _milliseconds(seconds), "GT"))
+            for project, topic, seconds in topics
+            for meta in [keys.topic_meta(project, topic)]
+        ]
+        await self.store.call_many(commands)
+
+    async def forget_empty(self, topics: Iterable[tuple[str, str]]) -> None:
+        """Forget those topics, by project and topic, that nothing was ever published to."""
+        await self._forget_empty.call_many(
+            [([keys.topic_meta(project, topic)], []) for project, topic in topics]
+        )
 
     async def probe(self, channel: bytes) -> str:
         """Send an empty message over a pub/sub channel; return the reign of its server.
@@ -241,7 +262,7 @@ class Broker:
 
     async def report(self, key: str, facts: Any, ttl_seconds: float) -> None:
         """Leave a report that disappears by itself when it is not renewed."""
-        await self.store.call("SET", key, msgspec.json.encode(facts), "PX", int(ttl_seconds * 1000))
+        await self.store.call("SET", key, msgspec.json.encode(facts), "PX", _milliseconds(ttl_seconds))
 
     async def read_report(self, key: str) -> Any | None:
         """Return what was reported; None where nothing was, or nobody can read it."""
@@ -250,6 +271,10 @@ class Broker:
             return None if raw is None else msgspec.json.decode(raw)
         except (ValueError, RecursionError):
             return None
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 def _topic_keys(project: str, topic: str) -> list[str]:

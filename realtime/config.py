@@ -43,6 +43,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_state_bytes: Annotated[int, Meta(ge=2)] = 4_096
     max_change_bytes: Annotated[int, Meta(ge=1024, le=MAX_CHANGE_BYTES)] = 1_048_576
     max_history_bytes: Annotated[int, Meta(ge=0)] = 536_870_912  # 0 is no limit
+    max_presence_bytes: Annotated[int, Meta(ge=0)] = 134_217_728  # likewise
     max_queue_bytes: Annotated[int, Meta(ge=1024)] = 1_048_576
     slow_consumer_seconds: Seconds = 5
     messages_per_second: Seconds = 100

@@ -78,6 +78,11 @@ def topic_members(project: str, topic: str) -> str:
     return f"realtime:{{{project}:{topic}}}:members"
 
 
+def node_beat(life: str) -> str:
+    """String with a short TTL: a node's life is known to go on, at this moment."""
+    return f"realtime:node:{life}:beat"
+
+
 def node_topics(life: str) -> str:
     """Set: where a node's life has put presence entries, `project topic`; read when it is dead."""
     return f"realtime:node:{life}:topics"
@@ -96,6 +101,11 @@ def open_connections(project: str) -> str:
 def connection_counts(project: str) -> str:
     """Hash: how many open connections a user and an address have."""
     return f"realtime:{{{project}}}:counts"
+
+
+def life_counts(project: str, life: str) -> str:
+    """Hash: how many of these a node's life has, in all, of a user and of an address."""
+    return f"realtime:{{{project}}}:counts:{life}"
 
 
 def connection_history(project: str) -> str:

@@ -17,10 +17,13 @@ from realtime import keys
 from realtime.broker import new_epoch
 from realtime.config import Limits, Settings
 from realtime.publications import Position, reign_in
-from realtime.scripts import Script
+from realtime.scripts import Call, Script
 from realtime.store import Command, Store
 
 RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is left over
+EMPTIED_SECONDS = 10  # for which a topic is remembered that all have left: clients make names as they like
+LIFE_COUNTS_SECONDS = 7 * 24 * 3600  # an old node may clean up after a life, and does not know of its counts
+KEPT_OF_A_USER = 256  # characters; as many as of a browser's name
 PAGE = 500  # history entries that one read brings
 
 
@@ -45,13 +48,18 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A connection that wants in, on a node's life; it may be in already, on one of the lives before."""
+    """A connection that wants in, on a node's life; it may be in already, on one of the lives before.
+
+    `suspects` are lives of other nodes that are not known to be alive: their connections take no places.
+    """
 
     project: str
     life: str
     lives_before: tuple[str, ...]
     facts: Open
     limits: Limits
+    is_in: bool = False  # it was let in before, and is counted whatever the limits
+    suspects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,14 @@ class Departure:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What Redis knows of a life: whether it has run out, and for how many seconds its last beat is good."""
+
+    is_kept: bool
+    beat_seconds: float
+
+
 class People:
     """Who is there, over all nodes."""
 
@@ -77,17 +93,17 @@ class People:
         self._store = store
         self._max_entries = settings.connection_history_entries
         self._max_age_ms = int(settings.connection_history_seconds * 1000)
-        self._presence = Script(store, "reign_v1", "presence_v1")
-        self._members = Script(store, "reign_v1", "members_v1")
-        self._connect = Script(store, "connect_v1")
-        self._disconnect = Script(store, "disconnect_v1")
+        self._presence = Script(store, "reign_v1", "presence_v2")
+        self._members = Script(store, "reign_v1", "members_v2", writes=False)
+        self._connect = Script(store, "connect_v2")
+        self._disconnect = Script(store, "disconnect_v2")
 
     async def change_presence(self, changes: dict[tuple[str, str], list[Change]]) -> None:
         """Carry out and announce changes, by project and topic; without any, what is there is kept longer."""
         calls = []
         for (project, topic), of_topic in changes.items():
             channel = keys.topic_channel(project, topic)
-            arguments: list[Any] = [channel, new_epoch(), RUBBISH_SECONDS * 1000]
+            arguments: list[Any] = [channel, new_epoch(), RUBBISH_SECONDS * 1000, EMPTIED_SECONDS * 1000]
             for change in of_topic:
                 arguments += ["remove" if change.entry is None else "set", change.field, change.entry or b""]
             calls.append((_presence_keys(project, topic), arguments))
@@ -95,53 +111,46 @@ class People:
 
     async def members(self, project: str, topic: str) -> tuple[Position, dict[bytes, bytes]]:
         """Return who is present under a topic, field → entry, and the position at which that is so."""
-        epoch, offset, flat = await self._members.call(
-            _presence_keys(project, topic), [new_epoch(), RUBBISH_SECONDS * 1000]
-        )
+        epoch, offset, flat = await self._members.call(_presence_keys(project, topic), [new_epoch()])
         return Position(epoch.decode(), offset), dict(zip(flat[::2], flat[1::2], strict=True))
 
     async def connect(self, arrivals: Sequence[Arrival]) -> list[str | None]:
         """Let connections in; return for each the name of the limit that forbids it, or None."""
-        calls = [
-            (
-                _connection_keys(arrival.project),
-                [
-                    f"{arrival.life}/{arrival.facts.connection_id}",
-                    msgspec.json.encode(arrival.facts),
-                    arrival.facts.user_id or "",
-                    arrival.facts.ip,
-                    arrival.limits.max_connections,
-                    arrival.limits.max_connections_per_user,
-                    arrival.limits.max_connections_per_ip,
-                    msgspec.json.encode(_event("connect", arrival.facts, arrival.facts.connected_at)),
-                    self._max_entries,
-                    self._max_age_ms,
-                    *(f"{life}/{arrival.facts.connection_id}" for life in arrival.lives_before),
-                ],
-            )
-            for arrival in arrivals
-        ]
-        answers = await self._connect.call_many(calls)
+        answers = await self._connect.call_many([self._connect_call(one) for one in arrivals])
         return [None if answer is None else str(answer.decode()) for answer in answers]
+
+    def _connect_call(self, arrival: Arrival) -> Call:
+        facts, limits, before = arrival.facts, arrival.limits, arrival.lives_before
+        return _connection_keys(arrival.project, arrival.life, *before, *arrival.suspects), [
+            _field(arrival.life, facts),
+            msgspec.json.encode(facts),
+            facts.user_id or "",
+            facts.ip,
+            limits.max_connections,
+            limits.max_connections_per_user,
+            limits.max_connections_per_ip,
+            msgspec.json.encode(_event("connect", facts, facts.connected_at)),
+            self._max_entries,
+            self._max_age_ms,
+            "in" if arrival.is_in else "ask",
+            LIFE_COUNTS_SECONDS * 1000,
+            *(_field(life, facts) for life in before),
+        ]
 
     async def disconnect(self, departures: Sequence[Departure]) -> None:
         """Take connections out and record how they ended; those that another node took out are left."""
-        calls = [
-            (
-                _connection_keys(departure.project),
-                [
-                    f"{departure.life}/{departure.facts.connection_id}",
-                    departure.facts.user_id or "",
-                    departure.facts.ip,
-                    msgspec.json.encode(_end(departure)),
-                    self._max_entries,
-                    self._max_age_ms,
-                    *(f"{life}/{departure.facts.connection_id}" for life in departure.lives_before),
-                ],
-            )
-            for departure in departures
+        await self._disconnect.call_many([self._disconnect_call(one) for one in departures])
+
+    def _disconnect_call(self, departure: Departure) -> Call:
+        facts, lives = departure.facts, (departure.life, *departure.lives_before)
+        return _connection_keys(departure.project, *lives), [
+            facts.user_id or "",
+            facts.ip,
+            msgspec.json.encode(_end(departure)),
+            self._max_entries,
+            self._max_age_ms,
+            *(_field(life, facts) for life in lives),
         ]
-        await self._disconnect.call_many(calls)
 
     async def open_of(self, project: str, life: str) -> list[Open]:
         """Return the open connections that a node's life has put there."""
@@ -179,6 +188,26 @@ class People:
         """Return the reigns of the servers that answer; see `reign_v1.lua`."""
         answers = await self._store.everywhere("INFO", "replication")
         return frozenset(reign_in(answer) for answer in answers.values())
+
+    async def beat(self, life: str, ttl_seconds: float) -> None:
+        """Let others know, for so long, that a life goes on."""
+        await self._store.call("SET", keys.node_beat(life), b"", "PX", int(ttl_seconds * 1000))
+
+    async def pulses(self) -> dict[str, Pulse]:
+        """Tell of every life that was not cleaned up after whether it is known to go on."""
+        lives = sorted(life.decode() for life in await self._store.call("SMEMBERS", keys.nodes()))
+        answers = await self._store.call_many(
+            [
+                Command(name, ("PTTL", name))
+                for life in lives
+                for name in (keys.node(life), keys.node_beat(life))
+            ]
+        )
+        pairs = zip(answers[::2], answers[1::2], strict=True)
+        return {
+            life: Pulse(life_ms >= 0, max(0, beat_ms) / 1000)
+            for life, (life_ms, beat_ms) in zip(lives, pairs, strict=True)
+        }
 
     async def claim(self, life: str, seconds: float) -> bool:
         """Become the one who cleans up after a dead life, for so long."""
@@ -249,11 +278,16 @@ def _life(life: str, report: Any, ttl_seconds: float) -> list[Any]:
     return [keys.node(life), msgspec.json.encode(report), "PX", int(ttl_seconds * 1000)]
 
 
+def kept_user(user_id: str | None) -> str | None:
+    """What the connection history keeps of a user's id: a token may have one of 6 KB."""
+    return user_id and user_id[:KEPT_OF_A_USER]
+
+
 def _event(kind: str, facts: Open, at: float) -> dict[str, Any]:
     return {
         "event": kind,
         "connection_id": facts.connection_id,
-        "user_id": facts.user_id,
+        "user_id": kept_user(facts.user_id),
         "ip": facts.ip,
         "user_agent": facts.user_agent,
         "node": facts.node,
@@ -273,9 +307,14 @@ def _presence_keys(project: str, topic: str) -> list[str]:
     return [keys.topic_members(project, topic), keys.topic_meta(project, topic)]
 
 
-def _connection_keys(project: str) -> list[str]:
+def _connection_keys(project: str, *lives: str) -> list[str]:
     return [
         keys.open_connections(project),
         keys.connection_counts(project),
         keys.connection_history(project),
+        *(keys.life_counts(project, life) for life in lives),
     ]
+
+
+def _field(life: str, facts: Open) -> str:
+    return f"{life}/{facts.connection_id}"

@@ -22,9 +22,13 @@ Call = tuple[Sequence[str | bytes], Sequence[Any]]
 class Script:
     """One script."""
 
-    def __init__(self, store: Store, *names: str) -> None:
-        """The files of these names, one after the other: what several begin with is in a file of its own."""
+    def __init__(self, store: Store, *names: str, writes: bool = True) -> None:
+        """The files of these names, one after the other: what several begin with is in a file of its own.
+
+        Redis lets a script that does not write change nothing, whatever it says.
+        """
         self._store = store
+        self._by_sha, self._by_source = ("EVALSHA", "EVAL") if writes else ("EVALSHA_RO", "EVAL_RO")
         self._source = "\n".join(map(_source, names))
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
@@ -40,12 +44,12 @@ class Script:
 
     async def outcomes(self, calls: Sequence[Call]) -> list[Any]:
         """Likewise; what became of each stands in its place: an answer, or an error of Redis."""
-        answers = await self._store.send([_command("EVALSHA", self._sha, call) for call in calls])
+        answers = await self._store.send([_command(self._by_sha, self._sha, call) for call in calls])
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             # A server is new, and none of these has done anything. It keeps the script from here on.
             again = await self._store.send(
-                [_command("EVAL", self._source, calls[index]) for index in unknown]
+                [_command(self._by_source, self._source, calls[index]) for index in unknown]
             )
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer

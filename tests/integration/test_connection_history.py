@@ -204,3 +204,12 @@ async def test_status_tells_of_the_notifier_and_its_tables_on_every_node(here, t
             assert answer["tables"] == [
                 {"schema": "public", "table_name": "orders", "events": ["INSERT"], "columns": None}
             ]
+
+
+async def test_of_a_long_user_id_the_beginning_is_kept_and_found(here):
+    long_id = "x" * 4_000
+    async with here.client(token_for(sub=long_id)) as client:
+        pass
+    assert (await end_of(here, id_of(client)))["user_id"] == "x" * 256
+    found = (await history(here, user_id=long_id))["connections"]
+    assert [event["event"] for event in found] == ["disconnect", "connect"]

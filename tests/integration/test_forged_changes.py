@@ -146,6 +146,34 @@ async def test_a_huge_forged_name_is_not_read_when_the_outbox_is_cut(settings: S
     assert 255 <= watched.largest < 1_000_000
 
 
+async def test_forged_names_of_tables_beyond_a_bound_are_left_out_and_hide_no_change(
+    settings: Settings, writer: Any, monkeypatch: Any
+) -> None:
+    """Each would be remembered for ever: in Redis, in the database, and by the notifier."""
+    monkeypatch.setattr("notifier.feed.MOST_TOPICS", 10)
+    left_out = "realtime_notifier_left_out_changes_total"
+    async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
+        publisher = publisher_of(settings, seen.broker, reader)
+        await publisher.begin()
+        before = value(left_out, project=PROJECT)
+        await insert(writer, 1)
+        for count in (4, 30, 30):
+            await forge_row(writer, HONEST[0], "'t' || generate_series", *HONEST[2:], count=count)
+        await insert(writer, 2)
+        assert await publisher.publish_next(await publisher.feed.snapshot()) == 2 + 4 + 9 + 9
+        await publisher.feed.confirm()
+        assert value(left_out, project=PROJECT) == before + 21 + 21
+        assert await publisher.publish_next(await publisher.feed.snapshot()) is None
+        await forge_row(writer, HONEST[0], "'t' || generate_series", *HONEST[2:], count=30)
+        assert await publisher.publish_next(await publisher.feed.snapshot()) == 9
+        await publisher.feed.confirm()
+        assert len(await seen.broker.noted_tables(PROJECT)) == 10
+        assert len(publisher.feed.marks) == 10
+        found = await seen.broker.marks(PROJECT, [*publisher.feed.marks])
+        assert publisher.feed.strays(found, published=True) == {}
+        assert await seen.ids() == [1, 2]
+
+
 async def test_the_largest_change_that_settings_allow_goes_out_whole(settings: Settings, writer: Any) -> None:
     await enable(settings.projects[PROJECT].database_url, max_change_bytes=MAX_CHANGE_BYTES)
     async with notifier(settings), witness(settings) as seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -17,7 +18,7 @@ from gateway.rest import ENDPOINTS
 from notifier import metrics as notifier_metrics
 from notifier.duties import why_not_ready
 from notifier.project import ProjectFeed, State
-from realtime import errors, protocol
+from realtime import errors, keys, protocol
 from realtime.cli import main
 from realtime.config import Limits, Namespace, Project, Settings, load
 from realtime.errors import CLOSE_CODE, HTTP_STATUS, Code
@@ -90,6 +91,21 @@ def test_every_message_is_in_its_table(heading: str, parent: type) -> None:
     documented = {kind for row in table(PROTOCOL, heading) for kind in re.findall(r"\w+", row[0])}
     known = {str(kind.__struct_config__.tag) for kind in parent.__subclasses__()}
     assert documented == known | (MADE_OF_LINES if parent is protocol.ServerMessage else set())
+
+
+CHANNELS = {"topic_channel", "probe"}  # of pub/sub: nothing is kept of what goes over them
+
+
+def test_every_key_in_redis_is_documented_with_who_makes_it_grow_and_how_far() -> None:
+    arguments = {"project": "P", "topic": "C", "life": "LIFE"}
+    known = {
+        function(*(arguments[name] for name in inspect.signature(function).parameters))
+        for name, function in inspect.getmembers(keys, inspect.isfunction)
+        if name not in CHANNELS
+    }
+    rows = table(OPERATIONS, "Keys")
+    assert {f"realtime:{row[0]}" for row in rows} == known
+    assert all(cell for row in rows for cell in row)
 
 
 def test_every_rest_endpoint_is_in_the_table_with_who_may() -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
-from gateway import registry as registry_module
+from gateway import owed
 from gateway import voice as voice_module
 from gateway.connection import Connection
 from gateway.history_ledger import HistoryLedger
@@ -151,11 +151,11 @@ class AwayPeople:
 
 async def test_the_more_is_owed_the_later_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that lost many clients while Redis is away has others to serve."""
-    monkeypatch.setattr(registry_module, "RETRY_SECONDS", 0)
-    monkeypatch.setattr(registry_module, "RETRIES_A_SECOND", 0.5)
+    monkeypatch.setattr(owed, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(owed, "RETRIES_A_SECOND", 0.5)
     people = AwayPeople()
-    node = SimpleNamespace(life="life", lives_before=[])
-    registry = Registry(cast(Any, people), cast(Any, node))
+    node = SimpleNamespace(life="life", lives_before=[], give_life_up=None)
+    registry = Registry(cast(Any, people), cast(Any, node), cast(Any, None))
     async with background(asyncio.create_task(registry.run(), name="registry")):
         for _ in range(20):
             registry.depart("demo", cast(Any, None), 1000, None)

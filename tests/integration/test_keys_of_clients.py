@@ -1,0 +1,339 @@
+"""The keys that clients can make in Redis: by what, how large, for how long, how many. With a real Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.rest import ENDPOINTS
+from realtime import keys, protocol
+from realtime.broker import EMPTY_SECONDS
+from realtime.config import Limits
+from realtime.store import Store
+from tests.fleet_fixture import SERVICE, crowd, present
+from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for, token_for
+from tests.redis_keys import changed_since, keys_in
+
+NAMES = 500
+LONG = "x" * 200  # of a channel's name
+
+
+@pytest.fixture
+async def channels() -> int:
+    """That a connection may have: it may leave ten times as many behind."""
+    return 2
+
+
+@pytest.fixture
+async def fast(database_url: str, redis_url: str, channels: int) -> AsyncIterator[Gateway]:
+    """A gateway where clients may say as much as they like."""
+    limits = Limits(messages_per_second=1e6, max_channels_per_connection=channels)
+    async with running_gateway(settings_for(database_url, redis_url, limits=limits)) as gateway:
+        await eventually(gateway.is_ready)
+        yield gateway
+
+
+# Asking
+
+
+ANYTHING = {"table_name": "orders"}
+REQUESTS: dict[tuple[str, str], tuple[dict[str, Any], tuple[str, ...]]] = {
+    # What is asked, and the keys that it may change.
+    ("POST", "/enable"): ({"json": ANYTHING}, ()),
+    ("POST", "/disable"): ({"json": ANYTHING}, ()),
+    ("GET", "/status"): ({}, ()),
+    ("GET", "/tables"): ({}, ()),
+    ("GET", "/presence"): ({"params": {"channel": "room:nobody"}}, ()),
+    ("GET", "/connections"): ({"params": {"user_id": "nobody"}}, ()),
+    ("POST", "/broadcast"): (
+        {"json": {"channel": "room:a", "payload": 1}},
+        (keys.topic_meta("demo", "room:a"), keys.topic_history("demo", "room:a")),
+    ),
+}
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: f"{one.method} {one.path}")
+async def test_who_asks_by_rest_leaves_nothing_in_redis(gateway, sql, store, endpoint):
+    more, may_change = REQUESTS[endpoint.method, endpoint.path]
+    async with gateway.client():
+        before = await keys_in(store)
+        for _ in range(3):
+            status, answer, _ = await gateway.rest(endpoint.method, endpoint.path, SERVICE, **more)
+            assert status < 300, answer
+        assert set(await changed_since(store, before)) == set(may_change)
+
+
+META, HISTORY = keys.topic_meta("demo", "room:a"), keys.topic_history("demo", "room:a")
+LOBBY = "presence:room:lobby"
+MESSAGES: list[tuple[dict[str, Any], set[str]]] = [
+    ({"type": "subscribe", "channel": "room:a"}, {META}),
+    ({"type": "subscribe", "channel": "table:nothing"}, {keys.topic_meta("demo", "table:public.nothing")}),
+    ({"type": "subscribe", "channel": LOBBY}, set()),
+    ({"type": "subscribe", "channel": "presence"}, set()),
+    ({"type": "unsubscribe", "channel": "room:a"}, set()),
+    ({"type": "broadcast", "channel": "room:a", "payload": 1}, {META, HISTORY}),
+    (
+        {"type": "presence", "channel": "room:lobby", "state": {}},
+        {keys.topic_members("demo", LOBBY), keys.topic_meta("demo", LOBBY)},
+    ),
+    ({"type": "presence", "channel": "room:lobby", "state": None}, set()),
+    ({"type": "ping"}, set()),
+    ({"type": "auth", "token": token_for()}, set()),
+    ({"type": "nonsense"}, set()),
+]
+
+
+@pytest.mark.parametrize(("message", "may_change"), MESSAGES, ids=lambda one: str(one)[:60])
+async def test_a_message_leaves_what_it_is_for_and_nothing_for_ever(gateway, store, message, may_change):
+    async with gateway.client() as client:
+        before = await keys_in(store)
+        answer = await client.ask(**message, ref=1)
+        assert answer["type"] == ("error" if message["type"] == "nonsense" else answer["type"]), answer
+        changed = await changed_since(store, before)
+        assert set(changed) == may_change
+        assert all(key.ttl_ms > 0 for key in changed.values())
+
+
+def test_every_message_of_a_client_is_asked_for_what_it_leaves():
+    kinds = {str(kind.__struct_config__.tag) for kind in protocol.ClientMessage.__subclasses__()}
+    assert {message["type"] for message, _ in MESSAGES} == kinds | {"nonsense"}
+
+
+# Subscribing to new names
+
+
+async def turn(client: Client, channel: str) -> dict[str, Any]:
+    """Subscribe to a channel, and leave it."""
+    answer = await client.ask(type="subscribe", channel=channel)
+    await client.ask(type="unsubscribe", channel=channel)
+    return answer
+
+
+@pytest.mark.parametrize("channels", [100])
+@pytest.mark.parametrize("channel", ["room:{}", f"room:{LONG}{{}}", "table:nothing{}"], ids=len)
+async def test_a_new_name_leaves_less_than_600_bytes_for_five_minutes(fast, store, capsys, channel):
+    async with fast.client() as client:
+        before, used_before = await keys_in(store), await used_memory(store)
+        for number in range(NAMES):
+            await turn(client, channel.format(number))
+        used = (await used_memory(store) - used_before) // NAMES
+        made = await changed_since(store, before)
+        assert len(made) == NAMES
+        assert all(0 < key.ttl_ms <= 1000 * EMPTY_SECONDS <= 300_000 for key in made.values())
+        sizes = [key.size for key in made.values()]
+        with capsys.disabled():
+            told = f"{min(sizes)} to {max(sizes)} bytes a name, {used} with what lies around it"
+            print(f"\n{channel[:12]}…: {told}, for {EMPTY_SECONDS:g} s")  # noqa: T201
+        assert max(sizes) < 600
+
+
+async def used_memory(store: Store) -> int:
+    found = (await store.everywhere("INFO", "memory")).values()
+    return sum(memory["used_memory"] for memory in found)
+
+
+async def test_what_was_left_is_gone_and_what_somebody_hears_stays(
+    database_url, redis_url, store, monkeypatch
+):
+    monkeypatch.setattr("realtime.broker.EMPTY_SECONDS", 1.0)
+    async with running_gateway(settings_for(database_url, redis_url)) as gateway:
+        await eventually(gateway.is_ready)
+        async with gateway.client() as client:
+            before = await keys_in(store)
+            position = (await client.subscribe("room:heard"))["position"]
+            for number in range(20):
+                await turn(client, f"room:{number}")
+            heard = {keys.topic_meta("demo", "room:heard")}
+
+            async def only_what_is_heard() -> bool:
+                return set(await changed_since(store, before)) == heard
+
+            await eventually(only_what_is_heard)
+            until = time.monotonic() + 3.0  # three times as long as it would live by itself
+            while time.monotonic() < until:
+                assert await only_what_is_heard()
+            assert (await client.subscribe("room:heard", since=position))["recovered"] is True
+            await client.ask(type="unsubscribe", channel="room:heard")
+
+            async def nothing() -> bool:
+                return not await changed_since(store, before)
+
+            await eventually(nothing)
+
+
+async def test_who_comes_back_to_an_empty_channel_within_minutes_is_recovered_on_any_node(here, there):
+    async with here.client() as client:
+        position = (await turn(client, "room:quiet"))["position"]
+    for gateway in (here, there):
+        async with gateway.client() as client, there.client() as speaker:
+            answer = await client.subscribe("room:quiet", since=position)
+            assert (answer["recovered"], answer["position"]) == (True, position)
+            if gateway is there:
+                await speaker.ask(type="broadcast", channel="room:quiet", payload="first", ref=1)
+                assert (await client.hear())["payload"] == "first"
+    async with here.client() as client:
+        assert (await client.subscribe("room:quiet", since=position))["recovered"] is True
+        assert (await client.hear())["payload"] == "first"
+
+
+async def test_the_position_of_an_enabled_table_lasts_as_long_as_history(gateway, sql, store):
+    await gateway.enable("orders")
+    async with gateway.client() as client:
+        assert (await client.subscribe("table:orders"))["enabled"] is True
+        ttl_ms = await store.call("PTTL", keys.topic_meta("demo", "table:public.orders"))
+        assert 300_000 < ttl_ms <= 3_600_000
+
+
+async def test_the_position_of_a_table_that_had_changes_stays_for_ever(gateway, publisher, store):
+    meta = keys.topic_meta("demo", "table:public.orders")
+    async with gateway.client() as client:
+        await client.subscribe("table:orders")
+        assert await store.call("PTTL", meta) > 0
+        await publisher.publish()
+        assert await client.hear_rows(1) == [1]
+        assert await store.call("PTTL", meta) == -1
+        await turn(client, "table:public.orders")
+        assert await store.call("PTTL", meta) == -1
+
+
+async def test_a_connection_that_leaves_too_many_new_names_is_refused_others_and_lives_on(fast, store):
+    async with fast.client() as client, fast.client() as other:
+        await other.subscribe("room:other")
+        for number in range(20):
+            assert (await turn(client, f"room:{number}"))["type"] == "subscribed"
+        await eventually(lambda: has_left(store, fast, client))
+        refused = await client.ask(type="subscribe", channel="room:new", ref=1)
+        assert (refused["type"], refused["code"], refused["ref"]) == ("error", "rate_limited", 1)
+        assert "20 channels in which nothing was said" in refused["message"]
+        assert not await store.call("EXISTS", keys.topic_meta("demo", "room:new"))
+        # What writes nothing, and what others hear anyway, it may have; others may have anything.
+        await client.subscribe("room:other")
+        await client.subscribe("presence:room:new")
+        await other.subscribe("room:new")
+
+
+async def has_left(store, gateway: Gateway, client: Client) -> bool:
+    """Whether the node has seen that the last topics were left: it waits for those who come back at once."""
+    answer = await client.ask(type="subscribe", channel="room:probe")
+    if answer["type"] == "subscribed":
+        await client.ask(type="unsubscribe", channel="room:probe")
+    return answer["type"] == "error"
+
+
+async def test_of_what_a_projects_clients_left_the_oldest_is_forgotten(fast, store, monkeypatch):
+    monkeypatch.setattr("gateway.delivery.empty_topics.LEFT_BY_PROJECT", 5)
+    metas = [keys.topic_meta("demo", f"room:{number}") for number in range(15)]
+    async with fast.client() as client:
+        await client.subscribe("room:0")
+        for number in range(1, 15):
+            await turn(client, f"room:{number}")
+
+        async def a_few_are_left() -> bool:
+            there = [bool(await store.call("EXISTS", meta)) for meta in metas]
+            return there == [True] + [False] * 9 + [True] * 5
+
+        await eventually(a_few_are_left)
+
+
+async def test_what_was_said_in_is_not_forgotten(fast, store, monkeypatch):
+    monkeypatch.setattr("gateway.delivery.empty_topics.LEFT_BY_PROJECT", 0)
+    said, silent = (keys.topic_meta("demo", f"room:{name}") for name in ("said", "silent"))
+    async with fast.client() as client, fast.client() as speaker:
+        for name in ("said", "silent"):
+            await turn(client, f"room:{name}")
+        await speaker.ask(type="broadcast", channel="room:said", payload=1, ref=1)
+
+        async def only_the_silent_one() -> bool:
+            return not await store.call("EXISTS", silent)
+
+        await eventually(only_the_silent_one)
+        assert await store.call("EXISTS", said)
+
+
+# Presence
+
+
+async def test_being_present_under_ever_new_names_leaves_nothing(fast, store, monkeypatch):
+    monkeypatch.setattr("realtime.people.EMPTIED_SECONDS", 1)
+    monkeypatch.setattr("gateway.registry.LINGER_SECONDS", 0.05)
+    async with fast.client() as client:
+        before = await keys_in(store)
+        for number in range(100):
+            for state in ({"n": number}, None):
+                answer = await client.ask(type="presence", channel=f"room:{number}", state=state, ref=number)
+                assert answer["type"] == "ack"
+
+        async def nothing() -> bool:
+            return not await changed_since(store, before)
+
+        await eventually(nothing)
+        (life,) = await store.call("SMEMBERS", keys.nodes())
+
+        async def is_noted_nowhere() -> bool:
+            return not await store.call("EXISTS", keys.node_topics(life.decode()))
+
+        await eventually(is_noted_nowhere)
+
+
+async def test_survivors_are_told_of_so_many_places_that_were_left(fast, store, monkeypatch):
+    monkeypatch.setattr("gateway.registry.MOST_LINGERING", 5)
+    async with fast.client() as client:
+        for number in range(30):
+            for state in ({}, None):
+                await client.ask(type="presence", channel=f"room:{number}", state=state, ref=number)
+        (life,) = await store.call("SMEMBERS", keys.nodes())
+
+        async def are_few() -> bool:
+            return await store.call("SCARD", keys.node_topics(life.decode())) <= 5
+
+        await eventually(are_few)
+
+
+async def test_who_comes_after_all_have_left_is_told_as_a_join(gateway, store, monkeypatch):
+    monkeypatch.setattr("realtime.people.EMPTIED_SECONDS", 1)
+    async with gateway.client() as alice, gateway.client() as bob:
+        watched, who = await crowd(bob, LOBBY), alice.connected["connection_id"]
+        for _ in range(3):
+            for state in ({}, None):
+                await alice.ask(type="presence", channel="room:lobby", state=state, ref=1)
+
+            async def is_forgotten() -> bool:
+                return not await store.call("EXISTS", keys.topic_meta("demo", LOBBY))
+
+            await eventually(is_forgotten)
+        await watched.becomes(lambda: len(watched.told) == 6)
+        assert watched.told == [("join", who), ("leave", who)] * 3
+        assert await present(gateway, "room:lobby") == []
+
+
+async def test_a_project_has_so_much_presence_and_the_other_project_its_own(database_url, redis_url):
+    limits = Limits(max_presence_bytes=30_000, max_channels_per_connection=30)
+    other = token_for("other")
+    async with running_gateway(settings_for(database_url, redis_url, limits=limits)) as gateway:
+        await eventually(gateway.is_ready)
+        async with gateway.client() as bob:
+            async with gateway.client() as alice:
+                taken = 0
+                while (answer := await is_present(alice, f"room:{taken}", 4_000))["type"] == "ack":
+                    taken += 1
+                assert (answer["code"], answer["ref"]) == ("rate_limited", 1)
+                assert "30000 bytes" in answer["message"]
+                assert taken == 6
+                assert (await is_present(bob, "room:a", 2_000))["code"] == "rate_limited"
+                assert (await is_present(alice, "room:0", 3_990))["type"] == "ack", "smaller than before"
+                async with gateway.client(other, project="other") as stranger:
+                    assert (await is_present(stranger, "room:a", 4_000))["type"] == "ack"
+                assert len(await present(gateway, "room:0")) == 1
+            await eventually(lambda: gets_in(bob))
+            assert len(await present(gateway, "room:a")) == 1
+
+
+async def is_present(client: Client, channel: str, size: int) -> dict[str, Any]:
+    return await client.ask(type="presence", channel=channel, state={"x": "x" * (size - 10)}, ref=1)
+
+
+async def gets_in(client: Client) -> bool:
+    return (await is_present(client, "room:a", 2_000))["type"] == "ack"

@@ -7,11 +7,12 @@ unit test names them.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
 
 from gateway.limits import Pace
 from gateway.websocket.door import Door
@@ -19,6 +20,7 @@ from gateway.websocket.frame_rules import may_close_with
 from realtime.config import Limits
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close
+KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 
 
 class WebSocket(web.WebSocketResponse):
@@ -35,6 +37,12 @@ class WebSocket(web.WebSocketResponse):
         )
         self._limits = limits
         self._door: Door | None = None  # from the answer to the upgrade on
+
+    def can_prepare(self, request: web.BaseRequest) -> web.WebSocketReady:
+        """Whether this is an upgrade; aiohttp fails on some keys that are none, and takes others."""
+        if not KEY.fullmatch(request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "")):
+            return web.WebSocketReady(False, None)
+        return super().can_prepare(request)
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         handler: Any = request.protocol

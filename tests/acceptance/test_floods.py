@@ -9,27 +9,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
 import pytest
 
 from realtime.config import Settings, load
+from tests.acceptance.bystander import told, watching
 from tests.acceptance.conftest import Stage
 from tests.acceptance.crowds import Node, node
 from tests.acceptance.flooder import FLOODS
-from tests.change_stream import Publisher, background, publisher_to
-from tests.gateway_fixture import Client, token_for
+from tests.change_stream import publisher_to
+from tests.gateway_fixture import token_for
 from tests.limits_fixture import WS_PATH
 
 FLOODERS = 20  # of each kind
 SECONDS = 90.0  # for all to be closed, where ten warnings come in ten seconds
-INTERVAL_SECONDS = 0.01  # between two changes that the other client hears
 TOGETHER = [[kind] for kind in FLOODS] if os.environ.get("REALTIME_FLOODS") == "each" else [list(FLOODS)]
 
 
@@ -45,41 +42,6 @@ async def flood(gateway: Node, kind: str, token: str) -> dict[str, Any]:
             process.kill()
             await process.wait()
     return json.loads(output)
-
-
-@asynccontextmanager
-async def watching(client: Client, publisher: Publisher) -> AsyncIterator[list[float]]:
-    """Publish while the block runs; the client must hear all of it in order, and its delays are noted."""
-    await client.subscribe("table:orders")
-    sent: dict[int, float] = {}
-    heard: list[int] = []
-    delays: list[float] = []
-
-    async def publish() -> None:
-        while True:
-            at = time.monotonic()
-            (row,) = await publisher.publish()
-            sent[row] = at
-            await asyncio.sleep(INTERVAL_SECONDS)
-
-    async def hear() -> None:
-        while True:
-            (row,) = await client.hear_rows(1)
-            heard.append(row)
-            delays.append(time.monotonic() - sent.get(row, time.monotonic()))
-
-    async with background(asyncio.create_task(hear(), name="hear")):
-        async with background(asyncio.create_task(publish(), name="publish")):
-            yield delays
-        deadline = time.monotonic() + SECONDS
-        while len(heard) < publisher.published and time.monotonic() < deadline:
-            await asyncio.sleep(INTERVAL_SECONDS)
-        assert heard == list(range(1, publisher.published + 1))
-
-
-def told(delays: list[float]) -> str:
-    cuts = statistics.quantiles(delays, n=100)
-    return f"p50 {1000 * cuts[49]:.1f} ms, p99 {1000 * cuts[98]:.1f} ms, worst {1000 * max(delays):.1f} ms"
 
 
 @pytest.mark.parametrize("kinds", TOGETHER, ids="+".join)

@@ -174,8 +174,10 @@ async def _tick(endpoint: Endpoint) -> None:
     while True:
         now = time.monotonic()
         for connection in list(endpoint.connections):
-            with _part.survives():
+            try:
                 connection.tick(now)
+            except Exception as error:
+                connection.fail(error)
         await asyncio.sleep(TICK_SECONDS)
 
 

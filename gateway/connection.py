@@ -241,12 +241,6 @@ class Connection:
         """See to what time brings: a token that runs out, a heartbeat, a client that is gone."""
         if self._closing is not None or self.socket.is_closed:
             return
-        try:
-            self._see_to(now)
-        except Exception as error:
-            self.fail(error)
-
-    def _see_to(self, now: float) -> None:
         for effect in self.session.tick(time.time()):
             if isinstance(effect, Close):
                 self.close(effect.code, effect.error)

@@ -39,10 +39,13 @@ class WebSocket(web.WebSocketResponse):
         self._door: Door | None = None  # from the answer to the upgrade on
 
     def can_prepare(self, request: web.BaseRequest) -> web.WebSocketReady:
-        """Whether this is an upgrade; aiohttp fails on some keys that are none, and takes others."""
+        """Whether this is an upgrade; aiohttp takes keys that are none, and fails on text that is none."""
         if not KEY.fullmatch(request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "")):
             return web.WebSocketReady(False, None)
-        return super().can_prepare(request)
+        try:
+            return super().can_prepare(request)
+        except UnicodeEncodeError:  # of what it says of a header
+            return web.WebSocketReady(False, None)
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
         handler: Any = request.protocol

@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from realtime.config import Limits
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
+from tests.limits_fixture import WS_PATH, wire
 from tests.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, raw_socket
 
 pytestmark = pytest.mark.usefixtures("bystander")
@@ -148,6 +149,31 @@ async def test_frames_byte_by_byte_are_frames(gateway):
             raw.send(bytes([byte]))
             await raw.writer.drain()
         assert json.loads(await raw.text())["ref"] == "slow"
+
+
+NO_UPGRADES = {
+    "a key that is not even ASCII": (b"Sec-WebSocket-Key", b"\xff" * 24),
+    "a key with a blank in it": (b"Sec-WebSocket-Key", b"AAAAAAAAAAA AAAAAAAAAAA=="),
+    "a key of another length": (b"Sec-WebSocket-Key", b"AAAAAAAAAAAAAAAAAAAAAAAA"),
+    "an upgrade to what is no text": (b"Upgrade", b"\x80"),
+    "a version that is no text": (b"Sec-WebSocket-Version", b"\xff"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), NO_UPGRADES.values(), ids=NO_UPGRADES)
+async def test_what_is_no_upgrade_is_told_so_in_json(gateway, name, value):
+    headers = {
+        b"Upgrade": b"websocket",
+        b"Connection": b"Upgrade",
+        b"Sec-WebSocket-Version": b"13",
+        b"Sec-WebSocket-Key": b"AAAAAAAAAAAAAAAAAAAAAA==",
+    }
+    lines = [f"GET {WS_PATH}?token={token_for()} HTTP/1.1".encode(), b"Host: x"]
+    lines += [each + b": " + text for each, text in (headers | {name: value}).items()]
+    async with wire(gateway.port) as plug:
+        await plug.say(b"\r\n".join([*lines, b"", b""]))
+        assert b" 400 " in await plug.hear_until(b"\r\n\r\n")
+        assert b'"invalid_request"' in await plug.hear_until(b"}}")
 
 
 async def test_a_small_limit_of_a_project_is_its_own(database_url, redis_url):

@@ -16,6 +16,7 @@ from aiohttp import WebSocketError, WSMsgType
 
 from gateway import metrics
 from gateway.access import identify
+from gateway.delivery.replays import Replays
 from gateway.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
 from gateway.frames import PING, pong_frame, text_frame
 from gateway.session import Session, refusal
@@ -73,6 +74,8 @@ class Connection:
         self.socket = Socket(transport, session.connection_id, tenant.limits, pump)
         self.ended: tuple[int, str | None] | None = None  # close code and reason, if we ended it
         self.socket.on_slow = self._part_from_slow_client
+        self.replays = Replays(subscriptions.carry_out, self.fail)
+        self.socket.owes = self.replays.owed_bytes
 
     def __repr__(self) -> str:
         return f"<Connection {self.session!r} {self.socket!r}>"
@@ -89,6 +92,7 @@ class Connection:
             self.fail(error)
         finally:
             self._be_gone()
+            await self.replays.close()
             if self._closing is not None:
                 await self._closing
 
@@ -169,6 +173,7 @@ class Connection:
                 case Join():
                     await self._join(effect)
                 case Leave():
+                    self.replays.end(effect.channel.name)
                     self._subscriptions.leave(self.socket, self.tenant, effect.channel)
                 case Publish():
                     await self._publish(effect)
@@ -186,12 +191,17 @@ class Connection:
         self.socket.send([text_frame(encode(message))])
 
     async def _join(self, join: Join) -> None:
+        self.replays.end(join.channel.name)
         try:
             with _part.tells_client(join.channel.name):
                 answer = partial(self.session.joined, join)
-                await self._subscriptions.join(self.socket, self.tenant, join.channel, join.since, answer)
+                asked = (self.socket, self.tenant, join.channel, join.since, answer)
+                replay = await self._subscriptions.join(*asked)
         except ClientError as error:
             await self._carry_out(self.session.not_joined(join, error))
+        else:
+            if replay is not None:
+                self.replays.start(replay)
 
     async def _publish(self, publish: Publish) -> None:
         try:
@@ -267,6 +277,7 @@ class Connection:
         if self._closing is None and not self.socket.is_closed:
             metrics.closes.labels(code).inc()
             self.ended = (code, error.code if error else None)
+            self.replays.end_all()  # nothing follows a close frame
             self._closing = asyncio.create_task(self._close(code, error), name="close a WebSocket")
 
     async def _close(self, code: int, error: Error | None) -> None:
@@ -294,6 +305,7 @@ class Connection:
                 self._voice.end_presence(self.tenant, topic, self.session.connection_id)
 
     def _leave_all(self) -> None:
+        self.replays.end_all()
         for channel in self.session.channels.values():
             with _part.survives(channel.name):
                 self._subscriptions.leave(self.socket, self.tenant, channel)
@@ -313,6 +325,17 @@ class Connection:
         metrics.closes.labels(CLOSE_CODE[error.code]).inc()
         self.ended = (CLOSE_CODE[error.code], error.code)
         self._part(CLOSE_CODE[error.code], error)
+
+    @property
+    def taken_bytes(self) -> int:
+        return self.socket.taken_bytes
+
+    def part_slow(self) -> None:
+        """The node has no room for what waits for this client; one that is parted from already is cut off."""
+        if self.socket.is_closed:
+            self.socket.abort()
+        else:
+            self._pump.part_from(self.socket)
 
     def _part(self, code: int, error: Error | None) -> None:
         self.socket.part(text_frame(encode(error)) if error is not None else b"", code)

@@ -16,6 +16,7 @@ from typing import Protocol
 from gateway import metrics
 from gateway.connection import Connection
 from gateway.hub import Hub
+from gateway.memory.allocator import Trimmer, find_trim
 from gateway.memory.answers import Answers
 from gateway.memory.budget import PRESENCE_SHARE, Count, Debtor, Rates
 from gateway.recollection import Room
@@ -59,6 +60,7 @@ class Keeper:
         self._budget = budget_bytes
         self._holders = holders
         self._rates: Rates[Waiting] = Rates()
+        self._trimmer = Trimmer(find_trim())
         self._counted = 0  # items since others had their turn
         metrics.queue_budget_bytes.set(budget_bytes)
 
@@ -82,6 +84,7 @@ class Keeper:
         if count.total > self._budget:
             self._part_from_some(count)
         self._rates.forget_others()
+        self._trimmer.look(count.total, time.monotonic())
         metrics.queue_bytes.set(count.total)
         metrics.largest_queue_bytes.set(count.largest)
 

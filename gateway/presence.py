@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
@@ -141,10 +142,9 @@ class Roster:
 
     def sync(self) -> list[bytes]:
         """Return the frames that tell everybody who is there."""
-        who = self.attendance()
-        return self.sync_after(who, 0, who.size + 1)[0]
+        return self.sync_after(self.attendance(), 0, inf)[0]
 
-    def sync_after(self, who: Attendance, told: int, most_bytes: int) -> tuple[list[bytes], int]:
+    def sync_after(self, who: Attendance, told: int, most_bytes: float) -> tuple[list[bytes], int]:
         """Return the next frames of a `sync` for a newcomer, and how many members it knows then.
 
         They end with the frame that makes them `most_bytes` or more.

@@ -6,12 +6,15 @@ a default takes their place.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from realtime.config import ENVIRONMENT_PREFIX, MIN_QUEUE_BUDGET_BYTES, Settings
+
 SHARE = 4  # a quarter is for what waits; the rest for clients that are there, and for what works for them
-LEAST_BYTES = 16 * 1024 * 1024
+LEAST_BYTES = MIN_QUEUE_BUDGET_BYTES
 MOST_BYTES = 1024 * 1024 * 1024  # unless the settings ask for more
 UNKNOWN_BYTES = 1024 * 1024 * 1024  # of a machine that does not tell
 
@@ -23,6 +26,12 @@ V1_FILES, V2_FILES = ("memory.limit_in_bytes",), ("memory.max", "memory.high")
 def default_budget(processes: int = 1, root: Path = ROOT) -> int:
     """Return how many bytes may wait for the clients of one of so many processes that share the memory."""
     return min(MOST_BYTES, max(LEAST_BYTES, memory_limit(root) // SHARE // processes))
+
+
+def share_budget(settings: Settings, processes: int) -> None:
+    """Let children that share the memory have a share of the budget: none of them knows of the others."""
+    if not settings.queue_budget_bytes:
+        os.environ[f"{ENVIRONMENT_PREFIX}QUEUE_BUDGET_BYTES"] = str(default_budget(processes))
 
 
 def memory_limit(root: Path = ROOT) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from realtime.config import Settings, load
+from realtime.errors import SettingError
 from realtime.process.memory_limit import (
     LEAST_BYTES,
     MOST_BYTES,
@@ -13,6 +16,7 @@ from realtime.process.memory_limit import (
     UNKNOWN_BYTES,
     default_budget,
     memory_limit,
+    share_budget,
 )
 
 MIB = 1024 * 1024
@@ -81,3 +85,29 @@ def test_this_system_tells_something():
 def test_the_budget_is_a_share_for_each_process(tmp_path, limit, processes, expected):
     root = system(tmp_path, {"proc/self/cgroup": "0::/", f"{V2}/memory.max": limit})
     assert default_budget(processes, root) == expected
+
+
+def test_processes_that_share_the_memory_share_the_budget(monkeypatch):
+    monkeypatch.setenv("REALTIME_QUEUE_BUDGET_BYTES", "")
+    share_budget(Settings(), 3)
+    assert load("", {"REALTIME_QUEUE_BUDGET_BYTES": os.environ["REALTIME_QUEUE_BUDGET_BYTES"]}) == Settings(
+        queue_budget_bytes=default_budget(3)
+    )
+
+
+def test_a_budget_that_is_given_is_that_of_each_process(monkeypatch):
+    monkeypatch.delenv("REALTIME_QUEUE_BUDGET_BYTES", raising=False)
+    share_budget(Settings(queue_budget_bytes=LEAST_BYTES), 3)
+    assert "REALTIME_QUEUE_BUDGET_BYTES" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"), [("0", True), (str(LEAST_BYTES), True), ("1", False), ("-1", False)]
+)
+def test_a_budget_is_given_or_left_to_the_program(text, fine):
+    if fine:
+        assert load(f"queue_budget_bytes = {text}", {}).queue_budget_bytes == int(text)
+    else:
+        with pytest.raises(SettingError) as caught:
+            load(f"queue_budget_bytes = {text}", {})
+        assert caught.value.setting == "queue_budget_bytes"

@@ -1,6 +1,6 @@
-"""Answers by REST that their clients have not taken yet: aiohttp waits for ever for one that does not read.
+"""Answers by REST that their clients have not taken yet: aiohttp hands them over and keeps them for ever.
 
-A middleware writes each large one itself, so that the keeper can count it, and end the connection it is on.
+A middleware writes each large one itself and waits, so that the keeper can count it, and cut it off.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from aiohttp import web
 from gateway.frames import PIECE_BYTES
 
 ANSWER_SECONDS = 60.0  # for a client to take a large answer
-LARGE_BYTES = PIECE_BYTES  # what a transport takes without waiting
+LARGE_BYTES = PIECE_BYTES  # beyond it an answer is waited for
+LOOK_SECONDS = 0.05  # between two looks at what a client has taken of one
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -71,6 +72,8 @@ class Answers:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await response.prepare(request)
                 await response.write_eof()
+                while answer.waiting_bytes > LARGE_BYTES and not transport.is_closing():
+                    await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             transport.abort()
         finally:

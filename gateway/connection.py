@@ -24,6 +24,7 @@ from gateway.socket import Pump, Socket
 from gateway.subscriptions import Subscriptions
 from gateway.tenants import Tenant
 from gateway.voice import Voice
+from gateway.websocket.telling import Telling
 from gateway.websocket.web_socket import CLOSE_SECONDS, WebSocket
 from realtime.errors import (
     CLOSE_CODE,
@@ -63,7 +64,7 @@ class Connection:
         self.session = session
         self._web_socket = web_socket
         self._subscriptions = subscriptions
-        self._voice = voice
+        self._telling = Telling(tenant, session, voice, _part)
         self._pump = pump
         self._heartbeat_seconds = heartbeat_seconds
         self._heard_at = time.monotonic()  # when anything came from the client
@@ -176,9 +177,9 @@ class Connection:
                     self.replays.end(effect.channel.name)
                     self._subscriptions.leave(self.socket, self.tenant, effect.channel)
                 case Publish():
-                    await self._publish(effect)
+                    await self._telling.publish(effect, self._carry_out)
                 case SetPresence():
-                    await self._set_presence(effect)
+                    await self._telling.set_presence(effect, self._carry_out)
                 case Verify():
                     await self._verify(effect)
                 case Close():
@@ -202,41 +203,6 @@ class Connection:
         else:
             if replay is not None:
                 self.replays.start(replay)
-
-    async def _publish(self, publish: Publish) -> None:
-        try:
-            with _part.tells_client(publish.channel.name):
-                await self._voice.publish(self.tenant, (publish.channel, publish.line))
-        except ClientError as error:
-            await self._carry_out(self.session.not_told(publish, error))
-        else:
-            await self._carry_out(self.session.told(publish.ref))
-
-    async def _set_presence(self, change: SetPresence) -> None:
-        session = self.session
-        told: asyncio.Future[None] | None = None
-        try:
-            with _part.tells_client(change.topic):
-                entry = change.topic, session.connection_id, change.entry
-                told = self._voice.set_presence(self.tenant, *entry)
-                await asyncio.shield(told)  # sent, whatever becomes of us
-        except ClientError as error:
-            await self._carry_out(session.not_told(change, error))
-            if told is not None and session.doubt(change.topic):
-                self._restore_presence(change.topic)
-        else:
-            await self._carry_out(session.told(change.ref))
-
-    def _restore_presence(self, topic: str) -> None:
-        """Let Redis have what the client is present with, whatever it has now."""
-        session = self.session
-        self._voice.restore_presence(
-            self.tenant,
-            topic,
-            session.connection_id,
-            partial(session.present_entry, topic),
-            partial(session.be_sure, topic),
-        )
 
     async def _verify(self, verify: Verify) -> None:
         try:
@@ -295,14 +261,9 @@ class Connection:
 
     def _be_gone(self) -> None:
         """Let nothing of it be left anywhere, whatever fails."""
-        for step in (self._leave_all, self._end_presence, partial(self._pump.forget, self.socket)):
+        for step in (self._leave_all, self._telling.end_presence, partial(self._pump.forget, self.socket)):
             with _part.survives():
                 step()
-
-    def _end_presence(self) -> None:
-        for topic in self.session.ended():
-            with _part.survives(topic):
-                self._voice.end_presence(self.tenant, topic, self.session.connection_id)
 
     def _leave_all(self) -> None:
         self.replays.end_all()
@@ -313,7 +274,7 @@ class Connection:
     def _part_from_slow_client(self) -> None:
         # Now, since the transport may take long to end.
         self._leave_all()
-        self._end_presence()
+        self._telling.end_presence()
         error = Error(code=Code.SLOW_CONSUMER, message="more waited for this client than it took")
         # Told by the pump, in whose turn no connection's ids are bound.
         log.info(
@@ -325,17 +286,6 @@ class Connection:
         metrics.closes.labels(CLOSE_CODE[error.code]).inc()
         self.ended = (CLOSE_CODE[error.code], error.code)
         self._part(CLOSE_CODE[error.code], error)
-
-    @property
-    def taken_bytes(self) -> int:
-        return self.socket.taken_bytes
-
-    def part_slow(self) -> None:
-        """The node has no room for what waits for this client; one that is parted from already is cut off."""
-        if self.socket.is_closed:
-            self.socket.abort()
-        else:
-            self._pump.part_from(self.socket)
 
     def _part(self, code: int, error: Error | None) -> None:
         self.socket.part(text_frame(encode(error)) if error is not None else b"", code)

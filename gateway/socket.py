@@ -173,6 +173,13 @@ class Socket:
         self._transport.close()
         asyncio.get_running_loop().call_later(PARTING_SECONDS, self._transport.abort)
 
+    def part_slow(self) -> None:
+        """The node has no room for what waits for this client; one that was parted from is cut off."""
+        if self.is_closed:
+            self.abort()
+        else:
+            self._pump.part_from(self)
+
     def abort(self) -> None:
         self._transport.abort()
 

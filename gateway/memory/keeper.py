@@ -23,8 +23,11 @@ from gateway.recollection import Room
 from gateway.socket import Socket
 from gateway.voice import Voice
 from realtime.logs import get_logger
+from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
+
+_part = Part("memory")
 
 LOOK_SECONDS = 0.25  # between two looks,
 LOOK_SHARE = 0.02  # or longer, so that looking takes no larger part of the time,
@@ -103,7 +106,8 @@ class Keeper:
             closed_count=len(parted),
         )
         for one in parted:
-            one.part_slow()
+            with _part.survives():
+                one.part_slow()
 
     async def _count(self) -> Count[Waiting]:
         holders = self._holders
@@ -111,8 +115,11 @@ class Keeper:
         self._count_room(count, holders.room)
         presence_bytes = 0
         for connection in list(holders.connections):
-            presence_bytes += connection.session.presence_bytes
-            self._count_connection(count, connection)
+            try:
+                presence_bytes += connection.session.presence_bytes
+                self._count_connection(count, connection)
+            except Exception as error:  # its transport may be none any more
+                connection.fail(error)
             await self._let_others(1 + len(connection.socket.pieces))
         for answer in list(holders.answers):
             rate = self._rates.look(answer, answer.taken_bytes, time.monotonic())
@@ -131,8 +138,8 @@ class Keeper:
         socket = connection.socket
         own = socket.transport_bytes + connection.replays.held_bytes()
         if own or socket.pieces:
-            rate = self._rates.look(connection, connection.taken_bytes, time.monotonic())
-            count.add(Debtor(connection, own, list(socket.pieces), socket.queued_bytes, rate))
+            rate = self._rates.look(socket, socket.taken_bytes, time.monotonic())
+            count.add(Debtor(socket, own, list(socket.pieces), socket.queued_bytes, rate))
 
     async def _let_others(self, items: int) -> None:
         self._counted += items

@@ -32,7 +32,6 @@ def test_codes_are_lower_snake_case_after_their_own_names():
 
 def test_what_closes_a_connection_has_the_close_code_of_the_contract():
     assert CLOSE_CODE == {
-        "internal": 1011,
         "unauthorized": 4401,
         "token_expired": 4401,
         "forbidden": 4403,

@@ -94,20 +94,28 @@ async def test_nobody_new_is_present_where_states_are_too_much_and_all_may_leave
     assert voice.set_presence(tenant, "presence", "c", b"{}") == "told"
 
 
+class Queue:
+    """A socket."""
+
+    def __init__(self, pieces: list[bytes], transport: int) -> None:
+        self.pieces = pieces
+        self.queued_bytes = sum(map(len, pieces))
+        self.transport_bytes = transport
+        self.taken_bytes = 0
+        self.is_parted = False
+
+    def part_slow(self) -> None:
+        self.is_parted = True
+        self.pieces, self.queued_bytes, self.transport_bytes = [], 0, 0
+
+
 class Connection:
     """One as the keeper sees it."""
 
     def __init__(self, pieces: list[bytes], transport: int = 0, presence: int = 0) -> None:
         self.session = SimpleNamespace(presence_bytes=presence)
         self.replays = SimpleNamespace(held_bytes=lambda: 0)
-        queued = sum(map(len, pieces))
-        self.socket = SimpleNamespace(transport_bytes=transport, pieces=pieces, queued_bytes=queued)
-        self.taken_bytes = 0
-        self.is_parted = False
-
-    def part_slow(self) -> None:
-        self.is_parted = True
-        self.socket.pieces, self.socket.queued_bytes, self.socket.transport_bytes = [], 0, 0
+        self.socket = Queue(pieces, transport)
 
 
 class Node:
@@ -131,7 +139,7 @@ class Node:
 
     @property
     def parted(self) -> list[bool]:
-        return [one.is_parted for one in self.connections]
+        return [one.socket.is_parted for one in self.connections]
 
 
 PIECES = [bytes([number]) * KIB for number in range(100)]

@@ -30,8 +30,12 @@ from gateway.figures import keep_measuring
 from gateway.http_edge import MAX_BODY_BYTES, cors, errors_as_json, json_response
 from gateway.hub import Hub
 from gateway.listener import listening
+from gateway.memory.answers import Answers
+from gateway.memory.budget import REPLAY_SHARE, SAID_SHARE
+from gateway.memory.keeper import Holders, Keeper
 from gateway.nodes import Node
 from gateway.reaper import reap
+from gateway.recollection import Room
 from gateway.recovery import Recovery
 from gateway.registry import Registry
 from gateway.request_ids import request_ids
@@ -49,6 +53,7 @@ from realtime.config import Settings
 from realtime.internal_http import Readiness, health_routes, internal_http
 from realtime.logs import get_logger
 from realtime.people import People
+from realtime.process.memory_limit import default_budget
 from realtime.readiness import watch_readiness
 from realtime.reload import Reloads
 from realtime.store import connect
@@ -87,11 +92,13 @@ async def run(
         node = Node(people, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
         hub: Hub[Socket] = Hub()
         subscriber = Subscriber(broker, people, hub, Fanout().deliver, node.id)
+        budget = settings.queue_budget_bytes or default_budget()
+        room = Room(budget // REPLAY_SHARE)
         empty_topics = EmptyTopics(broker, hub)
-        subscriptions = Subscriptions(hub, subscriber, Recovery(broker), empty_topics)
+        subscriptions = Subscriptions(hub, subscriber, Recovery(broker, room), empty_topics)
         beats = Beats(people, node)
         registry = Registry(people, node, beats)
-        voice = Voice(broker, registry, subscriber)
+        voice = Voice(broker, registry, subscriber, budget // SAID_SHARE)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         endpoint = Endpoint(
             tenants,
@@ -110,8 +117,10 @@ async def run(
             subscriber.read_rosters_again()
 
         node.on_new_life = begin_anew
+        answers = Answers()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         turnover = Turnover(tenants, endpoint, http, tasks)
+        memory = Keeper(budget, Holders(endpoint.connections, answers, hub, room, voice))
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "subscriber": subscriber.run,
             "empty topics": empty_topics.run,
@@ -121,6 +130,7 @@ async def run(
             "registry": registry.run,
             "voice": voice.run,
             "tick": partial(_tick, endpoint),
+            "memory": memory.run,
             "figures": partial(keep_measuring, tenants, endpoint.connections, hub.topics),
         }
         if reloads is not None:
@@ -135,6 +145,7 @@ async def run(
         await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
         services = Services(node, broker, people, voice)
         app = _application(endpoint, tenants, proxies, services, why_not_ready)
+        app.middlewares.insert(0, answers.middleware())
         port = await stack.enter_async_context(listening(app, host, port, reuse_port=reuse_port))
         log.info(
             "process_started",

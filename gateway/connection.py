@@ -16,6 +16,7 @@ from aiohttp import WebSocketError, WSMsgType
 
 from gateway import metrics
 from gateway.access import identify
+from gateway.delivery.replays import Replays
 from gateway.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
 from gateway.frames import PING, pong_frame, text_frame
 from gateway.session import Session, refusal
@@ -23,6 +24,7 @@ from gateway.socket import Pump, Socket
 from gateway.subscriptions import Subscriptions
 from gateway.tenants import Tenant
 from gateway.voice import Voice
+from gateway.websocket.telling import Telling
 from gateway.websocket.web_socket import CLOSE_SECONDS, WebSocket
 from realtime.errors import (
     CLOSE_CODE,
@@ -62,7 +64,7 @@ class Connection:
         self.session = session
         self._web_socket = web_socket
         self._subscriptions = subscriptions
-        self._voice = voice
+        self._telling = Telling(tenant, session, voice, _part)
         self._pump = pump
         self._heartbeat_seconds = heartbeat_seconds
         self._heard_at = time.monotonic()  # when anything came from the client
@@ -73,6 +75,8 @@ class Connection:
         self.socket = Socket(transport, session.connection_id, tenant.limits, pump)
         self.ended: tuple[int, str | None] | None = None  # close code and reason, if we ended it
         self.socket.on_slow = self._part_from_slow_client
+        self.replays = Replays(subscriptions.carry_out, self.fail)
+        self.socket.owes = self.replays.owed_bytes
 
     def __repr__(self) -> str:
         return f"<Connection {self.session!r} {self.socket!r}>"
@@ -89,6 +93,7 @@ class Connection:
             self.fail(error)
         finally:
             self._be_gone()
+            await self.replays.close()
             if self._closing is not None:
                 await self._closing
 
@@ -169,11 +174,12 @@ class Connection:
                 case Join():
                     await self._join(effect)
                 case Leave():
+                    self.replays.end(effect.channel.name)
                     self._subscriptions.leave(self.socket, self.tenant, effect.channel)
                 case Publish():
-                    await self._publish(effect)
+                    await self._telling.publish(effect, self._carry_out)
                 case SetPresence():
-                    await self._set_presence(effect)
+                    await self._telling.set_presence(effect, self._carry_out)
                 case Verify():
                     await self._verify(effect)
                 case Close():
@@ -186,47 +192,17 @@ class Connection:
         self.socket.send([text_frame(encode(message))])
 
     async def _join(self, join: Join) -> None:
+        self.replays.end(join.channel.name)
         try:
             with _part.tells_client(join.channel.name):
                 answer = partial(self.session.joined, join)
-                await self._subscriptions.join(self.socket, self.tenant, join.channel, join.since, answer)
+                asked = (self.socket, self.tenant, join.channel, join.since, answer)
+                replay = await self._subscriptions.join(*asked)
         except ClientError as error:
             await self._carry_out(self.session.not_joined(join, error))
-
-    async def _publish(self, publish: Publish) -> None:
-        try:
-            with _part.tells_client(publish.channel.name):
-                await self._voice.publish(self.tenant, (publish.channel, publish.line))
-        except ClientError as error:
-            await self._carry_out(self.session.not_told(publish, error))
         else:
-            await self._carry_out(self.session.told(publish.ref))
-
-    async def _set_presence(self, change: SetPresence) -> None:
-        session = self.session
-        told: asyncio.Future[None] | None = None
-        try:
-            with _part.tells_client(change.topic):
-                entry = change.topic, session.connection_id, change.entry
-                told = self._voice.set_presence(self.tenant, *entry)
-                await asyncio.shield(told)  # sent, whatever becomes of us
-        except ClientError as error:
-            await self._carry_out(session.not_told(change, error))
-            if told is not None and session.doubt(change.topic):
-                self._restore_presence(change.topic)
-        else:
-            await self._carry_out(session.told(change.ref))
-
-    def _restore_presence(self, topic: str) -> None:
-        """Let Redis have what the client is present with, whatever it has now."""
-        session = self.session
-        self._voice.restore_presence(
-            self.tenant,
-            topic,
-            session.connection_id,
-            partial(session.present_entry, topic),
-            partial(session.be_sure, topic),
-        )
+            if replay is not None:
+                self.replays.start(replay)
 
     async def _verify(self, verify: Verify) -> None:
         try:
@@ -261,6 +237,7 @@ class Connection:
         if self._closing is None and not self.socket.is_closed:
             metrics.closes.labels(code).inc()
             self.ended = (code, error.code if error else None)
+            self.replays.end_all()  # nothing follows a close frame
             self._closing = asyncio.create_task(self._close(code, error), name="close a WebSocket")
 
     async def _close(self, code: int, error: Error | None) -> None:
@@ -278,16 +255,12 @@ class Connection:
 
     def _be_gone(self) -> None:
         """Let nothing of it be left anywhere, whatever fails."""
-        for step in (self._leave_all, self._end_presence, partial(self._pump.forget, self.socket)):
+        for step in (self._leave_all, self._telling.end_presence, partial(self._pump.forget, self.socket)):
             with _part.survives():
                 step()
 
-    def _end_presence(self) -> None:
-        for topic in self.session.ended():
-            with _part.survives(topic):
-                self._voice.end_presence(self.tenant, topic, self.session.connection_id)
-
     def _leave_all(self) -> None:
+        self.replays.end_all()
         for channel in self.session.channels.values():
             with _part.survives(channel.name):
                 self._subscriptions.leave(self.socket, self.tenant, channel)
@@ -295,7 +268,7 @@ class Connection:
     def _part_from_slow_client(self) -> None:
         # Now, since the transport may take long to end.
         self._leave_all()
-        self._end_presence()
+        self._telling.end_presence()
         error = Error(code=Code.SLOW_CONSUMER, message="more waited for this client than it took")
         # Told by the pump, in whose turn no connection's ids are bound.
         log.info(

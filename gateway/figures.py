@@ -34,13 +34,11 @@ def measure(projects: Collection[str], connections: Iterable[Connection], topics
     """Set the gauges of these projects; who is closed since its project is gone is not counted."""
     subscriptions: Counter[str] = Counter()
     presences: Counter[str] = Counter()
-    waiting: list[int] = [0]
     for connection in connections:
         try:
             session = connection.session
             subscriptions[session.project_id] += len(session.channels)
             presences[session.project_id] += len(session.presences)
-            waiting.append(connection.socket.waiting_bytes)
             metrics.bytes_sent.inc(connection.socket.count())
         except Exception as error:  # its transport may be none any more
             connection.fail(error)
@@ -49,5 +47,3 @@ def measure(projects: Collection[str], connections: Iterable[Connection], topics
         metrics.subscriptions.labels(project).set(subscriptions[project])
         metrics.presences.labels(project).set(presences[project])
         metrics.topics.labels(project).set(open_topics[project])
-    metrics.queue_bytes.set(sum(waiting))
-    metrics.largest_queue_bytes.set(max(waiting))

@@ -9,8 +9,7 @@ back until history has filled the hole. Never awaits, never touches a socket.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Generic, TypeVar
@@ -70,7 +69,6 @@ class Topic(Generic[SocketT]):
     audiences: dict[str, Audience[SocketT]] = field(default_factory=dict)  # by channel name
     held: list[Publication] = field(default_factory=list)  # came while not LIVE, by this connection to Redis
     held_bytes: int = 0
-    taps: list[list[Publication]] = field(default_factory=list)  # for subscribers who still read history
     memory: Recollection | None = None  # for those who come back; up to `position`, if there is one
     joiners: int = 0  # sockets on their way in, for whom the topic must stay
     roster: Roster | None = None  # of a presence topic
@@ -104,20 +102,16 @@ class Topic(Generic[SocketT]):
             del self.held[: len(self.held) // 2]
             self.held_bytes = sum(map(_size, self.held))
 
+    def shed(self) -> None:
+        """Keep of what is held the last alone, which shows the hole: history is read again."""
+        if len(self.held) > 1:
+            del self.held[:-1]
+            self.held_bytes = _size(self.held[0])
+
     def release(self) -> list[Publication]:
         """Return what was held, and hold it no more."""
         held, self.held, self.held_bytes = self.held, [], 0
         return held
-
-    @contextmanager
-    def tapped(self) -> Iterator[list[Publication]]:
-        """Collect what is handed on meanwhile, for someone who does not hear it yet."""
-        tap: list[Publication] = []
-        self.taps.append(tap)
-        try:
-            yield tap
-        finally:
-            self.taps = [other for other in self.taps if other is not tap]
 
 
 class Hub(Generic[SocketT]):
@@ -192,6 +186,13 @@ class Hub(Generic[SocketT]):
         for key in doubtful:
             self.topics[key].fall_behind()
         return doubtful
+
+    def missed(self, key: TopicKey, page: list[Publication]) -> list[Delivery[SocketT]]:
+        """Hand on a part of what a BEHIND topic missed, which follows its position; it stays BEHIND."""
+        topic = self.topics.get(key)
+        if topic is None or topic.state is not TopicState.BEHIND:
+            return []
+        return [each for publication in page for each in _hand_on(topic, publication)]
 
     def caught_up(
         self, key: TopicKey, position: Position, missed: list[Publication] | None
@@ -280,8 +281,6 @@ def _hand_on(topic: Topic[SocketT], publication: Publication) -> list[Delivery[S
     if topic.roster is not None:
         topic.roster.apply(publication.lines)
         return []  # told by `tell_presence`, with what else happens in this moment
-    for tap in topic.taps:
-        tap.append(publication)
     deliveries = []
     for audience in topic.audiences.values():
         apart = {

@@ -28,7 +28,10 @@ connections = Gauge("realtime_gateway_connections", "Open WebSockets", _PROJECT)
 subscriptions = Gauge("realtime_gateway_subscriptions", "Subscriptions of them", _PROJECT)
 presences = Gauge("realtime_gateway_presences", "Channels in which they are present, one for each", _PROJECT)
 topics = Gauge("realtime_gateway_topics", "Tables and channels that this node hears from Redis", _PROJECT)
-queue_bytes = Gauge("realtime_gateway_queue_bytes", "Bytes that wait for clients, of all together")
+queue_bytes = Gauge(
+    "realtime_gateway_queue_bytes", "Bytes that the node holds for clients; what many wait for counts once"
+)
+queue_budget_bytes = Gauge("realtime_gateway_queue_budget_bytes", "How many of those there may be")
 largest_queue_bytes = Gauge("realtime_gateway_largest_queue_bytes", "Bytes that wait for the furthest behind")
 messages_received = Counter("realtime_gateway_messages_received", "Messages of clients")
 bytes_received = Counter("realtime_gateway_bytes_received", "Bytes of them, without frames' headers")

@@ -6,17 +6,32 @@ thousand people who come at once are a few messages; the order of one entry's ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import inf
 
 import msgspec
 
 from gateway.frames import text_frame
 
 SYNC_BYTES = 32_768  # of entries in one part of a `sync`
+SYNC_ENTRIES = 1_000  # in one part, at most
 
 MOST_DIGITS = 19  # of a life's number
 
 LEAVE = b"L"  # what the line of an entry that goes begins with; others set one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attendance:
+    """Who was present at one moment: the entries themselves, not copies of them."""
+
+    connections: list[bytes]
+    entries: list[bytes]  # of each of them
+    size: int  # bytes of the entries
+
+    def __len__(self) -> int:
+        return len(self.entries)
 
 
 class Roster:
@@ -30,6 +45,7 @@ class Roster:
         self._head = b'{"type":"presence","channel":' + msgspec.json.encode(channel) + b',"event":"'
         self._lives: dict[bytes, dict[int, bytes]] = {}  # entries by connection and number of the life
         self._pending: list[tuple[str, dict[bytes, bytes]]] = []  # kind and entries by connection, in order
+        self._attendance: Attendance | None = None  # as it is now, if somebody asked
 
     def __repr__(self) -> str:
         return f"<Roster {len(self._lives)} members, {len(self._pending)} messages pending>"
@@ -44,7 +60,7 @@ class Roster:
 
     def replace(self, members: dict[bytes, bytes]) -> None:
         """Begin anew from what Redis has: LIFE/CONNECTION → entry."""
-        self._lives, self._pending = {}, []
+        self._lives, self._pending, self._attendance = {}, [], None
         for field, entry in members.items():
             if (whose := _whose(field)) is not None:
                 connection, number = whose
@@ -52,6 +68,7 @@ class Roster:
 
     def apply(self, lines: Iterable[bytes]) -> None:
         """Take in what changed."""
+        self._attendance = None
         for line in lines:
             field, _, entry = line[1:].partition(b" ")
             if (whose := _whose(field)) is None:
@@ -116,14 +133,45 @@ class Roster:
         pending, self._pending = self._pending, []
         return [frame for kind, entries in pending for frame in self._frames(kind, entries.values())]
 
+    def attendance(self) -> Attendance:
+        """Who is there now; all who ask before the next change share it."""
+        if self._attendance is None:
+            entries = self.entries()
+            self._attendance = Attendance(list(self._lives), entries, sum(map(len, entries)))
+        return self._attendance
+
     def sync(self) -> list[bytes]:
-        """Return the frames that tell a newcomer who is there."""
-        parts = list(_parts(self.entries())) or [[]]
-        last = len(parts) - 1
-        return [
-            self._frame("sync", part, b',"more":true' if index < last else b',"more":false')
-            for index, part in enumerate(parts)
-        ]
+        """Return the frames that tell everybody who is there."""
+        return self.sync_after(self.attendance(), 0, inf)[0]
+
+    def sync_after(self, who: Attendance, told: int, most_bytes: float) -> tuple[list[bytes], int]:
+        """Return the next frames of a `sync` for a newcomer, and how many members it knows then.
+
+        They end with the frame that makes them `most_bytes` or more.
+        """
+        frames: list[bytes] = []
+        size = 0
+        while not frames or (size < most_bytes and told < len(who)):
+            part = next(_parts(who.entries[told : told + SYNC_ENTRIES]), [])
+            told += len(part)
+            frames.append(self._frame("sync", part, b',"more":true' if told < len(who) else b',"more":false'))
+            size += len(frames[-1])
+        return frames, told
+
+    def changes_since(self, who: Attendance) -> list[bytes]:
+        """Return the frames that make one who knows that list know who is there now."""
+        now = self.attendance()
+        if now is who:
+            return []
+        before, after = (dict(zip(one.connections, one.entries, strict=True)) for one in (who, now))
+        changes = {
+            "leave": [entry for connection, entry in before.items() if connection not in after],
+            "join": [entry for connection, entry in after.items() if connection not in before],
+            "update": [
+                entry for connection, entry in after.items() if before.get(connection, entry) != entry
+            ],
+        }
+        return [frame for kind, entries in changes.items() for frame in self._frames(kind, entries)]
 
     def _frames(self, kind: str, entries: Iterable[bytes]) -> list[bytes]:
         return [self._frame(kind, part, b"") for part in _parts(entries)]
@@ -141,7 +189,7 @@ def _whose(field: bytes) -> tuple[bytes, int] | None:
     return (connection, int(number)) if number.isdigit() and len(number) < MOST_DIGITS else None
 
 
-def _parts(entries: Iterable[bytes]) -> Iterable[list[bytes]]:
+def _parts(entries: Iterable[bytes]) -> Iterator[list[bytes]]:
     part: list[bytes] = []
     size = 0
     for entry in entries:

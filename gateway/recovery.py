@@ -1,7 +1,8 @@
-"""How clients that come back get what they missed: history is read once for all of a topic's.
+"""How clients that come back find what they missed: a page of history is read once for all of a topic's.
 
-Asked by subscriptions; reads through the broker and keeps what it read in the topic, where the hub extends
-it. When a node died, ten thousand come within seconds: the first reads, the others wait and look again.
+Asked by subscriptions and replays; reads through the broker and keeps pages in the topic, where the hub
+extends them. When a node died, ten thousand come within seconds: the first reads, the others wait and look
+again.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from dataclasses import dataclass, field
 
 from gateway import metrics
 from gateway.hub import Topic, TopicKey
-from gateway.recollection import Reach, Recollection, Room, joins_up, pieces_of
+from gateway.recollection import Reach, Recollection, Room
 from gateway.socket import Socket
 from gateway.tenants import Tenant
 from realtime.broker import Broker
 from realtime.channels import Channel
-from realtime.errors import Unavailable
+from realtime.errors import ClientError, Unavailable
 from realtime.publications import Position, Publication
+from realtime.waiting.survival import Part
 
 UNUSED_SECONDS = 5.0  # between two looks at a recollection; one that nobody used in between is forgotten
 LOOKS = 12  # after which it is forgotten in any case: history forgets by age, too
@@ -25,6 +27,8 @@ CATCH_UP_POLL_SECONDS = 0.005
 
 # Calls of Redis under way for all topics, each on a connection of its own; beyond it clients wait their turn.
 CALLS_AT_ONCE = 16
+
+_part = Part("recovery")
 
 
 @dataclass(slots=True, eq=False)
@@ -38,38 +42,53 @@ class Reading:
 class Recovery:
     """All that a node's clients have missed."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, room: Room) -> None:
         self._broker = broker
-        self._room = Room()
+        self._room = room
         self._readings: dict[Recollection, Reading] = {}  # under way
         self._turn = asyncio.Semaphore(CALLS_AT_ONCE)
 
     def __repr__(self) -> str:
         return f"<Recovery {self._room.used} bytes, {len(self._readings)} readings>"
 
-    async def missed(
-        self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position, reader: str
-    ) -> list[bytes] | None:
-        """Return what connection `reader` missed after `since` until now; None if history does not reach.
+    async def begin(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
+        """Tell whether history reaches back to what a client has seen; if so, what follows is in memory.
 
-        "Now" is the moment of the return: there must be no await before the reader joins the hub. The topic
-        must have been live and must not be closed meanwhile. Raises Unavailable.
+        As `find`, but for a client that was promised nothing yet: it gets no more than history keeps.
         """
+        await self._wait_for((tenant.project_id, channel.topic), topic, since)
+        if not await self.find(tenant, channel, topic, since):
+            return False
+        return since == topic.position or (topic.memory is not None and topic.memory.is_kept(since.offset))
+
+    async def find(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
+        """Have in the topic's memory what follows a position; False if history has it no more.
+
+        It is there at the moment of the return, or the position is where the topic stands: there must be no
+        await before what depends on it. The topic must have been live, and stay open. Raises Unavailable.
+        """
+        try:
+            return await self._find(tenant, channel, topic, since)
+        except ClientError:
+            raise
+        except Exception as error:  # a history that nobody can read is one that does not reach
+            _part.note(error, channel.topic)
+            topic.forget()
+            return False
+
+    async def _find(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
         key = (tenant.project_id, channel.topic)
-        await self._wait_for(key, topic, since)
         while True:
             if since.epoch != topic.position.epoch or since.offset > topic.position.offset:
-                return None
+                return False
             if since.offset == topic.position.offset:
-                return []
+                return True
             memory = topic.memory or self._begin(tenant, channel, topic)
             match memory.reach(since.offset):
                 case Reach.COVERED:
-                    return memory.pieces(channel, since.offset, reader)
+                    return True
                 case Reach.LOST:
-                    return None
-                case Reach.BEYOND:
-                    return await self._read_alone(key, channel, topic, since, reader)
+                    return False
                 case Reach.UNREAD:
                     await self._look_back(key, memory, since)
 
@@ -123,8 +142,8 @@ class Recovery:
         reading = self._readings[memory] = Reading()
         try:
             async with self._turn:
-                since, until = memory.next_to_read(), memory.start
-                memory.look_back(since, await self._history(key, since, until))
+                since, until = memory.next_to_read()
+                memory.look_back(since, await self._page(key, since, until))
         except Unavailable as error:
             reading.error = error
             raise
@@ -132,23 +151,10 @@ class Recovery:
             del self._readings[memory]
             reading.over.set()
 
-    async def _read_alone(
-        self, key: TopicKey, channel: Channel, topic: Topic[Socket], since: Position, reader: str
-    ) -> list[bytes] | None:
-        """Read for one client what is too much to be remembered."""
-        async with self._turn:
-            with topic.tapped() as tap:
-                until = topic.position
-                missed = await self._history(key, since, until)
-        # Without an await from here on: what the topic hands on next goes to the reader itself.
-        if missed is None or not joins_up(until, tap, topic.position):
-            return None
-        return pieces_of(channel, _up_to(until, missed) + tap, reader)
-
-    async def _history(self, key: TopicKey, since: Position, until: Position) -> list[Publication] | None:
+    async def _page(self, key: TopicKey, since: Position, until: int) -> list[Publication] | None:
         metrics.history_reads.inc()
         try:
-            return await self._broker.missed(*key, since=since, until=until)
+            return await self._broker.page(*key, since=since, until=until)
         except Unavailable:
             metrics.redis_failures.inc()
             raise
@@ -156,12 +162,3 @@ class Recovery:
 
 def _is_ahead(since: Position, position: Position) -> bool:
     return since.epoch == position.epoch and since.offset > position.offset
-
-
-def _up_to(end: Position, publications: list[Publication]) -> list[Publication]:
-    """The part of them up to `end`: history may have brought more, which the topic hands on itself."""
-    return [
-        Publication(each.epoch, each.first, each.lines[: end.offset + 1 - each.first])
-        for each in publications
-        if each.first <= end.offset
-    ]

@@ -107,6 +107,11 @@ class Session:
             case BadMessage():
                 return [Say(message.error)]
 
+    @property
+    def presence_bytes(self) -> int:
+        """What the client is present with."""
+        return sum(len(presence.state) for presence in self.presences.values())
+
     def _subscribe(self, message: Subscribe) -> list[Effect]:
         try:
             channel = parse_channel(message.channel)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from gateway import metrics
 from gateway.frames import PIECE_BYTES, close_frame
@@ -17,10 +17,10 @@ from realtime.config import Limits
 from realtime.logs import shared_context
 from realtime.waiting.survival import Part
 
-SLICE_BYTES = 4 * PIECE_BYTES  # handed to the transport in one go
+SLICE_BYTES = PIECE_BYTES  # handed to the transport in one go; a piece that is as large goes uncopied
 TRANSPORT_BYTES = PIECE_BYTES  # what the transport may still hold when it gets the next slice
-TICK_SECONDS = 0.01  # between two looks at the sockets that are behind
-BURST = 128  # times max_queue_bytes that may wait for a client, however well it reads
+TICK_SECONDS = 0.01  # between two looks at the sockets that are behind,
+TICK_SHARE = 0.2  # or longer, so that looking takes no larger part of the time
 PARTING_SECONDS = 30.0  # for a closed slow consumer to read why
 
 _part = Part("pump")
@@ -35,13 +35,16 @@ class Socket:
         self._limits = limits
         self._pump = pump
         self._queue: deque[bytes] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()  # replays that have a slice for it, in turn
         self._mark_bytes = 0  # written in all, when the present stretch over the bound began
         self._mark_time: float | None = None  # the beginning of that stretch; None under the bound
+        self._rested_at: float | None = None  # when it last had taken all there was; what comes is our delay
         self.queued_bytes = 0
         self.written_bytes = 0
         self._counted_bytes = 0  # of these, by Prometheus
         self.is_pumped = False  # the pump will write for it, in this turn or by its clock
         self.on_slow: Callable[[], None] = self.abort  # what to do when this client cannot follow
+        self.owes: Callable[[], int] = _nothing  # bytes that replays have for it, beyond what is here
 
     def __repr__(self) -> str:
         return f"<Socket {self.queued_bytes} bytes queued, {self.waiting_bytes} waiting>"
@@ -49,7 +52,22 @@ class Socket:
     @property
     def waiting_bytes(self) -> int:
         """All that we have for this client and the network has not taken."""
-        return self.queued_bytes + self._transport.get_write_buffer_size()
+        return self.queued_bytes + self.transport_bytes
+
+    @property
+    def transport_bytes(self) -> int:
+        """What the network has not taken of what was written."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def pieces(self) -> Collection[bytes]:
+        """What is queued."""
+        return self._queue
+
+    @property
+    def has_room(self) -> bool:
+        """Whether so little waits that a slice may follow."""
+        return self.waiting_bytes <= TRANSPORT_BYTES
 
     @property
     def is_closed(self) -> bool:
@@ -88,25 +106,54 @@ class Socket:
         self.written_bytes += len(slice_)
         return slice_
 
+    async def room(self) -> None:
+        """Wait until a slice may follow, or the socket is closed; those who wait get their turns in order."""
+        await asyncio.sleep(0)  # what was sent in this turn of the loop leaves first
+        if not self._waiters and (self.has_room or self.is_closed):
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._pump.watch(self)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def let_next(self) -> bool:
+        """Give the next who waits for room its turn; True when nobody is left who waits."""
+        if self.is_closed:
+            while self._waiters:
+                _wake(self._waiters.popleft())
+        elif self._waiters and self.has_room:
+            _wake(self._waiters.popleft())
+        return not self._waiters
+
+    def rest(self, now: float) -> None:
+        """It has taken all that there was: until more comes, the client is not to blame."""
+        self._rested_at = now
+
     def is_too_slow(self, now: float) -> bool:
-        """Whether more than the bound waits, and for too long.
+        """Whether more than the bound waits, and for too long; what is left of a replay waits too.
 
         A burst may put far more than the bound before a healthy client: it is slow when it does not take
         as much as the bound within `slow_consumer_seconds`.
         """
         bound = self._limits.max_queue_bytes
-        if self.waiting_bytes <= bound:
-            self._mark_time = None
+        if self.waiting_bytes + self.owes() <= bound:
+            self._mark_time = self._rested_at = None
             return False
-        if self.waiting_bytes > BURST * bound:
-            return True
-        if self._mark_time is None or self._taken_bytes - self._mark_bytes >= bound:
-            self._mark_time, self._mark_bytes = now, self._taken_bytes
+        if self._rested_at is not None and self._mark_time is not None:
+            self._mark_time += now - self._rested_at
+        self._rested_at = None
+        if self._mark_time is None or self.taken_bytes - self._mark_bytes >= bound:
+            self._mark_time, self._mark_bytes = now, self.taken_bytes
         return now - self._mark_time >= self._limits.slow_consumer_seconds
 
     @property
-    def _taken_bytes(self) -> int:
-        return self.written_bytes - self._transport.get_write_buffer_size()
+    def taken_bytes(self) -> int:
+        """What the network has taken so far."""
+        return self.written_bytes - self.transport_bytes
 
     def count(self) -> int:
         """How many bytes were written since this was asked last."""
@@ -126,6 +173,13 @@ class Socket:
         self._transport.close()
         asyncio.get_running_loop().call_later(PARTING_SECONDS, self._transport.abort)
 
+    def part_slow(self) -> None:
+        """The node has no room for what waits for this client; one that was parted from is cut off."""
+        if self.is_closed:
+            self.abort()
+        else:
+            self._pump.part_from(self)
+
     def abort(self) -> None:
         self._transport.abort()
 
@@ -135,6 +189,15 @@ class Socket:
         with _part.survives(self.connection_id):
             self.discard()
             self.abort()
+
+
+def _nothing() -> int:
+    return 0
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Pump:
@@ -156,6 +219,11 @@ class Pump:
             asyncio.get_running_loop().call_soon(self._turn, context=self._context)
         self._awake.append(socket)
 
+    def watch(self, socket: Socket) -> None:
+        """See by the clock to a socket for whose room somebody waits."""
+        self._behind.add(socket)
+        self._tick_if_needed()
+
     def forget(self, socket: Socket) -> None:
         """Drop what a closed socket still has."""
         socket.discard()
@@ -174,10 +242,10 @@ class Pump:
                 socket.fail(error)
         self._tick_if_needed()
 
-    def _tick_if_needed(self) -> None:
+    def _tick_if_needed(self, seconds: float = TICK_SECONDS) -> None:
         if self._behind and not self._ticking:
             self._ticking = True
-            asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+            asyncio.get_running_loop().call_later(seconds, self._tick)
 
     def _tick(self) -> None:
         self._ticking = False
@@ -188,13 +256,20 @@ class Pump:
             except Exception as error:
                 self._behind.discard(socket)
                 socket.fail(error)
-        self._tick_if_needed()
+        self._tick_if_needed(max(TICK_SECONDS, (time.monotonic() - now) / TICK_SHARE))
 
     def _look_at(self, socket: Socket, now: float) -> None:
         if socket.write():
-            self._behind.discard(socket)
             socket.is_pumped = False
-        elif socket.is_too_slow(now):
-            self._behind.discard(socket)
-            metrics.slow_consumers.inc()
-            socket.on_slow()
+            if socket.let_next():
+                self._behind.discard(socket)
+                socket.rest(now)
+                return
+        if socket.is_too_slow(now):
+            self.part_from(socket)
+
+    def part_from(self, socket: Socket) -> None:
+        """Close a client that cannot follow."""
+        self._behind.discard(socket)
+        metrics.slow_consumers.inc()
+        socket.on_slow()

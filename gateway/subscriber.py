@@ -8,8 +8,8 @@ newer is handed on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from gateway import metrics
 from gateway.hub import Delivery, Hub, Topic, TopicKey, TopicState
@@ -20,7 +20,7 @@ from realtime.broker import Broker
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
 from realtime.people import People
-from realtime.publications import read_publication
+from realtime.publications import Position, read_publication
 from realtime.servers import Server
 from realtime.waiting.survival import Part
 
@@ -82,12 +82,18 @@ class Subscriber:
     @asynccontextmanager
     async def live_topic(self, key: TopicKey) -> AsyncIterator[Topic[Socket]]:
         """Open a topic, wait until its messages are known to arrive, and keep it meanwhile."""
-        topic = self._hub.open(key)
-        topic.joiners += 1
-        try:
+        with self.kept(key) as topic:
             if key not in self._live:
                 self._subscribe(key)
             await self._live[key].wait()
+            yield topic
+
+    @contextmanager
+    def kept(self, key: TopicKey) -> Iterator[Topic[Socket]]:
+        """Keep a topic open for somebody who does not hear it yet."""
+        topic = self._hub.open(key)
+        topic.joiners += 1
+        try:
             yield topic
         finally:
             topic.joiners -= 1
@@ -266,13 +272,26 @@ class Subscriber:
                     self._deliver(self._hub.roster_read(key, at, members))
                 continue
             position = await self._broker.position(*key)
-            missed = None
-            if topic.state is TopicState.BEHIND and key not in self._broken:
-                missed = await self._broker.missed(*key, since=topic.position, until=position)
+            is_lost = False
+            if topic.state is TopicState.BEHIND:
+                is_lost = key in self._broken or not await self._read_pages(key, topic, position, mine)
             if self._rounds.get(key) is mine:
-                if topic.state is TopicState.BEHIND and missed is None:
+                if is_lost:
                     metrics.resyncs.inc()
                 self._broken.discard(key)
-                self._deliver(self._hub.caught_up(key, position, missed))
+                self._deliver(self._hub.caught_up(key, position, None if is_lost else []))
         if self._rounds.get(key) is mine:
             self._live[key].set()
+
+    async def _read_pages(self, key: TopicKey, topic: Topic[Socket], until: Position, mine: object) -> bool:
+        """Hand on what a topic missed, a page at a time; False if history does not reach."""
+        since = topic.position
+        if since.epoch != until.epoch or since.offset > until.offset:
+            return False
+        while self._rounds.get(key) is mine and topic.position.offset < until.offset:
+            page = await self._broker.page(*key, since=topic.position, until=until.offset)
+            if page is None:
+                return False
+            if self._rounds.get(key) is mine:
+                self._deliver(self._hub.missed(key, page))
+        return True

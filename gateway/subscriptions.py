@@ -1,7 +1,8 @@
 """How a client comes to hear a channel, with nothing lost between history and live.
 
-Asked by connections; moves hub, subscriber and recovery. The order: the topic is made live, history is
-read, then in one step without an await the client is told, gets what it missed, and joins the hub.
+Asked by connections; moves hub, subscriber and recovery. The order: the topic is made live, history is found,
+the client is told, gets what it missed in slices, and in one step without an await the last of them and a
+place in the hub.
 """
 
 from __future__ import annotations
@@ -13,21 +14,20 @@ from msgspec import UNSET, UnsetType
 
 from gateway import metrics
 from gateway.delivery.empty_topics import EmptyTopics
+from gateway.delivery.replay import HistoryReplay, Replay, RosterReplay, Subscription
 from gateway.frames import text_frame
-from gateway.hub import Hub, Topic
+from gateway.hub import Hub
 from gateway.recovery import Recovery
 from gateway.socket import Socket
 from gateway.subscriber import Subscriber
 from gateway.tenants import Tenant
 from realtime.channels import Channel
-from realtime.errors import ClientError, Unavailable
+from realtime.errors import Unavailable
 from realtime.protocol import Subscribed, encode
 from realtime.publications import Position
-from realtime.waiting.survival import Part
 
 JOIN_SECONDS = 10.0  # for which a `subscribe` is held while Redis is away
-
-_part = Part("recovery")
+RETRY_SECONDS = 0.5  # after history could not be read for a client that was told that it has it
 
 # From position, recovered and enabled to the answer.
 Answer = Callable[[Position, bool, bool | UnsetType | None], Subscribed]
@@ -47,8 +47,8 @@ class Subscriptions:
 
     async def join(
         self, socket: Socket, tenant: Tenant, channel: Channel, since: Position | None, answer: Answer
-    ) -> None:
-        """Answer a `subscribe` and let its messages follow.
+    ) -> Replay | None:
+        """Answer a `subscribe` and let its messages follow; what is returned has to be carried out for that.
 
         Raises Unavailable after JOIN_SECONDS, and ClientError `rate_limited` for a new name too many.
         """
@@ -63,37 +63,54 @@ class Subscriptions:
                 if enabled is True and not topic.position.offset:
                     seconds = tenant.history_of(channel).max_seconds
                     await self._empty_topics.keep_of_enabled_table(key, seconds)
-                missed = None
-                if since is not None and topic.roster is None:
-                    missed = await self._missed(tenant, channel, topic, since, socket)
-                    metrics.recoveries.labels("lost" if missed is None else "recovered").inc()
-                recovered = since if missed is not None else None
+                replay = await self._replay(Subscription(socket, tenant, channel, topic), since)
+                recovered = since if isinstance(replay, HistoryReplay) else None
                 position = recovered or topic.position
                 metrics.messages_sent.inc()
                 socket.send([text_frame(encode(answer(position, recovered is not None, enabled)))])
-                if missed:
-                    socket.send(missed)
-                if topic.roster is not None:
-                    self._subscriber.tell_presence(key)
-                    sync = topic.roster.sync()
-                    metrics.messages_sent.inc(len(sync))
-                    socket.send(sync)
-                self._hub.add(key, channel, socket)
+                if replay is None:
+                    self._hub.add(key, channel, socket)
+                elif socket.has_room and self._step(replay):
+                    return None
+                return replay
         except TimeoutError as error:
             raise Unavailable("Redis cannot be reached now") from error
 
-    async def _missed(
-        self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position, socket: Socket
-    ) -> list[bytes] | None:
-        """Return what a client missed; a history that nobody can read is one that does not reach."""
-        try:
-            return await self._recovery.missed(tenant, channel, topic, since, socket.connection_id)
-        except ClientError:
-            raise
-        except Exception as error:
-            _part.note(error, channel.topic)
-            topic.forget()
+    async def _replay(self, one: Subscription, since: Position | None) -> Replay | None:
+        """What the client is to be told of the time before it joins; its first step is at hand."""
+        if one.topic.roster is not None:
+            self._subscriber.tell_presence(one.key)
+            return RosterReplay(one, one.topic.roster)
+        if since is None:
             return None
+        is_recovered = await self._recovery.begin(one.tenant, one.channel, one.topic, since)
+        metrics.recoveries.labels("recovered" if is_recovered else "lost").inc()
+        return HistoryReplay(one, self._recovery, since) if is_recovered else None
+
+    def _step(self, replay: Replay) -> bool:
+        """Send a slice that is at hand; with the last one the client joins, and True is returned."""
+        one = replay.subscription
+        if one.topic.roster is not None:
+            self._subscriber.tell_presence(one.key)  # to those who hear it already
+        if is_last := replay.step():
+            self._hub.add(one.key, one.channel, one.socket)
+        return is_last
+
+    async def carry_out(self, replay: Replay) -> None:
+        """Send what is left of a replay as the socket drains, and let the client join."""
+        one, is_last = replay.subscription, False
+        with self._subscriber.kept(one.key):
+            while not is_last:
+                await one.socket.room()
+                if one.socket.is_closed:
+                    return
+                try:
+                    await replay.find()
+                except Unavailable:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                # Another replay of this client may have been faster.
+                is_last = one.socket.has_room and self._step(replay)
 
     def leave(self, socket: Socket, tenant: Tenant, channel: Channel) -> None:
         """Let a client hear a channel no more, at once."""

@@ -22,6 +22,8 @@ from realtime.waiting.survival import Part, internal
 POST_BYTES = 1_048_576  # of one publication,
 CALL_BYTES = 8 * POST_BYTES  # and of all that are sent at once; a single line may be longer
 
+MOST_BYTES = 8 * CALL_BYTES  # that wait for Redis, unless the node's budget says otherwise
+
 Said = tuple[Tenant, Channel, bytes]
 
 _part = Part("voice")
@@ -30,11 +32,16 @@ _part = Part("voice")
 class Voice:
     """Everything that a node's clients tell others."""
 
-    def __init__(self, broker: Broker, registry: Registry, subscriber: Subscriber) -> None:
+    def __init__(
+        self, broker: Broker, registry: Registry, subscriber: Subscriber, most_bytes: int = MOST_BYTES
+    ) -> None:
         self._broker = broker
         self._registry = registry
         self._subscriber = subscriber
         self._posts: Gatherer[Said] = Gatherer(self._prepare)
+        self._most_bytes = most_bytes  # that may wait for Redis
+        self.said_bytes = 0  # that wait for it
+        self.is_full_of_presence = False  # clients are present with as much as this node has room for
 
     async def run(self) -> None:
         await self._posts.run()
@@ -42,14 +49,26 @@ class Voice:
     async def publish(self, tenant: Tenant, *said: tuple[Channel, bytes]) -> None:
         """Return when Redis has these lines, those of a channel in order.
 
-        Raises Unavailable at once while Redis is away, and ClientError `rate_limited` where the project has
-        as much history as it may: then none was sent.
+        Raises Unavailable at once while Redis is away or behind, and ClientError `rate_limited` where the
+        project has as much history as it may: then none was sent.
         """
         for channel, _ in said:
             self._require_redis(tenant, channel.topic)
         size = sum(len(line) for _, line in said)
+        if self.said_bytes + size > self._most_bytes:
+            raise Unavailable("this node has too much to tell Redis")
         with tenant.ledger.room_for(size, tenant.limits.max_history_bytes, time.monotonic()):
-            await asyncio.gather(*[self._posts.put((tenant, channel, line)) for channel, line in said])
+            # Whoever said it may be gone before it is sent, and it counts until then.
+            await asyncio.shield(asyncio.gather(*[self._put(tenant, *one) for one in said]))
+
+    def _put(self, tenant: Tenant, channel: Channel, line: bytes) -> asyncio.Future[None]:
+        self.said_bytes += len(line)
+        told = self._posts.put((tenant, channel, line))
+        told.add_done_callback(lambda _: self._is_told(len(line)))
+        return told
+
+    def _is_told(self, size: int) -> None:
+        self.said_bytes -= size
 
     def set_presence(
         self, tenant: Tenant, topic: str, connection_id: str, entry: bytes | None
@@ -65,6 +84,8 @@ class Voice:
         if entry is None:
             tenant.presence.release(key)
             return self._registry.set_presence(tenant.project_id, topic, connection_id, None)
+        if self.is_full_of_presence:
+            raise Unavailable("clients of this node are present with as much as it has room for")
         size = len(entry)
         before = tenant.presence.take(key, size, tenant.limits.max_presence_bytes)
         told = self._registry.set_presence(tenant.project_id, topic, connection_id, entry)

@@ -25,7 +25,7 @@ HISTORY_BYTES = 64 * 1024 * 1024  # of one topic; more would make Redis' memory 
 META_OUTLIVES = 2  # times the history of a broadcast topic: its epoch and offset
 FEED_FAILED = "failed, and is tried again"  # what a notifier reports of a project that it cannot serve now
 EMPTY_SECONDS = 300.0  # for which a topic is remembered that nothing was published to; clients make names
-HISTORY_PAGE = 16  # publications of at most 1 MiB that one read brings
+PAGE_BYTES = 262_144  # of history that one read brings, beside the publication that goes beyond it
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ class Broker:
         self._changes = Script(store, "append_v1", "changes_v1")
         self._broadcast = Script(store, "reign_v1", "append_v1", "broadcast_v1")
         self._reset = Script(store, "reset_v1")
+        self._page = Script(store, "page_v1")
 
     async def publish_changes(
         self, project: str, token: str, chunks: Sequence[Chunk], history: History
@@ -231,28 +232,37 @@ class Broker:
     async def missed(
         self, project: str, topic: str, since: Position, until: Position
     ) -> list[Publication] | None:
-        """Return what a topic published after `since` up to `until`; None where history does not reach."""
+        """Return what a topic published after `since` up to `until`; None where history does not reach.
+
+        All of it, however much that is: who serves clients reads it in pages.
+        """
         if since.epoch != until.epoch or since.offset > until.offset:
             return None
         found: list[Publication] = []
-        reached = since.offset
-        while reached < until.offset:
-            page = await self._history_page(project, topic, reached + 1)
-            for publication in page:
-                if publication.epoch != since.epoch or publication.first > reached + 1:
-                    return None
-                found.append(publication.after(reached))
-                reached = publication.last
-                if reached >= until.offset:
-                    return found
-            if not page:
+        while since.offset < until.offset:
+            page = await self.page(project, topic, since, until.offset)
+            if page is None:
                 return None
+            found += page
+            since = Position(since.epoch, page[-1].last)
         return found
 
-    async def _history_page(self, project: str, topic: str, first: int) -> list[Publication]:
-        history = keys.topic_history(project, topic)
-        entries = await self.store.call("XRANGE", history, f"{first}-0", "+", "COUNT", HISTORY_PAGE)
-        return [read_publication(fields[b"p"]) for _, fields in entries]
+    async def page(self, project: str, topic: str, since: Position, until: int) -> list[Publication] | None:
+        """Return what a topic published first after `since`; None where history does not reach.
+
+        It has no hole, is never empty, and ends with the publication that contains `until`, or before.
+        """
+        found = await self._page.call(
+            [keys.topic_history(project, topic)], [since.offset + 1, until, PAGE_BYTES]
+        )
+        page: list[Publication] = []
+        reached = since.offset
+        for publication in map(read_publication, found):
+            if publication.epoch != since.epoch or publication.first > reached + 1:
+                break
+            page.append(publication.after(reached))
+            reached = publication.last
+        return page or None
 
     async def eviction_policies(self) -> set[str]:
         """What Redis does when its memory is full; "unknown" where it does not tell."""

@@ -22,6 +22,7 @@ from realtime.config import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, Project, Settin
 from realtime.errors import RealtimeError, SettingError
 from realtime.lifetime import hold_hangups, live
 from realtime.logs import LogFormat, configure_logging
+from realtime.process.memory_limit import share_budget
 from realtime.reload import Reloads
 
 DEV_DIRECTORY = Path(".realtime")
@@ -148,6 +149,7 @@ def gateway(
         work = app.run(settings, host, port, internal_port, reuse_port=reuse_port, reloads=reloads)
         live(work, on_hangup=reloads.ask)
         return
+    share_budget(settings, workers)
     commands = []
     for number in range(workers):
         command = ["gateway", "--host", host, "--port", str(port), "--reuse-port"]

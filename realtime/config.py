@@ -25,6 +25,7 @@ ENVIRONMENT_PREFIX = "REALTIME_"
 CONFIG_VARIABLE = "REALTIME_CONFIG"
 PROJECT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MIN_SECRET_BYTES = 32
+MIN_QUEUE_BUDGET_BYTES = 16 * 1024 * 1024
 MAX_CHANGE_BYTES = 16 * 1024 * 1024  # a notifier takes twelve times as much for one change
 
 Count = Annotated[int, Meta(ge=1)]
@@ -95,6 +96,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connection_history_entries: Count = 10_000
     connection_history_seconds: Seconds = 604_800
     trusted_proxies: list[str] = field(default_factory=list)
+    queue_budget_bytes: Annotated[int, Meta(ge=0)] = 0  # of each gateway; 0 is a share of its memory
     limits: Limits = field(default_factory=Limits)
     projects: dict[str, Project] = field(default_factory=dict)
 
@@ -120,6 +122,8 @@ def load(toml_text: str, environment: Mapping[str, str]) -> Settings:
             ip_network(proxy)
         except ValueError as error:
             raise SettingError("trusted_proxies", str(error)) from error
+    if 0 < settings.queue_budget_bytes < MIN_QUEUE_BUDGET_BYTES:
+        raise SettingError("queue_budget_bytes", f"expected 0, or {MIN_QUEUE_BUDGET_BYTES} or more")
     parse_redis_url(settings.redis_url)
     return settings
 

@@ -68,6 +68,10 @@ class Play:
     def catch_up(self, position: Position, missed: list[Publication] | None = None) -> None:
         self._deliver(self.hub.caught_up(KEY, position, missed))
 
+    def miss(self, *page: Publication) -> None:
+        """Hand on a page of history to a topic that is BEHIND."""
+        self._deliver(self.hub.missed(KEY, list(page)))
+
     def _deliver(self, deliveries) -> None:
         for delivery in deliveries:
             for message in payloads(b"".join(delivery.pieces)):

@@ -30,8 +30,8 @@ EDITS = {
     # After a lost connection or a hole a node goes on from where Redis is now.
     "gap-reading": Edit(
         "gateway/subscriber.py",
-        "missed = await self._broker.missed(*key, since=topic.position, until=position)",
-        "missed = []; topic.position = position",
+        "is_lost = key in self._broken or not await self._read_pages(key, topic, position, mine)",
+        "is_lost = False; topic.position = position",
     ),
     # In a cluster: a channel that its server has thrown off, since the slot went elsewhere, is left at that.
     "thrown-off": Edit("gateway/line.py", "self.subscribe(channel)  # to be told who has it", "pass"),

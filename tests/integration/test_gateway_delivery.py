@@ -110,9 +110,11 @@ async def test_a_client_that_reads_slowly_but_steadily_survives_a_burst(database
     assert slow_consumers() == before
 
 
-async def test_more_than_any_client_may_have_waiting_closes_at_once(database_url, redis_url):
+async def test_a_node_over_its_budget_parts_from_who_does_not_read_however_patient_it_is(
+    database_url, redis_url
+):
     limits = Limits(max_queue_bytes=KIB, slow_consumer_seconds=3_600)
-    settings = settings_for(database_url, redis_url, limits=limits)
+    settings = settings_for(database_url, redis_url, limits=limits, queue_budget_bytes=1024 * KIB)
     async with (
         running_gateway(settings) as gateway,
         publisher_to(settings) as publisher,

@@ -86,6 +86,13 @@ def files(opened: str) -> Series:
     }
 
 
+def queues(waiting: str, budget: str) -> Series:
+    return {
+        of_pod("realtime_gateway_queue_bytes", GATEWAY): waiting,
+        of_pod("realtime_gateway_queue_budget_bytes", GATEWAY): budget,
+    }
+
+
 def by_label(alert: str, name: str, bad: dict[str, str], good: dict[str, str]) -> list[Story]:
     """Stories of a counter that rises all the time, under its title and with this label."""
     stories = [(title, True, label) for title, label in bad.items()]
@@ -167,6 +174,8 @@ STORIES = [
         {"many are closed": "0+1x120"},
         {"some are closed": "0x20 10x100"},
     ),
+    Story("RealtimeQueueBudget", "it stays nearly full", True, 5, queues("230x120", "256x120")),
+    Story("RealtimeQueueBudget", "a burst", False, 5, queues("10x16 250x2 10x100", "256x120")),
     *by_kind(
         "RealtimeRedisLost",
         "realtime_gateway_redis_reconnects_total",

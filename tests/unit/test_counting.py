@@ -206,9 +206,7 @@ def connection(project: str, channels: int, presences: int, waiting: int) -> Any
     session = SimpleNamespace(
         project_id=project, channels=dict.fromkeys(range(channels)), presences=dict.fromkeys(range(presences))
     )
-    return SimpleNamespace(
-        session=session, socket=SimpleNamespace(waiting_bytes=waiting, count=lambda: waiting)
-    )
+    return SimpleNamespace(session=session, socket=SimpleNamespace(count=lambda: waiting))
 
 
 def test_figures_are_added_up_by_project():
@@ -220,11 +218,8 @@ def test_figures_are_added_up_by_project():
         assert tuple(value(name, project=project) for name in names) == expected
         gateway_metrics.remove_project(project)
     assert value("realtime_gateway_bytes_sent_total") == sent + 510
-    assert value("realtime_gateway_queue_bytes") == 510
-    assert value("realtime_gateway_largest_queue_bytes") == 500
 
 
 def test_clients_of_a_project_that_is_served_no_more_make_no_series():
     figures.measure([], [connection(PROJECT, 1, 1, 7)], [(PROJECT, "table:x")])
     assert series_of(PROJECT) == set()
-    assert value("realtime_gateway_queue_bytes") == 7  # they still wait

@@ -1,11 +1,11 @@
-"""The hub while all goes well: who hears what, who leaves, what is tapped and remembered."""
+"""The hub while all goes well: who hears what, who leaves, what is remembered."""
 
 from __future__ import annotations
 
 import pytest
 
 from gateway.hub import Hub, TopicState
-from gateway.recollection import Recollection, Room
+from gateway.recollection import Reach, Recollection, Room
 from realtime.channels import Event, parse_channel
 from realtime.publications import Publication
 from tests.hub_fixture import KEY, Play, at, begun_anew, line, play_at_five, publication
@@ -164,53 +164,24 @@ def test_a_hub_prints_its_size(play):
     assert repr(play.hub) == "<Hub 1 topics, 2 subscriptions>"
 
 
-# Taps
-
-
-def test_a_tap_collects_what_is_handed_on_meanwhile(play):
-    with play.topic.tapped() as tap:
-        play.publish(publication(5, 6), publication(9))
-        assert tap == [publication(6)]
-        play.catch_up(at(9), [publication(7, 8), publication(9)])
-    assert tap == [publication(6), publication(7, 8), publication(9)]
-    play.publish(publication(10))
-    assert len(tap) == 3
-
-
-def test_taps_do_not_mix_even_while_they_are_equal(play):
-    with play.topic.tapped() as first:
-        with play.topic.tapped() as second:
-            pass
-        play.publish(publication(6))
-    assert (first, second, play.topic.taps) == ([publication(6)], [], [])
-
-
-def test_a_tap_ends_with_the_one_who_gave_up(play):
-    with pytest.raises(TimeoutError), play.topic.tapped():
-        raise TimeoutError
-    assert play.topic.taps == []
-
-
-def test_a_tap_hears_what_no_subscriber_hears_yet():
-    play = Play(live_at=at(5))
-    with play.topic.tapped() as tap:
-        play.publish(publication(6))
-    assert tap == [publication(6)]
-
-
 # What is remembered for those who come back
 
 
 @pytest.fixture
 def remembered(play) -> Play:
     """The play, in which the topic remembers from e-5 on."""
-    play.topic.memory = Recollection(at(5), 1_000, Room())
+    play.topic.memory = Recollection(at(5), 1_000, Room(10**9))
     return play
 
 
 def test_what_is_handed_on_is_remembered(remembered):
     remembered.publish(publication(4, 6), publication(7), publication(6, 9))
-    assert (remembered.topic.memory.start, remembered.topic.memory.end) == (at(5), at(9))
+    assert remembered.topic.memory.end == at(9)
+    assert [remembered.topic.memory.reach(offset) for offset in (4, 5, 8)] == [
+        Reach.UNREAD,
+        Reach.COVERED,
+        Reach.COVERED,
+    ]
 
 
 @pytest.mark.parametrize("happens", [publication(8), publication(1, epoch="f"), begun_anew("f")])
@@ -226,15 +197,51 @@ def test_a_lost_subscription_makes_forget(remembered):
 
 def test_what_is_read_of_history_while_behind_is_remembered(play):
     play.hub.fell_behind(play.hub.topics)
-    play.topic.memory = Recollection(at(5), 1_000, Room())
+    play.topic.memory = Recollection(at(5), 1_000, Room(10**9))
     play.publish(publication(8))
     play.catch_up(at(7), [publication(6), publication(7)])
     assert play.topic.memory.end == play.topic.position == at(8)
 
 
+def test_what_was_missed_is_handed_on_page_by_page_and_then_what_was_held(play):
+    play.hub.fell_behind(play.hub.topics)
+    play.publish(publication(9))
+    play.miss(publication(6), publication(7))
+    assert (play.inbox["ann"], play.topic.state) == (["e-6", "e-7"], TopicState.BEHIND)
+    play.miss(publication(8))
+    play.catch_up(at(8), [])
+    assert play.inbox["ann"] == ["e-6", "e-7", "e-8", "e-9"]
+    assert play.topic.state is TopicState.LIVE
+
+
+def test_history_that_ends_in_the_middle_of_what_was_missed_is_told_as_resync(play):
+    play.hub.fell_behind(play.hub.topics)
+    play.miss(publication(6))
+    play.catch_up(at(20), None)
+    play.publish(publication(21))
+    assert play.inbox["ann"] == ["e-6", "resync e-20", "e-21"]
+
+
+def test_nothing_is_missed_by_a_topic_that_is_live_or_gone(play):
+    play.miss(publication(6))
+    assert play.inbox["ann"] == []
+    assert Hub().missed(KEY, [publication(6)]) == []
+
+
+def test_what_is_held_back_can_be_given_up_but_for_the_last_which_shows_the_hole(play):
+    play.hub.fell_behind(play.hub.topics)
+    play.publish(publication(6), publication(7), publication(8))
+    held = play.topic.held_bytes
+    play.topic.shed()
+    assert (play.topic.held, play.topic.held_bytes) == ([publication(8)], held // 3)
+    play.topic.shed()
+    play.catch_up(at(5), [])
+    assert (play.inbox["ann"], play.topic.state) == ([], TopicState.BEHIND)
+
+
 def test_a_resync_makes_forget_even_within_one_epoch(play):
     play.hub.fell_behind(play.hub.topics)
-    play.topic.memory = Recollection(at(5), 1_000, Room())
+    play.topic.memory = Recollection(at(5), 1_000, Room(10**9))
     play.catch_up(at(3), None)
     assert play.topic.memory is None
     assert play.inbox["ann"] == ["resync e-3"]
@@ -244,13 +251,13 @@ def test_a_new_epoch_in_silence_makes_forget():
     key, hub = ("demo", "room:a"), Hub()
     topic = hub.open(key)
     hub.caught_up(key, at(5), None)
-    topic.memory = Recollection(at(5), 1_000, Room())
+    topic.memory = Recollection(at(5), 1_000, Room(10**9))
     hub.received(key, Publication("f", 1, [b'B"payload":1']))
     assert (topic.state, topic.position, topic.memory) == (TopicState.LIVE, at(1, "f"), None)
 
 
 def test_a_topic_that_closes_gives_back_its_room(remembered):
-    room = Room()
+    room = Room(10**9)
     remembered.topic.memory = Recollection(at(5), 1_000, room)
     remembered.publish(publication(6))
     assert room.used > 0

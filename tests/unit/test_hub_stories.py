@@ -61,6 +61,7 @@ class Chaos:
             self.play.join(event.value, f"table:users:{event}")
         self.events: dict[str, Event] = {}  # of every message, by id
         self.reading: tuple[Position, list[Publication] | None] | None = None
+        self.room = Room(self.chance.choice([400, 10**6]))
         self.recovered = 0  # clients that came back and got what they missed
         self.haste = 0.3  # how often more is published while history is read
 
@@ -81,7 +82,10 @@ class Chaos:
     def catch_up(self) -> None:
         """Read history, or hand it to the hub: what arrives in between is held back."""
         if self.reading is not None:
-            self.play.catch_up(*self.reading)
+            position, missed = self.reading
+            part = self.chance.randint(0, len(missed or []))  # comes as a page of its own
+            self.play.miss(*(missed or [])[:part])
+            self.play.catch_up(position, missed and missed[part:])
             self.reading = None
         elif self.play.topic.state is not TopicState.LIVE:
             until = self.redis.position
@@ -93,19 +97,30 @@ class Chaos:
         """A client that saw some of what "all" heard asks for the rest of it, as it is remembered."""
         topic, heard = self.play.topic, self.play.inbox["all"]
         if topic.memory is None:
-            topic.memory = Recollection(topic.position, 1_000, Room())
+            topic.memory = Recollection(topic.position, 1_000, self.room)
         assert topic.memory.end == topic.position
         since = self.chance.choice(heard or [""])
         offset = int(since.rpartition("-")[2] or -1)
         if since.startswith(f"{topic.position.epoch}-") and offset < topic.position.offset:
-            if topic.memory.reach(offset) is Reach.UNREAD:
-                older = self.redis.missed(at(offset, topic.position.epoch), topic.memory.start)
-                topic.memory.look_back(at(offset, topic.position.epoch), older)
-            if topic.memory.reach(offset) is Reach.COVERED:
-                pieces = topic.memory.pieces(parse_channel(EVERYTHING), offset, "")
-                told = [message["id"] for message in payloads(b"".join(pieces))]
-                assert told == heard[heard.index(since) + 1 :]
+            told: list[str] = []
+            while offset < topic.position.offset and self.finds(topic.memory, offset):
+                pieces, offset = topic.memory.slice(parse_channel(EVERYTHING), offset, "")
+                told += [message["id"] for message in payloads(b"".join(pieces))]
+            expected = heard[heard.index(since) + 1 :]
+            assert told == expected[: len(told)]
+            if offset == topic.position.offset:
+                assert told == expected
                 self.recovered += 1
+
+    def finds(self, memory: Recollection, offset: int) -> bool:
+        """Have a page at hand that begins behind an offset; it holds a few publications."""
+        memory.want(offset)
+        if memory.reach(offset) is Reach.UNREAD:
+            since, until = memory.next_to_read()
+            page = self.redis.missed(since, at(until, memory.end.epoch))
+            memory.look_back(since, page and page[: self.chance.randint(1, 4)])
+        memory.want_no_more(offset)
+        return memory.reach(offset) is Reach.COVERED
 
     def lose_connection(self) -> None:
         self.redis.wire.clear()

@@ -258,3 +258,37 @@ def test_what_came_while_the_list_was_read_is_not_told_twice():
     assert roster is not None
     assert len(roster.entries()) == 3
     assert told(roster) == [("join", [("c", 0)])]
+
+
+# A newcomer who takes the list in parts
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_newcomer_who_took_a_list_in_parts_knows_who_is_there_after_the_changes_since(seed):
+    chance = random.Random(seed)
+    roster = after(*(line("J", f"c{number}") for number in range(200)))
+    who = roster.attendance()
+    copy: dict[str, int] = {}
+    count = 0
+    while count < len(who):
+        parts, count = roster.sync_after(who, count, chance.choice([1, 100_000]))
+        for part in map(decoded, parts):
+            assert part["more"] is (part is not None and len(copy) + len(part["presences"]) < len(who))
+            copy |= {one["connection_id"]: one["state"] for one in part["presences"]}
+        for _ in range(3):
+            name = f"c{chance.randrange(220)}"
+            roster.apply([line(chance.choice("JUL"), name, chance.randrange(9))])
+    roster.news()
+    _follow(copy, [decoded(frame) for frame in roster.changes_since(who)])
+    assert copy == _members(roster)
+    assert roster.changes_since(roster.attendance()) == []
+
+
+def test_all_who_ask_before_the_next_change_share_one_list():
+    roster = after(line("J", "a"))
+    first = roster.attendance()
+    assert roster.attendance() is first
+    roster.apply([line("U", "a", 1)])
+    second = roster.attendance()
+    roster.replace({b"n-0/b": b"{}"})
+    assert len({id(first), id(second), id(roster.attendance())}) == 3

@@ -9,6 +9,7 @@ import pytest
 
 from gateway import recollection, recovery
 from gateway.hub import Hub
+from gateway.recollection import Room
 from gateway.recovery import CALLS_AT_ONCE, Recovery
 from realtime.broker import History
 from realtime.channels import parse_channel
@@ -41,12 +42,11 @@ class Redis:
         self.most_at_once = 0
         self.open = asyncio.Event()
         self.error: Unavailable | None = None
-        self.brings_more = False  # than was asked for, as it is read by pages
+        self.page_size = 1_000  # publications
+        self.most_readings = 1_000  # after which history is gone
 
-    async def missed(
-        self, project: str, topic: str, since: Position, until: Position
-    ) -> list[Publication] | None:
-        self.readings.append((since.offset, until.offset))
+    async def page(self, project: str, topic: str, since: Position, until: int) -> list[Publication] | None:
+        self.readings.append((since.offset, until))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -56,13 +56,10 @@ class Redis:
             self.at_once -= 1
         if self.error is not None:
             raise self.error
-        if since.epoch != until.epoch or since.offset + 1 < self.kept_from:
+        if since.offset + 1 < self.kept_from or len(self.readings) > self.most_readings:
             return None
-        return [
-            each
-            for each in self.log
-            if since.offset < each.first and (self.brings_more or each.first <= until.offset)
-        ]
+        wanted = [each for each in self.log if since.offset < each.first]
+        return wanted[: self.page_size] or None
 
     async def position(self, project: str, topic: str) -> Position:
         self.readings.append((-1, -1))
@@ -85,7 +82,8 @@ class Play:
         self.hub: Hub[Any] = Hub()
         self.topic = self.hub.open(KEY)
         self.hub.caught_up(KEY, at(100), None)
-        self.recovery = Recovery(cast(Any, self.redis))
+        self.room = Room(10**9)
+        self.recovery = Recovery(cast(Any, self.redis), self.room)
         self.waiting: list[asyncio.Task[list[int] | None]] = []
 
     def come_back(self, *offsets: int, epoch: str = "e") -> None:
@@ -93,10 +91,33 @@ class Play:
             self.waiting.append(asyncio.create_task(self._recover(at(offset, epoch)), name=f"since {offset}"))
 
     async def _recover(self, since: Position) -> list[int] | None:
-        pieces = await self.recovery.missed(cast(Any, Tenant()), ROOM, self.topic, since, "me")
-        if pieces is None:
+        """What a client gets that always reads, or None; -1 where history has gone in the middle."""
+        tenant: Any = Tenant()
+        if not await self.recovery.begin(tenant, ROOM, self.topic, since):
             return None
-        return [message["payload"] for message in messages(pieces)] if pieces else []
+        heard: list[int] = []
+        while since != self.topic.position:
+            pieces, reached = self.topic.memory.slice(ROOM, since.offset, "me")
+            heard += [message["payload"] for message in messages(pieces)]
+            since = at(reached, since.epoch)
+            if not await self.recovery.find(tenant, ROOM, self.topic, since):
+                return [*heard, -1]
+        return heard
+
+    def another_topic(self, name: str) -> None:
+        """Somebody comes back to another channel that has the same history."""
+        key = ("demo", name)
+        topic = self.hub.open(key)
+        self.hub.caught_up(key, at(100), None)
+
+        async def recover() -> list[int]:
+            channel, tenant = parse_channel(name), cast(Any, Tenant())
+            assert await self.recovery.begin(tenant, channel, topic, at(7))
+            pieces, reached = topic.memory.slice(channel, 7, "me")
+            assert reached == 100
+            return [message["payload"] for message in messages(pieces)]
+
+        self.waiting.append(asyncio.create_task(recover(), name=name))
 
     def publish(self, *publications: Publication) -> None:
         for each in publications:
@@ -225,36 +246,37 @@ async def test_a_lost_subscription_while_history_is_read_asks_redis_again(play):
     assert play.redis.readings == [(50, 100), (50, 101)]
 
 
-async def test_who_does_not_fit_reads_alone_and_misses_nothing(play, monkeypatch):
-    monkeypatch.setattr(recollection, "TOPIC_BYTES", 5_000)
-    play.come_back(0, 1, 95)
-    await play.all_wait()
-    play.publish(publication(101))
-    assert await play.outcomes() == [after(0, 101), after(1, 101), after(95, 101)]
-
-
-@pytest.mark.parametrize("brings_more", [False, True])
-async def test_what_is_published_while_one_reads_alone_follows_it_once(play, monkeypatch, brings_more):
-    monkeypatch.setattr(recollection, "TOPIC_BYTES", 0)
+async def test_what_does_not_fit_is_read_in_pages_as_it_is_needed(play):
+    play.redis.page_size, play.room.most_bytes = 7, 600
     play.redis.open.set()
-    play.come_back(0)
-    await play.outcomes()
-    play.redis.open.clear()
-    play.come_back(0)
-    play.redis.brings_more = brings_more
-    await eventually(lambda: play.redis.at_once == 1)
+    play.come_back(0, 1, 95)
+    assert await play.outcomes() == [after(0), after(1), after(95)]
     play.publish(publication(101))
-    play.redis.log.append(publication(102))  # the topic hands it on later
-    assert (await play.outcomes())[-1] == after(0, 101)
-    assert play.redis.readings[-1] == (0, 100)
+    play.come_back(3)
+    assert (await play.outcomes())[-1] == after(3, 101)
+    assert play.room.used <= 600 + 7 * 300
 
 
-async def test_redis_is_asked_by_few_at_once_however_many_come(play, monkeypatch):
-    monkeypatch.setattr(recollection, "TOPIC_BYTES", 0)
-    play.come_back(99)
-    await play.outcomes()
+async def test_a_page_is_read_once_for_all_who_read_on_at_the_same_pace(play):
+    play.redis.page_size = 10
+    play.come_back(*[0] * 100)
+    assert await play.outcomes() == [after(0)] * 100
+    assert play.redis.readings == [(10 * n, 100) for n in range(10)]
+
+
+async def test_history_that_goes_while_a_client_reads_is_found_lost(play):
+    play.redis.page_size, play.redis.most_readings = 10, 3
+    play.come_back(0)
+    assert await play.outcomes() == [[*after(0, 30), -1]]
+
+
+async def test_redis_is_asked_by_few_at_once_however_many_topics_come(play):
     play.come_back(*range(99))
-    assert await play.outcomes() == [after(offset) for offset in (99, *range(99))]
+    for number in range(3 * CALLS_AT_ONCE):
+        play.another_topic(f"room:{number}")
+    await play.all_wait()
+    outcomes = await play.outcomes()
+    assert outcomes == [*[after(offset) for offset in range(99)], *[after(7)] * 3 * CALLS_AT_ONCE]
     assert 1 < play.redis.most_at_once <= CALLS_AT_ONCE
 
 

@@ -54,6 +54,7 @@ def test_the_common_limits_change_the_projects_that_go_by_them() -> None:
         ("connection_history_entries = 7", "connection_history_entries"),
         ("connection_history_seconds = 7", "connection_history_seconds"),
         ('trusted_proxies = ["10.0.0.0/8"]', "trusted_proxies"),
+        ("queue_budget_bytes = 33554432", "queue_budget_bytes"),
     ],
 )
 def test_what_a_process_was_built_around_needs_a_restart(line: str, setting: str) -> None:
@@ -75,6 +76,7 @@ def test_every_setting_is_reloaded_or_needs_a_restart() -> None:
         "connection_history_entries",
         "connection_history_seconds",
         "trusted_proxies",
+        "queue_budget_bytes",
     } == {"limits", "projects"}
 
 

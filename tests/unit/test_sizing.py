@@ -8,6 +8,7 @@ import re
 import pytest
 
 from realtime.config import Limits
+from realtime.process.memory_limit import SHARE
 from tests.docs_fixture import table, text_of
 from tests.manifests import HERE, of_files, rendered
 
@@ -94,7 +95,9 @@ def test_pods_have_the_memory_that_the_formulas_ask_for(stage: str) -> None:
         pods[f"realtime-{name}"]["containers"][0]["resources"] for name in ("gateway", "notifier")
     )
     assert mebibytes(gateway["requests"]["memory"]) > gateway_mebibytes(clients_of_a_pod())
-    assert mebibytes(gateway["limits"]["memory"]) > 2 * gateway_mebibytes(10_000)
+    limit = mebibytes(gateway["limits"]["memory"])
+    assert limit > 2 * gateway_mebibytes(10_000)
+    assert limit > gateway_mebibytes(10_000) + limit / SHARE * 1.25 + 64
     largest = Limits().max_change_bytes / 2**20
     assert mebibytes(notifier["requests"]["memory"]) > figure("a notifier") + 12 * largest
     assert mebibytes(notifier["limits"]["memory"]) > figure("a notifier") + FORGED_MIB

@@ -66,7 +66,8 @@ def connection(flood: Flood, transport: Transport) -> Connection:
         connection_id="c", greeting=lambda _: Pong(timestamp=""), ended=list, channels={}
     )
     tenant = SimpleNamespace(limits=LIMITS, project_id="demo")
-    parts: list[Any] = [flood, transport, tenant, session, None, None, Pump(), 25]
+    subscriptions = SimpleNamespace(carry_out=None)
+    parts: list[Any] = [flood, transport, tenant, session, subscriptions, None, Pump(), 25]
     return Connection(*parts)
 
 

@@ -1,0 +1,161 @@
+"""What a client still has to get of a channel before it hears it live: slices, sent as its socket drains.
+
+Begun by subscriptions; a step is one slice that is at hand. What is at hand is shared by all who need it, and
+a client that reads nothing has a slice of it, and a position. Nothing here joins the hub: whoever makes the
+last step does that, without an await between the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway import metrics
+from gateway.frames import text_frame
+from gateway.hub import Topic, TopicKey
+from gateway.presence import Roster
+from gateway.recollection import SLICE_BYTES
+from gateway.recovery import Recovery
+from gateway.socket import Socket
+from gateway.tenants import Tenant
+from realtime.channels import Channel
+from realtime.protocol import Resync, encode
+from realtime.publications import Position
+from realtime.waiting.survival import Part
+
+GUESSED_BYTES = 200  # of a message that a client has missed, until some were sent
+REFERENCE_BYTES = 16  # that a member takes in a list of who is present
+
+_part = Part("replay")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A channel that a client is to hear, and the topic that has its messages."""
+
+    socket: Socket
+    tenant: Tenant
+    channel: Channel
+    topic: Topic[Socket]
+
+    @property
+    def key(self) -> TopicKey:
+        return self.tenant.project_id, self.channel.topic
+
+
+class Replay(Protocol):
+    """What is left to be told before a subscription is live."""
+
+    subscription: Subscription
+
+    @property
+    def owed_bytes(self) -> int:
+        """What waits for the client beyond what its socket has, as far as that is known."""
+
+    @property
+    def held_bytes(self) -> int:
+        """What it holds for this client alone."""
+
+    async def find(self) -> None:
+        """Have the next slice at hand; the step must follow without an await. Raises Unavailable."""
+
+    def step(self) -> bool:
+        """Send the slice; True if the client knows all, and is to join the hub at once."""
+
+
+class HistoryReplay:
+    """The messages after a position, from history and then from what the topic handed on since."""
+
+    held_bytes = 0
+
+    def __init__(self, subscription: Subscription, recovery: Recovery, since: Position) -> None:
+        self.subscription = subscription
+        self._recovery = recovery
+        self._since = since
+        self._at = since  # the client was sent all up to here
+        self._sent_bytes = 0
+        self._is_lost = False  # history does not reach any more
+
+    def __repr__(self) -> str:
+        return f"<HistoryReplay of {self.subscription.channel.name} at {self._at}>"
+
+    @property
+    def owed_bytes(self) -> int:
+        messages = max(0, self.subscription.topic.position.offset - self._at.offset)
+        read = self._at.offset - self._since.offset
+        return messages * self._sent_bytes // read if read else messages * GUESSED_BYTES
+
+    async def find(self) -> None:
+        one = self.subscription
+        self._is_lost = not await self._recovery.find(one.tenant, one.channel, one.topic, self._at)
+
+    def step(self) -> bool:
+        topic = self.subscription.topic
+        if not self._is_lost and self._at != topic.position:
+            try:
+                self._send_slice()
+            except Exception as error:  # what nobody can make frames of is lost, too
+                _part.note(error, self.subscription.channel.topic)
+                topic.forget()
+                self._is_lost = True
+        if self._is_lost:
+            self._tell_resync()
+        return self._is_lost or self._at == topic.position
+
+    def _send_slice(self) -> None:
+        one = self.subscription
+        assert one.topic.memory is not None, "it was found"
+        pieces, reached = one.topic.memory.slice(one.channel, self._at.offset, one.socket.connection_id)
+        self._at = Position(self._at.epoch, reached)
+        self._sent_bytes += sum(map(len, pieces))
+        if pieces:
+            one.socket.send(pieces)
+
+    def _tell_resync(self) -> None:
+        """The client was too slow for history, which forgets; or a new one has begun."""
+        metrics.resyncs.inc()
+        metrics.messages_sent.inc()
+        one = self.subscription
+        message = Resync(channel=one.channel.name, position=str(one.topic.position))
+        one.socket.send([text_frame(encode(message))])
+
+
+class RosterReplay:
+    """Who is present: a list of a moment, and what has changed since, or the list of another moment."""
+
+    def __init__(self, subscription: Subscription, roster: Roster) -> None:
+        self.subscription = subscription
+        self._roster = roster
+        self._list = roster.attendance()
+        self._told = 0  # members of the list
+
+    def __repr__(self) -> str:
+        return f"<RosterReplay of {self.subscription.channel.name}, {self._told} of {len(self._list)} told>"
+
+    @property
+    def owed_bytes(self) -> int:
+        return self._list.size - self._list.size * self._told // max(1, len(self._list))
+
+    @property
+    def held_bytes(self) -> int:
+        return REFERENCE_BYTES * len(self._list)
+
+    async def find(self) -> None:
+        """All of it is at hand."""
+
+    def step(self) -> bool:
+        frames, self._told = self._roster.sync_after(self._list, self._told, SLICE_BYTES)
+        self._send(frames)
+        if self._told < len(self._list):
+            return False
+        news = self._roster.changes_since(self._list)
+        if sum(map(len, news)) > SLICE_BYTES:
+            # As much as a list: another one, which replaces what was told.
+            self._list, self._told = self._roster.attendance(), 0
+            return False
+        self._send(news)
+        return True
+
+    def _send(self, frames: list[bytes]) -> None:
+        metrics.messages_sent.inc(len(frames))
+        self.subscription.socket.send(frames)

@@ -1,0 +1,70 @@
+"""All that one client still has to get before it hears its channels live: a task a channel.
+
+A connection owns one of these, and ends what it began: when a channel is left or subscribed to again, and
+when the connection goes. A fault that nobody foresaw ends that connection, which would miss something in
+silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gateway.delivery.replay import Replay
+
+# Carries out a replay to its end, and lets the client join.
+Carry = Callable[[Replay], Coroutine[Any, Any, None]]
+
+
+class Replays:
+    """Replays of one client, by channel."""
+
+    def __init__(self, carry: Carry, on_failure: Callable[[Exception], None]) -> None:
+        self._carry = carry
+        self._on_failure = on_failure
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # by channel name, until they are done
+        self._replays: dict[str, Replay] = {}  # likewise
+        self._ending: set[asyncio.Task[None]] = set()  # cancelled, and not over yet
+
+    def __repr__(self) -> str:
+        return f"<Replays {list(self._replays.values())}>"
+
+    def owed_bytes(self) -> int:
+        return sum(replay.owed_bytes for replay in self._replays.values())
+
+    def held_bytes(self) -> int:
+        return sum(replay.held_bytes for replay in self._replays.values())
+
+    def start(self, replay: Replay) -> None:
+        """Go on with a replay whose channel has no other."""
+        channel = replay.subscription.channel.name
+        self._replays[channel] = replay
+        task = self._tasks[channel] = asyncio.create_task(self._carry(replay), name=f"replay {channel}")
+        task.add_done_callback(lambda task: self._ended(channel, task))
+
+    def end(self, channel: str) -> None:
+        """Nothing more of a channel is sent from here on."""
+        self._replays.pop(channel, None)
+        if (task := self._tasks.pop(channel, None)) is not None:
+            task.cancel()
+            self._ending.add(task)
+
+    def end_all(self) -> None:
+        for channel in list(self._tasks):
+            self.end(channel)
+
+    async def close(self) -> None:
+        """End all, and wait until they are over."""
+        self.end_all()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    def _ended(self, channel: str, task: asyncio.Task[None]) -> None:
+        self._ending.discard(task)
+        if self._tasks.get(channel) is task:
+            del self._tasks[channel], self._replays[channel]
+        if task.cancelled():
+            return
+        if isinstance(error := task.exception(), Exception):
+            self._on_failure(error)

@@ -1,0 +1,148 @@
+"""Keeps what a node holds for its clients within its budget, and tells how much it is.
+
+Looks at all connections a few times a second, or less often where there are many: nothing is counted when a
+message comes or goes. Over the budget it gives up what can be read again, and then the clients that are
+furthest behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway import metrics
+from gateway.connection import Connection
+from gateway.hub import Hub
+from gateway.memory.allocator import Trimmer, find_trim
+from gateway.memory.answers import Answers
+from gateway.memory.budget import PRESENCE_SHARE, Count, Debtor, Rates
+from gateway.recollection import Room
+from gateway.socket import Socket
+from gateway.voice import Voice
+from realtime.logs import get_logger
+from realtime.waiting.survival import Part
+
+log = get_logger(__name__)
+
+_part = Part("memory")
+
+LOOK_SECONDS = 0.25  # between two looks,
+LOOK_SHARE = 0.02  # or longer, so that looking takes no larger part of the time,
+MOST_SECONDS = 1.0  # but no longer than that
+TURN_ITEMS = 5_000  # connections and pieces that are counted before others get their turn
+
+
+class Waiting(Protocol):
+    """Somebody who may be parted from."""
+
+    @property
+    def taken_bytes(self) -> int: ...
+
+    def part_slow(self) -> None:
+        """End it, since more waits for it than the node has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """Everything that holds bytes for clients."""
+
+    connections: Collection[Connection]
+    answers: Answers
+    hub: Hub[Socket]
+    room: Room
+    voice: Voice
+
+
+class Keeper:
+    """Counts, and parts from who is too far behind."""
+
+    def __init__(self, budget_bytes: int, holders: Holders) -> None:
+        self._budget = budget_bytes
+        self._holders = holders
+        self._rates: Rates[Waiting] = Rates()
+        self._trimmer = Trimmer(find_trim())
+        self._counted = 0  # items since others had their turn
+        metrics.queue_budget_bytes.set(budget_bytes)
+
+    def __repr__(self) -> str:
+        return f"<Keeper of {self._budget} bytes>"
+
+    async def run(self) -> None:
+        """Keep within the budget until cancelled."""
+        while True:
+            began = time.monotonic()
+            await self.look()
+            took = time.monotonic() - began
+            await asyncio.sleep(min(MOST_SECONDS, max(LOOK_SECONDS, took / LOOK_SHARE)))
+
+    async def look(self) -> None:
+        """Count once, part from whom it must be, and tell the figures."""
+        count = await self._count()
+        if count.total > self._budget:
+            self._give_up_what_can_be_read_again()
+            count = await self._count()
+        if count.total > self._budget:
+            self._part_from_some(count)
+        self._rates.forget_others()
+        self._trimmer.look(count.total, time.monotonic())
+        metrics.queue_bytes.set(count.total)
+        metrics.largest_queue_bytes.set(count.largest)
+
+    def _give_up_what_can_be_read_again(self) -> None:
+        self._holders.room.clear()
+        for topic in self._holders.hub.topics.values():
+            topic.shed()
+
+    def _part_from_some(self, count: Count[Waiting]) -> None:
+        waiting = count.total
+        parted = list(count.to_close(self._budget))
+        log.warning(
+            "queue_budget_exceeded",
+            waiting_bytes=waiting,
+            budget_bytes=self._budget,
+            closed_count=len(parted),
+        )
+        for one in parted:
+            with _part.survives():
+                one.part_slow()
+
+    async def _count(self) -> Count[Waiting]:
+        holders = self._holders
+        count: Count[Waiting] = Count()
+        self._count_room(count, holders.room)
+        presence_bytes = 0
+        for connection in list(holders.connections):
+            try:
+                presence_bytes += connection.session.presence_bytes
+                self._count_connection(count, connection)
+            except Exception as error:  # its transport may be none any more
+                connection.fail(error)
+            await self._let_others(1 + len(connection.socket.pieces))
+        for answer in list(holders.answers):
+            rate = self._rates.look(answer, answer.taken_bytes, time.monotonic())
+            count.add(Debtor(answer, answer.waiting_bytes, rate=rate))
+        holders.voice.is_full_of_presence = presence_bytes > self._budget // PRESENCE_SHARE
+        held = sum(topic.held_bytes for topic in holders.hub.topics.values())
+        count.total += presence_bytes + held + holders.voice.said_bytes
+        return count
+
+    def _count_room(self, count: Count[Waiting], room: Room) -> None:
+        shared = [piece for page in room for piece in page.pieces]
+        count.add_pieces(shared)
+        count.total += room.used - sum(map(len, shared))
+
+    def _count_connection(self, count: Count[Waiting], connection: Connection) -> None:
+        socket = connection.socket
+        own = socket.transport_bytes + connection.replays.held_bytes()
+        if own or socket.pieces:
+            rate = self._rates.look(socket, socket.taken_bytes, time.monotonic())
+            count.add(Debtor(socket, own, list(socket.pieces), socket.queued_bytes, rate))
+
+    async def _let_others(self, items: int) -> None:
+        self._counted += items
+        if self._counted > TURN_ITEMS:
+            self._counted = 0
+            await asyncio.sleep(0)

@@ -1,0 +1,69 @@
+"""How one client's broadcasts and presence get to Redis, and what it is answered.
+
+A connection hands over what its session decided, and carries out what that decides next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+from gateway.effects import Effect, Publish, SetPresence
+from gateway.session import Session
+from gateway.tenants import Tenant
+from gateway.voice import Voice
+from realtime.errors import ClientError
+from realtime.waiting.survival import Part
+
+CarryOut = Callable[[Iterable[Effect]], Awaitable[None]]
+
+
+class Telling:
+    """All that a client has Redis told."""
+
+    def __init__(self, tenant: Tenant, session: Session, voice: Voice, part: Part) -> None:
+        self._tenant = tenant
+        self._session = session
+        self._voice = voice
+        self._part = part  # of those that survive, whose faults these are
+
+    async def publish(self, publish: Publish, carry_out: CarryOut) -> None:
+        try:
+            with self._part.tells_client(publish.channel.name):
+                await self._voice.publish(self._tenant, (publish.channel, publish.line))
+        except ClientError as error:
+            await carry_out(self._session.not_told(publish, error))
+        else:
+            await carry_out(self._session.told(publish.ref))
+
+    async def set_presence(self, change: SetPresence, carry_out: CarryOut) -> None:
+        session = self._session
+        told: asyncio.Future[None] | None = None
+        try:
+            with self._part.tells_client(change.topic):
+                entry = change.topic, session.connection_id, change.entry
+                told = self._voice.set_presence(self._tenant, *entry)
+                await asyncio.shield(told)  # sent, whatever becomes of us
+        except ClientError as error:
+            await carry_out(session.not_told(change, error))
+            if told is not None and session.doubt(change.topic):
+                self._restore_presence(change.topic)
+        else:
+            await carry_out(session.told(change.ref))
+
+    def _restore_presence(self, topic: str) -> None:
+        """Let Redis have what the client is present with, whatever it has now."""
+        session = self._session
+        self._voice.restore_presence(
+            self._tenant,
+            topic,
+            session.connection_id,
+            partial(session.present_entry, topic),
+            partial(session.be_sure, topic),
+        )
+
+    def end_presence(self) -> None:
+        for topic in self._session.ended():
+            with self._part.survives(topic):
+                self._voice.end_presence(self._tenant, topic, self._session.connection_id)

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from ipaddress import ip_network
 
 import aiohttp
-from aiohttp import web
+from aiohttp import hdrs, web
 from structlog.contextvars import bound_contextvars
 
 from gateway import metrics, openapi, rest
@@ -54,6 +54,7 @@ from realtime.timestamps import rfc3339
 log = get_logger(__name__)
 
 TICK_SECONDS = 1.0  # between two looks at every connection's clock
+DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
 GOODBYE_SECONDS = 2.0  # to tell Redis how the last connections ended
 
 
@@ -181,7 +182,9 @@ def _application(
     description = openapi.document()
 
     async def describe(_: web.Request) -> web.Response:
-        return json_response(description)
+        response = json_response(description)
+        response.headers[hdrs.CACHE_CONTROL] = f"max-age={DESCRIPTION_SECONDS}"  # says nothing of anybody
+        return response
 
     app.add_routes(
         [

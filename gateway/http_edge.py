@@ -27,8 +27,6 @@ MAX_BODY_BYTES = 1_048_576
 BODY_SECONDS = 10.0  # for all of it to come
 RETRY_SECONDS = 1  # after which it is worth while to ask again where too many asked
 
-MAX_LINE_BYTES = 16_384  # of a request line and of a header; the longest token fits into either
-
 REQUEST_ID = "X-Request-Id"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -191,6 +191,25 @@ async def test_answers_and_refusals_may_be_read_by_an_allowed_origin_alone(open_
             assert "Origin" in answered["Vary"]
 
 
+async def test_nothing_is_kept_in_a_cache_or_guessed_at_and_no_version_is_told(open_to_app):
+    preflight = {"Origin": "https://app.example.com", **PREFLIGHT}
+    for method, path, headers in [
+        ("GET", "/projects/demo/realtime/status", {"Authorization": f"Bearer {SERVICE}"}),
+        ("GET", "/projects/demo/realtime/status", {}),
+        ("PUT", "/projects/demo/realtime/status", {}),
+        ("OPTIONS", "/projects/demo/realtime/status", preflight),
+        ("GET", "/nowhere", {}),
+        ("GET", "/healthz", {}),
+        ("GET", "/readyz", {}),
+        ("GET", "/openapi.json", {}),
+    ]:
+        async with open_to_app.http.request(method, open_to_app.url + path, headers=headers) as answer:
+            kept = "max-age=300" if path == "/openapi.json" else "no-store"
+            assert answer.headers["Cache-Control"] == kept, path
+            assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+            assert answer.headers["Server"] == "realtime", path
+
+
 async def get(gateway, path, port=None):
     async with gateway.http.get(f"http://127.0.0.1:{port or gateway.port}{path}") as response:
         return response.status, await response.text()

@@ -1,0 +1,1 @@
+"""What a project allows on this node, and what a reload changes."""

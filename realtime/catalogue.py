@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
 
-from realtime.channels import Event, Table
+from realtime.channels import Event, Table, is_nameable
 from realtime.errors import ClientError, Code
 from realtime.migrations import check_usable, is_installed, migrate
 from realtime.triggers import Located, mend, switch
@@ -150,6 +150,9 @@ async def _locate(connection: Any, table: Table) -> Located:
 
 
 def _check(wanted: EnabledTable, located: Located) -> None:
+    if not is_nameable(wanted.table):
+        reason = "can be named by no channel: only printable characters, 255 bytes in all"
+        raise _invalid("table_name", f"{str(wanted.table)!a} {reason}")
     if located.parent:
         raise _invalid("table_name", f"{wanted.table} is a partition; enable {Table(*located.parent)}")
     if located.foreign_partition:

@@ -67,6 +67,7 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jwt_algorithms: list[str] = field(default_factory=list)
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
+    max_token_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0  # between now, or `iat`, and `exp`; 0 is no bound
     allowed_origins: list[str] = field(default_factory=list)
     history_entries: Count | None = None  # as in Settings, unless given
     history_seconds: Seconds | None = None

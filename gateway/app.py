@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from ipaddress import ip_network
 
 import aiohttp
@@ -24,10 +25,13 @@ from gateway.drain import drain
 from gateway.endpoint import Endpoint
 from gateway.fanout import Fanout
 from gateway.figures import keep_measuring
-from gateway.http_edge import MAX_BODY_BYTES, cors, errors_as_json, json_response
+from gateway.http.gate import Gate
+from gateway.http.refusals import Door
+from gateway.http_edge import MAX_BODY_BYTES, cors, errors_as_json, json_response, limited, preflights
 from gateway.hub import Hub
 from gateway.listener import listening
 from gateway.nodes import Node
+from gateway.projects.rate_limit import Rates
 from gateway.reaper import reap
 from gateway.recovery import Recovery
 from gateway.registry import Registry
@@ -37,7 +41,7 @@ from gateway.rest_figures import counted
 from gateway.socket import Pump, Socket
 from gateway.subscriber import Subscriber
 from gateway.subscriptions import Subscriptions
-from gateway.tenants import Tenant
+from gateway.tenants import Tenant, warn_of_shared_keys
 from gateway.turnover import Turnover
 from gateway.voice import Voice
 from realtime import __version__
@@ -54,6 +58,10 @@ from realtime.timestamps import rfc3339
 log = get_logger(__name__)
 
 TICK_SECONDS = 1.0  # between two looks at every connection's clock
+SOCKET_PATH = rest.PREFIX + "/ws"
+FREE = frozenset(
+    {SOCKET_PATH, "/healthz", "/readyz"}
+)  # of the rates of REST: it has its own; these tell who is well
 DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
 GOODBYE_SECONDS = 2.0  # to tell Redis how the last connections ended
 
@@ -86,6 +94,8 @@ async def run(
         registry = Registry(people, node)
         voice = Voice(broker, registry, subscriber)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
+        strangers = Rates(settings.limits)
+        gate = Gate(tenants, strangers, proxies)
         endpoint = Endpoint(
             tenants,
             subscriptions,
@@ -94,6 +104,7 @@ async def run(
             node,
             Pump(),
             proxies,
+            gate,
             settings.heartbeat_seconds,
         )
 
@@ -103,7 +114,7 @@ async def run(
 
         node.on_new_life = begin_anew
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        turnover = Turnover(tenants, endpoint, http, tasks)
+        turnover = Turnover(tenants, strangers, endpoint, http, tasks)
         parts = {
             "subscriber": subscriber.run(),
             "life of the node": node.live(),
@@ -124,8 +135,8 @@ async def run(
 
         await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
         services = Services(node, broker, people, voice)
-        app = _application(endpoint, tenants, proxies, services, why_not_ready)
-        port = await stack.enter_async_context(listening(app, host, port, reuse_port=reuse_port))
+        app = _application(endpoint, tenants, proxies, gate, services, why_not_ready)
+        port = await stack.enter_async_context(listening(app, gate, host, port, reuse_port=reuse_port))
         log.info(
             "process_started",
             version=__version__,
@@ -134,6 +145,7 @@ async def run(
             internal_port=internal_port,
             projects=sorted(tenants),
         )
+        warn_of_shared_keys(settings.projects)
         tasks.create_task(watch_readiness(why_not_ready), name="readiness")
         on_listening(port)
         try:
@@ -172,11 +184,19 @@ def _application(
     endpoint: Endpoint,
     tenants: dict[str, Tenant],
     proxies: Proxies,
+    gate: Gate,
     services: Services,
     why_not_ready: Readiness,
 ) -> web.Application:
     app = web.Application(
-        middlewares=[request_ids(tenants), cors(tenants), counted(), errors_as_json(proxies)],
+        middlewares=[
+            request_ids(tenants),
+            cors(tenants),
+            counted(),
+            errors_as_json(proxies, partial(gate.note, Door.REST)),
+            limited(gate.request, FREE),
+            preflights(tenants),
+        ],
         client_max_size=MAX_BODY_BYTES,
     )
     description = openapi.document()
@@ -188,8 +208,8 @@ def _application(
 
     app.add_routes(
         [
-            web.get(rest.PREFIX + "/ws", endpoint.handle, allow_head=False),
-            *rest.routes(tenants, services),
+            web.get(SOCKET_PATH, endpoint.handle, allow_head=False),
+            *rest.routes(tenants, services, gate),
             *health_routes(why_not_ready),
             web.get("/openapi.json", describe),
         ]

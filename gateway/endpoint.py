@@ -11,7 +11,7 @@ import secrets
 import time
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp import WSCloseCode, hdrs, web
 from structlog.contextvars import bound_contextvars
@@ -29,6 +29,8 @@ from gateway.access import (
     websocket_token,
 )
 from gateway.connection import CLOSE_SECONDS, Connection, refuse
+from gateway.http.gate import Gate
+from gateway.http.refusals import Door
 from gateway.nodes import Node
 from gateway.registry import Registry
 from gateway.session import Session
@@ -38,7 +40,7 @@ from gateway.tenants import Tenant
 from gateway.voice import Voice
 from realtime.auth import Identity
 from realtime.config import Limits
-from realtime.errors import CLOSE_CODE, ClientError, Code, Unavailable
+from realtime.errors import CLOSE_CODE, ClientError, Code, RateLimited, Unavailable
 from realtime.logs import get_logger
 from realtime.people import Open
 
@@ -59,6 +61,7 @@ class Endpoint:
         node: Node,
         pump: Pump,
         proxies: Proxies,
+        gate: Gate,
         heartbeat_seconds: float,
     ) -> None:
         self._tenants = tenants
@@ -68,6 +71,7 @@ class Endpoint:
         self._node = node
         self._pump = pump
         self._proxies = proxies
+        self._gate = gate
         self._heartbeat_seconds = heartbeat_seconds
         self.connections: dict[Connection, Open] = {}  # everybody who is in
         self.draining = False  # nobody is let in any more
@@ -76,8 +80,7 @@ class Endpoint:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         web_socket = self._web_socket(request)
         if not _can_upgrade(web_socket, request):
-            await self._admit(request)
-            raise ClientError(Code.INVALID_REQUEST, "this is a WebSocket endpoint: send an upgrade")
+            await self._explain(request)
         try:
             await web_socket.prepare(request)
         except ConnectionError:
@@ -85,10 +88,25 @@ class Endpoint:
         try:
             await self._let_in(web_socket, request)
         except ClientError as error:
-            log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
-            with suppress(ConnectionError):
-                await refuse(web_socket, error)
+            await self._refuse(web_socket, request, error)
         return web_socket
+
+    async def _explain(self, request: web.Request) -> NoReturn:
+        """Refuse what is no upgrade, for the first reason that there is."""
+        try:
+            await self._admit(request)
+            raise ClientError(Code.INVALID_REQUEST, "this is a WebSocket endpoint: send an upgrade")
+        except ClientError as error:
+            raise await self._gate.refused_upgrade(request, error) from None
+
+    async def _refuse(
+        self, web_socket: web.WebSocketResponse, request: web.Request, error: ClientError
+    ) -> None:
+        error = await self._gate.refused_upgrade(request, error)
+        log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
+        self._gate.note(Door.WEBSOCKET, request, error.code)
+        with suppress(ConnectionError):
+            await refuse(web_socket, error)
 
     async def _let_in(self, web_socket: web.WebSocketResponse, request: web.Request) -> None:
         tenant, identity = await self._admit(request)
@@ -116,9 +134,11 @@ class Endpoint:
         tenant = find_tenant(self._tenants, request)
         if self.draining:
             raise Unavailable("this node is draining; another one will answer")
+        self._gate.upgrade(request)
         check_origin(tenant.project, request)
         if not tenant.takes_one_more(time.monotonic()):
-            raise ClientError(Code.RATE_LIMITED, "too many connections a second; try again later")
+            seconds = 1 / tenant.limits.connections_per_second
+            raise RateLimited("too many connections a second; try again later", seconds)
         return tenant, await identify(tenant, websocket_token(request))
 
     def _facts(self, request: web.Request, identity: Identity) -> Open:
@@ -172,6 +192,7 @@ class Endpoint:
         self.connections[connection] = facts
         self._node.count(tenant.project_id, 1)
         gauge.inc()
+        metrics.opened.labels(tenant.project_id).inc()
         log.debug("connection_opened", address=facts.ip)
         try:
             await connection.run()

@@ -13,6 +13,7 @@ from functools import partial
 from aiohttp import web
 
 from gateway.http.connection import HttpConnection
+from gateway.http.gate import Gate
 from gateway.http.waiting_room import WaitingRoom, most_waiting
 from gateway.http_edge import keep_requests_out_of_the_log
 from realtime.errors import ClientError
@@ -29,7 +30,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class PublicEdge:
     """What the connections of the public port share."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
         self.waiting_room = WaitingRoom(most_waiting())
 
     @property
@@ -37,10 +39,10 @@ class PublicEdge:
         return HANDSHAKE_SECONDS
 
     def refused(self, address: str, error: ClientError) -> None:
-        pass
+        self._gate.note_unparsable(address, error)
 
     async def hold_up(self, address: str) -> None:
-        pass
+        await self._gate.hold_up_unparsable(address)
 
 
 @web.middleware
@@ -52,14 +54,16 @@ async def _take_in_hand(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int, *, reuse_port: bool) -> AsyncIterator[int]:
+async def listening(
+    app: web.Application, gate: Gate, host: str, port: int, *, reuse_port: bool
+) -> AsyncIterator[int]:
     """Serve the application while the block runs; yields the port, which matters when 0 was asked for."""
     app.middlewares.insert(0, _take_in_hand)
     app.on_response_prepare.append(on_prepare)
     keep_requests_out_of_the_log()
     runner = web.AppRunner(app, shutdown_timeout=STOP_SECONDS)
     await runner.setup()
-    connection = partial(HttpConnection, edge=PublicEdge())
+    connection = partial(HttpConnection, edge=PublicEdge(gate))
     accept = protocol_factory(connection, runner, keepalive_timeout=KEEPALIVE_SECONDS)
     server = await asyncio.get_running_loop().create_server(
         accept, host, port, reuse_port=reuse_port or None, backlog=BACKLOG

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway import rest_people
 from gateway.access import Tenants, bearer_token, find_tenant, identify, require_service
+from gateway.http.gate import Gate
 from gateway.http_edge import json_response, read_body
 from gateway.nodes import NodeReport
 from gateway.rest_call import Call, Endpoint, Services
@@ -44,19 +45,21 @@ NOT_TOLD = (ClientError, asyncpg.PostgresError)
 PREFIX = "/projects/{project_id}/realtime"
 
 
-def routes(tenants: Tenants, services: Services) -> list[web.RouteDef]:
+def routes(tenants: Tenants, services: Services, gate: Gate) -> list[web.RouteDef]:
     return [
-        web.route(endpoint.method, PREFIX + endpoint.path, admitted(endpoint, tenants, services))
+        web.route(endpoint.method, PREFIX + endpoint.path, admitted(endpoint, tenants, services, gate))
         for endpoint in ENDPOINTS
     ]
 
 
-def admitted(endpoint: Endpoint, tenants: Tenants, services: Services) -> Any:
+def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gate) -> Any:
     """Check who asks, then what is asked, then answer."""
 
     async def handle(request: web.Request) -> web.Response:
         tenant = find_tenant(tenants, request)
-        identity = await identify(tenant, bearer_token(request))
+        token = bearer_token(request)
+        identity = await identify(tenant, token)
+        await gate.token(tenant, token or "")
         if endpoint.service_only:
             require_service(identity)
         body = None if endpoint.request is None else await read_body(request, endpoint.request)

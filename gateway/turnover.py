@@ -15,8 +15,9 @@ import aiohttp
 from gateway import metrics
 from gateway.connection import CLOSE_SECONDS, Connection
 from gateway.endpoint import Endpoint
+from gateway.projects.rate_limit import Rates
 from gateway.session import refusal
-from gateway.tenants import Tenant
+from gateway.tenants import Tenant, warn_of_shared_keys
 from realtime.config import Settings
 from realtime.errors import CLOSE_CODE, ClientError, Code
 from realtime.reload import Changes
@@ -32,11 +33,13 @@ class Turnover:
     def __init__(
         self,
         tenants: dict[str, Tenant],
+        strangers: Rates,
         endpoint: Endpoint,
         http: aiohttp.ClientSession,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._tenants = tenants
+        self._strangers = strangers
         self._endpoint = endpoint
         self._http = http
         self._tasks = tasks
@@ -44,6 +47,7 @@ class Turnover:
 
     async def take(self, settings: Settings, changes: Changes) -> None:
         """Serve by newer settings from now on. Without an await: no request sees a part of them."""
+        self._strangers.limits = settings.limits
         for project_id in changes.removed:
             tenant = self._tenants.pop(project_id)
             tenant.is_gone = True
@@ -55,6 +59,8 @@ class Turnover:
             metrics.add_project(project_id)
             self._tenants[project_id] = Tenant(project_id, settings, self._http)
         self.ever_served.update(changes.added)
+        # In a thread, since many projects take long to compare.
+        self._later(asyncio.to_thread(warn_of_shared_keys, settings.projects), "look for shared keys")
 
     def _later(self, closing: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.create_task(closing, name=name)

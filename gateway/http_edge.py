@@ -68,6 +68,17 @@ async def read_body(request: web.Request, kind: Any) -> Any:
         raise ClientError(Code.INVALID_REQUEST, "the body cannot be read, or did not come in time") from error
 
 
+def read_query(request: web.Request, kind: Any) -> Any:
+    """Read the parameters of the address into a type of `rest_types`; unknown ones are ignored."""
+    for name in kind.__struct_fields__:
+        if len(request.query.getall(name, ())) > 1:
+            raise ClientError(Code.INVALID_REQUEST, f"{name}: given more than once")
+    try:
+        return msgspec.convert(dict(request.query), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ClientError(Code.INVALID_REQUEST, _name_the_field(str(error))) from error
+
+
 def _name_the_field(reason: str) -> str:
     """`Expected `str`, got `int` - at `$.table_name`` as `table_name: expected `str`, got `int``."""
     problem, _, path = reason.partition(" - at `$")

@@ -10,9 +10,12 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from realtime.channels import Event
+from realtime.errors import Code
 
 NULL = Raw(b"null")
 NOTHING = Raw()
+
+MAX_EVENTS = 1_000
 
 TableName = Annotated[
     str, Meta(min_length=1, description="Raw name, or SCHEMA.NAME where no such table is in public")
@@ -29,7 +32,9 @@ class EnableRequest(Struct, frozen=True, kw_only=True):
     columns: Annotated[list[str], Meta(min_length=1, description="Only these leave the database")] | None = (
         None
     )
-    access: Annotated[Raw, Meta(description="Not supported yet")] = field(default_factory=lambda: NULL)
+    access: Annotated[Raw, Meta(description="Not supported yet", extra_json_schema={"type": "null"})] = field(
+        default_factory=lambda: NULL
+    )
 
 
 class DisableRequest(Struct, frozen=True, kw_only=True):
@@ -103,20 +108,41 @@ class TablesResponse(Struct, frozen=True, kw_only=True):
 
 
 class BroadcastMessage(Struct, frozen=True, kw_only=True):
-    channel: str
-    payload: Raw
+    """One message."""
+
+    channel: Annotated[str, Meta(min_length=3, max_length=255, description="NAMESPACE:TOPIC")]
+    payload: Annotated[Raw, Meta(description="Any JSON")]
+
+
+Messages = Annotated[list[BroadcastMessage], Meta(min_length=1, max_length=100)]
+
+
+class BroadcastMessages(Struct, frozen=True, kw_only=True):
+    """Several messages."""
+
+    messages: Messages
 
 
 class BroadcastRequest(Struct, frozen=True, kw_only=True):
-    """One message by `channel` and `payload`, or up to 100 by `messages`."""
+    """Either one message or `messages`, never a part of both: `BROADCAST_FORMS`."""
 
-    channel: str | None = None
+    channel: str | UnsetType = UNSET
     payload: Raw = field(default_factory=lambda: NOTHING)
-    messages: Annotated[list[BroadcastMessage], Meta(min_length=1, max_length=100)] | None = None
+    messages: Messages | UnsetType = UNSET
+
+
+BROADCAST_FORMS = (BroadcastMessage, BroadcastMessages)
 
 
 class BroadcastResponse(Struct, frozen=True, kw_only=True):
     accepted: int
+
+
+class PresenceQuery(Struct, frozen=True, kw_only=True):
+    channel: (
+        Annotated[str, Meta(description="Whose presence, without the prefix; without it the project's")]
+        | UnsetType
+    ) = UNSET
 
 
 class PresenceEntry(Struct, frozen=True, kw_only=True):
@@ -130,6 +156,22 @@ class PresenceEntry(Struct, frozen=True, kw_only=True):
 class PresenceResponse(Struct, frozen=True, kw_only=True):
     count: int
     presences: list[PresenceEntry]
+
+
+class ConnectionsQuery(Struct, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=MAX_EVENTS, description="Most events of the answer")] = 50
+    before: (
+        Annotated[str, Meta(pattern="^[0-9]{1,15}-[0-9]{1,15}$", description="`next` of the answer before")]
+        | UnsetType
+    ) = UNSET
+    user_id: Annotated[str, Meta(description="Only of this user")] | UnsetType = UNSET
+    event: (
+        Annotated[
+            Literal["connect", "disconnect"],
+            Meta(description="Only these", extra_json_schema={"type": "string"}),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class ConnectionEvent(Struct, frozen=True, kw_only=True):
@@ -153,8 +195,17 @@ class ConnectionsResponse(Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class HealthResponse(Struct, frozen=True, kw_only=True):
+    status: Literal["ok"]
+
+
+class NotReadyResponse(Struct, frozen=True, kw_only=True):
+    status: Literal["unavailable"]
+    reason: str
+
+
 class ErrorBody(Struct, frozen=True, kw_only=True):
-    code: str
+    code: Code
     message: str
 
 

@@ -17,6 +17,9 @@ NOTHING = Raw()
 
 MAX_EVENTS = 1_000
 
+# What a channel looks like, as far as a pattern can tell; `realtime.channels` knows, and says why not.
+CHANNEL = {"pattern": "^[^:]+:[^\\x00-\\x1f]", "maxLength": 255}
+
 TableName = Annotated[
     str, Meta(min_length=1, description="Raw name, or SCHEMA.NAME where no such table is in public")
 ]
@@ -110,7 +113,7 @@ class TablesResponse(Struct, frozen=True, kw_only=True):
 class BroadcastMessage(Struct, frozen=True, kw_only=True):
     """One message."""
 
-    channel: Annotated[str, Meta(min_length=3, max_length=255, description="NAMESPACE:TOPIC")]
+    channel: Annotated[str, Meta(description="NAMESPACE:TOPIC", extra_json_schema=CHANNEL)]
     payload: Annotated[Raw, Meta(description="Any JSON")]
 
 
@@ -140,7 +143,12 @@ class BroadcastResponse(Struct, frozen=True, kw_only=True):
 
 class PresenceQuery(Struct, frozen=True, kw_only=True):
     channel: (
-        Annotated[str, Meta(description="Whose presence, without the prefix; without it the project's")]
+        Annotated[
+            str,
+            Meta(
+                description="Whose presence, without the prefix; or the project's", extra_json_schema=CHANNEL
+            ),
+        ]
         | UnsetType
     ) = UNSET
 

@@ -16,7 +16,7 @@ from functools import partial
 from ipaddress import ip_network
 
 import aiohttp
-from aiohttp import web
+from aiohttp import hdrs, web
 from structlog.contextvars import bound_contextvars
 
 from gateway import metrics, openapi, rest
@@ -27,13 +27,16 @@ from gateway.drain import drain
 from gateway.endpoint import Endpoint
 from gateway.fanout import Fanout
 from gateway.figures import keep_measuring
-from gateway.http_edge import MAX_BODY_BYTES, cors, errors_as_json, json_response
+from gateway.http.gate import Gate
+from gateway.http.refusals import Door
+from gateway.http_edge import MAX_BODY_BYTES, cors, errors_as_json, json_response, limited, preflights
 from gateway.hub import Hub
 from gateway.listener import listening
 from gateway.memory.answers import Answers
 from gateway.memory.budget import REPLAY_SHARE, SAID_SHARE
 from gateway.memory.keeper import Holders, Keeper
 from gateway.nodes import Node
+from gateway.projects.rate_limit import Rates
 from gateway.reaper import reap
 from gateway.recollection import Room
 from gateway.recovery import Recovery
@@ -44,7 +47,7 @@ from gateway.rest_figures import counted
 from gateway.socket import Pump, Socket
 from gateway.subscriber import Subscriber
 from gateway.subscriptions import Subscriptions
-from gateway.tenants import Tenant
+from gateway.tenants import Tenant, warn_of_shared_keys
 from gateway.turnover import Turnover
 from gateway.voice import Voice
 from realtime import __version__
@@ -65,6 +68,11 @@ log = get_logger(__name__)
 _part = Part("gateway")
 
 TICK_SECONDS = 1.0  # between two looks at every connection's clock
+SOCKET_PATH = rest.PREFIX + "/ws"
+FREE = frozenset(
+    {SOCKET_PATH, "/healthz", "/readyz"}
+)  # of the rates of REST: it has its own; these tell who is well
+DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
 GOODBYE_SECONDS = 2.0  # to tell Redis how the last connections ended
 
 
@@ -100,6 +108,8 @@ async def run(
         registry = Registry(people, node, beats)
         voice = Voice(broker, registry, subscriber, budget // SAID_SHARE)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
+        strangers = Rates(settings.limits)
+        gate = Gate(tenants, strangers, proxies)
         endpoint = Endpoint(
             tenants,
             subscriptions,
@@ -108,6 +118,7 @@ async def run(
             node,
             Pump(),
             proxies,
+            gate,
             settings.heartbeat_seconds,
         )
 
@@ -119,7 +130,7 @@ async def run(
         node.on_new_life = begin_anew
         answers = Answers()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        turnover = Turnover(tenants, endpoint, http, tasks)
+        turnover = Turnover(tenants, strangers, endpoint, http, tasks)
         memory = Keeper(budget, Holders(endpoint.connections, answers, hub, room, voice))
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "subscriber": subscriber.run,
@@ -144,9 +155,9 @@ async def run(
 
         await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
         services = Services(node, broker, people, voice)
-        app = _application(endpoint, tenants, proxies, services, why_not_ready)
+        app = _application(endpoint, tenants, proxies, gate, services, why_not_ready)
         app.middlewares.insert(0, answers.middleware())
-        port = await stack.enter_async_context(listening(app, host, port, reuse_port=reuse_port))
+        port = await stack.enter_async_context(listening(app, gate, host, port, reuse_port=reuse_port))
         log.info(
             "process_started",
             version=__version__,
@@ -155,6 +166,7 @@ async def run(
             internal_port=internal_port,
             projects=sorted(tenants),
         )
+        warn_of_shared_keys(settings.projects)
         tasks.create_task(watch_readiness(why_not_ready), name="readiness")
         on_listening(port)
         try:
@@ -196,22 +208,32 @@ def _application(
     endpoint: Endpoint,
     tenants: dict[str, Tenant],
     proxies: Proxies,
+    gate: Gate,
     services: Services,
     why_not_ready: Readiness,
 ) -> web.Application:
     app = web.Application(
-        middlewares=[request_ids(tenants), cors(tenants), counted(), errors_as_json(proxies)],
+        middlewares=[
+            request_ids(tenants),
+            cors(tenants),
+            counted(),
+            errors_as_json(proxies, partial(gate.note, Door.REST)),
+            limited(gate.request, FREE),
+            preflights(tenants),
+        ],
         client_max_size=MAX_BODY_BYTES,
     )
     description = openapi.document()
 
     async def describe(_: web.Request) -> web.Response:
-        return json_response(description)
+        response = json_response(description)
+        response.headers[hdrs.CACHE_CONTROL] = f"max-age={DESCRIPTION_SECONDS}"  # says nothing of anybody
+        return response
 
     app.add_routes(
         [
-            web.get(rest.PREFIX + "/ws", endpoint.handle, allow_head=False),
-            *rest.routes(tenants, services),
+            web.get(SOCKET_PATH, endpoint.handle, allow_head=False),
+            *rest.routes(tenants, services, gate),
             *health_routes(why_not_ready),
             web.get("/openapi.json", describe),
         ]

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp import WSCloseCode, hdrs, web
 from structlog.contextvars import bound_contextvars
@@ -28,6 +28,8 @@ from gateway.access import (
     websocket_token,
 )
 from gateway.connection import Connection
+from gateway.http.gate import Gate
+from gateway.http.refusals import Door
 from gateway.nodes import Node
 from gateway.registry import Registry
 from gateway.session import Session
@@ -40,7 +42,7 @@ from gateway.websocket.web_socket import WebSocket
 from realtime.auth import Identity
 from realtime.clean_text import mended
 from realtime.config import Limits
-from realtime.errors import CLOSE_CODE, ClientError, Code, Unavailable
+from realtime.errors import CLOSE_CODE, ClientError, Code, RateLimited, Unavailable
 from realtime.logs import get_logger
 from realtime.people import Open
 from realtime.waiting.survival import Part
@@ -64,6 +66,7 @@ class Endpoint:
         node: Node,
         pump: Pump,
         proxies: Proxies,
+        gate: Gate,
         heartbeat_seconds: float,
     ) -> None:
         self._tenants = tenants
@@ -73,6 +76,7 @@ class Endpoint:
         self._node = node
         self._pump = pump
         self._proxies = proxies
+        self._gate = gate
         self._heartbeat_seconds = heartbeat_seconds
         self.connections: dict[Connection, Open] = {}  # everybody who is in
         self.draining = False  # nobody is let in any more
@@ -80,9 +84,8 @@ class Endpoint:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         web_socket = self._web_socket(request)
-        if not web_socket.can_prepare(request):
-            await self._admit(request)
-            raise ClientError(Code.INVALID_REQUEST, "this is a WebSocket endpoint: send an upgrade")
+        if not _can_upgrade(web_socket, request):
+            await self._explain(request)
         try:
             await web_socket.prepare(request)
         except ConnectionError:
@@ -91,9 +94,22 @@ class Endpoint:
             with _part.tells_client():
                 await self._let_in(web_socket, request)
         except ClientError as error:
-            log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
-            await _part.run(refuse(web_socket, error))
+            await self._refuse(web_socket, request, error)
         return web_socket
+
+    async def _explain(self, request: web.Request) -> NoReturn:
+        """Refuse what is no upgrade, for the first reason that there is."""
+        try:
+            await self._admit(request)
+            raise ClientError(Code.INVALID_REQUEST, "this is a WebSocket endpoint: send an upgrade")
+        except ClientError as error:
+            raise await self._gate.refused_upgrade(request, error) from None
+
+    async def _refuse(self, web_socket: WebSocket, request: web.Request, error: ClientError) -> None:
+        error = await self._gate.refused_upgrade(request, error)
+        log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
+        self._gate.note(Door.WEBSOCKET, request, error.code)
+        await _part.run(refuse(web_socket, error))
 
     async def _let_in(self, web_socket: WebSocket, request: web.Request) -> None:
         tenant, identity = await self._admit(request)
@@ -115,9 +131,11 @@ class Endpoint:
         tenant = find_tenant(self._tenants, request)
         if self.draining:
             raise Unavailable("this node is draining; another one will answer")
+        self._gate.upgrade(request)
         check_origin(tenant.project, request)
         if not tenant.takes_one_more(time.monotonic()):
-            raise ClientError(Code.RATE_LIMITED, "too many connections a second; try again later")
+            seconds = 1 / tenant.limits.connections_per_second
+            raise RateLimited("too many connections a second; try again later", seconds)
         return tenant, await identify(tenant, websocket_token(request))
 
     def _facts(self, request: web.Request, identity: Identity) -> Open:
@@ -166,6 +184,7 @@ class Endpoint:
         self.connections[connection] = facts
         self._node.count(tenant.project_id, 1)
         gauge.inc()
+        metrics.opened.labels(tenant.project_id).inc()
         log.debug("connection_opened", address=facts.ip)
         try:
             await connection.run()
@@ -218,3 +237,10 @@ class Endpoint:
 
     def _is_in(self, connection_id: str) -> bool:
         return connection_id in self._ids
+
+
+def _can_upgrade(web_socket: web.WebSocketResponse, request: web.Request) -> bool:
+    try:
+        return bool(web_socket.can_prepare(request))
+    except ValueError:  # the key is not even ASCII
+        return False

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway.access import Proxies, Tenants, client_address, is_allowed_origin
 from gateway.rest_types import ErrorBody, ErrorResponse
 from gateway.tenants import Tenant
-from realtime.errors import HTTP_STATUS, ClientError, Code
+from realtime.errors import HTTP_STATUS, ClientError, Code, RateLimited
 from realtime.logs import get_logger
 from realtime.waiting.survival import Part, internal
 
@@ -28,13 +29,12 @@ _part = Part("requests")
 
 MAX_BODY_BYTES = 1_048_576
 BODY_SECONDS = 10.0  # for all of it to come
-RETRY_SECONDS = 1  # after which it is worth while to ask again where too many asked
-
-MAX_LINE_BYTES = 16_384  # of a request line and of a header; the longest token fits into either
+RETRY_SECONDS = 1  # after which it is worth while to ask again where nobody knows better
 
 REQUEST_ID = "X-Request-Id"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Note = Callable[[web.Request, Code], None]
 
 _CODE_OF_STATUS = {status: code for code, status in HTTP_STATUS.items()} | {400: Code.INVALID_REQUEST}
 
@@ -50,7 +50,8 @@ def error_response(error: ClientError) -> web.Response:
     if error.code is Code.UNAUTHORIZED or error.code is Code.TOKEN_EXPIRED:
         response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if error.code is Code.RATE_LIMITED or error.code is Code.TOO_MANY_CONNECTIONS:
-        response.headers[hdrs.RETRY_AFTER] = str(RETRY_SECONDS)
+        seconds = error.retry_seconds if isinstance(error, RateLimited) else RETRY_SECONDS
+        response.headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(seconds)))
     return response
 
 
@@ -71,6 +72,17 @@ async def read_body(request: web.Request, kind: Any) -> Any:
         raise ClientError(Code.INVALID_REQUEST, "the body cannot be read, or did not come in time") from error
 
 
+def read_query(request: web.Request, kind: Any) -> Any:
+    """Read the parameters of the address into a type of `rest_types`; unknown ones are ignored."""
+    for name in kind.__struct_fields__:
+        if len(request.query.getall(name, ())) > 1:
+            raise ClientError(Code.INVALID_REQUEST, f"{name}: given more than once")
+    try:
+        return msgspec.convert(dict(request.query), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ClientError(Code.INVALID_REQUEST, _name_the_field(str(error))) from error
+
+
 def _name_the_field(reason: str) -> str:
     """`Expected `str`, got `int` - at `$.table_name`` as `table_name: expected `str`, got `int``."""
     problem, _, path = reason.partition(" - at `$")
@@ -81,18 +93,21 @@ def _name_the_field(reason: str) -> str:
     return f"{field or 'body'}: {problem[0].lower()}{problem[1:]}"
 
 
-def errors_as_json(proxies: Proxies) -> Any:
-    """Answer every refusal in the form of the contract; what we did not foresee is `internal`."""
+def errors_as_json(proxies: Proxies, note: Note) -> Any:
+    """Answer every refusal in the form of the contract and note it; what nobody foresaw is `internal`."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except ClientError as error:
+        except (ClientError, web.HTTPException) as refusal:
+            error = refusal if isinstance(refusal, ClientError) else _in_our_words(refusal)
             log.debug("request_refused", code=error.code, address=client_address(request, proxies))
-            return error_response(error)
-        except web.HTTPException as error:
-            return _response_of(error)
+            note(request, error.code)
+            response = error_response(error)
+            if isinstance(refusal, web.HTTPException) and hdrs.ALLOW in refusal.headers:
+                response.headers[hdrs.ALLOW] = refusal.headers[hdrs.ALLOW]
+            return response
         except Exception as error:
             if _part.count(error):
                 log.exception("request_failed", method=request.method, endpoint=_endpoint(request))
@@ -101,14 +116,9 @@ def errors_as_json(proxies: Proxies) -> Any:
     return middleware
 
 
-def _response_of(error: web.HTTPException) -> web.Response:
-    response = error_response(
-        ClientError(_CODE_OF_STATUS.get(error.status, Code.INTERNAL), f"{error.reason}")
-    )
-    response.set_status(error.status)
-    if hdrs.ALLOW in error.headers:
-        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
-    return response
+def _in_our_words(refusal: web.HTTPException) -> ClientError:
+    """What aiohttp refuses: no such path, no such method, too long a body."""
+    return ClientError(_CODE_OF_STATUS.get(refusal.status, Code.INVALID_REQUEST), refusal.reason)
 
 
 def _endpoint(request: web.Request) -> str | None:
@@ -126,27 +136,50 @@ def tenant_of(path: str, tenants: Tenants) -> Tenant | None:
     return tenants.get(match[1]) if match else None
 
 
+def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[str]) -> Any:
+    """Count every request but those to the paths of the contract that are `free`."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if _endpoint(request) not in free:
+            await count(request)
+        return await handler(request)
+
+    return middleware
+
+
 def cors(tenants: Tenants) -> Any:
     """Let pages of a project's allowed origins read what REST answers."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
         tenant = tenant_of(request.path, tenants)
+        if tenant is None or response.prepared:
+            return response
+        response.headers[hdrs.VARY] = "Origin"
         origin = request.headers.get(hdrs.ORIGIN)
-        allowed = tenant and origin and is_allowed_origin(origin, tenant.project.allowed_origins)
-        preflight = (
-            request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-        )
-        response = web.Response(status=204) if preflight and allowed else await handler(request)
-        if tenant and not response.prepared:
-            response.headers[hdrs.VARY] = "Origin"
-        if allowed and not response.prepared:
-            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = str(origin)
-            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = REQUEST_ID
-        if preflight and allowed:
-            response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = "GET, POST"
-            response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = f"Authorization, Content-Type, {REQUEST_ID}"
-            response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "3600"
+        if origin and is_allowed_origin(origin, tenant.project.allowed_origins):
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = f"{REQUEST_ID}, {hdrs.RETRY_AFTER}"
+        return response
+
+    return middleware
+
+
+def preflights(tenants: Tenants) -> Any:
+    """Answer a page's question whether it may ask, where it may."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        tenant, origin = tenant_of(request.path, tenants), request.headers.get(hdrs.ORIGIN)
+        asks = request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+        if not (asks and tenant and origin and is_allowed_origin(origin, tenant.project.allowed_origins)):
+            return await handler(request)
+        response = web.Response(status=204)
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = "GET, POST"
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = f"Authorization, Content-Type, {REQUEST_ID}"
+        response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "3600"
         return response
 
     return middleware

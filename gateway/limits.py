@@ -24,6 +24,18 @@ class Bucket:
         self._tokens = burst
         self._at = now
 
+    def is_for(self, rate: float, burst: float) -> bool:
+        """Whether it was made for this rate; a reload may have changed it."""
+        return (self._rate, self._burst) == (rate, burst)
+
+    def is_full(self, now: float) -> bool:
+        """Whether nothing would be missed if it were made anew."""
+        return self._tokens + (now - self._at) * self._rate >= self._burst
+
+    def seconds_to_next(self) -> float:
+        """For how long nothing can be taken, as of the last try."""
+        return max(0.0, 1 - self._tokens) / self._rate
+
     def take(self, now: float, count: float = 1) -> bool:
         """Take so many, if they are there."""
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)

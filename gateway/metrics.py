@@ -14,6 +14,14 @@ from realtime.errors import CLOSE_CODE, Code
 _PROJECT = ["project"]
 KINDS = ("change", "broadcast")
 REFUSALS = (Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.UNAVAILABLE)  # what a check of a token may end with
+REFUSED_AT = {  # each door, and by which codes
+    "websocket": tuple(code for code in CLOSE_CODE if code is not Code.SLOW_CONSUMER),
+    "rest": (
+        *(Code.INVALID_REQUEST, Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.FORBIDDEN, Code.NOT_FOUND),
+        *(Code.METHOD_NOT_ALLOWED, Code.MESSAGE_TOO_BIG, Code.UNSUPPORTED_MEDIA_TYPE),
+        *(Code.RATE_LIMITED, Code.UNAVAILABLE),
+    ),
+}
 CLOSES = {
     codes.CLOSE_GOING_AWAY,
     codes.CLOSE_PROTOCOL_ERROR,
@@ -58,6 +66,10 @@ delivery_age_seconds = Histogram(
 )
 errors = Counter("realtime_gateway_errors", "Errors told to clients", ["code"])
 closes = Counter("realtime_gateway_closes", "Connections closed by this node", ["code"])
+opened = Counter("realtime_gateway_opened_connections", "WebSockets of clients that were let in", _PROJECT)
+refusals = Counter(
+    "realtime_gateway_refusals", "Clients and requests that were refused", ["project", "door", "code"]
+)
 refused_tokens = Counter("realtime_gateway_refused_tokens", "Tokens not accepted", ["project", "code"])
 slow_consumers = Counter("realtime_gateway_slow_consumers", "Clients closed because they could not follow")
 requests = Counter("realtime_gateway_requests", "Answers by REST", ["endpoint", "status"])
@@ -88,12 +100,25 @@ def add_project(project: str) -> None:
     """Begin the series of a project at 0; nothing happens to those that are there."""
     for gauge in (connections, subscriptions, presences, topics):
         gauge.labels(project)
+    opened.labels(project)
     for code in REFUSALS:
         refused_tokens.labels(project, code)
+    _add_refusals(project)
 
 
 def remove_project(project: str) -> None:
     """Drop the series of a project that is served no more."""
     for gauge in (connections, subscriptions, presences, topics):
         gauge.remove(project)
-    refused_tokens.remove_by_labels({"project": project})
+    opened.remove_by_labels({"project": project})
+    for counter in (refused_tokens, refusals):
+        counter.remove_by_labels({"project": project})
+
+
+def _add_refusals(project: str) -> None:
+    for door, codes_there in REFUSED_AT.items():
+        for code in codes_there:
+            refusals.labels(project, door, code)
+
+
+_add_refusals("")  # of requests that name no project that is served

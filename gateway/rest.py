@@ -14,17 +14,20 @@ from aiohttp import web
 
 from gateway import rest_people
 from gateway.access import Tenants, bearer_token, find_tenant, identify, require_service
-from gateway.http_edge import json_response, read_body
+from gateway.http.gate import Gate
+from gateway.http_edge import json_response, read_body, read_query
 from gateway.nodes import NodeReport
 from gateway.rest_call import Call, Endpoint, Services
 from gateway.rest_types import (
     BroadcastRequest,
     BroadcastResponse,
+    ConnectionsQuery,
     ConnectionsResponse,
     DisabledResponse,
     DisableRequest,
     EnabledResponse,
     EnableRequest,
+    PresenceQuery,
     PresenceResponse,
     StatusNode,
     StatusNotifier,
@@ -45,23 +48,26 @@ NOT_TOLD = (ClientError, asyncpg.PostgresError)
 PREFIX = "/projects/{project_id}/realtime"
 
 
-def routes(tenants: Tenants, services: Services) -> list[web.RouteDef]:
+def routes(tenants: Tenants, services: Services, gate: Gate) -> list[web.RouteDef]:
     return [
-        web.route(endpoint.method, PREFIX + endpoint.path, admitted(endpoint, tenants, services))
+        web.route(endpoint.method, PREFIX + endpoint.path, admitted(endpoint, tenants, services, gate))
         for endpoint in ENDPOINTS
     ]
 
 
-def admitted(endpoint: Endpoint, tenants: Tenants, services: Services) -> Any:
+def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gate) -> Any:
     """Check who asks, then what is asked, then answer."""
 
     async def handle(request: web.Request) -> web.Response:
         tenant = find_tenant(tenants, request)
-        identity = await identify(tenant, bearer_token(request))
+        token = bearer_token(request)
+        identity = await identify(tenant, token)
+        await gate.token(tenant, token or "")
         if endpoint.service_only:
             require_service(identity)
+        query = None if endpoint.query is None else read_query(request, endpoint.query)
         body = None if endpoint.request is None else await read_body(request, endpoint.request)
-        answer = await endpoint.handler(Call(tenant, identity, request.query, body, services))
+        answer = await endpoint.handler(Call(tenant, identity, query, body, services))
         return json_response(answer, endpoint.status)
 
     return handle
@@ -192,7 +198,7 @@ ENDPOINTS = (
         False,
         rest_people.presence,
         PresenceResponse,
-        query={"channel": "Whose presence, without the prefix; without it the project's"},
+        query=PresenceQuery,
     ),
     Endpoint(
         "GET",
@@ -200,12 +206,7 @@ ENDPOINTS = (
         True,
         rest_people.connections,
         ConnectionsResponse,
-        query={
-            "limit": "Most events of the answer, 50 by default, 1,000 at most",
-            "before": "`next` of the answer before",
-            "user_id": "Only of this user",
-            "event": "Only connect, or only disconnect",
-        },
+        query=ConnectionsQuery,
     ),
     Endpoint(
         "POST", "/broadcast", True, rest_people.broadcast, BroadcastResponse, BroadcastRequest, status=202

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,18 +26,18 @@ class Services:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An admitted request; `body` is of the endpoint's request type."""
+    """An admitted request; `query` and `body` are of the endpoint's types."""
 
     tenant: Tenant
     identity: Identity
-    query: Mapping[str, str]
+    query: Any
     body: Any
     services: Services
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A row of the contract's table; `query` names the parameters and what they mean."""
+    """A row of the contract's table; `query` is the type of the parameters of the address."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -45,5 +45,5 @@ class Endpoint:
     handler: Callable[[Call], Awaitable[Any]]
     response: type
     request: type | None = None
-    query: Mapping[str, str] | None = None
+    query: type | None = None
     status: int = 200

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import msgspec
+from msgspec import UNSET
 
 from gateway.presence import Roster
 from gateway.rest_call import Call
@@ -14,16 +14,15 @@ from gateway.rest_types import (
     BroadcastRequest,
     BroadcastResponse,
     ConnectionEvent,
+    ConnectionsQuery,
     ConnectionsResponse,
+    PresenceQuery,
 )
 from realtime.channels import Channel, parse_broadcast_channel, presence_topic
 from realtime.errors import ClientError, Code
 from realtime.people import kept_user
 from realtime.publications import Sender, broadcast_line
 from realtime.timestamps import rfc3339
-
-DEFAULT_EVENTS = 50
-MAX_EVENTS = 1_000
 
 
 async def broadcast(call: Call) -> BroadcastResponse:
@@ -33,7 +32,7 @@ async def broadcast(call: Call) -> BroadcastResponse:
     messages = _messages(body)
     sender, now = Sender(None, call.identity.user_id), rfc3339(time.time())
     for index, message in enumerate(messages):
-        channel = _channel(message, f"messages[{index}].channel" if body.messages else "channel")
+        channel = _channel(message, f"messages[{index}].channel" if body.messages is not UNSET else "channel")
         if len(message.payload) > call.tenant.limits.max_message_bytes:
             raise ClientError(Code.MESSAGE_TOO_BIG, f"payload of {message.channel}: too big")
         said.append((channel, broadcast_line(bytes(message.payload), sender, now, to_self=True)))
@@ -42,11 +41,11 @@ async def broadcast(call: Call) -> BroadcastResponse:
 
 
 def _messages(body: BroadcastRequest) -> list[BroadcastMessage]:
-    if body.messages is not None:
-        if body.channel is not None or body.payload:
+    if body.messages is not UNSET:
+        if body.channel is not UNSET or body.payload:
             raise ClientError(Code.INVALID_REQUEST, "messages: give either it or channel and payload")
         return body.messages
-    if body.channel is None:
+    if body.channel is UNSET:
         raise ClientError(Code.INVALID_REQUEST, "channel: missing")
     if not body.payload:
         raise ClientError(Code.INVALID_REQUEST, "payload: missing")
@@ -64,8 +63,9 @@ def _channel(message: BroadcastMessage, field: str) -> Channel:
 
 async def presence(call: Call) -> msgspec.Raw:
     """Tell who is present in the project, or under a channel."""
+    query: PresenceQuery = call.query
     try:
-        topic = presence_topic(call.query.get("channel"))
+        topic = presence_topic(None if query.channel is UNSET else query.channel)
     except ClientError as error:
         raise ClientError(Code.INVALID_REQUEST, f"channel: {error.message}") from error
     _, members = await call.services.people.members(call.tenant.project_id, topic)
@@ -79,39 +79,25 @@ async def presence(call: Call) -> msgspec.Raw:
 
 async def connections(call: Call) -> ConnectionsResponse:
     """Tell who connected and disconnected, newest first."""
-    limit = _limit(call.query.get("limit"))
-    before = _before(call.query.get("before"))
-    event, user_id = call.query.get("event"), kept_user(call.query.get("user_id"))
-    if event not in (None, "connect", "disconnect"):
-        raise ClientError(Code.INVALID_REQUEST, "event: expected connect or disconnect")
+    query: ConnectionsQuery = call.query
+    before = None if query.before is UNSET else _before(query.before)
+    user_id = UNSET if query.user_id is UNSET else kept_user(query.user_id)
     found: list[ConnectionEvent] = []
-    while len(found) <= limit:
+    while len(found) <= query.limit:
         page = await call.services.people.history(call.tenant.project_id, before)
         for entry_id, facts in page:
-            if event in (None, facts.get("event")) and user_id in (None, facts.get("user_id")):
+            if query.event in (UNSET, facts.get("event")) and user_id in (UNSET, facts.get("user_id")):
                 found += _connection_events(entry_id, facts)
         if not page:
             break
         before = page[-1][0]
-    more = len(found) > limit
-    return ConnectionsResponse(connections=found[:limit], next=found[limit - 1].id if more else None)
+    page_of_answer, more = found[: query.limit], len(found) > query.limit
+    return ConnectionsResponse(connections=page_of_answer, next=page_of_answer[-1].id if more else None)
 
 
-def _limit(text: str | None) -> int:
-    if text is None:
-        return DEFAULT_EVENTS
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= MAX_EVENTS:
-        raise ClientError(Code.INVALID_REQUEST, f"limit: expected 1 to {MAX_EVENTS}")
-    return int(text)
-
-
-def _before(text: str | None) -> str | None:
-    if text is None:
-        return None
-    if not (cursor := re.fullmatch(r"([0-9]{1,15})-([0-9]{1,15})", text)):
-        raise ClientError(Code.INVALID_REQUEST, "before: not a cursor of this endpoint")
+def _before(cursor: str) -> str:
     # Nothing is before 0-0, and Redis refuses to be asked.
-    return text if any(map(int, cursor.groups())) else "0-1"
+    return cursor if any(map(int, cursor.split("-"))) else "0-1"
 
 
 def _connection_events(entry_id: str, facts: dict[str, object]) -> list[ConnectionEvent]:

@@ -10,9 +10,15 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from realtime.channels import Event
+from realtime.errors import Code
 
 NULL = Raw(b"null")
 NOTHING = Raw()
+
+MAX_EVENTS = 1_000
+
+# What a channel looks like, as far as a pattern can tell; `realtime.channels` knows, and says why not.
+CHANNEL = {"pattern": "^[^:]+:[^\\x00-\\x1f]", "maxLength": 255}
 
 TableName = Annotated[
     str, Meta(min_length=1, description="Raw name, or SCHEMA.NAME where no such table is in public")
@@ -29,7 +35,9 @@ class EnableRequest(Struct, frozen=True, kw_only=True):
     columns: Annotated[list[str], Meta(min_length=1, description="Only these leave the database")] | None = (
         None
     )
-    access: Annotated[Raw, Meta(description="Not supported yet")] = field(default_factory=lambda: NULL)
+    access: Annotated[Raw, Meta(description="Not supported yet", extra_json_schema={"type": "null"})] = field(
+        default_factory=lambda: NULL
+    )
 
 
 class DisableRequest(Struct, frozen=True, kw_only=True):
@@ -103,20 +111,46 @@ class TablesResponse(Struct, frozen=True, kw_only=True):
 
 
 class BroadcastMessage(Struct, frozen=True, kw_only=True):
-    channel: str
-    payload: Raw
+    """One message."""
+
+    channel: Annotated[str, Meta(description="NAMESPACE:TOPIC", extra_json_schema=CHANNEL)]
+    payload: Annotated[Raw, Meta(description="Any JSON")]
+
+
+Messages = Annotated[list[BroadcastMessage], Meta(min_length=1, max_length=100)]
+
+
+class BroadcastMessages(Struct, frozen=True, kw_only=True):
+    """Several messages."""
+
+    messages: Messages
 
 
 class BroadcastRequest(Struct, frozen=True, kw_only=True):
-    """One message by `channel` and `payload`, or up to 100 by `messages`."""
+    """Either one message or `messages`, never a part of both: `BROADCAST_FORMS`."""
 
-    channel: str | None = None
+    channel: str | UnsetType = UNSET
     payload: Raw = field(default_factory=lambda: NOTHING)
-    messages: Annotated[list[BroadcastMessage], Meta(min_length=1, max_length=100)] | None = None
+    messages: Messages | UnsetType = UNSET
+
+
+BROADCAST_FORMS = (BroadcastMessage, BroadcastMessages)
 
 
 class BroadcastResponse(Struct, frozen=True, kw_only=True):
     accepted: int
+
+
+class PresenceQuery(Struct, frozen=True, kw_only=True):
+    channel: (
+        Annotated[
+            str,
+            Meta(
+                description="Whose presence, without the prefix; or the project's", extra_json_schema=CHANNEL
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class PresenceEntry(Struct, frozen=True, kw_only=True):
@@ -130,6 +164,22 @@ class PresenceEntry(Struct, frozen=True, kw_only=True):
 class PresenceResponse(Struct, frozen=True, kw_only=True):
     count: int
     presences: list[PresenceEntry]
+
+
+class ConnectionsQuery(Struct, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=MAX_EVENTS, description="Most events of the answer")] = 50
+    before: (
+        Annotated[str, Meta(pattern="^[0-9]{1,15}-[0-9]{1,15}$", description="`next` of the answer before")]
+        | UnsetType
+    ) = UNSET
+    user_id: Annotated[str, Meta(description="Only of this user")] | UnsetType = UNSET
+    event: (
+        Annotated[
+            Literal["connect", "disconnect"],
+            Meta(description="Only these", extra_json_schema={"type": "string"}),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class ConnectionEvent(Struct, frozen=True, kw_only=True):
@@ -153,8 +203,17 @@ class ConnectionsResponse(Struct, frozen=True, kw_only=True):
     next: str | None
 
 
+class HealthResponse(Struct, frozen=True, kw_only=True):
+    status: Literal["ok"]
+
+
+class NotReadyResponse(Struct, frozen=True, kw_only=True):
+    status: Literal["unavailable"]
+    reason: str
+
+
 class ErrorBody(Struct, frozen=True, kw_only=True):
-    code: str
+    code: Code
     message: str
 
 

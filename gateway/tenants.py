@@ -6,6 +6,7 @@ since a reload may change what it answers. What it had before is closed by whoev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import aiohttp
@@ -13,15 +14,20 @@ import aiohttp
 from gateway.history_ledger import HistoryLedger
 from gateway.limits import Bucket
 from gateway.projects.presence_quota import PresenceQuota
+from gateway.projects.rate_limit import Rates
 from gateway.recent import Recent
 from gateway.rest_types import StatusResponse
 from gateway.tables import Tables
+from realtime.auth import projects_with_one_key
 from realtime.backlog import Backlog
 from realtime.broker import History, table_history
 from realtime.catalogue import Catalogue
 from realtime.channels import Channel, Table
 from realtime.config import Limits, Namespace, Project, Settings
 from realtime.jwks import KeyRing
+from realtime.logs import get_logger
+
+log = get_logger(__name__)
 
 
 class Retiring(Protocol):
@@ -43,6 +49,7 @@ class Tenant:
         self.project = project
         self.keys = KeyRing.of(project_id, project, http)
         self.tables = Tables(project)
+        self.rates = Rates(project.limits)
         self.ledger = HistoryLedger()  # empty while there is no limit
         self.presence = PresenceQuota()
         self.recent_status: Recent[StatusResponse] = Recent()  # as all may see it
@@ -86,6 +93,7 @@ class Tenant:
         """Go by newer settings from now on; return what of the older ones is left to be closed."""
         older, self.project = self.project, settings.projects[self.project_id]
         self._table_history = table_history(settings, self.project_id)
+        self.rates.limits = self.limits
         if older.limits.connections_per_second != self.limits.connections_per_second:
             self._door = None
         if not self.limits.max_history_bytes:
@@ -109,6 +117,12 @@ class Tenant:
         await self.tables.close()
 
 
+def warn_of_shared_keys(projects: Mapping[str, Project]) -> None:
+    """Tell of projects whose tokens are good for one another; never of the key."""
+    for group in projects_with_one_key(projects):
+        log.warning("keys_shared", projects=group)
+
+
 def _about_keys(project: Project) -> object:
     return (
         project.jwt_secret,
@@ -117,6 +131,7 @@ def _about_keys(project: Project) -> object:
         project.jwt_algorithms,
         project.jwt_audience,
         project.jwt_issuer,
+        project.max_token_seconds,
     )
 
 

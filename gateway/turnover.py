@@ -15,8 +15,9 @@ import aiohttp
 from gateway import metrics
 from gateway.connection import Connection
 from gateway.endpoint import Endpoint
+from gateway.projects.rate_limit import Rates
 from gateway.session import refusal
-from gateway.tenants import Tenant
+from gateway.tenants import Tenant, warn_of_shared_keys
 from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.config import Settings
 from realtime.errors import CLOSE_CODE, ClientError, Code
@@ -36,11 +37,13 @@ class Turnover:
     def __init__(
         self,
         tenants: dict[str, Tenant],
+        strangers: Rates,
         endpoint: Endpoint,
         http: aiohttp.ClientSession,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._tenants = tenants
+        self._strangers = strangers
         self._endpoint = endpoint
         self._http = http
         self._tasks = tasks
@@ -48,6 +51,7 @@ class Turnover:
 
     async def take(self, settings: Settings, changes: Changes) -> None:
         """Serve by newer settings from now on. Without an await: no request sees a part of them."""
+        self._strangers.limits = settings.limits
         for project_id in changes.removed:
             with _part.survives(project_id):
                 self._remove(project_id)
@@ -57,6 +61,8 @@ class Turnover:
         for project_id in changes.added:
             with _part.survives(project_id):
                 self._add(project_id, settings)
+        # In a thread, since many projects take long to compare.
+        self._later(asyncio.to_thread(warn_of_shared_keys, settings.projects), "look for shared keys")
 
     def _remove(self, project_id: str) -> None:
         tenant = self._tenants.pop(project_id)

@@ -17,7 +17,15 @@ import msgspec
 from realtime.clean_text import is_clean
 from realtime.config import Project
 from realtime.errors import ClientError, Code
-from realtime.jwt_keys import ALGORITHMS, HMAC_ALGORITHM, KeySet, PublicKey, algorithm_of, public_key
+from realtime.jwt_keys import (
+    ALGORITHMS,
+    HMAC_ALGORITHM,
+    KeySet,
+    PublicKey,
+    algorithm_of,
+    public_key,
+    same_key,
+)
 
 LEEWAY_SECONDS = 5
 MAX_TOKEN_BYTES = 8_192
@@ -57,6 +65,7 @@ class VerificationKeys:
     by_id: bool = False
     audience: str | None = None
     issuer: str | None = None
+    max_token_seconds: float = 0  # 0 is no bound
 
     @classmethod
     def of(cls, project: Project) -> VerificationKeys:
@@ -74,6 +83,7 @@ class VerificationKeys:
             by_id=project.jwks_url is not None,
             audience=project.jwt_audience,
             issuer=project.jwt_issuer,
+            max_token_seconds=project.max_token_seconds,
         )
 
 
@@ -101,6 +111,8 @@ def verify(token: str, project_id: str, keys: VerificationKeys, now: float) -> I
     _check_names(registered)
     _check_addressee(registered, project_id, keys)
     _check_times(registered, now)
+    if keys.max_token_seconds:
+        _check_lifetime(registered, keys.max_token_seconds, now)
     return Identity(
         user_id=registered.sub,
         role=DEFAULT_ROLE if registered.role is None else registered.role,
@@ -110,9 +122,10 @@ def verify(token: str, project_id: str, keys: VerificationKeys, now: float) -> I
 
 
 class _Registered(msgspec.Struct):
-    """The claims with a meaning here. Foreign `iat`, `jti` and the like are nobody's business."""
+    """The claims with a meaning here; `iat` has one where the life of a token has a bound."""
 
     exp: float
+    iat: Any = None
     nbf: float | None = None
     sub: str | None = None
     role: str | None = None
@@ -185,6 +198,18 @@ def _check_times(claims: _Registered, now: float) -> None:
         raise ClientError(Code.TOKEN_EXPIRED, "the token has expired")
 
 
+def _check_lifetime(claims: _Registered, max_seconds: float, now: float) -> None:
+    """Refuse a token that is good for longer than the project allows, from now on or since it was issued."""
+    if claims.exp > now + max_seconds + LEEWAY_SECONDS:
+        raise _unauthorized(f"the token's exp lies more than {max_seconds:g} seconds ahead")
+    if claims.iat is None:
+        return
+    if isinstance(claims.iat, bool) or not isinstance(claims.iat, int | float):
+        raise _unauthorized("the token's iat is no number of seconds")
+    if claims.exp - claims.iat > max_seconds + LEEWAY_SECONDS:
+        raise _unauthorized(f"the token's exp lies more than {max_seconds:g} seconds after its iat")
+
+
 def _unauthorized(reason: str) -> ClientError:
     return ClientError(Code.UNAUTHORIZED, reason)
 
@@ -212,3 +237,28 @@ def issue(
     }
     given = {name: value for name, value in claims.items() if value is not None}
     return _JWS.encode(msgspec.json.encode(given), secret, HMAC_ALGORITHM)
+
+
+def projects_with_one_key(projects: Mapping[str, Project]) -> list[list[str]]:
+    """Return the groups of projects that accept each other's tokens, unless these have a `project_id`.
+
+    They have one key, however it is spelled, and neither `aud`, `iss` nor algorithm tells their tokens apart.
+    """
+    by_key: dict[str, list[str]] = {}
+    for project_id, project in sorted(projects.items()):
+        key = same_key(project.jwt_secret, project.jwt_public_key, project.jwks_url)
+        by_key.setdefault(key, []).append(project_id)
+    groups = [
+        [one for one in group if any(_mix(projects[one], projects[other]) for other in group if other != one)]
+        for group in by_key.values()
+    ]
+    return [group for group in groups if group]
+
+
+def _mix(one: Project, other: Project) -> bool:
+    """Whether a token of one project may pass for one of the other that has the same key."""
+    every = (HMAC_ALGORITHM, *ALGORITHMS)
+    if not set(one.jwt_algorithms or every) & set(other.jwt_algorithms or every):
+        return False
+    expected = [(one.jwt_audience, other.jwt_audience), (one.jwt_issuer, other.jwt_issuer)]
+    return not any(mine and its and mine != its for mine, its in expected)

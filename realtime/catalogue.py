@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from realtime.channels import Event, Table
+from realtime.channels import Event, Table, is_nameable
 from realtime.clean_text import is_storable
 from realtime.errors import ClientError, Code
 from realtime.migrations import check_usable, is_installed, migrate
@@ -161,6 +161,9 @@ async def _row_of(connection: Any, query: str, *names: str | None) -> Any:
 
 
 def _check(wanted: EnabledTable, located: Located) -> None:
+    if not is_nameable(wanted.table):
+        reason = "can be named by no channel: only printable characters, 255 bytes in all"
+        raise _invalid("table_name", f"{str(wanted.table)!a} {reason}")
     if located.parent:
         raise _invalid("table_name", f"{wanted.table} is a partition; enable {Table(*located.parent)}")
     if located.foreign_partition:

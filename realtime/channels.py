@@ -57,6 +57,15 @@ class Channel:
         return self.name.partition(":")[0]
 
 
+def is_nameable(table: Table) -> bool:
+    """Whether a channel can name a table: no channel has unprintable characters, or more than 255 bytes."""
+    spelling = f"table:{_quoted_if_needed(table.name)}" if table.schema == "public" else table.topic
+    try:
+        return parse_channel(spelling).table == table
+    except ClientError:
+        return False
+
+
 def parse_channel(name: str) -> Channel:
     """Return the channel that `name` spells, or raise ClientError `invalid_channel` with the reason."""
     _check_characters(name)
@@ -128,6 +137,20 @@ def _quoted_if_needed(identifier: str) -> str:
     return identifier
 
 
+# What emoji and scripts need beyond the characters that Python calls printable. The bounds keep out whatever
+# could change how the text around it looks: controls, marks and overrides of direction, blanks without width.
+_JOINING = re.compile(
+    # a joiner or non-joiner, or Mongolian's vowel separator, behind a character of a script or an emoji
+    r"(?<=[^\x00-\x7f\u200c\u200d\u180e])[\u200c\u200d\u180e]"
+    # a flag by tags, as that of Scotland: a black flag, the tags, the end
+    r"|(?<=\U0001f3f4)[\U000e0020-\U000e007e]+\U000e007f"
+    # signs above numbers and the like: they are seen, whatever Unicode calls them
+    r"|[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]"
+    # what newer versions of Unicode than this Python's put there: pictures, and ideographs
+    r"|[\U0001f000-\U0001faff\U00020000-\U0002fffd\U00030000-\U0003fffd]"
+)
+
+
 def _check_characters(name: str) -> None:
     try:
         size = len(name.encode())
@@ -137,7 +160,7 @@ def _check_characters(name: str) -> None:
         raise ClientError(
             Code.INVALID_CHANNEL, f"a channel name has 1 to {MAX_CHANNEL_BYTES} bytes, this one has {size}"
         )
-    if not name.isprintable() or name != name.strip():
+    if not _JOINING.sub("", name).isprintable() or name != name.strip():
         raise _invalid(name, "only printable characters, no spaces at either end")
 
 

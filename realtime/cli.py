@@ -35,6 +35,7 @@ config_option = click.option(
     help=f"TOML file with the settings; also {CONFIG_VARIABLE}.",
 )
 PORT = click.IntRange(1, 65_535)
+LONGEST_TTL = 1e9  # seconds, where the project has no bound of its own
 _ADDRESS_FAULTS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 
 project_option = click.option("--project", default="demo", show_default=True, help="Project id.")
@@ -209,9 +210,7 @@ def listen(
     """Print events as they come."""
     from realtime import listen as client
 
-    own_token = given_token or _issue(
-        _settings(config or _dev_config()), project, None, DEFAULT_ROLE, 24 * 3600
-    )
+    own_token = given_token or _issue(_settings(config or _dev_config()), project, None, DEFAULT_ROLE, None)
     live(client.listen(url, project, own_token, channels))
 
 
@@ -283,8 +282,11 @@ def _project(settings: Settings, name: str) -> Project:
     return settings.projects[name]
 
 
-def _issue(settings: Settings, name: str, sub: str | None, role: str, ttl: int) -> str:
+def _issue(settings: Settings, name: str, sub: str | None, role: str, ttl: int | None) -> str:
     project = _project(settings, name)
+    longest = project.max_token_seconds or LONGEST_TTL
+    if ttl is not None and ttl > longest:
+        raise SettingError("--ttl", f"the project takes no token for more than {longest:g} seconds")
     if project.jwt_secret is None:
         raise SettingError(f"projects.{name}.jwt_secret", "missing; a token is made only with a secret")
     return issue(
@@ -292,7 +294,7 @@ def _issue(settings: Settings, name: str, sub: str | None, role: str, ttl: int) 
         name,
         sub,
         role,
-        ttl,
+        min(longest, 24 * 3600) if ttl is None else ttl,
         time.time(),
         audience=project.jwt_audience,
         issuer=project.jwt_issuer,

@@ -29,6 +29,7 @@ MIN_QUEUE_BUDGET_BYTES = 16 * 1024 * 1024
 MAX_CHANGE_BYTES = 16 * 1024 * 1024  # a notifier takes twelve times as much for one change
 
 Count = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(ge=0, le=1e9)]  # a second, 0 is no limit
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]  # 30 years; TOML knows `inf`
 
 
@@ -39,6 +40,10 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_connections_per_user: Annotated[int, Meta(ge=0)] = 0
     max_connections_per_ip: Annotated[int, Meta(ge=0)] = 0
     connections_per_second: Annotated[float, Meta(ge=0)] = 0
+    upgrades_per_second_per_ip: Rate = 0
+    refused_upgrades_per_second_per_ip: Rate = 50
+    requests_per_second_per_ip: Rate = 200
+    requests_per_second_per_token: Rate = 100
     max_channels_per_connection: Count = 100
     max_message_bytes: Annotated[int, Meta(ge=1024)] = 65_536
     max_state_bytes: Annotated[int, Meta(ge=2)] = 4_096
@@ -69,6 +74,7 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jwt_algorithms: list[str] = field(default_factory=list)
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
+    max_token_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0  # from now, or `iat`, to `exp`; 0 is no bound
     allowed_origins: list[str] = field(default_factory=list)
     history_entries: Count | None = None  # as in Settings, unless given
     history_seconds: Seconds | None = None

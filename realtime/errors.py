@@ -6,6 +6,7 @@ test compares the two. Never decides who gets which error.
     RealtimeError
     ├── ClientError        what a client did wrong, or cannot have
     │   ├── Unavailable    a database or Redis that cannot be had now
+    │   ├── RateLimited    asked too often, and when to ask again
     │   ├── TooNew         a schema in which this program must not work (in `migrations`)
     │   └── UnknownKey     a token signed with a key that we do not have (in `auth`)
     ├── SettingError       a setting that stops the start
@@ -102,6 +103,14 @@ class Unavailable(ClientError):
 
     def __init__(self, message: str) -> None:
         super().__init__(Code.UNAVAILABLE, message)
+
+
+class RateLimited(ClientError):
+    """Somebody asks too often; `retry_seconds` is for how long asking again is of no use."""
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(Code.RATE_LIMITED, message)
+        self.retry_seconds = retry_seconds
 
 
 class SettingError(RealtimeError):

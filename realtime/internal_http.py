@@ -5,11 +5,14 @@ Each composition root starts it and says what "ready" means. Nothing here is mea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, disable_created_metrics, generate_latest
+
+from realtime.process.http_protocol import HttpProtocol, on_prepare, protocol_factory
 
 Readiness = Callable[[], str | None]  # why the process is not ready, or None
 
@@ -43,10 +46,13 @@ async def internal_http(host: str, port: int | None, why_not_ready: Readiness) -
     disable_created_metrics()  # type: ignore[no-untyped-call]
     app = web.Application()
     app.add_routes([*health_routes(why_not_ready), web.get("/metrics", _metrics)])
-    runner = web.AppRunner(app, access_log=None)
+    app.on_response_prepare.append(on_prepare)
+    runner = web.AppRunner(app)
     await runner.setup()
+    accept = protocol_factory(HttpProtocol, runner)
+    server = await asyncio.get_running_loop().create_server(accept, host, port)
     try:
-        await web.TCPSite(runner, host, port).start()
         yield
     finally:
+        server.close()
         await runner.cleanup()

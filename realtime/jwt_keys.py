@@ -6,8 +6,10 @@ Never looks at a token, and never takes a private key.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import msgspec
@@ -15,11 +17,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 HMAC_ALGORITHM = "HS256"
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 MIN_RSA_BITS = 2048
+_HMAC_BLOCK_BYTES = 64  # of SHA-256
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 KeySet = Mapping[tuple[str | None, str], str | PublicKey]
@@ -52,6 +55,30 @@ def public_key(pem: str) -> PublicKey:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ValueError("not a PEM public key (-----BEGIN PUBLIC KEY-----)") from error
     return fit_to_check(key)
+
+
+def same_key(secret: str | None, pem: str | None, jwks_url: str | None) -> str:
+    """Return a text that is equal for equal keys, however they are spelled, and tells nothing of them."""
+    if secret is not None:
+        key = secret.encode()
+        if len(key) > _HMAC_BLOCK_BYTES:  # HMAC hashes what is longer, and fills up what is shorter
+            key = hashlib.sha256(key).digest()
+        return f"secret {hashlib.sha256(key.rstrip(bytes(1))).hexdigest()}"
+    if pem is not None:
+        der = public_key(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return f"public key {hashlib.sha256(der).hexdigest()}"
+    return f"URL {_same_url(str(jwks_url))}"
+
+
+def _same_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return url
+    usual = {"https": 443, "http": 80}.get(parts.scheme)
+    host = (parts.hostname or "").rstrip(".")
+    return f"{parts.scheme}://{host}:{port or usual}{parts.path or '/'}?{parts.query}"
 
 
 def fit_to_check(key: object) -> PublicKey:

@@ -22,9 +22,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.http_edge import MAX_BODY_BYTES, MAX_LINE_BYTES
+from gateway.http_edge import MAX_BODY_BYTES
 from realtime.auth import SERVICE_ROLE
 from realtime.config import Settings
+from realtime.process.http_protocol import MAX_LINE_BYTES
 from tests.acceptance.conftest import Stage
 from tests.acceptance.followers import Follower, Writer, expect_everything_once, finish
 from tests.acceptance.programs import START_SECONDS, client_of, psql, running

@@ -191,6 +191,25 @@ async def test_answers_and_refusals_may_be_read_by_an_allowed_origin_alone(open_
             assert "Origin" in answered["Vary"]
 
 
+async def test_nothing_is_kept_in_a_cache_or_guessed_at_and_no_version_is_told(open_to_app):
+    preflight = {"Origin": "https://app.example.com", **PREFLIGHT}
+    for method, path, headers in [
+        ("GET", "/projects/demo/realtime/status", {"Authorization": f"Bearer {SERVICE}"}),
+        ("GET", "/projects/demo/realtime/status", {}),
+        ("PUT", "/projects/demo/realtime/status", {}),
+        ("OPTIONS", "/projects/demo/realtime/status", preflight),
+        ("GET", "/nowhere", {}),
+        ("GET", "/healthz", {}),
+        ("GET", "/readyz", {}),
+        ("GET", "/openapi.json", {}),
+    ]:
+        async with open_to_app.http.request(method, open_to_app.url + path, headers=headers) as answer:
+            kept = "max-age=300" if path == "/openapi.json" else "no-store"
+            assert answer.headers["Cache-Control"] == kept, path
+            assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+            assert answer.headers["Server"] == "realtime", path
+
+
 async def get(gateway, path, port=None):
     async with gateway.http.get(f"http://127.0.0.1:{port or gateway.port}{path}") as response:
         return response.status, await response.text()
@@ -233,21 +252,102 @@ async def test_the_openapi_document_describes_every_route_and_nothing_dangles(ga
     assert (status, document["openapi"]) == (200, "3.1.0")
     assert document["info"]["title"]
     assert document["info"]["version"]
-    described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    assert described == {(method, f"/projects/{{project_id}}/realtime{path}") for method, path in ENDPOINTS}
-    for (method, path), operation in [
-        ((method, path), operation)
+    described = {
+        (method.upper(), path): operation
         for path, item in document["paths"].items()
         for method, operation in item.items()
-    ]:
+    }
+    in_projects = {(method, f"/projects/{{project_id}}/realtime{path}") for method, path in ENDPOINTS}
+    beside = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json")}
+    assert set(described) == in_projects | beside
+    for (method, path), operation in described.items():
         assert operation["operationId"]
-        assert set(operation["responses"]) in ({"200", "default"}, {"202", "default"})
+        assert {"400", "405", "500"} < set(operation["responses"])
+        assert ("security" in operation) == ((method, path) in beside)
+        if (method, path) in beside:
+            continue
+        for_all = path.endswith(FOR_ALL)
+        assert set(operation["responses"]) == {
+            *(
+                "202" if path.endswith("/broadcast") else "200",
+                "400",
+                "401",
+                "404",
+                "405",
+                "429",
+                "500",
+                "503",
+            ),
+            *(() if for_all else ("403",)),
+            *(() if method == "GET" else ("413", "415")),
+        }
         in_path = [one["name"] for one in operation["parameters"] if one["in"] == "path"]
         assert in_path == re.findall(r"\{(\w+)\}", path)
-        assert ("requestBody" in operation) == (method == "post")
+        assert ("requestBody" in operation) == (method == "POST")
     names = re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', text)
     assert set(names) <= set(document["components"]["schemas"])
     assert document["security"] == [{"token": []}]
+
+
+async def test_the_openapi_document_tells_the_types_of_parameters_and_the_forms_of_a_broadcast(gateway):
+    document = json.loads((await get(gateway, "/openapi.json"))[1])
+    paths, schemas = document["paths"], document["components"]["schemas"]
+    parameters = paths["/projects/{project_id}/realtime/connections"]["get"]["parameters"]
+    typed = {one["name"]: one["schema"] for one in parameters}
+    assert typed["limit"] == {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 50}
+    assert typed["event"] == {"type": "string", "enum": ["connect", "disconnect"]}
+    assert typed["before"]["pattern"]
+    assert len(schemas["BroadcastRequest"]["oneOf"]) == 2
+    assert set(schemas["ErrorBody"]["properties"]["code"]) != {"type"}
+    headers = {status: one.get("headers", {}) for status, one in document["components"]["responses"].items()}
+    assert "Retry-After" in headers["429"]
+    assert "WWW-Authenticate" in headers["401"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "channel"),
+        ({"channel": "room:a"}, "payload"),
+        ({"payload": 1}, "channel"),
+        ({"channel": None, "payload": 1}, "channel"),
+        ({"messages": []}, "messages"),
+        ({"messages": None}, "messages"),
+        ({"messages": [{"channel": "room:a", "payload": 1}], "channel": "room:a"}, "messages"),
+        ({"messages": [{"channel": "room:a", "payload": 1}], "channel": None}, "channel"),
+        ({"messages": [{"channel": "room:a", "payload": 1}], "payload": None}, "messages"),
+        ({"messages": [{"channel": "room:a", "payload": 1}] * 101}, "messages"),
+        ({"messages": [{"channel": "room:a"}]}, "messages[0].payload"),
+    ],
+)
+async def test_a_broadcast_in_neither_form_or_in_both_is_refused_and_the_field_named(gateway, body, field):
+    _, answer, _ = await gateway.rest("POST", "/broadcast", SERVICE, json=body)
+    assert answer["error"]["code"] == "invalid_request"
+    assert answer["error"]["message"].startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=",
+        "limit=x",
+        "limit=1&limit=2",
+        "event=x",
+        "event=",
+        "before=1",
+        "before=x-y",
+    ],
+)
+async def test_a_wrong_parameter_is_refused_and_named(gateway, query):
+    status, answer, _ = await gateway.rest("GET", f"/connections?{query}", SERVICE)
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert answer["error"]["message"].startswith(query.partition("=")[0] + ": ")
+
+
+async def test_a_parameter_that_nobody_knows_is_ignored(gateway):
+    assert (await gateway.rest("GET", "/connections?later=1", SERVICE))[0] == 200
 
 
 async def test_without_its_database_rest_is_unavailable_and_sockets_live(redis_url):

@@ -236,6 +236,20 @@ STORIES = [
         12,
         {of_pod("realtime_unforeseen_faults_total", GATEWAY, ', part="pump"'): "3x120"},
     ),
+    *[
+        Story(
+            "RealtimeRefusals",
+            title,
+            fires,
+            30,
+            {of_pod("realtime_gateway_refusals_total", GATEWAY, f', door="rest", code="{code}"'): values},
+        )
+        for title, fires, code, values in (
+            ("somebody tries tokens", True, "unauthorized", "0+300x120"),
+            ("now and then one is wrong", False, "unauthorized", "0+30x120"),
+            ("tokens ran out over night", False, "token_expired", "0+300x120"),
+        )
+    ],
     Story("RealtimeFewFilesLeft", "900 of 1024", True, 5, files("900x120")),
     Story("RealtimeFewFilesLeft", "100 of 1024", False, 5, files("100x120")),
     Story("RealtimeGatewayNotReady", "not ready", True, 10, ready(GATEWAY, "0x120")),

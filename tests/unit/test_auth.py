@@ -444,3 +444,51 @@ def test_random_signed_claims_are_taken_or_refused_but_never_raise_anything_else
         text = signed({"alg": "HS256"}, claims)
         with contextlib.suppress(ClientError):
             assert verify(text, "demo", keys, NOW).claims["aud"] == "demo"
+
+
+# How long a token may be good
+
+HOUR = keys_of(jwt_secret=SECRET, max_token_seconds=3_600)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": NOW + 3_600},
+        {"exp": NOW + 3_605},
+        {"exp": NOW + 3_600, "iat": NOW},
+        {"exp": NOW + 3_600, "iat": NOW + 100},
+        {"exp": NOW + 10, "iat": NOW - 3_590},
+        {"exp": NOW + 10, "iat": None},
+    ],
+)
+def test_a_token_for_as_long_as_the_project_allows_serves(claims):
+    assert identity(token(**claims), HOUR).expires_at == claims["exp"]
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"exp": NOW + 3_606}, "exp lies more than 3600 seconds ahead"),
+        ({"exp": NOW + 1e9}, "exp lies more than 3600 seconds ahead"),
+        ({"exp": NOW + 7_200, "iat": NOW + 7_000}, "ahead"),
+        ({"exp": NOW + 10, "iat": NOW - 3_600}, "after its iat"),
+        ({"exp": NOW + 10, "iat": 0}, "after its iat"),
+        ({"exp": NOW + 10, "iat": -1e300}, "after its iat"),
+        ({"exp": NOW + 10, "iat": "now"}, "iat is no number"),
+        ({"exp": NOW + 10, "iat": True}, "iat is no number"),
+        ({"exp": NOW + 10, "iat": [NOW]}, "iat is no number"),
+    ],
+)
+def test_a_token_for_longer_than_the_project_allows_is_refused(claims, reason):
+    error = refusal(token(**claims), HOUR)
+    assert error.code is Code.UNAUTHORIZED
+    assert reason in error.message
+
+
+def test_a_token_that_ran_out_is_told_so_however_long_it_was_good():
+    assert refusal(token(exp=NOW - 10, iat=0), HOUR).code is Code.TOKEN_EXPIRED
+
+
+def test_without_a_bound_a_token_may_be_good_for_years():
+    assert identity(token(exp=NOW + 1e9, iat="whenever"))

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from realtime.channels import MAX_CHANNEL_BYTES, Channel, Event, Table, parse_channel
+from realtime.channels import MAX_CHANNEL_BYTES, Channel, Event, Table, is_nameable, parse_channel
 from realtime.errors import ClientError, Code
 
 
@@ -242,6 +242,94 @@ def test_a_channel_has_up_to_255_bytes_not_characters():
 )
 def test_only_printable_characters_and_no_spaces_at_the_ends_are_taken(name):
     assert "printable" in refusal(name).message
+
+
+FAMILY, SCOTLAND = "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\U0001f3f4\U000e0067\U000e0062\U000e007f"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FAMILY,
+        SCOTLAND,
+        "\u2764\ufe0f\u200d\U0001f525",  # a heart on fire, by a variation selector
+        "\U0001f3f3\ufe0f\u200d\U0001f308",
+        "1\ufe0f\u20e3",  # a keycap
+        "\U0001f1eb\U0001f1ee",  # a flag by letters
+        "\U0001f44d\U0001f3fd",  # a thumb with the colour of its skin
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, by a non-joiner
+        "\u0915\u094d\u200d",  # a half letter of Devanagari
+        "\u0dc1\u0dca\u200d\u0dbb\u0dd3",  # Sinhala
+        "\u1820\u180e\u1820",  # Mongolian
+        "\u0600\u0661",  # an Arabic sign above a number
+        "\u8fbb\U000e0101",  # an ideograph in one of its forms
+        "\U0001fae8",  # an emoji of Unicode 15
+        "\U0001fac6",  # and of Unicode 16
+        "\U000323b0",  # an ideograph that has no meaning yet
+    ],
+)
+def test_what_emoji_and_scripts_need_is_taken(text):
+    for name in (f"room:{text}", f"room:a{text}b", f"{text}:a", f"table:{text}", f"presence:room:{text}"):
+        assert parse_channel(name).name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "room:a\u200db",  # a joiner that joins nothing
+        "room:\u200d",
+        "\u200droom:a",
+        "room:\u0915\u200d\u200d",
+        "room:\u0915\u200c\u200d",
+        "room:\U000e0067\U000e007f",  # tags without a flag
+        "room:\U0001f3f4\U000e0067",  # and without their end
+        "room:\U0001f3f4\U000e007f",
+        "room:a\u200bb",  # a blank without width
+        "room:a\u2060b",
+        "room:a\u00adb",
+        "room:\u0627\u200e",  # marks, embeddings, overrides and isolates of direction
+        "room:\u0627\u200f",
+        "room:\u0627\u061c",
+        "room:\u0627\u202a",
+        "room:\u0627\u202d",
+        "room:\u0627\u2066",
+        "room:\u0627\u2069",
+        "room:\u2029",
+        "room:\U000e0001",
+        "room:\ufff9",
+        "room:\U000f0000",  # private
+        "room:\U0010fffd",
+        "room:\u0378",  # unassigned
+        "room:\ufdd0",  # no characters at all
+        "room:\U0002fffe",
+        "room:\uffff",
+    ],
+)
+def test_what_is_not_seen_is_refused(name):
+    assert "printable" in refusal(name).message
+
+
+@pytest.mark.parametrize(
+    ("table", "is_so"),
+    [
+        (Table("public", "users"), True),
+        (Table("my.schema", "odd:name"), True),
+        (Table("public", " users "), True),
+        (Table("public", '"'), True),
+        (Table("public", FAMILY), True),
+        (Table("public", "a\tb"), False),
+        (Table("a\nb", "users"), False),
+        (Table("public", "a\u00a0b"), False),
+        (Table("public", "a\u202eb"), False),
+        (Table("public", '"' * 63), True),
+        (Table("x" * 63, "y" * 63), True),
+        (Table('"' * 63, '"' * 63), False),
+        (Table("é." * 21, '".' * 31), True),
+        (Table('".' * 31, '".' * 31), True),
+    ],
+)
+def test_a_table_is_nameable_if_a_channel_spells_it(table, is_so):
+    assert is_nameable(table) is is_so
 
 
 def test_half_a_character_is_refused_and_the_answer_can_be_sent():

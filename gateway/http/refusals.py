@@ -1,0 +1,58 @@
+"""Counts refusals, and logs the first of a kind and address; the others are told at DEBUG alone.
+
+Told by the WebSocket endpoint, by the middleware of REST and by connections whose requests cannot be parsed.
+What is remembered of addresses, and how often is logged, is bounded: strangers decide how many there are.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+
+from gateway import metrics
+from gateway.limits import Bucket
+from gateway.projects.rate_limit import address_key
+from realtime.errors import Code
+from realtime.logs import get_logger
+
+log = get_logger(__name__)
+
+QUIET_SECONDS = 600.0  # in which a kind of refusal of an address is logged once
+MAX_REMEMBERED = 10_000  # kinds and addresses; then the oldest are forgotten
+LOGGED_PER_SECOND, LOGGED_AT_ONCE = 1.0, 60.0  # whoever comes from many addresses does not fill the log
+
+
+class Door(StrEnum):
+    """Where somebody was refused."""
+
+    WEBSOCKET = "websocket"
+    REST = "rest"
+
+
+class Refusals:
+    """What a node refused lately."""
+
+    def __init__(self, now: float) -> None:
+        self._logged_at: dict[tuple[Door, Code, str], float] = {}  # monotonic; the oldest first
+        self._log_rate = Bucket(LOGGED_PER_SECOND, LOGGED_AT_ONCE, now)
+
+    def __repr__(self) -> str:
+        return f"<Refusals of {len(self._logged_at)} kinds and addresses>"
+
+    def note(self, door: Door, project: str | None, code: Code, address: str) -> None:
+        """Count a refusal, log the first of its kind; `project` is None where none is served."""
+        metrics.refusals.labels(project or "", door, code).inc()
+        if self._is_first((door, code, address_key(address)), time.monotonic()):
+            log.info("refusals_began", door=door, code=code, address=address)
+
+    def _is_first(self, kind: tuple[Door, Code, str], now: float) -> bool:
+        logged_at = self._logged_at.get(kind)
+        if logged_at is not None and now - logged_at < QUIET_SECONDS:
+            return False
+        if not self._log_rate.take(now):
+            return False
+        self._logged_at.pop(kind, None)
+        self._logged_at[kind] = now
+        if len(self._logged_at) > MAX_REMEMBERED:
+            del self._logged_at[next(iter(self._logged_at))]
+        return True

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
 
-from notifier import app, project
+from notifier import app, leader
 from realtime import migrations
 from realtime.catalogue import Catalogue
 from realtime.channels import Event, Table
@@ -89,7 +89,7 @@ async def test_an_upgrade_under_load_loses_nothing_and_stops_nobody(
 ) -> None:
     await downgrade(writer)
     monkeypatch.setattr(migrations, "SCHEMA_VERSION", PREVIOUS)
-    monkeypatch.setattr(project, "SCHEMA_VERSION", PREVIOUS)
+    monkeypatch.setattr(leader, "SCHEMA_VERSION", PREVIOUS)
     async with writers(orders_url) as committed:
         async with notifier(settings):
             await seen.sees(10)

@@ -134,7 +134,7 @@ async def test_silence_that_nobody_ended_runs_out(
 async def test_who_leads_no_more_silences_nobody(doorbell: Doorbell, writer: Any, orders_url: str) -> None:
     async with session(orders_url) as another:
         await lead(another, 2)
-        assert await writer.fetch(query("silence"), 1, HOUR) == []
+        assert await writer.fetch(query("silence"), 1, 60) == []
         await insert(writer, 1)
         assert await doorbell.wait(10)
 

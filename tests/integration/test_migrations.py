@@ -6,7 +6,6 @@ Long by the rights that may be missing.
 from __future__ import annotations
 
 import asyncio
-import re
 import subprocess
 from pathlib import Path
 from typing import Any

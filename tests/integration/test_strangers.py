@@ -1,0 +1,311 @@
+"""A role that may connect to the database and nothing else holds whatever it can: changes go on all the same.
+
+Long by what Postgres lets anybody hold, fill or say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from notifier import metrics
+from realtime import keys
+from realtime.channels import Table
+from realtime.config import Settings
+from realtime.migrations import migrate, migration_sql
+from tests.change_stream import background
+from tests.clean_log import logged
+from tests.gateway_fixture import eventually
+from tests.notifier_fixture import (
+    PROJECT,
+    Witness,
+    asleep,
+    enable,
+    insert,
+    late_changes,
+    lead,
+    notifier,
+    project_at,
+    session,
+    settings_at,
+    witness,
+)
+from tests.schema_fixture import psql
+from tests.servers import throw_away_postgres
+
+FORMER_BELL_LOCK, FORMER_MIGRATE_LOCK = 0x7265616C_6177616B, 0x7265616C_6D696772
+EVERYTHING = """
+    select oid, relname from pg_class
+    where relnamespace = 'realtime'::regnamespace and relkind in ('r', 'v', 'S')
+"""
+
+
+def as_role(url: str, role: str) -> str:
+    """The same database, for a role whose password is its name."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{role}:{role}@{parts.hostname}:{parts.port}").geturl()
+
+
+@asynccontextmanager
+async def roles(url: str, **options: str) -> AsyncIterator[None]:
+    """Make roles, each with its options, and take them away again."""
+    async with session(url) as administrator:
+        for role, option in options.items():
+            await administrator.execute(f"create role {role} login password '{role}' {option}")
+        try:
+            yield
+        finally:
+            for role in options:
+                await administrator.execute(f"drop owned by {role} cascade; drop role {role}")
+
+
+@pytest_asyncio.fixture
+async def service_url(database_url: str) -> AsyncIterator[str]:
+    """An enabled table `orders`, and the URL of the role of the service, which is an ordinary one."""
+    async with roles(database_url, service="", stranger=""):
+        await enable(database_url)
+        assert "failed" not in await psql(database_url, migration_sql("service"))
+        yield as_role(database_url, "service")
+
+
+@pytest_asyncio.fixture
+async def writer(database_url: str, service_url: str) -> AsyncIterator[Any]:
+    async with session(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def stranger_url(service_url: str) -> str:
+    return as_role(service_url, "stranger")
+
+
+@pytest.fixture
+def settings(service_url: str, redis_url: str) -> Settings:
+    return settings_at(redis_url, demo=project_at(service_url))
+
+
+@dataclass
+class Stranger:
+    """Sessions of it, which stay open."""
+
+    url: str
+    sessions: AsyncExitStack
+
+    async def session(self) -> Any:
+        return await self.sessions.enter_async_context(session(self.url))
+
+    async def hold_advisory_locks(self) -> None:
+        """Those that this service ever used: one in each way."""
+        for lock in (keys.LEADER_LOCK, FORMER_BELL_LOCK, FORMER_MIGRATE_LOCK):
+            await (await self.session()).execute("select pg_advisory_lock($1)", lock)
+
+    async def hold_the_schema(self, administrator: Any) -> set[str]:
+        """Keep every relation locked as a writer does, which takes no right; return which."""
+        one = await self.session()
+        await one.execute("begin")
+        relations = await administrator.fetch(EVERYTHING)
+        for relation in relations:
+            await one.execute("savepoint one")
+            with suppress(asyncpg.PostgresError):
+                await one.fetchval("select nextval($1::oid::regclass)", relation["oid"])
+            await one.execute("rollback to one")
+        held = await administrator.fetch(
+            f"select relname from ({EVERYTHING}) as one join pg_locks on relation = one.oid"
+            " where pid = $1 and mode = 'RowExclusiveLock'",
+            await one.fetchval("select pg_backend_pid()"),
+        )
+        return {row["relname"] for row in held}
+
+
+@pytest_asyncio.fixture
+async def stranger(stranger_url: str) -> AsyncIterator[Stranger]:
+    async with AsyncExitStack() as sessions:
+        yield Stranger(stranger_url, sessions)
+
+
+async def test_whatever_a_stranger_holds_when_the_notifiers_start_changes_come(
+    settings: Settings, seen: Witness, writer: Any, stranger: Stranger
+) -> None:
+    await stranger.hold_advisory_locks()
+    assert {"feed", "outbox", "silent_until"} <= await stranger.hold_the_schema(writer)
+    before = late_changes()
+    for number in (1, 3):
+        async with notifier(settings), notifier(settings):
+            await insert(writer, number)
+            await seen.sees(number)
+            await asleep(writer)
+            await insert(writer, number + 1)
+            await seen.sees(number + 1)
+    assert await seen.ids() == [1, 2, 3, 4]
+    assert late_changes() == before, "the bell was not heard"
+
+
+@pytest.mark.parametrize("mode", ["access share", "row exclusive", "share update exclusive", "exclusive"])
+async def test_a_stranger_may_lock_nothing_of_the_schema_by_name(stranger: Stranger, mode: str) -> None:
+    one = await stranger.session()
+    for relation in ("feed", "outbox", "mark", "version", "armed_v1"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await one.execute(f"begin; lock table realtime.{relation} in {mode} mode nowait")
+        await one.execute("rollback")
+
+
+async def test_a_stranger_is_no_leader_though_it_holds_the_lock_of_one_that_is_gone(
+    settings: Settings, seen: Witness, writer: Any, stranger: Stranger
+) -> None:
+    """Not even where it got the process id of that one."""
+    one = await stranger.session()
+    await one.execute("select pg_advisory_lock(7)")
+    await lead(writer, 8)
+    await writer.execute(
+        "update realtime.feed set leader_pid = $1, leader_lock = 7",
+        await one.fetchval("select pg_backend_pid()"),
+    )
+    async with notifier(settings):
+        await insert(writer, 1)
+        await seen.sees(1)
+
+
+async def test_an_owner_that_locks_its_table_holds_up_its_own_writers_alone(
+    settings: Settings, seen: Witness, writer: Any, stranger: Stranger, database_url: str
+) -> None:
+    await writer.execute(
+        "create table rooms (id int, note text) partition by list (id); alter table rooms owner to stranger;"
+        "create table room partition of rooms default; alter table room owner to stranger"
+    )
+    await enable(database_url, Table("public", "rooms"))
+    one = await stranger.session()
+    await one.execute("begin; lock table rooms in access exclusive mode")
+    async with notifier(settings):
+        await insert(writer, 1)
+        await seen.sees(1)
+
+
+async def test_a_migration_goes_on_under_former_locks_and_says_who_is_in_its_way(
+    writer: Any, stranger: Stranger
+) -> None:
+    await stranger.hold_advisory_locks()
+    await writer.execute("update realtime.version set version = 1")
+    await migrate(writer)
+    await stranger.hold_the_schema(writer)
+    await writer.execute("update realtime.version set version = 1")
+    with pytest.raises(
+        Exception, match=r"cannot be installed now: .*; locks are held by role stranger \(pid"
+    ):
+        await migrate(writer)
+
+
+async def test_notifications_of_a_stranger_stop_nothing(
+    settings: Settings, seen: Witness, writer: Any, stranger: Stranger
+) -> None:
+    async def shout() -> None:
+        one = await stranger.session()
+        while True:
+            await one.execute(
+                "select pg_notify($1, repeat('x', 7000) || i) from generate_series(1, 200) as i",
+                keys.DOORBELL,
+            )
+
+    async with notifier(settings), background(asyncio.create_task(shout(), name="shout")):
+        for number in range(1, 21):
+            await insert(writer, number)
+            await seen.sees(number)
+
+
+async def test_an_open_transaction_of_a_stranger_delays_no_change(
+    settings: Settings, seen: Witness, writer: Any, stranger: Stranger
+) -> None:
+    """With a transaction id, so that no snapshot comes to be without it."""
+    one = await stranger.session()
+    await one.execute("begin; create temporary table mine ()")
+    async with notifier(settings):
+        for number in (1, 2, 3):
+            await insert(writer, number)
+            await seen.sees(number)
+
+
+@dataclass
+class Server:
+    settings: Settings
+    seen: Witness
+    writer: Any
+    stranger: Stranger
+
+
+@asynccontextmanager
+async def server_of_its_own(directory: Path, redis_url: str, **options: str) -> AsyncIterator[Server]:
+    """A database server with such settings, roles service and stranger, and an enabled table."""
+    async with throw_away_postgres(directory, options) as server, session(server.url) as writer:
+        await writer.execute("create role stranger login password 'stranger'")
+        await writer.execute("create role service login password 'service'")
+        await enable(server.url)
+        assert "failed" not in await psql(server.url, migration_sql("service"))
+        settings = settings_at(redis_url, demo=project_at(as_role(server.url, "service")))
+        async with witness(settings) as seen, AsyncExitStack() as sessions:
+            yield Server(settings, seen, writer, Stranger(as_role(server.url, "stranger"), sessions))
+
+
+async def test_a_full_queue_of_notifications_is_noticed_and_changes_come_by_polling(
+    tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One session that listens and sits in a transaction keeps the queue of all databases from moving on."""
+    async with server_of_its_own(tmp_path, redis_url, max_notify_queue_pages="64") as server:
+        one, other = await server.stranger.session(), await server.stranger.session()
+        async with notifier(server.settings):
+            await asleep(server.writer)
+            await one.execute("listen nothing")
+            await one.execute("begin; select 1")
+            with suppress(asyncpg.ProgramLimitExceededError, asyncpg.ObjectNotInPrerequisiteStateError):
+                while await other.fetchval("select pg_notification_queue_usage()") < 0.9:
+                    await other.execute("select pg_notify('nothing', repeat('x', 7000))")
+            await eventually(lambda: logged(caplog, "notification_queue_full"))
+            before = late_changes()
+            for number in (1, 2):
+                await insert(server.writer, number)
+                await server.seen.sees(number)
+                await asleep(server.writer)
+            assert late_changes() == before
+            await one.execute("rollback")
+
+            async def has_room() -> bool:
+                return await other.fetchval("select pg_notification_queue_usage()") < 0.5
+
+            await eventually(has_room)
+            rings = metrics.rings.labels(PROJECT)._value.get()
+            await insert(server.writer, 3)
+            await eventually(lambda: metrics.rings.labels(PROJECT)._value.get() > rings)
+    assert len(logged(caplog, "notification_queue_full")) == 1
+
+
+async def test_a_stranger_that_takes_all_connections_leaves_those_that_are_reserved(
+    tmp_path: Path, redis_url: str
+) -> None:
+    """As docs/operations.md advises."""
+    options = {"max_connections": "20", "reserved_connections": "8", "superuser_reserved_connections": "3"}
+    async with server_of_its_own(tmp_path, redis_url, **options) as server:
+        await server.writer.execute("grant pg_use_reserved_connections to service")
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            for _ in range(20):
+                await server.stranger.session()
+        async with notifier(server.settings):
+            await insert(server.writer, 1)
+            await server.seen.sees(1)
+
+
+async def test_a_prepared_transaction_of_a_stranger_delays_no_change(tmp_path: Path, redis_url: str) -> None:
+    async with server_of_its_own(tmp_path, redis_url, max_prepared_transactions="3") as server:
+        await server.writer.execute("grant create on schema public to stranger")
+        one = await server.stranger.session()
+        await one.execute("begin; create table left_over (); prepare transaction 'left over'")
+        async with notifier(server.settings):
+            await insert(server.writer, 1)
+            await server.seen.sees(1)
+        await server.writer.execute("rollback prepared 'left over'")

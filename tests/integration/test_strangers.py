@@ -19,8 +19,11 @@ import pytest_asyncio
 
 from notifier import metrics
 from realtime import keys
+from realtime.catalogue import Catalogue
 from realtime.channels import Table
 from realtime.config import Settings
+from realtime.database import Database
+from realtime.errors import Unavailable
 from realtime.migrations import migrate, migration_sql
 from tests.change_stream import background
 from tests.clean_log import logged
@@ -312,3 +315,49 @@ async def test_a_prepared_transaction_of_a_stranger_delays_no_change(tmp_path: P
             await insert(server.writer, 1)
             await server.seen.sees(1)
         await server.writer.execute("rollback prepared 'left over'")
+
+
+async def test_the_owner_of_the_database_does_not_choose_how_long_a_statement_may_take(
+    settings: Settings, seen: Witness, writer: Any, stranger: Stranger
+) -> None:
+    name = await writer.fetchval("select current_database()")
+    await writer.execute(f"alter database {name} owner to stranger")
+    one = await stranger.session()
+    for setting, value in (
+        ("statement_timeout", "1ms"),
+        ("lock_timeout", "1ms"),
+        ("idle_in_transaction_session_timeout", "1ms"),
+        ("default_transaction_read_only", "on"),
+        ("default_transaction_isolation", "serializable"),
+    ):
+        await one.execute(f"alter database {name} set {setting} = '{value}'")
+    await writer.execute(f"alter database {name} owner to postgres")
+    async with notifier(settings):
+        await insert(writer, *range(1, 100))
+        await seen.sees(99)
+
+        async def is_tidy() -> bool:
+            return not await writer.fetchval("select exists (select from realtime.outbox)")
+
+        await eventually(is_tidy)
+
+
+async def test_a_partition_that_its_owner_locks_keeps_nobody_waiting_for_the_state_of_all_tables(
+    writer: Any, stranger: Stranger, database_url: str
+) -> None:
+    await writer.execute(
+        "create table rooms (id int, note text) partition by list (id);"
+        "create table room partition of rooms default; alter table room owner to stranger"
+    )
+    await enable(database_url, Table("public", "rooms"))
+    one = await stranger.session()
+    await one.execute("begin; lock table room in access exclusive mode")
+    database = Database(project_at(database_url))
+    try:
+        async with asyncio.timeout(20):  # the answer comes after a second; a command ends after 30
+            for asked in (Catalogue(database).unguarded_partitions, Catalogue(database).mend_partitions):
+                with pytest.raises(Unavailable, match="a partition of an enabled table is locked"):
+                    await asked()
+            assert len(await Catalogue(database).enabled()) == 2
+    finally:
+        await database.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from gateway.rest import ENDPOINTS
 from notifier import metrics as notifier_metrics
 from notifier.duties import why_not_ready
 from notifier.project import ProjectFeed, State
+from notifier.seat import Seat
 from realtime import errors, protocol
 from realtime.cli import main
 from realtime.config import Limits, Namespace, Project, Settings, load
@@ -124,6 +126,10 @@ def test_whoever_looks_first_finds_each_reason_that_a_notifier_gives() -> None:
     reasons = set()
     for feed.state in State:
         reasons.add(why_not_ready([feed]))
+    feed.state, feed.seat = State.STANDBY, Seat("me", elected=True, trouble="…")
+    reasons.add(why_not_ready([feed]))
+    feed.seat.see_lease(time.monotonic(), None)
+    reasons.add(why_not_ready([feed]))
     found = set(re.findall("`(PROJECT: [^`]*)`", section(OPERATIONS, "Look first")))
     assert found == reasons - {None}
 

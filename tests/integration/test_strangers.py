@@ -1,23 +1,16 @@
-"""A role that may connect to the database and nothing else holds whatever it can: changes go on all the same.
-
-Long by what Postgres lets anybody hold, fill or say.
-"""
+"""A role that may connect to the database and nothing else holds whatever it can: changes go on."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
-from notifier import metrics
 from realtime import keys
 from realtime.catalogue import Catalogue
 from realtime.channels import Table
@@ -26,10 +19,8 @@ from realtime.database import Database
 from realtime.errors import Unavailable
 from realtime.migrations import migrate, migration_sql
 from tests.change_stream import background
-from tests.clean_log import logged
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
-    PROJECT,
     Witness,
     asleep,
     enable,
@@ -40,22 +31,9 @@ from tests.notifier_fixture import (
     project_at,
     session,
     settings_at,
-    witness,
 )
 from tests.schema_fixture import psql
-from tests.servers import throw_away_postgres
-
-FORMER_BELL_LOCK, FORMER_MIGRATE_LOCK = 0x7265616C_6177616B, 0x7265616C_6D696772
-EVERYTHING = """
-    select oid, relname from pg_class
-    where relnamespace = 'realtime'::regnamespace and relkind in ('r', 'v', 'S')
-"""
-
-
-def as_role(url: str, role: str) -> str:
-    """The same database, for a role whose password is its name."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"{role}:{role}@{parts.hostname}:{parts.port}").geturl()
+from tests.stranger_fixture import Stranger, as_role
 
 
 @asynccontextmanager
@@ -94,39 +72,6 @@ def stranger_url(service_url: str) -> str:
 @pytest.fixture
 def settings(service_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(service_url))
-
-
-@dataclass
-class Stranger:
-    """Sessions of it, which stay open."""
-
-    url: str
-    sessions: AsyncExitStack
-
-    async def session(self) -> Any:
-        return await self.sessions.enter_async_context(session(self.url))
-
-    async def hold_advisory_locks(self) -> None:
-        """Those that this service ever used: one in each way."""
-        for lock in (keys.LEADER_LOCK, FORMER_BELL_LOCK, FORMER_MIGRATE_LOCK):
-            await (await self.session()).execute("select pg_advisory_lock($1)", lock)
-
-    async def hold_the_schema(self, administrator: Any) -> set[str]:
-        """Keep every relation locked as a writer does, which takes no right; return which."""
-        one = await self.session()
-        await one.execute("begin")
-        relations = await administrator.fetch(EVERYTHING)
-        for relation in relations:
-            await one.execute("savepoint one")
-            with suppress(asyncpg.PostgresError):
-                await one.fetchval("select nextval($1::oid::regclass)", relation["oid"])
-            await one.execute("rollback to one")
-        held = await administrator.fetch(
-            f"select relname from ({EVERYTHING}) as one join pg_locks on relation = one.oid"
-            " where pid = $1 and mode = 'RowExclusiveLock'",
-            await one.fetchval("select pg_backend_pid()"),
-        )
-        return {row["relname"] for row in held}
 
 
 @pytest_asyncio.fixture
@@ -233,88 +178,6 @@ async def test_an_open_transaction_of_a_stranger_delays_no_change(
         for number in (1, 2, 3):
             await insert(writer, number)
             await seen.sees(number)
-
-
-@dataclass
-class Server:
-    settings: Settings
-    seen: Witness
-    writer: Any
-    stranger: Stranger
-
-
-@asynccontextmanager
-async def server_of_its_own(directory: Path, redis_url: str, **options: str) -> AsyncIterator[Server]:
-    """A database server with such settings, roles service and stranger, and an enabled table."""
-    async with throw_away_postgres(directory, options) as server, session(server.url) as writer:
-        await writer.execute("create role stranger login password 'stranger'")
-        await writer.execute("create role service login password 'service'")
-        await enable(server.url)
-        assert "failed" not in await psql(server.url, migration_sql("service"))
-        settings = settings_at(redis_url, demo=project_at(as_role(server.url, "service")))
-        async with witness(settings) as seen, AsyncExitStack() as sessions:
-            yield Server(settings, seen, writer, Stranger(as_role(server.url, "stranger"), sessions))
-
-
-async def test_a_full_queue_of_notifications_is_noticed_and_changes_come_by_polling(
-    tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One session that listens and sits in a transaction keeps the queue of all databases from moving on."""
-    async with server_of_its_own(tmp_path, redis_url, max_notify_queue_pages="64") as server:
-        one, other = await server.stranger.session(), await server.stranger.session()
-        async with notifier(server.settings):
-            await asleep(server.writer)
-            await one.execute("listen nothing")
-            await one.execute("begin; select 1")
-            with suppress(asyncpg.ProgramLimitExceededError, asyncpg.ObjectNotInPrerequisiteStateError):
-                while await other.fetchval("select pg_notification_queue_usage()") < 0.9:
-                    await other.execute("select pg_notify('nothing', repeat('x', 7000))")
-            await eventually(lambda: logged(caplog, "notification_queue_full"))
-            before = late_changes()
-            for number in (1, 2):
-                await insert(server.writer, number)
-                await server.seen.sees(number)
-                await asleep(server.writer)
-            assert late_changes() == before
-            await one.execute("rollback")
-
-            async def has_room() -> bool:
-                return await other.fetchval("select pg_notification_queue_usage()") < 0.5
-
-            await eventually(has_room)
-            rings = metrics.rings.labels(PROJECT)._value.get()
-            await insert(server.writer, 3)
-            await eventually(lambda: metrics.rings.labels(PROJECT)._value.get() > rings)
-    assert len(logged(caplog, "notification_queue_full")) == 1
-
-
-async def test_a_stranger_that_takes_all_connections_leaves_those_that_are_reserved(
-    tmp_path: Path, redis_url: str
-) -> None:
-    """As docs/operations.md advises."""
-    options = {"max_connections": "20", "reserved_connections": "8", "superuser_reserved_connections": "3"}
-    async with server_of_its_own(tmp_path, redis_url, **options) as server:
-        await server.writer.execute("grant pg_use_reserved_connections to service")
-        refused = 0
-        while not refused:
-            try:
-                await server.stranger.session()
-            except asyncpg.TooManyConnectionsError:
-                refused += 1
-        async with notifier(server.settings):
-            await insert(server.writer, 1)
-            await server.seen.sees(1)
-
-
-async def test_a_prepared_transaction_of_a_stranger_delays_no_change(tmp_path: Path, redis_url: str) -> None:
-    async with server_of_its_own(tmp_path, redis_url, max_prepared_transactions="3") as server:
-        await server.writer.execute("grant create on schema public to stranger")
-        one = await server.stranger.session()
-        await one.execute("begin; create table left_over (); prepare transaction 'left over'")
-        async with notifier(server.settings):
-            await insert(server.writer, 1)
-            await server.seen.sees(1)
-        await server.writer.execute("rollback prepared 'left over'")
 
 
 async def test_the_owner_of_the_database_does_not_choose_how_long_a_statement_may_take(

@@ -35,7 +35,7 @@ class HandOver(Exception):
 
 @dataclass
 class Seat:
-    """Without an election its feed is alone: it leads as soon as it gets the lock, and keeps it."""
+    """Without an election its feed is alone: it leads as soon as it can, and goes on."""
 
     me: str = ""  # this notifier's id
     elected: bool = False  # whether an election looks after it
@@ -87,7 +87,7 @@ class Seat:
         return self.vacant_since is None and (self.holder is None or now < self.held_until)
 
     def may_try(self, now: float) -> bool:
-        """Whether to try for the lock: the preferred one at once, the others after a grace."""
+        """Whether to try to lead: the preferred one at once, the others after a grace."""
         if self.stands_by(now):
             return False
         if not self.elected or self.preferred in (None, self.me):
@@ -100,7 +100,7 @@ class Seat:
         return not is_blind or now - free_since >= BLIND_PATIENCE_SECONDS
 
     def may_end_leader(self, now: float) -> bool:
-        """Whether who holds the lock is lost: no lease for long, and a Redis that answered all the while."""
+        """Whether who leads is lost: no lease for long, and a Redis that answered all the while."""
         if self.silent_since is None or now - self.looked_at > BLIND_SECONDS:
             return False
         patience = 0.0 if self.preferred in (None, self.me) else GRACE_SECONDS

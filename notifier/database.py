@@ -1,7 +1,7 @@
 """How the notifier connects: sessions that die with their client and never choose the wrong plan.
 
-A session lock must not outlive a lost host, and a waiting request must not outlive its client, since
-either would hold up whoever takes over. LISTEN and session locks need a direct connection.
+A session that leads must not outlive a lost host, nor a statement its client, since either would hold up
+whoever takes over. LISTEN and the lead need a direct connection.
 """
 
 from __future__ import annotations

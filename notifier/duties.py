@@ -110,7 +110,7 @@ class Duties:
 
 def why_not_ready(feeds: Iterable[ProjectFeed]) -> str | None:
     """A notifier is ready when it leads, or stands by for, every project."""
-    waiting = [f"{feed.project_id}: {feed.state.value}" for feed in feeds if not feed.ready]
+    waiting = [f"{feed.project_id}: {why}" for feed in feeds if (why := feed.why_not_ready)]
     return "; ".join(waiting) or None
 
 

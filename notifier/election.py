@@ -1,8 +1,8 @@
 """This notifier's view of the fleet: who lives, who leads what, who is to lead what.
 
 Goes to Redis several times a second, for all projects at once: signs itself in, renews the leases of the
-projects that it leads, and tells each project's seat what it saw. Redis only says who should try; the lock
-in the project's database decides who leads.
+projects that it leads, and tells each project's seat what it saw. Redis only says who should try; the feed's
+row in the project's database decides who leads.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ class Election:
             seats = [*self._left.items(), *self._seats.items()]  # as they are now; a reload may change them
             claims = [self._claim(project, seat, now) for project, seat in seats]
             holders = await self._registry.leases(claims)
-        except Unavailable:
-            self._see_nothing(time.monotonic())
+        except Unavailable as error:
+            self._see_nothing(time.monotonic(), error.message)
             return
         with _part.survives():
             self._fleet.see(now, facts)
@@ -157,18 +157,18 @@ class Election:
             if self._left[project].leads_since is None:
                 del self._left[project]
 
-    def _see_nothing(self, now: float) -> None:
+    def _see_nothing(self, now: float, trouble: str) -> None:
         self._fleet.see_nothing(now)
         for seat in (*self._left.values(), *self._seats.values()):
             seat.stable = False
-            seat.see_nothing(now)
+            seat.see_nothing(now, trouble)
 
     def _claim(self, project: str, seat: Seat, now: float) -> Claim:
         if seat.leads_since is None or not seat.deserves_lease(now):
             return Claim(project, Wish.LEAVE)
         # Who has just become leader overwrites the lease of who was it; a leader that does not know yet
-        # that it no longer is one must not do the same.
-        is_new = seat.leads_since > seat.looked_at
+        # that it no longer is one must not do the same, nor who waits for the schema.
+        is_new = seat.leads_since > seat.looked_at and not seat.awaits_schema
         return Claim(project, Wish.TAKE if is_new else Wish.RENEW, seat.state)
 
     def _facts(self, now: float) -> bytes:

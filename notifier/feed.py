@@ -1,6 +1,6 @@
 """The feed of one database: cuts the outbox into numbered batches and reads them.
 
-Rows come from Postgres on the session that holds the leader lock; they go out as lines, in chunks a
+Rows come from Postgres on the session that leads; they go out as lines, in chunks a
 topic. Never publishes, never sleeps.
 """
 

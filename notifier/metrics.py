@@ -36,6 +36,11 @@ handovers = Counter("realtime_notifier_handovers", "Times that it left a project
 ended_leaders = Counter(
     "realtime_notifier_ended_leaders", "Sessions of silent leaders that it ended to take over", _PROJECT
 )
+full_queues = Counter(
+    "realtime_notifier_full_queues",
+    "Times that the database's queue of notifications was too full for a writer to ring",
+    _PROJECT,
+)
 redis_failures = Counter(
     "realtime_notifier_redis_failures", "Times that Redis did not carry out what the feed asked for", _PROJECT
 )
@@ -59,6 +64,7 @@ _COUNTERS = (
     elections,
     handovers,
     ended_leaders,
+    full_queues,
     redis_failures,
 )
 

@@ -10,7 +10,6 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from structlog.contextvars import bind_contextvars
 
@@ -26,7 +25,7 @@ from realtime.broker import FEED_FAILED, Broker, History
 from realtime.config import Project
 from realtime.lifetime import apart
 from realtime.logs import get_logger
-from realtime.migrations import SCHEMA_VERSION, TooNew, check_version, migrate
+from realtime.migrations import TooNew
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -35,7 +34,6 @@ _part = Part("feed")
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-SCHEMA_SECONDS = 0.25  # between two looks for the schema
 AWAKE_POLL_SECONDS = 0.01  # between two looks at the outbox while awake
 BUSY_CHANGES = 50  # a batch of so many tells that more come,
 BUSY_POLL_SECONDS = 0.04  # and then fewer, bigger batches leave the processors to the writers
@@ -72,6 +70,7 @@ class ProjectFeed:
     seat: Seat = field(default_factory=Seat)
     state: State = State.CONNECTING
     is_dismissed: bool = False  # it is to end, between two batches
+    can_be_rung: bool = True  # when last asked
 
     @property
     def leads(self) -> bool:
@@ -80,7 +79,7 @@ class ProjectFeed:
 
     @property
     def has_lock(self) -> bool:
-        """Whether nobody else may lead, also while it finds its place yet, which may take long."""
+        """Whether nobody else leads, also while it finds its place yet, which may take long."""
         return self.seat.leads_since is not None
 
     @property
@@ -89,9 +88,11 @@ class ProjectFeed:
         return self.state in (State.LIVE, State.NO_REDIS)
 
     @property
-    def ready(self) -> bool:
-        """Whether it does all that it can do now: lead, or stand by for who does."""
-        return self.state in (State.STANDBY, State.NO_SCHEMA, State.LIVE)
+    def why_not_ready(self) -> str | None:
+        """None while it does all that it can do now: lead, or stand by for who is known to."""
+        if self.state not in (State.STANDBY, State.NO_SCHEMA, State.LIVE):
+            return str(self.state.value)
+        return self.seat.doubt(time.monotonic(), self.leads)
 
     async def run(self) -> None:
         """Live until dismissed or cancelled, in a task of its own."""
@@ -139,40 +140,30 @@ class ProjectFeed:
     async def _one_life(self) -> None:
         """Lead this project's feed until something fails."""
         url = self.project.direct_url
-        async with leading(self.project_id, url, self.seat, self._stand_by) as reader:
-            await self._wait_for_schema(reader)
-            async with listening(await connect(url, self.project_id)) as doorbell:
-                reader.add_termination_listener(doorbell.startle)
-                self.seat.wake = doorbell.startle
-                doorbell.silence()  # writers need not ring for what is read anyway
-                publisher = Publisher(
-                    self.project_id,
-                    self.project,
-                    self.history,
-                    Feed(reader),
-                    self.broker,
-                    self._redis_is_there,
-                )
-                await publisher.begin()
-                await self._follow(publisher, doorbell)
+        async with (
+            leading(self.project_id, url, self.seat, self._stand_by, self._await_schema) as lead,
+            listening(await connect(url, self.project_id), lead.lock) as doorbell,
+        ):
+            lead.session.add_termination_listener(doorbell.startle)
+            self.seat.wake = doorbell.startle
+            doorbell.silence()  # writers need not ring for what is read anyway
+            publisher = Publisher(
+                self.project_id,
+                self.project,
+                self.history,
+                Feed(lead.session),
+                self.broker,
+                self._redis_is_there,
+            )
+            await publisher.begin()
+            await self._follow(publisher, doorbell)
 
     def _stand_by(self) -> None:
         self._enter(State.STANDBY)
 
-    async def _wait_for_schema(self, reader: Any) -> None:
-        while not await self._schema_is_whole(reader):
-            self._enter(State.NO_SCHEMA)
-            self._check()
-            await asyncio.sleep(SCHEMA_SECONDS)
-
-    async def _schema_is_whole(self, reader: Any) -> bool:
-        """Whether all of it is there; its version is the last that an installation, or a restore, brings."""
-        if not await reader.fetchval("select to_regclass('realtime.version') is not null"):
-            return False
-        version = await check_version(reader)
-        if version is not None and version < SCHEMA_VERSION:
-            await migrate(reader)
-        return version is not None
+    def _await_schema(self) -> None:
+        self._enter(State.NO_SCHEMA)
+        self._check()
 
     async def _follow(self, publisher: Publisher, doorbell: Doorbell) -> None:
         if not await self._writers_may_ring(publisher.feed):
@@ -220,17 +211,28 @@ class ProjectFeed:
             delay = min(2 * delay, LAST_SETTLE_SECONDS)
 
     async def _sleep(self, publisher: Publisher, doorbell: Doorbell) -> None:
-        """Wait for the bell; the slow poll is the net under it."""
+        """Wait for the bell; the slow poll is the net under it, and a quick one where nobody can ring."""
         poll_at = time.monotonic() + self.poll_seconds
-        while not await doorbell.wait(min(CHECK_SECONDS, max(0.0, poll_at - time.monotonic()))):
+        while True:
+            can_be_rung = await self._can_be_rung(doorbell)
+            pause = min(CHECK_SECONDS, max(0.0, poll_at - time.monotonic()))
+            if await doorbell.wait(pause if can_be_rung else SILENT_POLL_SECONDS):
+                metrics.rings.labels(self.project_id).inc()
+                return
             await self._between_batches(publisher)
-            if time.monotonic() < poll_at:
+            if can_be_rung and time.monotonic() < poll_at:
                 continue
             poll_at = time.monotonic() + self.poll_seconds
             if await publisher.publish_next(await publisher.feed.snapshot()) is not None:
-                metrics.late_changes.labels(self.project_id).inc()
+                metrics.late_changes.labels(self.project_id).inc(can_be_rung)
                 return
-        metrics.rings.labels(self.project_id).inc()
+
+    async def _can_be_rung(self, doorbell: Doorbell) -> bool:
+        before, self.can_be_rung = self.can_be_rung, await doorbell.can_be_rung()
+        if before and not self.can_be_rung:
+            metrics.full_queues.labels(self.project_id).inc()
+            log.warning("notification_queue_full", project=self.project_id)
+        return self.can_be_rung
 
     async def _between_batches(self, publisher: Publisher) -> None:
         """Look after what must be true while this process leads."""

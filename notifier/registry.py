@@ -25,7 +25,7 @@ LOOK_TIMEOUT_SECONDS = 2.0
 class Wish(StrEnum):
     """What a notifier wants of a lease."""
 
-    TAKE = "take"  # it has just got the lock, whoever had it before
+    TAKE = "take"  # it has just become leader, whoever was it before
     RENEW = "renew"  # it leads
     LEAVE = "leave"  # it does not
 

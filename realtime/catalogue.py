@@ -16,9 +16,12 @@ import asyncpg
 
 from realtime.channels import Event, Table, is_nameable
 from realtime.clean_text import is_storable
-from realtime.errors import ClientError, Code
+from realtime.database import transaction
+from realtime.errors import ClientError, Code, Unavailable
 from realtime.migrations import check_usable, is_installed, migrate
 from realtime.triggers import Located, mend, switch
+
+LOOK_LOCK_WAIT = "1s"  # for a partition, which its owner may lock for as long as it likes
 
 
 class Database(Protocol):
@@ -184,7 +187,12 @@ async def _astray(connection: Any) -> list[Any]:
     if not await is_installed(connection):
         return []
     await check_usable(connection)
-    return list(await connection.fetch("select relation, root from realtime.astray_v1()"))
+    try:
+        async with transaction(connection):
+            await connection.execute(f"set local lock_timeout = '{LOOK_LOCK_WAIT}'")
+            return list(await connection.fetch("select relation, root from realtime.astray_v1()"))
+    except asyncpg.LockNotAvailableError as error:
+        raise Unavailable("a partition of an enabled table is locked by another transaction") from error
 
 
 def _table_info(row: Any, enabled: dict[Table, EnabledTable]) -> TableInfo:

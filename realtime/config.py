@@ -85,7 +85,7 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def direct_url(self) -> str:
-        """Where LISTEN and session locks work: `listen_url` where a pooler stands in between."""
+        """Where LISTEN and a session of its own work: `listen_url` where a pooler stands in between."""
         return self.listen_url or self.database_url
 
 

@@ -22,6 +22,17 @@ COMMAND_TIMEOUT_SECONDS = 30
 RELEASE_TIMEOUT_SECONDS = 1  # for a statement that was cancelled to end
 CLOSE_TIMEOUT_SECONDS = 2
 
+# Whatever the owner of the database sets for all sessions. A pooler would refuse the connection.
+_SESSION = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+}
+
 _LOST = (
     OSError,
     TimeoutError,
@@ -53,7 +64,7 @@ class Database:
             timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
             statement_cache_size=0 if pooled else 100,
-            server_settings={"application_name": "realtime"},
+            server_settings={"application_name": "realtime"} | ({} if pooled else _SESSION),
         )
 
     @asynccontextmanager

@@ -11,8 +11,9 @@ from __future__ import annotations
 SCHEMA = "realtime"
 OWNER_ROLE = "realtime_owner"
 DOORBELL = "realtime"  # the NOTIFY channel; without payload
-LEADER_LOCK = 0x7265616C_6C656164  # "reallead": session lock of the one notifier that reads a database
-AWAKE_LOCK = 0x7265616C_6177616B  # "realawak": held while that notifier reads, so that writers need not ring
+LEADER_LOCK = (
+    0x7265616C_6C656164  # "reallead": by which notifiers of schema version 3 and before know a leader
+)
 
 
 def topic_channel(project: str, topic: str) -> str:
@@ -70,7 +71,6 @@ TRIGGERS = {
     "UPDATE": "realtime_capture_update",
     "DELETE": "realtime_capture_delete",
 }  # the statement trigger for each event; the SQL of this package has the same names
-MIGRATE_LOCK = 0x7265616C_6D696772  # "realmigr": held by whoever installs or upgrades schema realtime
 
 
 def topic_members(project: str, topic: str) -> str:

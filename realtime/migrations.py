@@ -1,6 +1,6 @@
 """Installing schema `realtime` in a project's database, and bringing it up to date.
 
-Called by `realtime migrate` and before every enable. One transaction, under one lock, as often as one
+Called by `realtime migrate` and before every enable. One transaction, one at a time, as often as one
 likes; where the version is right it needs no right and changes nothing. An older program uses a newer schema
 as long as that says that it may, and never changes it. Never touches a table of the user.
 """
@@ -14,13 +14,13 @@ from typing import Any
 import asyncpg
 
 from realtime.errors import ClientError, Code, Unavailable
-from realtime.keys import MIGRATE_LOCK
 from realtime.logs import get_logger
 
 log = get_logger(__name__)
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 OLDEST_VERSION = 2  # programs that know an older schema than this one keep away from ours
+LOCK = "lock"
 SCRIPTS = ("guard", "owner", "schema", "capture", "triggers", "rights", "version")
 
 LOCK_WAIT = "1s"  # for the lock of the migration and for every lock of its statements
@@ -65,7 +65,9 @@ async def migrate(connection: Any) -> None:
         except (asyncpg.InsufficientPrivilegeError, asyncpg.RaiseError) as error:
             raise _forbidden(f"schema realtime cannot be installed: {error}") from error
         await asyncio.sleep(PAUSE_SECONDS)
-    raise Unavailable(f"schema realtime cannot be installed now: {crossed}") from crossed
+    raise Unavailable(
+        f"schema realtime cannot be installed now: {crossed}{await _by(connection)}"
+    ) from crossed
 
 
 def migration_sql(role: str) -> str:
@@ -79,9 +81,14 @@ def migration_sql(role: str) -> str:
         f"set local realtime.service_role = {literal};",
         f"set local realtime.schema_version = '{SCHEMA_VERSION}';",
         f"set local realtime.oldest_version = '{OLDEST_VERSION}';",
-        f"select pg_advisory_xact_lock({MIGRATE_LOCK});",
     )
-    return "\n\n".join(["\n".join(head), *(_script(name) for name in SCRIPTS), "commit;\n"])
+    return "\n\n".join(["\n".join(head), *map(_script, (LOCK, *SCRIPTS)), "commit;\n"])
+
+
+async def _by(connection: Any) -> str:
+    """Name the sessions that may be in the way: anybody can hold a lock that keeps a table as it is."""
+    found = await connection.fetch(_script("holders"))
+    return f"; locks are held by {', '.join(row['session'] for row in found)}" if found else ""
 
 
 async def is_installed(connection: Any) -> bool:
@@ -115,6 +122,13 @@ async def check_version(connection: Any) -> int | None:
     return version
 
 
+async def check_could_use(connection: Any) -> None:
+    """Raise what would keep this program from using the schema, or from bringing it up to date first."""
+    version = await check_usable(connection)
+    if version is not None and version < SCHEMA_VERSION:
+        await _check_may_install(connection)
+
+
 async def _migrate_once(connection: Any) -> None:
     if await _is_current(connection):
         return
@@ -129,10 +143,10 @@ async def _migrate_once(connection: Any) -> None:
             str(SCHEMA_VERSION),
             str(OLDEST_VERSION),
         )
-        await connection.execute("select pg_advisory_xact_lock($1)", MIGRATE_LOCK)
+        await _check_may_install(connection)
+        await connection.execute(_script(LOCK))
         if await _is_current(connection):
             return
-        await _check_may_install(connection)
         for name in SCRIPTS:
             await connection.execute(_script(name))
     log.info("schema_migrated", version=SCHEMA_VERSION)

@@ -14,7 +14,6 @@ import asyncpg
 from notifier import app, metrics
 from notifier.feed import Feed
 from notifier.publisher import Publisher
-from realtime import keys
 from realtime.broker import Broker, table_history
 from realtime.catalogue import Catalogue
 from realtime.channels import Event, Table
@@ -147,33 +146,36 @@ def publisher_of(settings: Settings, broker: Broker, connection: Any) -> Publish
 
 
 async def asleep(connection: Any) -> None:
-    """Wait until the database's notifier listens, and holds or awaits no lock that silences the writers."""
+    """Wait until the database's notifier listens, and has given back what silences the writers."""
 
     async def quiet() -> bool:
         sessions = await connection.fetchval(f"select count(*) from ({LISTENING}) as s")
-        silenced = await connection.fetchval(_AWAKE, keys.AWAKE_LOCK >> 32, keys.AWAKE_LOCK & 0xFFFFFFFF)
-        return sessions == 2 and not silenced
+        return sessions == 2 and not await connection.fetchval(_AWAKE)
 
     await eventually(quiet)
 
 
-_AWAKE = """
-    select exists (
-        select from pg_locks
-        where locktype = 'advisory' and classid::bigint = $1 and objid::bigint = $2 and objsubid = 1
-          and mode = 'ExclusiveLock'
-          and database = (select oid from pg_database where datname = current_database())
-    )
-"""
+_AWAKE = "select to_timestamp(last_value) > clock_timestamp() from realtime.silent_until"
 
 
 async def awake(connection: Any) -> None:
-    """Wait until the database's notifier holds the lock that silences the writers, or asks for it."""
+    """Wait until the database's notifier has silenced the writers."""
 
     async def silenced() -> bool:
-        return bool(await connection.fetchval(_AWAKE, keys.AWAKE_LOCK >> 32, keys.AWAKE_LOCK & 0xFFFFFFFF))
+        return bool(await connection.fetchval(_AWAKE))
 
     await eventually(silenced)
+
+
+async def lead(connection: Any, lock: int = 1) -> int:
+    """Make a session the leader, as one of a notifier that hangs would be; return its pid."""
+    await connection.execute("select pg_advisory_lock($1::bigint)", lock)
+    await connection.execute(
+        "update realtime.feed set leader_pid = pg_backend_pid(), leader_lock = $1,"
+        " leader_role = (select oid from pg_roles where rolname = session_user)",
+        lock,
+    )
+    return int(await connection.fetchval("select pg_backend_pid()"))
 
 
 def late_changes(project: str = PROJECT) -> float:

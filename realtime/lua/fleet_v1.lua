@@ -18,6 +18,8 @@ if ARGV[2] == '' then
 else
   redis.call('ZADD', ids, now + ARGV[3], ARGV[1])
   redis.call('HSET', facts, ARGV[1], ARGV[2])
+  -- Nobody listens: a notifier that may not publish is to find it out before it leads.
+  redis.call('SPUBLISH', ids, '')
 end
 for _, id in ipairs(gone) do
   if id ~= ARGV[1] or ARGV[2] == '' then

@@ -129,9 +129,9 @@ as $outer$
     $$)) as s (source)
 $outer$;
 
--- Ring if somebody sleeps. Awake, the notifier holds the lock "realawak" (or waits for it) and the try
--- fails. A transaction that notified cannot be PREPAREd; one that notifies into a full queue fails at
--- COMMIT: then it is the notifier's poll that finds the change.
+-- Ring, unless the notifier is awake and has silenced the bell: see realtime.silent_until. A transaction that
+-- notified cannot be PREPAREd; one that notifies into a full queue fails at COMMIT: then it is the notifier's
+-- poll that finds the change.
 create or replace function realtime.ring_v1() returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$ select pg_notify('realtime', '') where pg_notification_queue_usage() < 0.5 $$;
@@ -192,7 +192,8 @@ begin
         if not found then return null; end if;
     end if;
     if current_setting('max_prepared_transactions')::integer = 0
-       and pg_try_advisory_xact_lock_shared(8243101811091136875) then
+       and (to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp())
+           is not true then
         perform realtime.ring_v1();
     end if;
     return null;
@@ -258,7 +259,8 @@ begin
         if not found then return null; end if;
     end if;
     if current_setting('max_prepared_transactions')::integer = 0
-       and pg_try_advisory_xact_lock_shared(8243101811091136875) then
+       and (to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp())
+           is not true then
         perform realtime.ring_v1();
     end if;
     return null;
@@ -309,7 +311,8 @@ begin
         if not found then return null; end if;
     end if;
     if current_setting('max_prepared_transactions')::integer = 0
-       and pg_try_advisory_xact_lock_shared(8243101811091136875) then
+       and (to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp())
+           is not true then
         perform realtime.ring_v1();
     end if;
     return null;

@@ -2,11 +2,13 @@
 -- in the setting realtime.service_role. Everybody else: nothing. Writers need no right here at all.
 
 revoke all on all tables in schema realtime from public;
+revoke all on all sequences in schema realtime from public;
 revoke all on all functions in schema realtime from public;
 
 -- The columns that it may not fill are the ones that order and find the changes.
 grant usage on schema realtime to realtime_owner;
 grant insert (schema_name, table_name, event, data, old, truncated) on realtime.outbox to realtime_owner;
+grant select on sequence realtime.silent_until to realtime_owner;
 grant execute on all functions in schema realtime to realtime_owner;
 
 -- It may own its functions only while it may create in the schema.
@@ -25,6 +27,7 @@ begin
     execute format('grant select, delete on realtime.outbox to %I', service_role);
     execute format('grant select, update on realtime.feed to %I', service_role);
     execute format('grant select, insert, delete on realtime.mark to %I', service_role);
+    execute format('grant select, update on sequence realtime.silent_until to %I', service_role);
     execute format('grant select on realtime.version, realtime.armed_v1 to %I', service_role);
     execute format('grant execute on all functions in schema realtime to %I', service_role);
     if not (select rolsuper from pg_roles where rolname = current_user) then

@@ -54,6 +54,14 @@ create table if not exists realtime.feed (
 alter table realtime.feed add column if not exists token text not null default '';
 alter table realtime.feed drop constraint if exists feed_pkey;
 
+-- Who leads: the session with this pid, of this role, as long as it holds the advisory lock with this number, which
+-- it made up. Anybody may take an advisory lock, but nobody can hold one as that session: the lead is free
+-- when the session ends, and only who may update this row can take it.
+alter table realtime.feed
+    add column if not exists leader_pid integer,
+    add column if not exists leader_role oid,
+    add column if not exists leader_lock bigint;
+
 -- A dump that is loaded beside a feed must not bring another one.
 create or replace function realtime.one_feed_v1() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -69,6 +77,11 @@ create or replace trigger one_feed before insert on realtime.feed
 for each row execute function realtime.one_feed_v1();
 
 insert into realtime.feed (s1, s2) select '1:1:', '1:1:' where not exists (select from realtime.feed);
+
+-- The second since 1970 up to which no writer rings, since the notifier is awake. A sequence, since it is read as it
+-- is at that moment, whatever the reader's snapshot, and only who has a right to it can set it, or keep it from
+-- being set. What a notifier that was killed has set runs out by itself.
+create sequence if not exists realtime.silent_until as bigint;
 
 -- At which mark Redis must have each topic before the batch: TOKEN:ID of the last change that it took. The
 -- last row of a topic counts. Rows are only added, for the reason above, and old ones deleted now and then.

@@ -8,7 +8,9 @@ select
         and has_table_privilege(version.oid, 'SELECT')
         -- Not there before version 2.
         and (mark.oid is null or has_table_privilege(mark.oid, 'SELECT')
-             and has_table_privilege(mark.oid, 'INSERT') and has_table_privilege(mark.oid, 'DELETE')), false
+             and has_table_privilege(mark.oid, 'INSERT') and has_table_privilege(mark.oid, 'DELETE'))
+        -- Not there before version 4.
+        and (silence.oid is null or has_sequence_privilege(silence.oid, 'UPDATE')), false
     ) as usable,
     current_user::text as role,
     array_remove(array[
@@ -32,5 +34,6 @@ left join pg_class version on version.relnamespace = schema.oid and version.reln
 left join pg_class outbox on outbox.relnamespace = schema.oid and outbox.relname = 'outbox'
 left join pg_class feed on feed.relnamespace = schema.oid and feed.relname = 'feed'
 left join pg_class mark on mark.relnamespace = schema.oid and mark.relname = 'mark'
+left join pg_class silence on silence.relnamespace = schema.oid and silence.relname = 'silent_until'
 left join pg_roles owner on owner.rolname = 'realtime_owner'
 where me.rolname = current_user

@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
-from notifier.database import connect
+from notifier.database import connect, query
 from notifier.doorbell import Doorbell, listening
 from notifier.project import LINGER_SECONDS, ProjectFeed
 from notifier.publisher import Publisher
@@ -31,6 +32,7 @@ from tests.notifier_fixture import (
     enable,
     insert,
     late_changes,
+    lead,
     project_at,
     session,
     settings_at,
@@ -38,6 +40,7 @@ from tests.notifier_fixture import (
 )
 from tests.servers import fresh_database
 
+SILENT_UNTIL = "select last_value from realtime.silent_until"
 HISTORY = History(2_000_000, 3_600)
 ROUNDS = int(os.environ.get("REALTIME_STRESS_ROUNDS", "40"))
 SEED = int(os.environ.get("REALTIME_STRESS_SEED", "1"))
@@ -46,8 +49,11 @@ FAR_BELOW_AN_HOUR = 45.0  # seconds in which the changes of a round have to be t
 
 @pytest_asyncio.fixture
 async def doorbell(orders_url: str) -> AsyncIterator[Doorbell]:
-    async with listening(await connect(orders_url)) as doorbell:
-        yield doorbell
+    """Of a leader, which has lock 1."""
+    async with session(orders_url) as leader:
+        await lead(leader, 1)
+        async with listening(await connect(orders_url), 1) as doorbell:
+            yield doorbell
 
 
 async def test_a_commit_rings_while_the_notifier_sleeps(doorbell: Doorbell, writer: Any) -> None:
@@ -66,11 +72,11 @@ async def test_no_commit_rings_while_it_is_awake(doorbell: Doorbell, writer: Any
     assert doorbell.rings == 1
 
 
-async def test_a_request_that_waits_silences_too_and_no_writer_waits_for_it(
+async def test_silence_needs_no_transaction_to_end_and_no_writer_waits_for_it(
     doorbell: Doorbell, writer: Any, orders_url: str
 ) -> None:
     async with session(orders_url) as slow, slow.transaction():
-        await insert(slow, 1)  # rings at its commit, and keeps the bell until then
+        await insert(slow, 1)  # rings at its commit
         doorbell.silence()
         await awake(writer)
         async with asyncio.timeout(45):
@@ -81,18 +87,56 @@ async def test_a_request_that_waits_silences_too_and_no_writer_waits_for_it(
         assert await doorbell.wait(10)
 
 
-async def test_what_was_requested_is_given_back_even_when_granted_in_the_same_moment(
-    doorbell: Doorbell, writer: Any, orders_url: str
+async def test_silence_ends_also_when_it_was_asked_for_in_the_same_moment(
+    doorbell: Doorbell, writer: Any
 ) -> None:
     for row_id in range(20):
-        async with session(orders_url) as slow, slow.transaction():
-            await insert(slow, 2 * row_id)
-            doorbell.silence()
-            await awake(writer)
+        doorbell.silence()
         await doorbell.unsilence()
         before = doorbell.rings
-        await insert(writer, 2 * row_id + 1)
+        await insert(writer, row_id)
         await eventually(lambda before=before: doorbell.rings > before)
+
+
+async def test_silence_lasts_as_long_as_it_is_wanted(
+    doorbell: Doorbell, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever keeps the feed from going on meanwhile, as a long batch, or Redis."""
+    monkeypatch.setattr("notifier.doorbell.RENEW_SECONDS", 0.1)
+    doorbell.silence()
+    await awake(writer)
+    first = await writer.fetchval(SILENT_UNTIL)
+
+    async def renewed() -> bool:
+        return await writer.fetchval(SILENT_UNTIL) > first
+
+    await eventually(renewed)
+    doorbell.check()
+
+
+async def test_silence_that_nobody_ended_runs_out(
+    doorbell: Doorbell, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a notifier that was killed."""
+    monkeypatch.setattr("notifier.doorbell.SILENCE_SECONDS", 1)
+    monkeypatch.setattr("notifier.doorbell.RENEW_SECONDS", HOUR)
+    doorbell.silence()
+    await awake(writer)
+
+    async def run_out() -> bool:
+        return bool(await writer.fetchval(f"select clock_timestamp() > to_timestamp(({SILENT_UNTIL}))"))
+
+    await eventually(run_out)
+    await insert(writer, 1)
+    assert await doorbell.wait(10)
+
+
+async def test_who_leads_no_more_silences_nobody(doorbell: Doorbell, writer: Any, orders_url: str) -> None:
+    async with session(orders_url) as another:
+        await lead(another, 2)
+        assert await writer.fetch(query("silence"), 1, 60) == []
+        await insert(writer, 1)
+        assert await doorbell.wait(10)
 
 
 async def test_a_lost_session_ends_the_wait_at_once(doorbell: Doorbell, writer: Any) -> None:
@@ -105,18 +149,20 @@ async def test_a_lost_session_ends_the_wait_at_once(doorbell: Doorbell, writer: 
         await asyncio.wait_for(waiting, 10)
 
 
-async def test_a_cancellation_is_not_lost_while_the_request_is_given_up(
-    doorbell: Doorbell, writer: Any, orders_url: str
-) -> None:
-    async with session(orders_url) as slow, slow.transaction():
-        await insert(slow, 1)
-        doorbell.silence()
-        await awake(writer)
-        giving_up = asyncio.create_task(doorbell.unsilence())
-        await asyncio.sleep(0)
-        giving_up.cancel()
-        await asyncio.wait([giving_up])
-        assert giving_up.cancelled()
+async def test_a_cancellation_is_not_lost_while_the_silence_is_ended(doorbell: Doorbell) -> None:
+    doorbell.silence()
+    ending = asyncio.create_task(doorbell.unsilence())
+    await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.wait([ending])
+    assert ending.cancelled()
+
+
+async def test_silence_that_failed_is_told(doorbell: Doorbell, writer: Any) -> None:
+    await writer.execute("alter sequence realtime.silent_until rename to another")
+    doorbell.silence()
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await eventually(doorbell.check)
 
 
 class HeldAwake(ProjectFeed):

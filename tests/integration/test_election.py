@@ -22,6 +22,7 @@ from notifier.election import Facts, Fleet
 from notifier.registry import Claim, Registry, Wish
 from realtime import keys
 from realtime.config import Settings
+from realtime.migrations import migration_sql
 from realtime.store import connect
 from tests.chaos.link import Link, Silence
 from tests.clean_log import logged
@@ -32,12 +33,14 @@ from tests.notifier_fixture import (
     asleep,
     insert,
     late_changes,
+    lead,
     notifier,
     project_at,
     session,
     settings_at,
     witness,
 )
+from tests.schema_fixture import psql
 from tests.servers import throw_away_valkey
 
 LEADER_NAME = f"realtime notifier {PROJECT}"
@@ -53,11 +56,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is soon over, and a lease too."""
     monkeypatch.setattr(seat, "SILENT_SECONDS", seat.LEASE_SECONDS + 0.5)
     monkeypatch.setattr(leader, "SAME_HOLDER_SECONDS", 0.5)
-
-
-async def hold_the_lock(connection: Any) -> int:
-    await connection.execute("select pg_advisory_lock($1::bigint)", keys.LEADER_LOCK)
-    return int(await connection.fetchval("select pg_backend_pid()"))
 
 
 async def holders(redis_url: str, *wishes: tuple[str, Wish]) -> list[str | None]:
@@ -183,21 +181,21 @@ async def test_a_standby_has_no_session_and_leads_when_the_leader_stops(
         assert await seen.ids() == [1, 2]
 
 
-async def test_a_lock_whose_holder_is_silent_is_taken_and_its_writers_ring_again(
-    settings: Settings, writer: Any, orders_url: str, impatient: None
+@pytest.mark.parametrize("is_older", [False, True])
+async def test_a_leader_that_is_silent_is_ended_and_its_writers_ring_again(
+    settings: Settings, writer: Any, orders_url: str, impatient: None, is_older: bool
 ) -> None:
-    """The sessions of a leader that hangs: one has the leader lock, the other keeps the bell silent."""
-    async with (
-        session(orders_url, application_name=LEADER_NAME) as lost,
-        session(orders_url, application_name=LEADER_NAME) as bell,
-        witness(settings) as seen,
-    ):
-        await hold_the_lock(lost)
-        await bell.execute("select pg_advisory_lock($1::bigint)", keys.AWAKE_LOCK)
+    """A leader that hangs, of now or of schema version 3, when the lead was an advisory lock."""
+    async with session(orders_url, application_name=LEADER_NAME) as lost, witness(settings) as seen:
+        if is_older:
+            await lost.execute("select pg_advisory_lock($1::bigint)", keys.LEADER_LOCK)
+        else:
+            await lead(lost)
+        await writer.execute("select setval('realtime.silent_until', 99999999999)")
         async with notifier(settings):
             await insert(writer, 1)
             await seen.sees(1)
-            await eventually(lambda: lost.is_closed() and bell.is_closed())
+            await eventually(lost.is_closed)
             await asleep(writer)
             before = late_changes()
             await insert(writer, 2)
@@ -224,7 +222,7 @@ async def test_a_holder_that_is_no_notifier_of_the_project_is_left_alone(
 ) -> None:
     caplog.set_level(logging.INFO)
     async with session(orders_url, application_name=name) as holder:
-        await hold_the_lock(holder)
+        await lead(holder)
         async with notifier(settings):
             await stays(holder, caplog)
 
@@ -234,7 +232,7 @@ async def test_a_holder_whose_lease_is_fresh_is_left_alone(
 ) -> None:
     caplog.set_level(logging.INFO)
     async with session(orders_url, application_name=LEADER_NAME) as holder:
-        its_own = await hold_the_lock(holder)
+        its_own = await lead(holder)
         await holders(settings.redis_url, ("somebody", Wish.TAKE))
         async with notifier(settings):
             await stays(holder, caplog)
@@ -249,7 +247,7 @@ async def test_while_redis_is_away_no_leader_is_ended(
     async with throw_away_valkey(tmp_path) as server:
         settings = settings_at(server.url, demo=project_at(orders_url))
     async with session(orders_url, application_name=LEADER_NAME) as holder:
-        await hold_the_lock(holder)
+        await lead(holder)
         async with notifier(settings):
             await stays(holder, caplog)
 
@@ -260,14 +258,15 @@ async def test_a_missing_right_to_end_a_silent_leader_is_told_once(
     caplog.set_level(logging.INFO)
     async with session(database_url) as administrator:
         await administrator.execute("create role weak login password 'weak'")
+        await psql(database_url, migration_sql("weak"))
         parts = urlsplit(database_url)
         url = parts._replace(netloc=f"weak:weak@{parts.hostname}:{parts.port}").geturl()
         async with session(database_url, application_name=LEADER_NAME) as holder:
-            await hold_the_lock(holder)
+            await lead(holder)
             async with notifier(settings_at(redis_url, demo=project_at(url))):
                 await eventually(lambda: "silent_leader_not_ended" in caplog.text)
                 await stays(holder, caplog)
-        await administrator.execute("drop role weak")
+        await administrator.execute("drop owned by weak; drop role weak")
     assert len(logged(caplog, "silent_leader_not_ended")) == 1
 
 

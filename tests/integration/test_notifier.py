@@ -208,7 +208,7 @@ async def test_a_second_notifier_stands_by_and_takes_over(
         await insert(writer, 1)
         await seen.sees(1)
         assert standby.state is State.STANDBY
-        assert standby.ready
+        assert standby.why_not_ready is None
         assert not standby.leads
     await eventually(lambda: standby.state is State.LIVE)
     await insert(writer, 2)

@@ -15,13 +15,15 @@ import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
 
-from notifier import app, project
-from realtime import migrations
+from notifier import app
+from notifier.registry import Claim, Registry, Wish
+from realtime import keys, migrations
 from realtime.catalogue import Catalogue
 from realtime.channels import Event, Table
 from realtime.config import Settings
 from realtime.database import Database
 from realtime.migrations import TooNew, migrate, migration_sql
+from realtime.store import connect
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     ORDERS,
@@ -31,6 +33,7 @@ from tests.notifier_fixture import (
     insert,
     notifier,
     project_at,
+    session,
     settings_at,
 )
 from tests.ports import free_port
@@ -46,8 +49,21 @@ async def settings(orders_url: str, redis_url: str) -> Settings:
 
 
 async def downgrade(connection: Any) -> None:
-    """Make the schema what the version before made."""
-    await connection.execute("alter table realtime.version drop column oldest")
+    """Make the schema what the version before made: there the lead and the bell were advisory locks."""
+    await connection.execute("""
+        do $$
+        declare
+            function regprocedure;
+        begin
+            for function in select oid from pg_proc where proname like 'capture\\_%' loop
+                execute regexp_replace(pg_get_functiondef(function), '\\(to_timestamp.*is not true',
+                    'pg_try_advisory_xact_lock_shared(8243101811091136875)');
+            end loop;
+        end
+        $$;
+        drop sequence realtime.silent_until;
+        alter table realtime.feed drop column leader_pid, drop column leader_role, drop column leader_lock;
+    """)
     await connection.execute("update realtime.version set version = $1", PREVIOUS)
 
 
@@ -87,23 +103,42 @@ def faults() -> float:
 async def test_an_upgrade_under_load_loses_nothing_and_stops_nobody(
     settings: Settings, seen: Witness, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """From the version before, by the notifier itself; and to the next one while it runs."""
     await downgrade(writer)
-    monkeypatch.setattr(migrations, "SCHEMA_VERSION", PREVIOUS)
-    monkeypatch.setattr(project, "SCHEMA_VERSION", PREVIOUS)
     async with writers(orders_url) as committed:
+        await more(committed)
         async with notifier(settings):
-            await seen.sees(10)
-            monkeypatch.undo()
-            await migrate(writer)
             await more(committed)
             await seen.sees(len(committed))
-        async with notifier(settings):
+            monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
+            await migrate(writer)
+            monkeypatch.undo()
             await more(committed)
             await seen.sees(len(committed))
     async with notifier(settings):
         await seen.sees(len(committed))
     assert sorted(await seen.ids()) == sorted(committed) == await rows(writer)
-    assert await psql(orders_url, VERSION) == f"{migrations.SCHEMA_VERSION}|{migrations.OLDEST_VERSION}\n"
+    assert await psql(orders_url, VERSION) == f"{migrations.SCHEMA_VERSION + 1}|{migrations.OLDEST_VERSION}\n"
+
+
+async def test_old_and_new_notifiers_beside_each_other_have_one_leader(
+    settings: Settings, seen: Witness, orders_url: str, writer: Any, redis_url: str
+) -> None:
+    await downgrade(writer)
+    async with connect(redis_url) as store:
+        registry = Registry(store, "old", 60)
+        async with session(orders_url, application_name=f"realtime notifier {PROJECT}") as old:
+            await old.execute("select pg_advisory_lock($1::bigint)", keys.LEADER_LOCK)
+            await registry.leases([Claim(PROJECT, Wish.TAKE, "live")])
+            async with notifier_with_a_port(settings) as port:
+                await answers(port, "ready")
+                await insert(writer, 1)
+                assert await writer.fetchval("select version from realtime.version") == PREVIOUS
+                assert await seen.offset() == 0, "it published beside the one that leads"
+                await old.close()
+                await registry.leases([Claim(PROJECT, Wish.LEAVE)])
+                await seen.sees(1)
+                assert not await writer.fetchval("select pg_try_advisory_lock($1)", keys.LEADER_LOCK)
 
 
 async def test_an_older_program_goes_on_with_a_newer_schema_that_lets_it(

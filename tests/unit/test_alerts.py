@@ -255,6 +255,9 @@ STORIES = [
     Story("RealtimeGatewayNotReady", "not ready", True, 10, ready(GATEWAY, "0x120")),
     Story("RealtimeGatewayNotReady", "it starts", False, 10, ready(GATEWAY, "0x12 1x108")),
     Story("RealtimeGatewayNotReady", "another's pod", False, 10, ready("postgres-0", "0x120")),
+    Story("RealtimeNotifierNotReady", "not ready", True, 10, ready(NOTIFIER, "0x120")),
+    Story("RealtimeNotifierNotReady", "it starts", False, 10, ready(NOTIFIER, "0x12 1x108")),
+    Story("RealtimeNotifierNotReady", "a gateway's pod", False, 10, ready(GATEWAY, "0x120")),
     *[
         Story(
             "RealtimeRestarts",

@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import time
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from gateway.rest import ENDPOINTS
 from notifier import metrics as notifier_metrics
 from notifier.duties import why_not_ready
 from notifier.project import ProjectFeed, State
+from notifier.seat import Seat
 from realtime import errors, keys, protocol
 from realtime.cli import main
 from realtime.config import Limits, Namespace, Project, Settings, load
@@ -140,6 +142,10 @@ def test_whoever_looks_first_finds_each_reason_that_a_notifier_gives() -> None:
     reasons = set()
     for feed.state in State:
         reasons.add(why_not_ready([feed]))
+    feed.state, feed.seat = State.STANDBY, Seat("me", elected=True, trouble="…")
+    reasons.add(why_not_ready([feed]))
+    feed.seat.see_lease(time.monotonic(), None)
+    reasons.add(why_not_ready([feed]))
     found = set(re.findall("`(PROJECT: [^`]*)`", section(OPERATIONS, "Look first")))
     assert found == reasons - {None}
 

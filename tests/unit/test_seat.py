@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from notifier.seat import (
+    BLIND_PATIENCE_SECONDS,
     BLIND_SECONDS,
     DATABASE_SECONDS,
+    DOUBT_SECONDS,
     FAULT_SECONDS,
     GRACE_SECONDS,
     LEASE_SECONDS,
@@ -208,3 +210,73 @@ def test_a_leader_that_hears_nothing_of_its_database_does_not_deserve_the_lease(
     assert seat.deserves_lease(DATABASE_SECONDS)
     seat.resign()
     assert not seat.deserves_lease(DATABASE_SECONDS)
+
+
+def test_one_that_does_not_see_redis_takes_a_lead_only_after_those_that_do() -> None:
+    clock = Clock()
+    clock.look(None)
+    assert clock.seat.may_take(clock.now, free_since=clock.now)
+    clock.look_in_vain(BLIND_SECONDS + LOOK)
+    free_since = clock.now
+    assert not clock.seat.may_take(clock.now, free_since)
+    clock.look_in_vain(BLIND_PATIENCE_SECONDS - LOOK)
+    assert not clock.seat.may_take(clock.now, free_since)
+    clock.look_in_vain(LOOK)
+    assert clock.seat.may_take(clock.now, free_since)
+    assert BLIND_PATIENCE_SECONDS > LEASE_SECONDS + GRACE_SECONDS
+    assert Seat().may_take(0, 0), "a feed alone has no Redis to see"
+
+
+def test_a_standby_is_in_doubt_until_it_knows_a_leader_and_for_as_long_as_it_knows_none() -> None:
+    clock = Clock()
+    assert clock.seat.doubt(clock.now, leads=False) == (
+        "could not lead, since Redis does not do what it must: no answer yet"
+    )
+    clock.look(None)
+    assert clock.seat.doubt(clock.now, leads=False) == "nobody is known to lead"
+    clock.look("other")
+    assert clock.seat.doubt(clock.now, leads=False) is None
+    clock.look(None, DOUBT_SECONDS)
+    assert clock.seat.doubt(clock.now, leads=False) is None, "a takeover is no doubt"
+    clock.look(None)
+    clock.seat.rival = 7
+    assert clock.seat.doubt(clock.now, leads=False) == (
+        "nobody is known to lead; backend 7 of the database leads, and is silent"
+    )
+    clock.look("me")
+    assert clock.seat.doubt(clock.now, leads=False), "its own lease makes nobody else a leader"
+
+
+@pytest.mark.parametrize("leads", [False, True])
+def test_whoever_does_not_see_redis_for_long_is_in_doubt(leads: bool) -> None:
+    clock = Clock()
+    clock.look("me" if leads else "other")
+    clock.look_in_vain(DOUBT_SECONDS)
+    assert clock.seat.doubt(clock.now, leads) is None, "a short break is no doubt"
+    clock.seat.see_nothing(clock.now + LOOK, "WRONGPASS")
+    assert "WRONGPASS" in (clock.seat.doubt(clock.now + LOOK, leads) or "")
+
+
+def test_a_leader_that_sees_redis_and_a_feed_alone_are_in_no_doubt() -> None:
+    clock = Clock()
+    clock.look("me")
+    assert clock.seat.doubt(clock.now, leads=True) is None
+    assert Seat().doubt(0, leads=False) is None
+
+
+def test_who_waits_for_the_schema_has_the_lease_and_hands_it_on_like_a_leader() -> None:
+    clock = Clock("other")
+    clock.seat.await_schema(clock.now)
+    since = clock.seat.leads_since
+    clock.seat.stable = True
+    for _ in range(round(STABLE_SECONDS / LOOK) + 1):
+        clock.look("me")
+        clock.seat.await_schema(clock.now)
+    assert (clock.seat.leads_since, clock.seat.awaits_schema) == (since, True)
+    assert clock.seat.deserves_lease(clock.now)
+    with pytest.raises(HandOver, match="other"):
+        clock.seat.check(clock.now)
+    clock.seat.lead(clock.now)
+    assert not clock.seat.awaits_schema
+    clock.seat.resign()
+    assert clock.seat.leads_since is None

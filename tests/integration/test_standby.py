@@ -1,0 +1,273 @@
+"""When a notifier that does not lead is ready: it could lead, and somebody else is known to.
+
+A rollout ends only with notifiers that are ready, so what keeps one from leading must show here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from redis.asyncio import Redis
+
+from notifier import app, seat
+from realtime.config import Settings
+from realtime.migrations import migration_sql
+from tests.clean_log import logged
+from tests.docs_fixture import section
+from tests.gateway_fixture import eventually
+from tests.notifier_fixture import (
+    PROJECT,
+    Witness,
+    insert,
+    lead,
+    project_at,
+    session,
+    settings_at,
+    witness,
+)
+from tests.ports import free_port
+from tests.schema_fixture import psql
+from tests.servers import throw_away_valkey
+
+RIGHTS = re.search(r"`(~realtime:\*[^`]*)`", section("docs/operations.md", "Redis"))
+PASSWORD = "of-no-use"
+
+
+class Notifier:
+    """A notifier with an internal port."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/readyz"
+
+    async def reason(self) -> str | None:
+        """Why it is not ready; None when it is."""
+        async with aiohttp.ClientSession() as http:
+            try:
+                async with http.get(self._url) as answer:
+                    told = (await answer.json()).get("reason")
+                    assert (answer.status == 200) is (told is None)
+                    return None if told is None else str(told)
+            except aiohttp.ClientConnectionError:
+                return "it does not run yet"
+
+    async def is_ready(self) -> bool:
+        return await self.reason() is None
+
+    async def tells(self, pattern: str) -> None:
+        """Wait until it is not ready, for such a reason."""
+
+        async def told() -> bool:
+            return bool(re.search(pattern, await self.reason() or ""))
+
+        await eventually(told)
+
+    async def is_never_ready(self, seconds: float) -> None:
+        clock = asyncio.get_running_loop()
+        until = clock.time() + seconds
+
+        async def over() -> bool:
+            assert await self.reason() is not None
+            return clock.time() > until
+
+        await eventually(over)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Notifier]:
+    port = free_port()
+    task = asyncio.create_task(app.run(settings, "127.0.0.1", port), name="notifier")
+    try:
+        yield Notifier(port)
+        assert not task.done(), task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doubts come soon."""
+    monkeypatch.setattr(seat, "DOUBT_SECONDS", 2.0)
+
+
+@pytest.fixture
+async def settings(orders_url: str, redis_url: str) -> Settings:
+    return settings_at(redis_url, demo=project_at(orders_url))
+
+
+def with_password(redis_url: str, password: str, user: str = "") -> str:
+    return re.sub("//.*@", f"//{user}:{password}@", redis_url)
+
+
+@pytest.mark.standalone
+async def test_a_standby_whose_redis_password_is_wrong_is_never_ready(
+    tmp_path: Path, orders_url: str
+) -> None:
+    async with throw_away_valkey(tmp_path) as redis:
+        right = settings_at(redis.url, demo=project_at(orders_url))
+        wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(orders_url))
+        async with running(right) as leader:
+            await eventually(leader.is_ready)
+            async with running(wrong) as standby:
+                await standby.tells("demo: could not lead, since Redis does not do what it must")
+                await standby.is_never_ready(2 * seat.DOUBT_SECONDS)
+            async with running(right) as standby:
+                await eventually(standby.is_ready)
+
+
+@pytest.mark.standalone
+async def test_a_wrong_redis_password_shows_also_before_the_first_table_is_enabled(
+    tmp_path: Path, database_url: str
+) -> None:
+    async with throw_away_valkey(tmp_path) as redis:
+        wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(database_url))
+        async with running(wrong) as notifier:
+            await notifier.tells("demo: could not lead")
+            await notifier.is_never_ready(2 * seat.DOUBT_SECONDS)
+
+
+@pytest.mark.standalone
+async def test_one_that_does_not_see_redis_leaves_the_lead_to_one_that_does(
+    tmp_path: Path, orders_url: str, writer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with throw_away_valkey(tmp_path) as redis, AsyncExitStack() as first:
+        right = settings_at(redis.url, demo=project_at(orders_url))
+        wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(orders_url))
+        leader = await first.enter_async_context(running(right))
+        await eventually(leader.is_ready)
+        async with running(wrong) as blind, running(right) as standby:
+            await blind.tells("demo: could not lead")
+            await eventually(standby.is_ready)
+            await first.aclose()
+            await eventually(lambda: len(logged(caplog, "leader_elected")) == 2)
+            await eventually(standby.is_ready)
+            assert not await blind.is_ready()
+
+
+@pytest.mark.standalone
+@pytest.mark.parametrize(
+    "case", ["-evalsha -eval", "-spublish", "resetchannels", "-zadd", "replica", "maxmemory"]
+)
+async def test_a_redis_that_does_not_do_what_a_leader_needs_makes_a_standby_unready(
+    tmp_path: Path, orders_url: str, case: str
+) -> None:
+    assert RIGHTS is not None
+    async with throw_away_valkey(tmp_path) as server, Redis.from_url(server.url) as redis:
+        for user, more in (("well", ""), ("less", case if case.startswith(("-", "reset")) else "")):
+            words = [user, "on", f">{PASSWORD}", *RIGHTS[1].split(), *more.split()]
+            await redis.execute_command("ACL SETUSER", *words)
+        well, less = (
+            settings_at(with_password(server.url, PASSWORD, user), demo=project_at(orders_url))
+            for user in ("well", "less")
+        )
+        async with running(well) as leader:
+            await eventually(leader.is_ready)
+            if case in ("replica", "maxmemory"):
+                async with running(less) as standby:
+                    await eventually(standby.is_ready)
+                    words = ("replicaof", "127.0.0.1", 1) if case == "replica" else ("config", "set", case, 1)
+                    await redis.execute_command(*words)
+                    await standby.tells("demo: could not lead")
+            else:
+                async with running(less) as standby:
+                    await standby.tells("demo: could not lead")
+                    await standby.is_never_ready(seat.DOUBT_SECONDS)
+                    assert await leader.is_ready()
+
+
+async def test_a_standby_that_may_not_use_the_schema_is_not_ready(
+    settings: Settings, orders_url: str, writer: Any
+) -> None:
+    await writer.execute("create role weak login password 'weak'")
+    async with running(settings) as leader, running(as_weak(settings, orders_url)) as standby:
+        await eventually(leader.is_ready)
+        await standby.tells("demo: connecting")
+        await standby.is_never_ready(seat.DOUBT_SECONDS)
+        assert "failed" not in await psql(orders_url, migration_sql("weak"))
+        await eventually(standby.is_ready)
+    await writer.execute("drop owned by weak; drop role weak")
+
+
+async def test_a_standby_that_could_not_bring_the_schema_up_to_date_is_not_ready(
+    settings: Settings, orders_url: str, writer: Any
+) -> None:
+    """Else an upgrade could end with nobody who can lead."""
+    await writer.execute("create role weak login password 'weak'")
+    assert "failed" not in await psql(orders_url, migration_sql("weak"))
+    async with running(settings) as leader:
+        await eventually(leader.is_ready)
+        await writer.execute("update realtime.version set version = version - 1")
+        async with running(as_weak(settings, orders_url)) as standby:
+            await standby.tells("demo: connecting")
+            await standby.is_never_ready(seat.DOUBT_SECONDS)
+            await writer.execute("update realtime.version set version = version + 1")
+            await eventually(standby.is_ready)
+    await writer.execute("drop owned by weak; drop role weak")
+
+
+def as_weak(settings: Settings, url: str) -> Settings:
+    parts = urlsplit(url)
+    weak = parts._replace(netloc=f"weak:weak@{parts.hostname}:{parts.port}").geturl()
+    return settings_at(settings.redis_url, demo=project_at(weak))
+
+
+async def test_where_nobody_is_known_to_lead_and_the_lead_is_taken_nobody_is_ready(
+    settings: Settings, orders_url: str
+) -> None:
+    async with session(orders_url, application_name="realtime notifier another") as holder:
+        pid = await lead(holder)
+        async with running(settings) as notifier:
+            await notifier.tells(f"^demo: nobody is known to lead; backend {pid} of the database leads")
+            await notifier.is_never_ready(seat.DOUBT_SECONDS)
+            await holder.close()
+            await eventually(notifier.is_ready)
+
+
+@pytest.mark.standalone
+async def test_a_short_break_of_redis_leaves_a_standby_ready(
+    tmp_path: Path, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seat, "DOUBT_SECONDS", 3600.0)
+    async with AsyncExitStack() as first:
+        redis = await first.enter_async_context(throw_away_valkey(tmp_path))
+        settings = settings_at(redis.url, demo=project_at(orders_url))
+        async with running(settings) as leader, running(settings) as standby:
+            await eventually(leader.is_ready)
+            await eventually(standby.is_ready)
+            async with witness(settings) as seen:
+                await insert(writer, 1)
+                await seen.sees(1)
+            await first.aclose()
+
+            async def one_is_not() -> bool:
+                return [await leader.is_ready(), await standby.is_ready()].count(False) == 1
+
+            await eventually(one_is_not)
+            async with throw_away_valkey(tmp_path, port=redis.port):
+                await eventually(leader.is_ready)
+                assert await standby.is_ready()
+
+
+async def test_who_stands_by_knows_the_leader_and_publishes_when_it_is_gone(
+    settings: Settings, seen: Witness, writer: Any
+) -> None:
+    async with AsyncExitStack() as first:
+        leader = await first.enter_async_context(running(settings))
+        await eventually(leader.is_ready)
+        async with running(settings) as standby:
+            await eventually(standby.is_ready)
+            await first.aclose()
+            await insert(writer, 1)
+            await seen.sees(1)
+            await eventually(standby.is_ready)
+    assert (PROJECT, await seen.ids()) == ("demo", [1])

@@ -116,7 +116,7 @@ class Election:
                     await self._look()
                 except Exception as error:
                     _part.note(error)
-                    self._see_nothing(time.monotonic())
+                    self._see_nothing(time.monotonic(), "what it answered cannot be read")
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             with suppress(Unavailable, TimeoutError):
@@ -145,7 +145,7 @@ class Election:
     def _tell(self, project: str, seat: Seat, holder: str | Unavailable | None, now: float) -> None:
         if isinstance(holder, Unavailable):  # of this lease alone
             seat.stable = False
-            seat.see_nothing(now)
+            seat.see_nothing(now, holder.message)
             return
         seat.preferred, seat.stable = self._fleet.preferred(project), self._fleet.is_stable(now)
         seat.see_lease(now, holder)

@@ -123,9 +123,9 @@ async def run(
         )
 
         def begin_anew() -> None:
-            registry.begin_anew()
-            endpoint.put_back()
-            subscriber.read_rosters_again()
+            for step in (registry.begin_anew, endpoint.put_back, subscriber.read_rosters_again):
+                with _part.survives():
+                    step()
 
         node.on_new_life = begin_anew
         answers = Answers()

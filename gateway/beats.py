@@ -17,10 +17,13 @@ from gateway.nodes import Node
 from gateway.recent import Recent
 from realtime.errors import Unavailable
 from realtime.people import People, Pulse
+from realtime.waiting.survival import Part
 
 BEAT_SECONDS = 0.5
 SILENT_SECONDS = 2.0  # without a beat, after which a node is not known to be alive
 LOOK_SECONDS = 0.2  # between two looks at all nodes; whoever asks meanwhile shares one
+
+_part = Part("beats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Beats:
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
-            with suppress(Unavailable):  # which the life of the node tells
+            with _part.survives(), suppress(Unavailable):  # which the life of the node tells
                 await self._beat()
             await asyncio.sleep(BEAT_SECONDS)
 

@@ -20,6 +20,7 @@ from realtime.broker import Broker
 from realtime.channels import is_presence_topic
 from realtime.config import Limits
 from realtime.errors import ClientError, Code, Unavailable
+from realtime.waiting.survival import Part
 
 KEEP_PART = 0.2  # of the time for which Redis remembers an empty topic, between two rounds that keep them
 AT_ONCE = 500  # topics of one round trip
@@ -28,6 +29,8 @@ AT_ONCE = 500  # topics of one round trip
 LEFT_BY_CONNECTION = 10
 # That clients of a project have left behind here, 7 to 14 MB of Redis: the oldest beyond it are forgotten.
 LEFT_BY_PROJECT = 20_000
+
+_part = Part("empty topics")
 
 
 class EmptyTopics:
@@ -91,7 +94,7 @@ class EmptyTopics:
     async def _keep_on(self) -> None:
         while True:
             await asyncio.sleep(KEEP_PART * self._broker.empty_seconds)
-            with suppress(Unavailable):  # they outlive some rounds
+            with _part.survives(), suppress(Unavailable):  # they outlive some rounds
                 await self._keep_open()
 
     async def _keep_open(self) -> None:
@@ -112,5 +115,5 @@ class EmptyTopics:
             while self._to_forget:
                 piece = [self._to_forget.popleft() for _ in range(min(AT_ONCE, len(self._to_forget)))]
                 still_left = [key for key in piece if key not in self._makers]
-                with suppress(Unavailable):
+                with _part.survives(), suppress(Unavailable):
                     await self._broker.forget_empty(still_left)

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway import app
+from gateway import app, subscriber
+from gateway.delivery import empty_topics
 from gateway.tenants import Tenant
 from realtime import keys, readiness
 from realtime.broker import Broker, Post
@@ -28,6 +29,8 @@ from tests.survival_fixture import MALLORY, Unheard, serving
 # The tasks as the composition root calls them; each has a test, here or beside this file.
 STORIES = {
     "subscriber": "test_what_cannot_be_read_makes_one_channel_resync_and_no_other",
+    "empty topics": "test_empty_topics_are_kept_and_forgotten_after_rounds_that_failed",
+    "beats": "test_a_node_goes_on_beating",
     "life of the node": "test_a_life_goes_on_being_renewed",
     "reaper": "test_dead_nodes_are_cleaned_up_after_but_for_what_fails",
     "registry": "test_a_client_that_cannot_be_counted_is_refused_alone",
@@ -51,7 +54,13 @@ async def test_every_task_of_the_root_has_its_story(settings):
     async with serving(settings, errors=0, reloads=reloads):
         names = {task.get_name() for task in asyncio.all_tasks() - before}
     by_a_library = {name for name in names if name.startswith("Task-")}
-    below = {"tell presence", "tell connections", "gateway"}  # of the registry; the root itself
+    below = {
+        "keep empty topics",
+        "forget empty topics",
+        "tell presence",
+        "tell connections",
+        "gateway",
+    }  # the root itself, and what its parts have below them
     below |= {name for name in names if name.startswith(("listen to", "connection to"))}
     below |= {"subscribe and unsubscribe", "probe", "read Redis"}  # of a line
     assert names - by_a_library - below == NAMES
@@ -67,6 +76,7 @@ class FailingPeople(People):
 
     fails = ""
     renewals = 0
+    beats = 0
 
     def _fail(self, what: str) -> None:
         if FailingPeople.fails == what:
@@ -88,6 +98,12 @@ class FailingPeople(People):
             self._fail("renew")
         return await super().renew_life(*about)
 
+    async def beat(self, life: str, seconds: float) -> None:
+        FailingPeople.beats += 1
+        if self.beats == 2:
+            self._fail("beat")
+        await super().beat(life, seconds)
+
     async def topics_of(self, life: str) -> list[tuple[str, str]]:
         if life == "dead-1":
             self._fail("topics")
@@ -98,6 +114,7 @@ class FailingPeople(People):
 def failing_people(monkeypatch: pytest.MonkeyPatch) -> type[FailingPeople]:
     monkeypatch.setattr(FailingPeople, "fails", "")
     monkeypatch.setattr(FailingPeople, "renewals", 0)
+    monkeypatch.setattr(FailingPeople, "beats", 0)
     monkeypatch.setattr(app, "People", FailingPeople)
     return FailingPeople
 
@@ -136,6 +153,12 @@ async def test_a_life_goes_on_being_renewed(settings, failing_people):
         await eventually(lambda: failing_people.renewals >= 4)
 
 
+async def test_a_node_goes_on_beating(settings, failing_people):
+    failing_people.fails = "beat"
+    async with serving(settings):
+        await eventually(lambda: failing_people.beats >= 4)
+
+
 async def test_dead_nodes_are_cleaned_up_after_but_for_what_fails(settings, failing_people, store: Store):
     for life in ("dead-1", "dead-2"):
         await store.call("SADD", keys.nodes(), life)
@@ -152,10 +175,38 @@ async def test_dead_nodes_are_cleaned_up_after_but_for_what_fails(settings, fail
 
 
 class FailingBroker(Broker):
+    rounds = 0
+    forgotten = 0
+
+    async def keep_empty(self, topics: Sequence[tuple[str, str, float]]) -> None:
+        FailingBroker.rounds += 1
+        if self.rounds < 3:
+            raise Unheard
+        await super().keep_empty(topics)
+
+    async def forget_empty(self, topics: Sequence[tuple[str, str]]) -> None:
+        FailingBroker.forgotten += 1
+        if self.forgotten < 3:
+            raise Unheard
+        await super().forget_empty(topics)
+
     def posting(self, posts: Sequence[Post]) -> Callable[[], Awaitable[list[Any]]]:
         if any(post.topic == "room:bad" for post in posts):
             raise Unheard
         return super().posting(posts)
+
+
+async def test_empty_topics_are_kept_and_forgotten_after_rounds_that_failed(settings, monkeypatch):
+    monkeypatch.setattr(app, "Broker", FailingBroker)
+    monkeypatch.setattr(empty_topics, "KEEP_PART", 0.0001)
+    monkeypatch.setattr(empty_topics, "LEFT_BY_PROJECT", 1)
+    monkeypatch.setattr(subscriber, "GRACE_SECONDS", 0)
+    async with serving(settings, errors=2) as (gateway, _), gateway.client() as client:
+        for number in range(5):
+            await client.subscribe(f"room:{number}")
+            await eventually(lambda: FailingBroker.rounds > 4)
+            await client.ask(type="unsubscribe", channel=f"room:{number}")
+            await eventually(lambda number=number: FailingBroker.forgotten >= number)
 
 
 async def test_a_broadcast_that_cannot_be_made_fails_alone(settings, monkeypatch):

@@ -123,10 +123,13 @@ async def check_version(connection: Any) -> int | None:
 
 
 async def check_could_use(connection: Any) -> None:
-    """Raise what would keep this program from using the schema, or from bringing it up to date first."""
+    """Raise what would keep a notifier from using the schema, or from bringing it up to date first."""
     version = await check_usable(connection)
     if version is not None and version < SCHEMA_VERSION:
         await _check_may_install(connection)
+    state = await _state(connection)
+    if not state["may_silence"]:
+        raise _forbidden(f"role {state['role']} lacks UPDATE on sequence realtime.silent_until")
 
 
 async def _migrate_once(connection: Any) -> None:

@@ -34,6 +34,19 @@ def as_role(url: str, role: str) -> str:
     return parts._replace(netloc=f"{role}:{role}@{parts.hostname}:{parts.port}").geturl()
 
 
+@asynccontextmanager
+async def roles(url: str, **options: str) -> AsyncIterator[None]:
+    """Make roles, each with its options, and take them away again."""
+    async with session(url) as administrator:
+        for role, option in options.items():
+            await administrator.execute(f"create role {role} login password '{role}' {option}")
+        try:
+            yield
+        finally:
+            for role in options:
+                await administrator.execute(f"drop owned by {role} cascade; drop role {role}")
+
+
 @dataclass
 class Stranger:
     """Sessions of it, which stay open."""

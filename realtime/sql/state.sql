@@ -8,10 +8,10 @@ select
         and has_table_privilege(version.oid, 'SELECT')
         -- Not there before version 2.
         and (mark.oid is null or has_table_privilege(mark.oid, 'SELECT')
-             and has_table_privilege(mark.oid, 'INSERT') and has_table_privilege(mark.oid, 'DELETE'))
-        -- Not there before version 4.
-        and (silence.oid is null or has_sequence_privilege(silence.oid, 'UPDATE')), false
+             and has_table_privilege(mark.oid, 'INSERT') and has_table_privilege(mark.oid, 'DELETE')), false
     ) as usable,
+    -- Only a notifier needs it. Not there before version 4.
+    silence.oid is null or has_sequence_privilege(silence.oid, 'UPDATE') as may_silence,
     current_user::text as role,
     array_remove(array[
         case

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -37,6 +36,7 @@ from tests.notifier_fixture import (
 from tests.ports import free_port
 from tests.schema_fixture import psql
 from tests.servers import throw_away_valkey
+from tests.stranger_fixture import as_role, roles
 
 RIGHTS = re.search(r"`(~realtime:\*[^`]*)`", section("docs/operations.md", "Redis"))
 PASSWORD = "of-no-use"
@@ -97,6 +97,13 @@ async def running(settings: Settings) -> AsyncIterator[Notifier]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Doubts come soon."""
     monkeypatch.setattr(seat, "DOUBT_SECONDS", 2.0)
+
+
+@pytest.fixture
+async def weak(orders_url: str) -> AsyncIterator[str]:
+    """The same database, for an ordinary role."""
+    async with roles(orders_url, weak=""):
+        yield as_role(orders_url, "weak")
 
 
 @pytest.fixture
@@ -182,43 +189,40 @@ async def test_a_redis_that_does_not_do_what_a_leader_needs_makes_a_standby_unre
                 async with running(less) as standby:
                     await standby.tells("demo: could not lead")
                     await standby.is_never_ready(seat.DOUBT_SECONDS)
-                    assert await leader.is_ready()
+                    await eventually(leader.is_ready)
 
 
 async def test_a_standby_that_may_not_use_the_schema_is_not_ready(
-    settings: Settings, orders_url: str, writer: Any
+    settings: Settings, orders_url: str, weak: str, writer: Any
 ) -> None:
-    await writer.execute("create role weak login password 'weak'")
-    async with running(settings) as leader, running(as_weak(settings, orders_url)) as standby:
+    as_weak = settings_at(settings.redis_url, demo=project_at(weak))
+    async with running(settings) as leader, running(as_weak) as standby:
         await eventually(leader.is_ready)
         await standby.tells("demo: connecting")
         await standby.is_never_ready(seat.DOUBT_SECONDS)
         assert "failed" not in await psql(orders_url, migration_sql("weak"))
         await eventually(standby.is_ready)
-    await writer.execute("drop owned by weak; drop role weak")
+    await writer.execute("revoke update on realtime.silent_until from weak")
+    async with running(settings) as leader, running(as_weak) as standby:
+        await eventually(leader.is_ready)
+        await standby.tells("demo: connecting")
+        await standby.is_never_ready(seat.DOUBT_SECONDS)
 
 
 async def test_a_standby_that_could_not_bring_the_schema_up_to_date_is_not_ready(
-    settings: Settings, orders_url: str, writer: Any
+    settings: Settings, orders_url: str, weak: str, writer: Any
 ) -> None:
     """Else an upgrade could end with nobody who can lead."""
-    await writer.execute("create role weak login password 'weak'")
+    as_weak = settings_at(settings.redis_url, demo=project_at(weak))
     assert "failed" not in await psql(orders_url, migration_sql("weak"))
     async with running(settings) as leader:
         await eventually(leader.is_ready)
         await writer.execute("update realtime.version set version = version - 1")
-        async with running(as_weak(settings, orders_url)) as standby:
+        async with running(as_weak) as standby:
             await standby.tells("demo: connecting")
             await standby.is_never_ready(seat.DOUBT_SECONDS)
             await writer.execute("update realtime.version set version = version + 1")
             await eventually(standby.is_ready)
-    await writer.execute("drop owned by weak; drop role weak")
-
-
-def as_weak(settings: Settings, url: str) -> Settings:
-    parts = urlsplit(url)
-    weak = parts._replace(netloc=f"weak:weak@{parts.hostname}:{parts.port}").geturl()
-    return settings_at(settings.redis_url, demo=project_at(weak))
 
 
 async def test_where_nobody_is_known_to_lead_and_the_lead_is_taken_nobody_is_ready(
@@ -255,7 +259,7 @@ async def test_a_short_break_of_redis_leaves_a_standby_ready(
             await eventually(one_is_not)
             async with throw_away_valkey(tmp_path, port=redis.port):
                 await eventually(leader.is_ready)
-                assert await standby.is_ready()
+                await eventually(standby.is_ready)
 
 
 async def test_who_stands_by_knows_the_leader_and_publishes_when_it_is_gone(

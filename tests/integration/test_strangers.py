@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -33,20 +33,7 @@ from tests.notifier_fixture import (
     settings_at,
 )
 from tests.schema_fixture import psql
-from tests.stranger_fixture import Stranger, as_role
-
-
-@asynccontextmanager
-async def roles(url: str, **options: str) -> AsyncIterator[None]:
-    """Make roles, each with its options, and take them away again."""
-    async with session(url) as administrator:
-        for role, option in options.items():
-            await administrator.execute(f"create role {role} login password '{role}' {option}")
-        try:
-            yield
-        finally:
-            for role in options:
-                await administrator.execute(f"drop owned by {role} cascade; drop role {role}")
+from tests.stranger_fixture import Stranger, as_role, roles
 
 
 @pytest_asyncio.fixture

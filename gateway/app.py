@@ -49,6 +49,7 @@ from realtime.config import Settings
 from realtime.internal_http import Readiness, health_routes, internal_http
 from realtime.logs import get_logger
 from realtime.people import People
+from realtime.pulses import Pulses
 from realtime.readiness import watch_readiness
 from realtime.reload import Reloads
 from realtime.store import connect
@@ -89,7 +90,7 @@ async def run(
         subscriber = Subscriber(broker, people, hub, Fanout().deliver, node.id)
         empty_topics = EmptyTopics(broker, hub)
         subscriptions = Subscriptions(hub, subscriber, Recovery(broker), empty_topics)
-        beats = Beats(people, node)
+        beats = Beats(Pulses(store), node)
         registry = Registry(people, node, beats)
         voice = Voice(broker, registry, subscriber)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]

@@ -122,8 +122,9 @@ class Keeper:
                 connection.fail(error)
             await self._let_others(1 + len(connection.socket.pieces))
         for answer in list(holders.answers):
-            rate = self._rates.look(answer, answer.taken_bytes, time.monotonic())
-            count.add(Debtor(answer, answer.waiting_bytes, rate=rate))
+            with _part.survives():  # the transport of one may be none any more
+                rate = self._rates.look(answer, answer.taken_bytes, time.monotonic())
+                count.add(Debtor(answer, answer.waiting_bytes, rate=rate))
         holders.voice.is_full_of_presence = presence_bytes > self._budget // PRESENCE_SHARE
         held = sum(topic.held_bytes for topic in holders.hub.topics.values())
         count.total += presence_bytes + held + holders.voice.said_bytes

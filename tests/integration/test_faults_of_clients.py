@@ -54,6 +54,11 @@ class FailingSession(Session):
     def presences(self, value: Any) -> None:
         self._presences = value
 
+    @property
+    def presence_bytes(self) -> int:
+        self._break("presence_bytes")
+        return super().presence_bytes
+
 
 @pytest.fixture
 def failing_session(monkeypatch: pytest.MonkeyPatch) -> type[FailingSession]:
@@ -75,6 +80,14 @@ async def test_figures_of_the_others_are_taken(settings, failing_session, monkey
         assert await mallory.is_refused() == ("internal", 1011)
         await bob.subscribe("room:second")
         await eventually(lambda: value("realtime_gateway_subscriptions", project="demo") == 2)
+
+
+async def test_what_waits_for_the_others_is_counted(settings, failing_session):
+    async with serving(settings) as (gateway, _):
+        for _ in range(2):  # it goes on looking
+            async with gateway.client(MALLORY) as mallory:
+                failing_session.breaks = "presence_bytes"
+                assert await mallory.is_refused() == ("internal", 1011)
 
 
 async def test_who_cannot_be_put_back_is_closed_and_the_others_are_put_back(

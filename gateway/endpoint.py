@@ -84,7 +84,7 @@ class Endpoint:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         web_socket = self._web_socket(request)
-        if not _can_upgrade(web_socket, request):
+        if not web_socket.can_prepare(request):
             await self._explain(request)
         try:
             await web_socket.prepare(request)
@@ -237,10 +237,3 @@ class Endpoint:
 
     def _is_in(self, connection_id: str) -> bool:
         return connection_id in self._ids
-
-
-def _can_upgrade(web_socket: web.WebSocketResponse, request: web.Request) -> bool:
-    try:
-        return bool(web_socket.can_prepare(request))
-    except ValueError:  # the key is not even ASCII
-        return False

@@ -174,7 +174,7 @@ values = st.one_of(
 ).map(lambda value: re.sub(rb"[\r\n\0]", b"", value))
 NAMES = """
     Upgrade Connection Sec-WebSocket-Key Sec-WebSocket-Version Sec-WebSocket-Protocol Sec-WebSocket-Extensions
-    Origin Host Authorization User-Agent X-Forwarded-For X-Request-Id Cookie Content-Length
+    Origin Host Authorization User-Agent X-Forwarded-For X-Request-Id Cookie Expect Content-Length
     Transfer-Encoding Accept-Encoding
 """
 names = st.sampled_from(NAMES.encode().split())

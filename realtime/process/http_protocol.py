@@ -94,6 +94,10 @@ class HttpProtocol(web.RequestHandler):
             error = _TOO_LONG if isinstance(exc, LineTooLong) else _MALFORMED
             self.refused(request, error)
             return closing_response(error)
+        if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
+            # aiohttp quotes the header in a text that it then cannot encode.
+            self.refused(request, _EXPECTATION)
+            return closing_response(_EXPECTATION)
         log.error("request_failed", method=request.method, endpoint=None, exc_info=exc)
         return closing_response(_INTERNAL)
 

@@ -111,6 +111,7 @@ ODD = {
     "bytes in the host": f"GET {STATUS} HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n".encode("latin-1"),
     "an empty host": f"GET {STATUS} HTTP/1.1\r\nHost:\r\n\r\n".encode(),
     "an expectation": get(HERE, b"Expect: nonsense"),
+    "an expectation in bytes": get(HERE, b"Expect: \xff\xfe"),
     "an upgrade to something else": get(HERE, b"Connection: Upgrade", b"Upgrade: h2c", b"HTTP2-Settings: x"),
     "an upgrade in bytes": get(HERE, b"Connection: Upgrade", b"Upgrade: \xff"),
     "an old WebSocket": get(b"/projects/demo/realtime/ws", b"Sec-WebSocket-Key1: x"),

@@ -57,6 +57,7 @@ from realtime.internal_http import Readiness, health_routes, internal_http
 from realtime.logs import get_logger
 from realtime.people import People
 from realtime.process.memory_limit import default_budget
+from realtime.pulses import Pulses
 from realtime.readiness import watch_readiness
 from realtime.reload import Reloads
 from realtime.store import connect
@@ -104,7 +105,7 @@ async def run(
         room = Room(budget // REPLAY_SHARE)
         empty_topics = EmptyTopics(broker, hub)
         subscriptions = Subscriptions(hub, subscriber, Recovery(broker, room), empty_topics)
-        beats = Beats(people, node)
+        beats = Beats(Pulses(store), node)
         registry = Registry(people, node, beats)
         voice = Voice(broker, registry, subscriber, budget // SAID_SHARE)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from gateway.nodes import Node
 from gateway.recent import Recent
 from realtime.errors import Unavailable
-from realtime.people import People, Pulse
+from realtime.pulses import Pulse, Pulses
 from realtime.waiting.survival import Part
 
 BEAT_SECONDS = 0.5
@@ -37,8 +37,8 @@ class Census:
 class Beats:
     """The beat of this node, and what it knows of the others'."""
 
-    def __init__(self, people: People, node: Node) -> None:
-        self._people = people
+    def __init__(self, pulses: Pulses, node: Node) -> None:
+        self._pulses = pulses
         self._node = node
         self._beat_at = -math.inf  # monotonic, the last time
         self._steady_since = math.inf  # likewise, since when no beat came so late that others saw it
@@ -57,7 +57,7 @@ class Beats:
     async def _beat(self) -> None:
         if self._node.has_left:
             return
-        await self._people.beat(self._node.life, SILENT_SECONDS)
+        await self._pulses.beat(self._node.life, SILENT_SECONDS)
         now = time.monotonic()
         if now - self._beat_at > SILENT_SECONDS:
             self._steady_since = now
@@ -69,7 +69,7 @@ class Beats:
 
     async def _look(self) -> Census:
         began_at, own = time.monotonic(), self._node.life
-        pulses = {life: pulse for life, pulse in (await self._people.pulses()).items() if life != own}
+        pulses = {life: pulse for life, pulse in (await self._pulses.of_all()).items() if life != own}
         # Redis itself may have been away: then nobody's beat is there, and everybody is alive.
         can_tell = began_at - self._steady_since > SILENT_SECONDS
         suspects = [life for life, pulse in pulses.items() if _is_suspect(pulse, can_tell)]

@@ -28,9 +28,8 @@ RETRY_SECONDS = 1.0
 # A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
 LINGER_SECONDS = 60.0
 MOST_LINGERING = 20_000  # topics; beyond it those that were left first are forgotten at once
-HOLD_SECONDS = (
-    2 * SILENT_SECONDS
-)  # at most, for a client that finds no place, until it is known to whom they are
+# At most, for a client that finds no place, until it is known whose they are.
+HOLD_SECONDS = 2 * SILENT_SECONDS
 MOST_HELD = 10_000  # such clients; beyond it they are refused at once
 
 _part = Part("registry")

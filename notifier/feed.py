@@ -13,7 +13,7 @@ from typing import Any
 
 from notifier.database import query
 from notifier.faults import UNREADABLE, LostPlace, NoFeed
-from notifier.outbox_rows import table_facts, topics_of
+from notifier.outbox_rows import slices, table_facts, topics_of
 from notifier.place import read_marks, read_place
 from notifier.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from realtime.broker import Chunk
@@ -189,7 +189,7 @@ class Feed:
             async for page in pages:
                 changes = [(change_id, size) for change_id, size in page if size is not None]
                 self.left_out += len(page) - len(changes)
-                for ids in _slices(changes):
+                for ids in slices(changes, CHUNK_BYTES):
                     yield self._by_topic(await read(ids))
 
     async def _changes(self, ids: list[int]) -> list[Any]:
@@ -293,16 +293,3 @@ class Feed:
 
 def _columns(marks: Mapping[str, str]) -> tuple[list[str], list[str]]:
     return list(marks), list(marks.values())
-
-
-def _slices(changes: list[tuple[int, int]]) -> list[list[int]]:
-    """Cut (id, bytes) of a page so that no piece is over CHUNK_BYTES, unless it is a single change."""
-    slices: list[list[int]] = []
-    size = CHUNK_BYTES
-    for change_id, change_bytes in changes:
-        size += change_bytes
-        if size > CHUNK_BYTES:
-            slices.append([])
-            size = change_bytes
-        slices[-1].append(change_id)
-    return slices

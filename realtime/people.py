@@ -78,14 +78,6 @@ class Departure:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """What Redis knows of a life: whether it has run out, and for how many seconds its last beat is good."""
-
-    is_kept: bool
-    beat_seconds: float
-
-
 class People:
     """Who is there, over all nodes."""
 
@@ -188,26 +180,6 @@ class People:
         """Return the reigns of the servers that answer; see `reign_v1.lua`."""
         answers = await self._store.everywhere("INFO", "replication")
         return frozenset(reign_in(answer) for answer in answers.values())
-
-    async def beat(self, life: str, ttl_seconds: float) -> None:
-        """Let others know, for so long, that a life goes on."""
-        await self._store.call("SET", keys.node_beat(life), b"", "PX", int(ttl_seconds * 1000))
-
-    async def pulses(self) -> dict[str, Pulse]:
-        """Tell of every life that was not cleaned up after whether it is known to go on."""
-        lives = sorted(life.decode() for life in await self._store.call("SMEMBERS", keys.nodes()))
-        answers = await self._store.call_many(
-            [
-                Command(name, ("PTTL", name))
-                for life in lives
-                for name in (keys.node(life), keys.node_beat(life))
-            ]
-        )
-        pairs = zip(answers[::2], answers[1::2], strict=True)
-        return {
-            life: Pulse(life_ms >= 0, max(0, beat_ms) / 1000)
-            for life, (life_ms, beat_ms) in zip(lives, pairs, strict=True)
-        }
 
     async def claim(self, life: str, seconds: float) -> bool:
         """Become the one who cleans up after a dead life, for so long."""

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.beats import Beats
 from realtime.errors import Unavailable
-from realtime.people import Pulse
+from realtime.pulses import Pulse
 from tests.gateway_fixture import eventually
 
 SILENT = 0.2
@@ -34,7 +34,7 @@ class Lives:
             raise Unavailable("away")
         self.beats.append(time.monotonic())
 
-    async def pulses(self) -> dict[str, Pulse]:
+    async def of_all(self) -> dict[str, Pulse]:
         self.looks += 1
         return self.pulses_by_life
 

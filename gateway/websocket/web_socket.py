@@ -20,6 +20,7 @@ from gateway.websocket.frame_rules import may_close_with
 from realtime.config import Limits
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close
+VERSION = "13"  # that of RFC 6455
 KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 
 
@@ -39,7 +40,12 @@ class WebSocket(web.WebSocketResponse):
         self._door: Door | None = None  # from the answer to the upgrade on
 
     def can_prepare(self, request: web.BaseRequest) -> web.WebSocketReady:
-        """Whether this is an upgrade; aiohttp takes keys that are none, and fails on text that is none."""
+        """Whether this is an upgrade by RFC 6455.
+
+        aiohttp takes two of its drafts as well, keys that are none, and fails on text that is none.
+        """
+        if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) != VERSION:
+            return web.WebSocketReady(False, None)
         if not KEY.fullmatch(request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "")):
             return web.WebSocketReady(False, None)
         try:

@@ -53,7 +53,7 @@ from gateway.voice import Voice
 from realtime import __version__
 from realtime.broker import Broker
 from realtime.config import Settings
-from realtime.internal_http import Readiness, health_routes, internal_http
+from realtime.internal_http import Readiness, health_routes, in_public, internal_http
 from realtime.logs import get_logger
 from realtime.people import People
 from realtime.process.memory_limit import default_budget
@@ -156,7 +156,7 @@ async def run(
 
         await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
         services = Services(node, broker, people, voice)
-        app = _application(endpoint, tenants, proxies, gate, services, why_not_ready)
+        app = _application(endpoint, tenants, proxies, gate, services, lambda: in_public(why_not_ready()))
         app.middlewares.insert(0, answers.middleware())
         port = await stack.enter_async_context(listening(app, gate, host, port, reuse_port=reuse_port))
         log.info(

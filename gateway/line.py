@@ -18,11 +18,13 @@ from redis.exceptions import MovedError, RedisError
 from gateway import metrics
 from realtime import keys
 from realtime.broker import Broker
+from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.lifetime import apart
 from realtime.logs import get_logger
 from realtime.servers import Server, slot_of
 from realtime.store import redis_errors_as_unavailable
+from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -73,6 +75,8 @@ class Line:
         self._probe = b""  # the channel of the present connection's probes
         self._is_probe_heard = asyncio.Event()  # from now on: the one before may be lost
         self._probed_at = -DEAD_AFTER_SECONDS  # monotonic time at which a probe last came back
+        self._outage = Outage()  # what is news of why it was lost
+        self.reason = str(server)  # which server it is, and why it was lost if it was
 
     def __repr__(self) -> str:
         return f"<Line to {self.server}, {len(self._channels)} channels>"
@@ -114,9 +118,9 @@ class Line:
             try:
                 await apart(self._one_connection(), f"connection to {self.server}")
             except* FAULTS as group:
-                log.warning(
-                    "redis_subscription_lost", server=str(self.server), error=str(group.exceptions[0])
-                )
+                self.reason = why(group, self.server)
+                if self._outage.is_news(self.reason, time.monotonic()):
+                    log.warning("redis_subscription_lost", server=str(self.server), error=self.reason)
             except* Exception as group:
                 _part.note(group, str(self.server))
             if self.is_live:

@@ -9,6 +9,7 @@ is left of the old life is cleaned up after.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
 from realtime.people import People
+from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -53,6 +56,7 @@ class Node:
         self._reigns: frozenset[str] = frozenset()  # of Redis, under which the present life began
         self._number = 0  # of the present life
         self._begun = False  # Redis knows of it
+        self._outage = Outage()  # what is news of why it was not renewed
         self.id = node_id
         self.started_at = started_at
         self.connections: Counter[str] = Counter()  # open WebSockets by project
@@ -108,7 +112,8 @@ class Node:
             elif not self._left:  # else it was buried meanwhile
                 await self._begin_anew()
         except Unavailable as error:
-            log.warning("node_not_renewed", error=str(error))
+            if self._outage.is_news(why(error), time.monotonic()):
+                log.warning("node_not_renewed", error=why(error))
 
     async def _renew(self) -> bool:
         return await self._people.renew_life(self.life, self.report(), self._life_seconds, self._reigns)
@@ -154,4 +159,4 @@ class Node:
         try:
             await self._people.bury(self.life)
         except Unavailable as error:
-            log.warning("goodbye_failed", error=str(error))
+            log.warning("goodbye_failed", error=why(error))

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from gateway.nodes import Node
+from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
 from realtime.people import Change, Departure, People
+from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -34,7 +36,7 @@ _part = Part("reaper")
 
 async def reap(people: People, node: Node, projects: Collection[str], ttl_seconds: float) -> None:
     """Look for dead lives until cancelled; `projects` may change meanwhile."""
-    away = False  # Redis, since the last look
+    outage = Outage()
     while True:
         with _part.survives():
             try:
@@ -42,11 +44,10 @@ async def reap(people: People, node: Node, projects: Collection[str], ttl_second
                     with _spares_the_others(life):
                         if await people.claim(life, CLAIM_PART * ttl_seconds):
                             await _clean_up_after(people, life, projects)
-                away = False
+                outage.end()
             except Unavailable as error:
-                if not away:  # once an outage
-                    log.warning("cleanup_failed", error=str(error))
-                away = True
+                if outage.is_news(why(error), time.monotonic()):
+                    log.warning("cleanup_failed", error=why(error))
         await asyncio.sleep(LOOK_PART * ttl_seconds)
 
 

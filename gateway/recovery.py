@@ -135,7 +135,7 @@ class Recovery:
         finally:
             memory.want_no_more(since.offset)
         if reading.error is not None:
-            raise Unavailable(str(reading.error)) from reading.error
+            raise Unavailable(reading.error.message, reading.error.reason) from reading.error
 
     async def _read(self, key: TopicKey, memory: Recollection) -> None:
         """Read what is wanted most. Who is cancelled here leaves it to the next of those who wait."""

@@ -17,6 +17,7 @@ from gateway.line import Line
 from gateway.socket import Socket
 from realtime import keys
 from realtime.broker import Broker
+from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
 from realtime.people import People
@@ -66,9 +67,11 @@ class Subscriber:
 
     def why_not_ready(self) -> str | None:
         """None while messages are being delivered."""
-        if dead := [str(line.server) for line in self._lines.values() if not line.is_live]:
-            return f"messages from Redis do not arrive: {', '.join(dead)}"
-        return None if self._lines else "no server of Redis is known"
+        if dead := [line.reason for line in self._lines.values() if not line.is_live]:
+            return f"messages from Redis do not arrive: {'; '.join(dead)}"
+        if self._lines:
+            return None
+        return ": ".join(filter(None, ("no server of Redis is known", self._servers.why_unknown)))
 
     def is_open(self, key: TopicKey) -> bool:
         """Whether this node subscribes to a topic, or is about to."""
@@ -254,7 +257,7 @@ class Subscriber:
                     await self._read_missed(key, topic, mine)
             except Unavailable as error:
                 # Of this topic alone, perhaps: its slot may be on the move.
-                log.debug("catching_up_failed", project=key[0], topic=key[1], error=str(error))
+                log.debug("catching_up_failed", project=key[0], topic=key[1], error=why(error))
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:
                 _part.note(error, str(key))

@@ -23,8 +23,8 @@ ENABLED_SECONDS = 1.0  # for which a `subscribe` waits for the database
 class Tables:
     """What a node knows of a project's tables, and whom it asks."""
 
-    def __init__(self, project: Project) -> None:
-        self._database = Database(project)
+    def __init__(self, project: Project, project_id: str | None = None) -> None:
+        self._database = Database(project, logged_as=project_id)
         self.catalogue = Catalogue(self._database)
         self._reading: asyncio.Task[list[EnabledTable]] | None = None  # under way
         self._next: asyncio.Task[list[EnabledTable]] | None = None  # begins when that one ends

@@ -48,7 +48,7 @@ class Tenant:
         self.project_id = project_id
         self.project = project
         self.keys = KeyRing.of(project_id, project, http)
-        self.tables = Tables(project)
+        self.tables = Tables(project, project_id)
         self.rates = Rates(project.limits)
         self.ledger = HistoryLedger()  # empty while there is no limit
         self.presence = PresenceQuota()
@@ -104,7 +104,7 @@ class Tenant:
             self.keys = KeyRing.of(self.project_id, self.project, self._http)
         if _about_database(older) != _about_database(self.project):
             retiring.append(self.tables)
-            self.tables = Tables(self.project)
+            self.tables = Tables(self.project, self.project_id)
         return retiring
 
     async def retire(self) -> None:

@@ -16,9 +16,12 @@ from notifier.project import ProjectFeed
 from notifier.tidier import PIECE_ROWS, Tidier
 from realtime.backlog import read_backlog
 from realtime.catalogue import Catalogue
+from realtime.causes.sentence import why
 from realtime.database import Database
 from realtime.lifetime import apart
 from realtime.logs import get_logger
+from realtime.postgres.door import door_to
+from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -54,13 +57,16 @@ async def _repeat(
     condition: Callable[[], bool],
     action: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
+    outage = Outage()
     while True:
         if condition():
             try:
                 await apart(action(), f"look after {feed.project_id}")
+                outage.end()
             except FAULTS as error:
-                reason = f"{type(error).__name__}: {error}"
-                log.warning("upkeep_failed", project=feed.project_id, error=reason)
+                reason = why(error, door_to(feed.project.database_url).place)
+                if outage.is_news(reason, time.monotonic()):
+                    log.warning("upkeep_failed", project=feed.project_id, error=reason)
             except Exception as error:
                 _part.note(error, feed.project_id)
         await asyncio.sleep(seconds)

@@ -9,9 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-import asyncpg
-
-from realtime.database import misread_address
+from realtime.postgres.door import door_to
 
 CONNECT_TIMEOUT_SECONDS = 5
 COMMAND_TIMEOUT_SECONDS = 10
@@ -53,16 +51,11 @@ def application_name(project: str) -> str:
 
 
 async def connect(url: str, project: str = "") -> Any:
-    """Open a session of the notifier; raises Unavailable, and what asyncpg and the operating system raise."""
-    try:
-        connection = await asyncpg.connect(
-            url,
-            timeout=CONNECT_TIMEOUT_SECONDS,
-            command_timeout=COMMAND_TIMEOUT_SECONDS,
-            server_settings={"application_name": application_name(project), **_SESSION, **_PLAN},
-        )
-    except ValueError as error:
-        raise misread_address(error) from None
+    """Open a session of the notifier; raises Unavailable, and of its first statement what asyncpg raises."""
+    settings = {"application_name": application_name(project), **_SESSION, **_PLAN}
+    connection = await door_to(url).open(
+        CONNECT_TIMEOUT_SECONDS, settings, command_timeout=COMMAND_TIMEOUT_SECONDS
+    )
     try:
         await connection.execute(_SESSION_OF_17)
     except BaseException:  # cancelled: nobody else would ever end it

@@ -17,6 +17,7 @@ import msgspec
 from notifier.assignment import Assigned, assign
 from notifier.registry import Claim, Registry, Wish
 from notifier.seat import LEASE_SECONDS, STABLE_SECONDS, Seat
+from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
 from realtime.store import Store
@@ -132,7 +133,7 @@ class Election:
             claims = [self._claim(project, seat, now) for project, seat in seats]
             holders = await self._registry.leases(claims)
         except Unavailable as error:
-            self._see_nothing(time.monotonic(), error.message)
+            self._see_nothing(time.monotonic(), why(error))
             return
         with _part.survives():
             self._fleet.see(now, facts)
@@ -145,7 +146,7 @@ class Election:
     def _tell(self, project: str, seat: Seat, holder: str | Unavailable | None, now: float) -> None:
         if isinstance(holder, Unavailable):  # of this lease alone
             seat.stable = False
-            seat.see_nothing(now, holder.message)
+            seat.see_nothing(now, why(holder))
             return
         seat.preferred, seat.stable = self._fleet.preferred(project), self._fleet.is_stable(now)
         seat.see_lease(now, holder)

@@ -22,10 +22,13 @@ from notifier.leader import leading
 from notifier.publisher import CHECK_SECONDS, Publisher
 from notifier.seat import HandOver, Seat
 from realtime.broker import FEED_FAILED, Broker, History
+from realtime.causes.sentence import why
 from realtime.config import Project
 from realtime.lifetime import apart
 from realtime.logs import get_logger
 from realtime.migrations import TooNew
+from realtime.postgres.door import door_to
+from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -69,6 +72,8 @@ class ProjectFeed:
     poll_seconds: float
     seat: Seat = field(default_factory=Seat)
     state: State = State.CONNECTING
+    reason: str = ""  # why it is in this state, for operators; "" if nothing is wrong
+    outage: Outage = field(default_factory=Outage)  # what is news of why it failed
     is_dismissed: bool = False  # it is to end, between two batches
     can_be_rung: bool = True  # when last asked
 
@@ -91,7 +96,7 @@ class ProjectFeed:
     def why_not_ready(self) -> str | None:
         """None while it does all that it can do now: lead, or stand by for who is known to."""
         if self.state not in (State.STANDBY, State.NO_SCHEMA, State.LIVE):
-            return str(self.state.value)
+            return f"{self.state.value}: {self.reason}" if self.reason else self.state.value
         return self.seat.doubt(time.monotonic(), self.leads)
 
     async def run(self) -> None:
@@ -105,9 +110,12 @@ class ProjectFeed:
             try:
                 await apart(self._one_life(), f"life of feed {self.project_id}")
             except* FAULTS as group:
-                self._enter(_state_after(group))
+                reason = why(group, door_to(self.project.direct_url).place)
+                state = _state_after(group)
+                self._enter(state, reason if state is State.CONNECTING else "")
                 metrics.faults.labels(self.project_id).inc()
-                log.warning("feed_failed", project=self.project_id, error=_reason(group))
+                if self.outage.is_news(reason, time.monotonic()):
+                    log.warning("feed_failed", project=self.project_id, error=reason)
                 self.seat.fail(time.monotonic())
             except* HandOver as group:
                 self._enter(State.STANDBY)
@@ -153,7 +161,7 @@ class ProjectFeed:
                 self.history,
                 Feed(lead.session),
                 self.broker,
-                self._redis_is_there,
+                self._redis_is_away,
             )
             await publisher.begin()
             await self._follow(publisher, doorbell)
@@ -246,10 +254,11 @@ class ProjectFeed:
             raise Dismissed
         self.seat.check(time.monotonic())
 
-    def _redis_is_there(self, there: bool) -> None:
-        self._enter(State.LIVE if there else State.NO_REDIS)
+    def _redis_is_away(self, reason: str | None) -> None:
+        self._enter(State.LIVE if reason is None else State.NO_REDIS, reason or "")
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: State, reason: str = "") -> None:
+        self.reason = reason
         if state is not self.state:
             log.info("feed_state_changed", project=self.project_id, state=state.value)
             self.state = state
@@ -273,8 +282,3 @@ def _state_after(faults: BaseExceptionGroup[BaseException]) -> State:
 
 def _heir(group: BaseExceptionGroup[HandOver]) -> str:
     return ", ".join(one.to for one in group.exceptions if isinstance(one, HandOver))
-
-
-def _reason(group: BaseExceptionGroup[BaseException]) -> str:
-    """Name the faults without what a driver may quote of the connection's URL."""
-    return "; ".join(f"{type(error).__name__}: {error}" for error in group.exceptions)

@@ -17,9 +17,11 @@ from notifier import metrics
 from notifier.feed import Feed
 from notifier.snapshots import Snapshot
 from realtime.broker import Astray, Broker, History
+from realtime.causes.sentence import why
 from realtime.config import Project
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
+from realtime.waiting.outage import Outage
 
 log = get_logger(__name__)
 
@@ -33,7 +35,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Publisher:
-    """The way of one project's feed to Redis; `tell` hears whether Redis is there."""
+    """The way of one project's feed to Redis; `tell` hears why Redis is away, or None when it is there."""
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class Publisher:
         history: History,
         feed: Feed,
         broker: Broker,
-        tell: Callable[[bool], None],
+        tell: Callable[[str | None], None],
     ) -> None:
         self.feed = feed
         self._project_id = project_id
@@ -50,6 +52,7 @@ class Publisher:
         self._history = history
         self._broker = broker
         self._tell = tell
+        self._outage = Outage()  # what is news of why Redis is away
         self._noted: set[str] = set()  # topics that Redis lists as this project's
         self._checked_at = 0.0  # monotonic, when the marks were last seen to agree
         self._shed_at = 0.0  # likewise, when the outbox was last seen to be within its bound
@@ -85,17 +88,13 @@ class Publisher:
             try:
                 result = await action()
             except Unavailable as error:
-                self._tell(False)
+                self._tell(why(error))
                 metrics.redis_failures.labels(self._project_id).inc()
                 self._checked_at = 0.0
-                log.warning(
-                    "redis_unavailable",
-                    project=self._project_id,
-                    error=str(error),
-                    cause=repr(error.__cause__),
-                )
+                if self._outage.is_news(why(error), time.monotonic()):
+                    log.warning("redis_unavailable", project=self._project_id, error=why(error))
             else:
-                self._tell(True)
+                self._tell(None)
                 return result
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY_SECONDS)

@@ -5,8 +5,7 @@ Called by the election alone. Redis' own errors leave as Unavailable. Decides no
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,7 +15,7 @@ import msgspec
 from realtime import keys
 from realtime.errors import Unavailable
 from realtime.scripts import Call, Script
-from realtime.store import Store, checked, redis_errors_as_unavailable, unavailable
+from realtime.store import Store, checked, unavailable
 
 # An answer takes a millisecond; a leader that waits longer for one could lose its lease by it.
 LOOK_TIMEOUT_SECONDS = 2.0
@@ -72,14 +71,15 @@ class Registry:
             )
             for claim in claims
         ]
-        holders = await _call(self._lease, calls)
+        holders = await self._lease.outcomes(calls, LOOK_TIMEOUT_SECONDS)
         if holders and all(isinstance(holder, Exception) for holder in holders):
             checked(holders)
         return [_holder(answer) for answer in holders]
 
     async def _sign(self, facts: bytes) -> dict[str, bytes]:
         names = [keys.notifiers(), keys.notifier_facts()]
-        (answer,) = checked(await _call(self._fleet, [(names, [self._id, facts, self._ttl_ms])]))
+        calls: list[Call] = [(names, [self._id, facts, self._ttl_ms])]
+        (answer,) = await self._fleet.call_many(calls, LOOK_TIMEOUT_SECONDS)
         told = zip(answer[::2], answer[1::2], strict=True)
         return {name.decode(errors="replace"): fact for name, fact in told}
 
@@ -88,9 +88,3 @@ def _holder(answer: Any) -> str | Unavailable | None:
     if isinstance(answer, Exception):
         return unavailable(answer)
     return None if answer is None else str(answer.decode(errors="replace"))
-
-
-async def _call(script: Script, calls: Sequence[Call]) -> list[Any]:
-    """Return the answers, or the error of a call in its place."""
-    async with redis_errors_as_unavailable(), asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-        return await script.outcomes(calls)

@@ -12,18 +12,25 @@ import signal
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import click
 
 from realtime import __version__
 from realtime.auth import DEFAULT_ROLE, issue
-from realtime.config import CONFIG_VARIABLE, ENVIRONMENT_PREFIX, Project, Settings, load
-from realtime.errors import RealtimeError, SettingError
+from realtime.config import CONFIG_VARIABLE, Settings
+from realtime.errors import RealtimeError, SettingError, Unavailable
 from realtime.lifetime import hold_hangups, live
 from realtime.logs import LogFormat, configure_logging
 from realtime.process.memory_limit import share_budget
 from realtime.reload import Reloads
+from realtime.settings.database_url import parse_database_url
+from realtime.settings_file import (
+    check_addresses,
+    forget_libpq,
+    project_of,
+    read_server_settings,
+    read_settings,
+)
 
 DEV_DIRECTORY = Path(".realtime")
 DEV_CONFIG = DEV_DIRECTORY / "realtime.toml"
@@ -54,7 +61,7 @@ class _Commands(click.Group):
             faults = _leaves(error)
             if not all(map(_can_be_mended, faults)):
                 raise
-            raise click.ClickException("; ".join(map(str, faults))) from error
+            raise click.ClickException("; ".join(dict.fromkeys(map(_sentence, faults)))) from error
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -66,6 +73,13 @@ def _leaves(error: BaseException) -> list[BaseException]:
 def _can_be_mended(error: BaseException) -> bool:
     """Whether it is a fault of ours with a sentence, or an address that we cannot listen on."""
     return isinstance(error, RealtimeError) or (isinstance(error, OSError) and error.errno in _ADDRESS_FAULTS)
+
+
+def _sentence(error: BaseException) -> str:
+    """What a person at the terminal is told; of a server that is away, which it is and why."""
+    if isinstance(error, Unavailable):
+        return f"{error.message}: {error.reason}" if error.reason else error.message
+    return str(error)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,6 +101,7 @@ def main(log_level: str, log_format: str) -> None:
         configure_logging(log_level.upper(), LogFormat(log_format))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--log-level") from error
+    forget_libpq()
     # For the processes that `dev` and `--workers` start.
     os.environ.update(LOG_LEVEL=log_level, LOG_FORMAT=log_format)
 
@@ -144,8 +159,8 @@ def gateway(
     from gateway import app
 
     hold_hangups()
-    reloads = Reloads(lambda: _server_settings(config))
-    settings = _server_settings(config)
+    reloads = Reloads(lambda: read_server_settings(config))
+    settings = read_server_settings(config)
     if workers == 1:
         work = app.run(settings, host, port, internal_port, reuse_port=reuse_port, reloads=reloads)
         live(work, on_hangup=reloads.ask)
@@ -180,8 +195,8 @@ def notifier(config: Path | None, host: str, internal_port: int | None) -> None:
     from notifier import app
 
     hold_hangups()
-    reloads = Reloads(lambda: _server_settings(config))
-    settings = _server_settings(config)
+    reloads = Reloads(lambda: read_server_settings(config))
+    settings = read_server_settings(config)
     live(app.run(settings, host, internal_port, reloads=reloads), on_hangup=reloads.ask)
 
 
@@ -195,7 +210,7 @@ def notifier(config: Path | None, host: str, internal_port: int | None) -> None:
 )
 def token(config: Path | None, project: str, sub: str | None, role: str, ttl: int) -> None:
     """Print a token for a project that has a jwt_secret."""
-    print(_issue(_settings(config or _dev_config()), project, sub, role, ttl))
+    print(_issue(read_settings(config or _dev_config()), project, sub, role, ttl))
 
 
 @main.command()
@@ -210,7 +225,9 @@ def listen(
     """Print events as they come."""
     from realtime import listen as client
 
-    own_token = given_token or _issue(_settings(config or _dev_config()), project, None, DEFAULT_ROLE, None)
+    own_token = given_token or _issue(
+        read_settings(config or _dev_config()), project, None, DEFAULT_ROLE, None
+    )
     live(client.listen(url, project, own_token, channels))
 
 
@@ -231,36 +248,18 @@ def migrate(config: Path | None, project: str, print_sql: bool, role: str | None
     if print_sql:
         print(migrations.migration_sql(role or _role_of(config, project)))
         return
-    live(_migrate(_project(_settings(config or _dev_config()), project)))
+    chosen = project_of(read_settings(config or _dev_config()), project)
+    check_addresses(project, chosen)
+    live(migrations.migrate_project(chosen))
     print(f"the schema realtime of project {project} is up to date")
 
 
 def _role_of(config: Path | None, project: str) -> str:
-    url = _project(_settings(config or _dev_config()), project).database_url
-    user = urlsplit(url).username
+    url = project_of(read_settings(config or _dev_config()), project).database_url
+    user = parse_database_url(url, f"projects.{project}.database_url").user
     if user is None:
         raise SettingError("--role", "missing, and database_url names no user")
-    return unquote(user)
-
-
-async def _migrate(project: Project) -> None:
-    from realtime.database import Database
-    from realtime.migrations import migrate
-
-    database = Database(project)
-    try:
-        async with database.connection() as connection:
-            await migrate(connection)
-    finally:
-        await database.close()
-
-
-def _settings(config: Path | None) -> Settings:
-    try:
-        text = config.read_text(encoding="utf-8") if config else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError("--config", str(error)) from error
-    return load(text, {k: v for k, v in os.environ.items() if k.startswith(ENVIRONMENT_PREFIX)})
+    return user
 
 
 def _dev_config() -> Path | None:
@@ -268,22 +267,8 @@ def _dev_config() -> Path | None:
     return DEV_CONFIG if DEV_CONFIG.exists() else None
 
 
-def _server_settings(config: Path | None) -> Settings:
-    """The settings of a process that serves projects; there must be one."""
-    settings = _settings(config)
-    if not settings.projects:
-        raise SettingError("projects", "none is configured; name a file with --config")
-    return settings
-
-
-def _project(settings: Settings, name: str) -> Project:
-    if name not in settings.projects:
-        raise SettingError(f"projects.{name}", "missing")
-    return settings.projects[name]
-
-
 def _issue(settings: Settings, name: str, sub: str | None, role: str, ttl: int | None) -> str:
-    project = _project(settings, name)
+    project = project_of(settings, name)
     longest = project.max_token_seconds or LONGEST_TTL
     if ttl is not None and ttl > longest:
         raise SettingError("--ttl", f"the project takes no token for more than {longest:g} seconds")

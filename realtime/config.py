@@ -20,6 +20,7 @@ from msgspec import Meta, Struct, field
 from realtime.errors import SettingError
 from realtime.jwt_keys import ALGORITHMS, HMAC_ALGORITHM, algorithms_of_public_key, check_secret
 from realtime.redis_url import parse_redis_url
+from realtime.settings.database_url import parse_database_url
 
 ENVIRONMENT_PREFIX = "REALTIME_"
 CONFIG_VARIABLE = "REALTIME_CONFIG"
@@ -27,30 +28,33 @@ PROJECT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MIN_SECRET_BYTES = 32
 MIN_QUEUE_BUDGET_BYTES = 16 * 1024 * 1024
 MAX_CHANGE_BYTES = 16 * 1024 * 1024  # a notifier takes twelve times as much for one change
+MAX_MESSAGE_BYTES = 1024 * 1024 * 1024  # what reads frames counts in 32 bits
+MOST = 2**53  # of anything: what Lua in Redis counts exactly
 
-Count = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=MOST)]
+CountOrNone = Annotated[int, Meta(ge=0, le=MOST)]  # 0 is no bound
 Rate = Annotated[float, Meta(ge=0, le=1e9)]  # a second, 0 is no limit
-Seconds = Annotated[float, Meta(gt=0, le=1e9)]  # 30 years; TOML knows `inf`
+Seconds = Annotated[float, Meta(ge=0.001, le=1e9)]  # 30 years; TOML knows `inf`
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of one project; a client that goes over one gets the error of the same name."""
 
-    max_connections: Annotated[int, Meta(ge=0)] = 10_000
-    max_connections_per_user: Annotated[int, Meta(ge=0)] = 0
-    max_connections_per_ip: Annotated[int, Meta(ge=0)] = 0
-    connections_per_second: Annotated[float, Meta(ge=0)] = 0
+    max_connections: CountOrNone = 10_000
+    max_connections_per_user: CountOrNone = 0
+    max_connections_per_ip: CountOrNone = 0
+    connections_per_second: Rate = 0
     upgrades_per_second_per_ip: Rate = 0
     refused_upgrades_per_second_per_ip: Rate = 50
     requests_per_second_per_ip: Rate = 200
     requests_per_second_per_token: Rate = 100
     max_channels_per_connection: Count = 100
-    max_message_bytes: Annotated[int, Meta(ge=1024)] = 65_536
-    max_state_bytes: Annotated[int, Meta(ge=2)] = 4_096
+    max_message_bytes: Annotated[int, Meta(ge=1024, le=MAX_MESSAGE_BYTES)] = 65_536
+    max_state_bytes: Annotated[int, Meta(ge=2, le=MOST)] = 4_096
     max_change_bytes: Annotated[int, Meta(ge=1024, le=MAX_CHANGE_BYTES)] = 1_048_576
-    max_history_bytes: Annotated[int, Meta(ge=0)] = 536_870_912  # 0 is no limit
-    max_presence_bytes: Annotated[int, Meta(ge=0)] = 134_217_728  # likewise
-    max_queue_bytes: Annotated[int, Meta(ge=1024)] = 1_048_576
+    max_history_bytes: CountOrNone = 536_870_912
+    max_presence_bytes: CountOrNone = 134_217_728
+    max_queue_bytes: Annotated[int, Meta(ge=1024, le=MOST)] = 1_048_576
     slow_consumer_seconds: Seconds = 5
     messages_per_second: Seconds = 100
 
@@ -78,8 +82,8 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allowed_origins: list[str] = field(default_factory=list)
     history_entries: Count | None = None  # as in Settings, unless given
     history_seconds: Seconds | None = None
-    outbox_max_rows: Annotated[int, Meta(ge=0)] = 0  # of changes that wait; 0 is no bound
-    outbox_max_bytes: Annotated[int, Meta(ge=0)] = 0
+    outbox_max_rows: CountOrNone = 0  # of changes that wait
+    outbox_max_bytes: CountOrNone = 0
     limits: Limits = field(default_factory=Limits)
     namespaces: dict[str, Namespace] = field(default_factory=dict)
 
@@ -93,8 +97,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that one process needs to know before it starts."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"
-    heartbeat_seconds: Seconds = 25
-    presence_ttl_seconds: Seconds = 30
+    heartbeat_seconds: Annotated[float, Meta(ge=0.1, le=1e9)] = 25
+    presence_ttl_seconds: Annotated[float, Meta(ge=0.1, le=1e9)] = 30
     drain_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 20
     poll_seconds: Seconds = 1
     history_entries: Count = 10_000
@@ -102,7 +106,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connection_history_entries: Count = 10_000
     connection_history_seconds: Seconds = 604_800
     trusted_proxies: list[str] = field(default_factory=list)
-    queue_budget_bytes: Annotated[int, Meta(ge=0)] = 0  # of each gateway; 0 is a share of its memory
+    queue_budget_bytes: CountOrNone = 0  # of each gateway; 0 is a share of its memory
     limits: Limits = field(default_factory=Limits)
     projects: dict[str, Project] = field(default_factory=dict)
 
@@ -115,10 +119,11 @@ def load(toml_text: str, environment: Mapping[str, str]) -> Settings:
     try:
         # The common limits come first, so that what is wrong with them is not told of a project.
         tree: dict[str, Any] = {"limits": {}, **tomllib.loads(toml_text)}
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise SettingError("configuration file", f"not valid TOML: {error}") from error
     for name, value in environment.items():
         _overlay(tree, name, value)
+    _check_text(tree, "")
     _inherit_limits(tree)
     settings = _convert(tree)
     for project_id, project in settings.projects.items():
@@ -159,8 +164,26 @@ def _environment_value(value: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value  # a secret may begin like a list; a list is missed where one is expected
+
+
+def _check_text(value: Any, path: str) -> None:
+    """Raise SettingError for a text that no server could be told: the environment may be any bytes."""
+    match value:
+        case dict():
+            for name, one in value.items():
+                _check_text(name, path or "a setting")
+                _check_text(one, f"{path}.{name}" if path else name)
+        case list():
+            for one in value:
+                _check_text(one, path)
+        case str() if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise SettingError(_printable(path), "is not UTF-8, or has a zero byte")
+
+
+def _printable(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _inherit_limits(tree: dict[str, Any]) -> None:
@@ -207,12 +230,8 @@ def _check_project(project_id: str, project: Project) -> None:
         raise SettingError(where, f"a project id is {PROJECT_ID.pattern}")
     for name in ("database_url", "listen_url"):
         url = getattr(project, name)
-        if url is not None and not url.startswith(("postgresql://", "postgres://")):
-            raise SettingError(f"{where}.{name}", "expected postgresql://")
-        if url is not None and not _names_hosts(url):
-            raise SettingError(
-                f"{where}.{name}", "no host and port; in a password # is %23, / is %2F, ? is %3F and @ is %40"
-            )
+        if url is not None:
+            parse_database_url(url, f"{where}.{name}")
     _check_keys(where, project)
     for origin in project.allowed_origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
@@ -221,18 +240,17 @@ def _check_project(project_id: str, project: Project) -> None:
             )
 
 
-def _names_hosts(url: str) -> bool:
-    """Whether each host and port could be one; there may be several, or none for a socket of this machine."""
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[^/*\s]+")
+
+
+def _is_web_address(url: str) -> bool:
     try:
-        for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
-            place = urlsplit(f"//{host}")
-            _ = place.port, (place.hostname or "").encode("idna")
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+        has_name = bool(host and host.encode("idna"))
     except ValueError:
         return False
-    return True
-
-
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?[^/*\s]+")
+    return parts.scheme in ("http", "https") and has_name and not re.search(r"[\s\x00-\x1f\x7f]", url)
 
 
 def _check_keys(where: str, project: Project) -> None:
@@ -256,8 +274,8 @@ def _check_keys(where: str, project: Project) -> None:
             raise SettingError(f"{where}.jwt_public_key", str(error)) from error
     else:
         allowed = ALGORITHMS
-        if not str(project.jwks_url).startswith(("https://", "http://")):
-            raise SettingError(f"{where}.jwks_url", "expected https://")
+        if not _is_web_address(str(project.jwks_url)):
+            raise SettingError(f"{where}.jwks_url", "expected an address like https://id.example.com/jwks")
     wrong = [algorithm for algorithm in project.jwt_algorithms if algorithm not in allowed]
     if wrong:
         raise SettingError(

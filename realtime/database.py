@@ -1,20 +1,27 @@
 """A project's database as the catalogue reaches it: a small pool that opens when it is first used.
 
 Takes the project's settings; whoever borrows a connection gets asyncpg's. What means "cannot be reached
-now" leaves as Unavailable, what Postgres says of a statement leaves as it is.
+now" leaves as Unavailable, with the cause for operators; what Postgres says of a statement leaves as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 
+from realtime.causes.sentence import why
 from realtime.config import Project
 from realtime.errors import Unavailable
+from realtime.logs import get_logger
+from realtime.postgres.door import away, door_to
+from realtime.waiting.outage import Outage
+
+log = get_logger(__name__)
 
 MAX_CONNECTIONS = 4  # a process and project; what is asked here is asked seldom
 CONNECT_TIMEOUT_SECONDS = 3
@@ -51,21 +58,29 @@ _NO_TEXT = (UnicodeDecodeError, asyncpg.UntranslatableCharacterError, asyncpg.Ch
 
 
 class Database:
-    """The pool of one project."""
+    """The pool of one project.
 
-    def __init__(self, project: Project) -> None:
+    With a project's id it logs why the database is away; without one, whoever asks tells it.
+    """
+
+    def __init__(self, project: Project, logged_as: str | None = None) -> None:
         self._opened = False
-        # Behind a transaction pooler the next statement may meet another session.
-        pooled = project.listen_url is not None
+        self._door = door_to(project.database_url)
+        self._is_pooled = project.listen_url is not None
+        self._logged_as = logged_as
+        self._outage = Outage()  # what of it is news
         self._pool: Any = asyncpg.create_pool(
-            project.database_url,
+            connect=self._connect,
             min_size=0,
             max_size=MAX_CONNECTIONS,
-            timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
-            statement_cache_size=0 if pooled else 100,
-            server_settings={"application_name": "realtime"} | ({} if pooled else _SESSION),
+            # Behind a transaction pooler the next statement may meet another session.
+            statement_cache_size=0 if self._is_pooled else 100,
         )
+
+    async def _connect(self, _dsn: None, **options: Any) -> Any:
+        settings = {"application_name": "realtime"} | ({} if self._is_pooled else _SESSION)
+        return await self._door.open(CONNECT_TIMEOUT_SECONDS, settings, **options)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
@@ -78,16 +93,25 @@ class Database:
                 await self._give_back(connection)
         except _NO_TEXT as error:
             raise Unavailable("the project's database has a name that is no UTF-8") from error
+        except Unavailable as error:
+            self._tell(error)
+            raise
         except _LOST as error:
-            raise Unavailable("the project's database cannot be reached now") from error
+            lost = away(why(error, self._door.place))
+            self._tell(lost)
+            raise lost from error
 
     async def _acquire(self) -> Any:
-        try:
-            await self._pool
-            self._opened = True
-            return await self._pool.acquire()
-        except ValueError as error:
-            raise misread_address(error) from error
+        await self._pool
+        self._opened = True
+        return await self._pool.acquire()
+
+    def _tell(self, error: Unavailable) -> None:
+        """Log the cause once; without a reason it is a table that is locked, and no outage."""
+        if self._logged_as is None or not error.reason:
+            return
+        if self._outage.is_news(error.reason, time.monotonic()):
+            log.warning("database_unavailable", project=self._logged_as, error=error.reason)
 
     async def _give_back(self, connection: Any) -> None:
         """Return it to the pool, or end it where it does not come to rest: its server may be out of reach."""
@@ -133,10 +157,3 @@ async def _roll_back_soon(connection: Any, block: Any) -> None:
         if not rollback.done() or rollback.cancelled() or rollback.exception() is not None:
             connection.terminate()
             await asyncio.gather(rollback, return_exceptions=True)
-
-
-def misread_address(error: ValueError) -> Exception:
-    """What it means that asyncpg raised this while it connected; what it quotes may be of the password."""
-    if isinstance(error, asyncpg.InterfaceError):  # of a wrong option
-        return Unavailable(str(error))
-    return Unavailable(f"the address of the project's database cannot be understood ({type(error).__name__})")

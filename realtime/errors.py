@@ -99,10 +99,14 @@ class ClientError(RealtimeError):
 
 
 class Unavailable(ClientError):
-    """Postgres or Redis cannot be had now; the same request may succeed later."""
+    """Postgres or Redis cannot be had now; the same request may succeed later.
 
-    def __init__(self, message: str) -> None:
+    `reason` tells operators which server it is and why (`realtime.causes`). No client sees it.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(Code.UNAVAILABLE, message)
+        self.reason = reason
 
 
 class RateLimited(ClientError):

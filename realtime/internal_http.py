@@ -17,6 +17,11 @@ from realtime.process.http_protocol import HttpProtocol, on_prepare, protocol_fa
 Readiness = Callable[[], str | None]  # why the process is not ready, or None
 
 
+def in_public(reason: str | None) -> str | None:
+    """Return a reason as strangers may read it: without what follows the colon, such as hosts."""
+    return reason and reason.partition(":")[0]
+
+
 def health_routes(why_not_ready: Readiness) -> list[web.RouteDef]:
     """`/healthz`: the process lives. `/readyz`: 200 while it does its work, else 503 and the reason."""
 

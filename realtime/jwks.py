@@ -11,14 +11,17 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from realtime.auth import Identity, UnknownKey, VerificationKeys, verify
+from realtime.causes.sentence import why
 from realtime.config import Project
 from realtime.errors import Unavailable
 from realtime.jwt_keys import KeySet, keys_of_jwks
 from realtime.logs import get_logger, shared_context
+from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
 FETCH_TIMEOUT_SECONDS = 5
@@ -99,6 +102,7 @@ class RemoteKeys:
         self._session = session
         self._clock = clock
         self._keys: KeySet = {}
+        self._outage = Outage()  # what is news of why they cannot be had
         self._loaded = False  # whether `_keys` ever came from the URL
         self._fetch_under_way: asyncio.Task[None] | None = None
         self._next_on_demand = -math.inf  # by the clock: when an unknown key may cause a fetch again
@@ -156,10 +160,7 @@ class RemoteKeys:
         try:
             keys = keys_of_jwks(await self._download())
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
-            reason = str(error) or type(error).__name__
-            log.warning(
-                "jwks_fetch_failed", project=self._project_id, error=reason, keys_count=len(self._keys)
-            )
+            self._tell(error)
             return
         if not keys:
             log.warning("jwks_empty", project=self._project_id)
@@ -167,6 +168,16 @@ class RemoteKeys:
             self._next_on_demand = -math.inf  # the first fetch is not yet a refresh
         self._keys, self._loaded = keys, True
         self._next_by_age = self._clock() + MAX_AGE_SECONDS
+
+    def _tell(self, error: Exception) -> None:
+        """Log why there are no newer keys: each cause once, however often strangers make us ask."""
+        place = urlsplit(self._url).netloc.rpartition("@")[2]
+        is_ours = type(error) is ValueError  # of what was answered
+        reason = f"{place}: {error}" if is_ours else why(error, place)
+        if self._outage.is_news(reason, self._clock()):
+            log.warning(
+                "jwks_fetch_failed", project=self._project_id, error=reason, keys_count=len(self._keys)
+            )
 
     async def _download(self) -> bytes:
         body = bytearray()

@@ -7,15 +7,19 @@ for people where the output is a terminal.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import click
 import msgspec
 
+from realtime.causes.sentence import place_of, why
 from realtime.errors import RealtimeError
+from realtime.waiting.outage import Outage
 
 RETRY_SECONDS = 1.0
 # After these the same client may do better the next time.
@@ -37,29 +41,45 @@ class Refused(RealtimeError):
 
 async def listen(url: str, project: str, token: str, channels: Sequence[str]) -> None:
     """Print events until cancelled; raises Refused when the server turns us away."""
-    address = f"{url.rstrip('/')}/projects/{project}/realtime/ws"
+    place = _place(url)
+    address = f"{url.rstrip('/')}/projects/{quote(project, safe='')}/realtime/ws"
     since: dict[str, str] = {}
+    outage = Outage()
     async with aiohttp.ClientSession() as http:
         while True:
             try:
                 headers = {"Authorization": f"Bearer {token}"}
                 async with http.ws_connect(address, headers=headers, max_msg_size=0) as socket:
-                    await _follow(socket, channels, since)
-            except aiohttp.InvalidURL as error:
-                raise Refused("--url", f"{url} is not an address like https://api.example.com") from error
+                    reason = await _follow(socket, channels, since)
             except aiohttp.WSServerHandshakeError as error:
                 if error.status < 500 and error.status != 429:
                     raise Refused(str(error.status), f"{address} is no WebSocket endpoint of ours") from error
-                print(f"{address}: HTTP status {error.status}", file=sys.stderr)
-            except aiohttp.ClientError as error:
-                print(f"{address}: {error}", file=sys.stderr)
-            print(f"connection lost, again in {RETRY_SECONDS:.0f} s", file=sys.stderr)
+                reason = f"{place}: HTTP status {error.status}"
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                reason = why(error, place)
+            if outage.is_news(reason, asyncio.get_running_loop().time()):
+                print(f"{reason}; trying again every {RETRY_SECONDS:.0f} s", file=sys.stderr)
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _place(url: str) -> str:
+    """Return host and port, without what else may stand in a URL; raises Refused for one that is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        name = str(parts.hostname or "").encode("idna").decode()
+    except (KeyError, ValueError):
+        name = ""
+    if not name or re.search(r"[\s@]", url):  # a login beside the token is refused by aiohttp
+        what = "what was given" if "@" in url else url
+        raise Refused("--url", f"{what} is not an address like https://api.example.com")
+    return place_of(name, port)
 
 
 async def _follow(
     socket: aiohttp.ClientWebSocketResponse, channels: Sequence[str], since: dict[str, str]
-) -> None:
+) -> str:
+    """Print what comes until it ends; return why it ended."""
     for channel in channels:
         request = {"type": "subscribe", "channel": channel}
         if channel in since:
@@ -77,12 +97,12 @@ async def _follow(
                 note = "" if message.get("enabled", True) else " (realtime is not enabled on it)"
                 print(f"listening to {message['channel']}{note}", file=sys.stderr)
             case "error" if message["code"] in PASSING:
-                print(f"{message['code']}: {message['message']}", file=sys.stderr)
-                return
+                return f"{message['code']}: {message['message']}"
             case "error":
                 raise Refused(message["code"], message["message"])
             case _:
                 print_event(message, frame.data)
+    return "connection lost"
 
 
 def _remember(message: dict[str, Any], since: dict[str, str]) -> None:

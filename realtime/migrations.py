@@ -13,8 +13,12 @@ from typing import Any
 
 import asyncpg
 
+from realtime.causes.sentence import why
+from realtime.config import Project
+from realtime.database import Database
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.logs import get_logger
+from realtime.postgres.door import door_to
 
 log = get_logger(__name__)
 
@@ -48,6 +52,19 @@ class TooNew(ClientError):
         )
         self.installed = installed
         self.oldest = oldest
+
+
+async def migrate_project(project: Project) -> None:
+    """Install or upgrade the schema of a project, for `realtime migrate`; every failure is of ours."""
+    database = Database(project)
+    try:
+        async with database.connection() as connection:
+            await migrate(connection)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        reason = why(error, door_to(project.database_url).place)
+        raise Unavailable("the schema cannot be installed", reason) from error
+    finally:
+        await database.close()
 
 
 async def migrate(connection: Any) -> None:

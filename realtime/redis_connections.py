@@ -14,6 +14,9 @@ from typing import Any
 from redis import asyncio as redis
 from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from realtime.causes.sentence import Phase, at, place_of
 
 TLS_FILES_SECONDS = 60.0  # for which certificates are not read again
 
@@ -22,6 +25,7 @@ class _Ours:
     """What is ours in a connection, plain or not."""
 
     may_connect = False  # the pool hands it out
+    phase = Phase.CONNECTING  # while it connects
 
     async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
         """Connect for the pool only.
@@ -32,10 +36,17 @@ class _Ours:
         if self.is_connected:  # type: ignore[attr-defined]
             return
         if self.may_connect:
-            await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+            await self._connect_once(*arguments, **options)
         if not self.may_connect:  # by now
             await self.disconnect(nowait=True)  # type: ignore[attr-defined]
             raise RedisConnectionError("the connection was lost, or closed")
+
+    async def _connect_once(self, *arguments: Any, **options: Any) -> None:
+        try:
+            await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
+        except (RedisError, OSError) as error:
+            at(error, place_of(self.host, self.port), self.phase)  # type: ignore[attr-defined]
+            raise
 
     async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
         """Tell as an error of its own what uvloop says of a transport that was reset meanwhile."""
@@ -51,11 +62,12 @@ class PlainConnection(_Ours, Connection):
 
 class TlsConnection(_Ours, SSLConnection):
     shared: _SharedTls
+    phase = Phase.CONNECTING_BY_TLS
 
     def _connection_arguments(self) -> Mapping[str, Any]:
         self.ssl_context.context = self.shared.context_of(self.ssl_context)
         arguments: Mapping[str, Any] = super()._connection_arguments()
-        return arguments
+        return {**arguments, "ssl_handshake_timeout": self.shared.answer_seconds}
 
 
 class _SharedTls:
@@ -65,15 +77,25 @@ class _SharedTls:
     minute, since files of certificates are renewed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer_seconds: float) -> None:
+        self.answer_seconds = answer_seconds  # for which a server may be silent before it speaks TLS
         self._context: Any = None
         self._read_at = 0.0
 
     def context_of(self, files: RedisSSLContext) -> Any:
         if self._context is None or time.monotonic() - self._read_at > TLS_FILES_SECONDS:
-            files.context = None
-            self._context, self._read_at = files.get(), time.monotonic()
+            self._context, self._read_at = self._read(files), time.monotonic()
         return self._context
+
+    def _read(self, files: RedisSSLContext) -> Any:
+        """Read them; where that fails, as while they are replaced, go by what was read before."""
+        files.context = None
+        try:
+            return files.get()
+        except (OSError, ValueError):
+            if self._context is None:
+                raise
+            return self._context
 
 
 class Pool(redis.BlockingConnectionPool):
@@ -82,10 +104,10 @@ class Pool(redis.BlockingConnectionPool):
     redis-py would: a closed pool connects anew when it is asked.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, tls_answer_seconds: float, **options: Any) -> None:
         super().__init__(**options)
         self._is_closed = False
-        self._shared_tls = _SharedTls()
+        self._shared_tls = _SharedTls(tls_answer_seconds)
 
     def make_connection(self) -> Any:
         connection: Any = super().make_connection()  # type: ignore[no-untyped-call]

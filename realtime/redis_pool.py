@@ -20,27 +20,35 @@ from realtime.redis_url import Address, Kind, RedisUrl
 CONNECTIONS = 64  # of one process to one server; a call beyond that waits for one of them
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1.0  # for connections to end
+# For a server to answer to TLS: one that speaks none may say nothing at all, and whoever asks has 5 seconds,
+TLS_ANSWER_SECONDS = 4.0
+GUIDE_TLS_ANSWER_SECONDS = 1.5  # or 2.
 
 
-def server_client(url: RedisUrl, address: Address) -> redis.Redis:
+def server_client(url: RedisUrl, address: Address, tls_seconds: float = TLS_ANSWER_SECONDS) -> redis.Redis:
     """Return a client of a server that holds data; it connects when it is first used."""
-    return _client(address, url.tls, {"username": url.username, "password": url.password, "db": url.db})
+    login = {"username": url.username, "password": url.password, "db": url.db}
+    return _client(address, url.tls, login, tls_seconds)
 
 
 def guide_client(url: RedisUrl, address: Address) -> redis.Redis:
     """Return a client of one that tells where the servers are: a sentinel, or any server of a cluster."""
     if url.kind is not Kind.SENTINEL:
-        return server_client(url, address)
-    return _client(address, url.tls, {"username": url.sentinel_username, "password": url.sentinel_password})
+        return server_client(url, address, GUIDE_TLS_ANSWER_SECONDS)
+    login = {"username": url.sentinel_username, "password": url.sentinel_password}
+    return _client(address, url.tls, login, GUIDE_TLS_ANSWER_SECONDS)
 
 
-def _client(address: Address, tls: Mapping[str, Any] | None, login: Mapping[str, Any]) -> redis.Redis:
+def _client(
+    address: Address, tls: Mapping[str, Any] | None, login: Mapping[str, Any], tls_seconds: float
+) -> redis.Redis:
     """It does not retry by itself: who loses a connection has to know, since it may have missed messages.
 
     And it sets no time for a command: redis-py does that by `asyncio.wait_for`, which before Python 3.12
     swallows a cancellation that comes at the same time; the store bounds its calls instead.
     """
     pool = Pool(
+        tls_answer_seconds=tls_seconds,
         connection_class=PlainConnection if tls is None else TlsConnection,
         host=address[0],
         port=address[1],

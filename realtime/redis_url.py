@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 
 from realtime.errors import SettingError
 
@@ -40,6 +40,7 @@ _TLS_OPTIONS: Mapping[str, tuple[str, ...] | None] = {
     "ssl_ca_certs": None,
     "ssl_certfile": None,
     "ssl_keyfile": None,
+    "ssl_password": None,
     "ssl_cert_reqs": ("required", "optional", "none"),
     "ssl_check_hostname": ("true", "false"),
 }
@@ -58,7 +59,9 @@ class RedisUrl:
     service: str = ""  # what the sentinels call the primary
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
-    tls: Mapping[str, Any] | None = None  # options of TLS as redis-py calls them; None is without
+    tls: Mapping[str, Any] | None = field(
+        default=None, repr=False
+    )  # options of TLS as redis-py calls them; None is without
 
     @property
     def is_cluster(self) -> bool:
@@ -70,7 +73,10 @@ def parse_redis_url(url: str) -> RedisUrl:
     try:
         parts = urlsplit(url)
     except ValueError:  # whose text quotes what it is about
-        raise SettingError(SETTING, "what is special in a name or a password is percent-encoded") from None
+        raise _misread() from None
+    # Signs of a password that is not encoded, of which parts would be taken for something else, and told.
+    if parts.fragment or "@" in parts.path + parts.query or re.search(r"[\x00-\x1f\x7f]", url):
+        raise _misread()
     scheme = _SCHEME.fullmatch(parts.scheme)
     if scheme is None or not url.startswith(f"{parts.scheme}://"):
         raise SettingError(SETTING, f"expected {SCHEMES}")
@@ -82,8 +88,8 @@ def parse_redis_url(url: str) -> RedisUrl:
     return RedisUrl(
         kind=kind,
         hosts=_hosts(kind, hosts),
-        username=unquote(username) or None,
-        password=unquote(password) or None,
+        username=_decoded(username) or None,
+        password=_decoded(password) or None,
         db=db,
         service=service,
         sentinel_username=options.pop("sentinel_username", None),
@@ -98,7 +104,7 @@ def _hosts(kind: Kind, text: str) -> tuple[Address, ...]:
         match = _HOST.fullmatch(one)
         if match is None or not 0 < (port := int(match["port"] or PORTS[kind])) < 65_536:
             raise SettingError(SETTING, "expected host:port, several with commas in between")
-        found.append((unquote(match["host"].strip("[]")), port))
+        found.append((_host(_decoded(match["host"].strip("[]"))), port))
     if kind is Kind.STANDALONE and len(found) > 1:
         raise SettingError(SETTING, "several hosts are for redis+sentinel:// and redis+cluster://")
     return tuple(found)
@@ -106,7 +112,7 @@ def _hosts(kind: Kind, text: str) -> tuple[Address, ...]:
 
 def _path(kind: Kind, parts: SplitResult) -> tuple[str, int]:
     """Return the service of the sentinels and the database's number."""
-    words = [unquote(word) for word in parts.path.split("/") if word]
+    words = [_decoded(word) for word in parts.path.split("/") if word]
     service = ""
     if kind is Kind.SENTINEL:
         if not words:
@@ -121,8 +127,9 @@ def _path(kind: Kind, parts: SplitResult) -> tuple[str, int]:
 
 def _options(kind: Kind, tls: bool, parts: SplitResult) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    for text in parts.query.split("&") if parts.query else []:
-        name, _, value = (unquote(part) for part in text.partition("="))
+    given = [text.partition("=") for text in parts.query.split("&")] if parts.query else []
+    names = [_decoded(name) for name, _, _ in given]
+    for name, value in zip(names, (_decoded(value) for _, _, value in given), strict=True):
         if name in _TLS_OPTIONS and tls:
             allowed = _TLS_OPTIONS[name]
             if allowed is not None and value not in allowed:
@@ -134,4 +141,29 @@ def _options(kind: Kind, tls: bool, parts: SplitResult) -> dict[str, Any]:
             options[name] = value
         else:
             raise SettingError(SETTING, f"{name!r} is no option of it")
+        if names.count(name) > 1:
+            raise SettingError(SETTING, f"{name} is given twice")
+    if "ssl_keyfile" in options and "ssl_certfile" not in options:
+        raise SettingError(SETTING, "ssl_keyfile needs ssl_certfile")
     return options
+
+
+def _host(name: str) -> str:
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        raise SettingError(SETTING, "a host's name is none") from None
+    if re.search(r"\s", name):
+        raise SettingError(SETTING, "a host's name is none")
+    return name
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote_to_bytes(text).decode()
+    except UnicodeError:  # either way
+        raise _misread() from None
+
+
+def _misread() -> SettingError:
+    return SettingError(SETTING, "what is special in a name or a password is percent-encoded, as UTF-8")

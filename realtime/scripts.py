@@ -35,21 +35,21 @@ class Script:
     async def call(self, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         return (await self.call_many([(keys, arguments)]))[0]
 
-    async def call_many(self, calls: Sequence[Call]) -> list[Any]:
+    async def call_many(self, calls: Sequence[Call], seconds: float | None = None) -> list[Any]:
         """Call it for each; an error of one is raised when all are done.
 
         Those of one server are called in order, unless it forgot the script: the first of them may come last.
         """
-        return checked(await self.outcomes(calls))
+        return checked(await self.outcomes(calls, seconds))
 
-    async def outcomes(self, calls: Sequence[Call]) -> list[Any]:
+    async def outcomes(self, calls: Sequence[Call], seconds: float | None = None) -> list[Any]:
         """Likewise; what became of each stands in its place: an answer, or an error of Redis."""
-        answers = await self._store.send([_command(self._by_sha, self._sha, call) for call in calls])
+        answers = await self._store.send([_command(self._by_sha, self._sha, call) for call in calls], seconds)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             # A server is new, and none of these has done anything. It keeps the script from here on.
             again = await self._store.send(
-                [_command(self._by_source, self._source, calls[index]) for index in unknown]
+                [_command(self._by_source, self._source, calls[index]) for index in unknown], seconds
             )
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer

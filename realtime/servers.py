@@ -16,11 +16,13 @@ from redis import asyncio as redis
 from redis.crc import key_slot
 from redis.exceptions import MovedError
 
+from realtime.causes.sentence import place_of, why
 from realtime.errors import Unavailable
 from realtime.logs import get_logger
 from realtime.redis_pool import close, guide_client, server_client
 from realtime.redis_url import Address, Kind, RedisUrl
 from realtime.topology import ASK_SECONDS, SLOTS, Shares, look
+from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -35,17 +37,17 @@ STRANGER_SECONDS = 60.0  # for which a server is known that has nothing
 class Server:
     """One server; two are the same if they are the same object."""
 
-    def __init__(self, address: Address, client: redis.Redis) -> None:
+    def __init__(self, address: Address, client: redis.Redis, *, has_tls: bool = False) -> None:
         self.address = address
         self.client = client
+        self.has_tls = has_tls
         self.met_at = time.monotonic()
 
     def __repr__(self) -> str:
         return f"<Server {self}>"
 
     def __str__(self) -> str:
-        host, port = self.address
-        return f"{host}:{port}"
+        return place_of(*self.address)
 
 
 class Servers:
@@ -62,6 +64,8 @@ class Servers:
         self._watch: asyncio.Task[None] | None = None
         self._is_told_of_cluster = False  # the log, that `redis_url` does not say that it is one
         self._is_closed = False
+        self._outage = Outage()  # what is news of why nobody tells
+        self.why_unknown: str | None = None  # why nobody told at the last look
         self.all: tuple[Server, ...] = ()
 
     def __repr__(self) -> str:
@@ -91,15 +95,22 @@ class Servers:
             server = self._owners[slot_of(key)]
         if server is None:
             self.look_soon()
-            raise Unavailable("nobody tells yet which server of Redis to ask")
+            raise self.nobody_known()
         return server
+
+    def nobody_known(self) -> Unavailable:
+        """What it means that nobody tells which server to ask; to clients, no more than any outage."""
+        return Unavailable(
+            "Redis cannot be reached now", self.why_unknown or "nobody tells yet which server of Redis to ask"
+        )
 
     def at(self, address: Address) -> Server:
         """Return the server at an address; raises Unavailable once closed, if it is a new one."""
         if address not in self._known:
             if self._is_closed:
-                raise Unavailable("the connections to Redis were closed")
-            self._known[address] = Server(address, server_client(self.url, address))
+                raise Unavailable("Redis cannot be reached now", "the connections to Redis were closed")
+            client = server_client(self.url, address)
+            self._known[address] = Server(address, client, has_tls=self.url.tls is not None)
         return self._known[address]
 
     def batches(self, channels: Iterable[bytes]) -> list[list[bytes]]:
@@ -134,7 +145,13 @@ class Servers:
 
     async def _look(self) -> None:
         """Find out who has what now; raises Unavailable if nobody tells."""
-        await self._adopt(await look(self.url, [server.address for server in self.all], self._guide))
+        try:
+            shares = await look(self.url, [server.address for server in self.all], self._guide)
+        except Unavailable as error:
+            self.why_unknown = why(error)
+            raise
+        self.why_unknown = None
+        await self._adopt(shares)
 
     async def _adopt(self, shares: Shares) -> None:
         all_before, owners_before = self.all, self._owners
@@ -174,16 +191,13 @@ class Servers:
         return self._guides[address]
 
     async def _keep_looking(self) -> None:
-        told = True  # what is wrong; once an outage
         while True:
             self._hurry.clear()
             try:
                 await self._look()
-                told = True
             except Unavailable as error:
-                if told:
-                    log.warning("redis_servers_unknown", error=f"{error} ({error.__cause__!r})")
-                told = False
+                if self._outage.is_news(why(error), time.monotonic()):
+                    log.warning("redis_servers_unknown", error=why(error))
             except Exception as error:
                 if _part.count(error):
                     log.exception("redis_look_failed")

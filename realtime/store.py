@@ -7,11 +7,11 @@ leave as Unavailable, and no call takes longer than `CALL_SECONDS`. Used by the 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +19,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    NoScriptError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -26,10 +27,16 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from realtime.causes.sentence import at, why
 from realtime.errors import SettingError, Unavailable
+from realtime.logs import get_logger
 from realtime.redis_pool import connect_anew
 from realtime.redis_url import SETTING, RedisUrl, parse_redis_url
 from realtime.servers import Server, Servers
+from realtime.tls_files import why_no_authorities, why_no_certificate
+from realtime.waiting.outage import Outage
+
+log = get_logger(__name__)
 
 CALL_SECONDS = 5.0
 ANSWER_SECONDS = 1.0  # for one of several that are asked the same
@@ -52,10 +59,17 @@ class Command:
 def connect(redis_url: str) -> Store:
     """Return Redis; it connects when it is first used. Raises SettingError for a URL that is wrong."""
     url = parse_redis_url(redis_url)
-    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
-        if url.tls and name in url.tls and not Path(url.tls[name]).is_file():
-            raise SettingError(SETTING, f"{name} names no file: {url.tls[name]}")
+    _check_files(url.tls or {})
     return Store(url)
+
+
+def _check_files(tls: Mapping[str, Any]) -> None:
+    if (path := tls.get("ssl_ca_certs")) and (reason := why_no_authorities(path)):
+        raise SettingError(SETTING, f"ssl_ca_certs: {reason}")
+    if path := tls.get("ssl_certfile"):
+        reason = why_no_certificate(path, tls.get("ssl_keyfile"), tls.get("ssl_password", ""))
+        if reason is not None:
+            raise SettingError(SETTING, f"ssl_certfile: {reason}")
 
 
 class Store:
@@ -63,6 +77,7 @@ class Store:
 
     def __init__(self, url: RedisUrl) -> None:
         self.servers = Servers(url)
+        self._outage = Outage()  # what of failures is news
 
     def __repr__(self) -> str:
         return f"<Store {self.servers!r}>"
@@ -84,24 +99,44 @@ class Store:
         """Carry out commands; an error of one is raised when all have been carried out."""
         return checked(await self.send(commands))
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
+    async def send(self, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
         """Carry out commands, those of one server in order and in one round trip.
 
         What became of each stands in its place: an answer, or an error of Redis.
         """
         answers: list[Any] = [None] * len(commands)
-        todo: list[int] = list(range(len(commands)))
-        async with redis_errors_as_unavailable():
-            for _ in range(REDIRECTIONS):
-                if any(isinstance(answers[index], TryAgainError) for index in todo):
-                    await asyncio.sleep(TRY_AGAIN_SECONDS)
-                await self._send(commands, todo, answers)
-                todo = [index for index in todo if isinstance(answers[index], _NOT_CARRIED_OUT)]
-                if not todo:
-                    break
+        waiting: set[Server] = set()  # for these
+        try:
+            async with redis_errors_as_unavailable(seconds, waiting):
+                await self._send_on(commands, answers, waiting)
+        except Unavailable as error:
+            self._tell(why(error))
+            raise
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):  # has a remedy
+                self._tell(why(answer))
+                break
         return answers
 
-    async def _send(self, commands: Sequence[Command], todo: Iterable[int], answers: list[Any]) -> None:
+    def _tell(self, reason: str) -> None:
+        """Log why Redis does not do what it is asked, whatever else comes of it: each cause once."""
+        if self._outage.is_news(reason, time.monotonic()):
+            log.warning("redis_call_failed", error=reason)
+
+    async def _send_on(self, commands: Sequence[Command], answers: list[Any], waiting: set[Server]) -> None:
+        """Send commands to wherever their keys are meanwhile."""
+        todo: list[int] = list(range(len(commands)))
+        for _ in range(REDIRECTIONS):
+            if any(isinstance(answers[index], TryAgainError) for index in todo):
+                await asyncio.sleep(TRY_AGAIN_SECONDS)
+            await self._send(commands, todo, answers, waiting)
+            todo = [index for index in todo if isinstance(answers[index], _NOT_CARRIED_OUT)]
+            if not todo:
+                return
+
+    async def _send(
+        self, commands: Sequence[Command], todo: Iterable[int], answers: list[Any], waiting: set[Server]
+    ) -> None:
         """Put the answers to some of the commands in their places."""
         by_server: dict[Server, list[int]] = defaultdict(list)
         for index in todo:
@@ -110,14 +145,22 @@ class Store:
                 by_server[self.servers.at((before.host, before.port))].append(index)
             else:
                 by_server[self.servers.of(commands[index].key)].append(index)
-        parts = [self._send_to(server, commands, some, answers) for server, some in by_server.items()]
+        waiting.update(by_server)
+        parts = [
+            self._send_to(server, commands, some, answers, waiting) for server, some in by_server.items()
+        ]
         if len(parts) == 1:
             await parts[0]
         else:
             await asyncio.gather(*parts)
 
     async def _send_to(
-        self, server: Server, commands: Sequence[Command], todo: Sequence[int], answers: list[Any]
+        self,
+        server: Server,
+        commands: Sequence[Command],
+        todo: Sequence[int],
+        answers: list[Any],
+        waiting: set[Server],
     ) -> None:
         places: list[int | None] = []  # where the answers belong, in order; None: nowhere
         words: list[Sequence[Any]] = []
@@ -134,6 +177,7 @@ class Store:
         except asyncio.CancelledError:
             self.servers.look_soon()  # it may have been too slow
             raise
+        waiting.discard(server)
         for place, answer in zip(places, found, strict=True):
             if place is not None:
                 answers[place] = answer
@@ -144,6 +188,8 @@ class Store:
         if not any(isinstance(answer, Exception) for answer in answers):
             return
         for error in answers:
+            if isinstance(error, Exception):
+                at(error, server)
             if isinstance(error, AskError):
                 error.host = error.host or server.address[0]
             if isinstance(error, MovedError):
@@ -173,7 +219,7 @@ class Store:
         if not found:
             self.servers.look_soon()
             checked(answers)
-            raise Unavailable("no server of Redis is known yet")
+            raise self.servers.nobody_known()
         return found
 
     async def scan_hash(self, key: str, match: str) -> AsyncIterator[tuple[bytes, bytes]]:
@@ -203,7 +249,7 @@ async def _ask(server: Server, words: Sequence[Any]) -> Any:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await server.client.execute_command(*words)  # type: ignore[no-untyped-call]
     except (RedisError, OSError, TimeoutError) as error:
-        return error
+        return at(error, server)
 
 
 def checked(answers: list[Any]) -> list[Any]:
@@ -215,17 +261,21 @@ def checked(answers: list[Any]) -> list[Any]:
 
 
 def unavailable(error: Exception) -> Unavailable:
-    """What an error of Redis means to whoever asked for it."""
-    told = Unavailable("Redis cannot be reached now")
+    """What an error of Redis means to whoever asked for it: clients hear no more of it than that."""
+    told = Unavailable("Redis cannot be reached now", why(error))
     told.__cause__ = error
     return told
 
 
 @asynccontextmanager
-async def redis_errors_as_unavailable() -> AsyncIterator[None]:
-    """Bound a call of Redis in time, and translate what redis-py raises."""
+async def redis_errors_as_unavailable(
+    seconds: float | None = None, waiting: Collection[Server] = ()
+) -> AsyncIterator[None]:
+    """Bound a call of Redis in time, and translate what redis-py raises; `waiting`: for these servers."""
     try:
-        async with asyncio.timeout(CALL_SECONDS):
+        async with asyncio.timeout(CALL_SECONDS if seconds is None else seconds):
             yield
     except (RedisError, OSError, TimeoutError) as error:
+        if waiting:
+            at(error, ", ".join(sorted(f"{one} by TLS" if one.has_tls else str(one) for one in waiting)))
         raise unavailable(error) from error

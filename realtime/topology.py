@@ -14,6 +14,7 @@ from typing import Any
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
+from realtime.causes.sentence import at, place_of, why
 from realtime.errors import Unavailable
 from realtime.redis_url import Address, Kind, RedisUrl
 
@@ -45,7 +46,7 @@ async def _primary_by_sentinels(url: RedisUrl, clients: Clients) -> Address:
     )
     states = [answer for answer in answers if isinstance(answer, dict)]
     if not states:
-        raise Unavailable(f"no sentinel knows {url.service!r}") from _first_fault(answers)
+        raise _unknown(f"no sentinel tells who is the primary of {url.service!r}", url.hosts, answers)
     latest = max(states, key=lambda state: int(state["config-epoch"]))
     return str(latest["ip"]), int(latest["port"])
 
@@ -61,7 +62,7 @@ async def _ask_sentinel(client: redis.Redis, service: str) -> dict[str, Any]:
 async def _shares_of_cluster(addresses: Sequence[Address], clients: Clients) -> Shares:
     """Ask one after the other; one that has lost the others is believed only where nobody else answers."""
     fallback: Shares | None = None
-    faults: list[BaseException] = []
+    faults: list[BaseException | None] = []
     for address in addresses:
         client = clients(address)
         try:
@@ -74,9 +75,10 @@ async def _shares_of_cluster(addresses: Sequence[Address], clients: Clients) -> 
             continue
         if shares and _is_ok(info):
             return shares
+        faults.append(None)
         fallback = fallback or shares
     if not fallback:
-        raise Unavailable("no server of the cluster tells who has the keys") from _first_fault(faults)
+        raise _unknown("no server of the cluster tells who has the keys", addresses, faults)
     return fallback
 
 
@@ -94,5 +96,14 @@ def _shares(slots: Sequence[Any], asked_host: str) -> Shares:
     return shares
 
 
-def _first_fault(answers: Iterable[Any]) -> BaseException | None:
-    return next((answer for answer in answers if isinstance(answer, BaseException)), None)
+def _unknown(what: str, asked: Sequence[Address], answers: Sequence[Any]) -> Unavailable:
+    """Tell operators of each that was asked why it did not tell."""
+    faults = [
+        at(answer, place_of(*address))
+        for address, answer in sorted(zip(asked, answers, strict=True), key=lambda pair: pair[0])
+        if isinstance(answer, Exception)
+    ]
+    reason = f"{what}: {why(ExceptionGroup(what, faults))}" if faults else what
+    error = Unavailable("Redis cannot be reached now", reason)
+    error.__cause__ = faults[0] if faults else None
+    return error

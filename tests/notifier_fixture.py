@@ -141,7 +141,7 @@ async def begins_anew(seen: Witness, before: Position, table: Table = ORDERS) ->
 def publisher_of(settings: Settings, broker: Broker, connection: Any) -> Publisher:
     history = table_history(settings, PROJECT)
     return Publisher(
-        PROJECT, settings.projects[PROJECT], history, Feed(connection), broker, lambda there: None
+        PROJECT, settings.projects[PROJECT], history, Feed(connection), broker, lambda reason: None
     )
 
 

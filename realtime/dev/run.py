@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
-import asyncpg
 import msgspec
 
 from realtime.auth import SERVICE_ROLE, issue
@@ -28,12 +27,14 @@ from realtime.dev import process
 from realtime.dev.errors import DevError
 from realtime.dev.postgres import EmbeddedPostgres, postgres
 from realtime.dev.valkey import EmbeddedValkey, valkey
+from realtime.postgres.door import door_to
 from realtime.processes import processes
 
 PROJECT = "demo"
 TABLES = ("users", "orders", "sessions")
 TOKEN_SECONDS = 30 * 24 * 3600
 READY_SECONDS = 60.0
+OPEN_SECONDS = 30.0  # for a session, on a machine that is busy
 CONFIG_FILE = "realtime.toml"
 
 
@@ -76,7 +77,7 @@ def _refuse_taken_ports(ports: range) -> None:
 
 
 async def _create_database(server_url: str) -> str:
-    connection = await asyncpg.connect(server_url)
+    connection = await door_to(server_url).open(OPEN_SECONDS, {})
     try:
         if not await connection.fetchval("select true from pg_database where datname = $1", PROJECT):
             await connection.execute(f"create database {PROJECT}")

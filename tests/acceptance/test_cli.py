@@ -125,8 +125,8 @@ async def test_a_part_waits_for_servers_that_are_down(stage: Stage) -> None:
         running("gateway", "--port", port, *LOCAL, *config, directory=stage.directory) as gateway,
         running("notifier", *LOCAL, *config, directory=stage.directory) as notifier,
     ):
-        await notifier.says("Connection refused")
-        await gateway.says("Redis cannot be reached")
+        await notifier.says("127.0.0.1:1: the connection was refused")
+        await gateway.says("127.0.0.1:1: the connection was refused")
         url = f"http://127.0.0.1:{port}"
         await gateway.does(lambda: is_alive(url))
         assert not await is_ready(url)

@@ -107,7 +107,7 @@ async def test_a_client_may_listen_before_the_server_is_there(messages: Stage) -
         await parts.gateway.stop()
         words = ("listen", "table:messages", "--url", parts.url, "--config", messages.config)
         async with running(*words, directory=messages.directory) as listener:
-            await listener.says("Cannot connect")
+            await listener.says("the connection was refused")
             again = ("gateway", "--port", parts.ports[0], *LOCAL, "--config", messages.config)
             async with running(*again, directory=messages.directory):
                 await listener.says("listening to table:messages")

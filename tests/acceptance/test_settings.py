@@ -103,7 +103,9 @@ async def test_a_port_that_is_taken_is_named(stage: Stage) -> None:
 
 
 async def test_a_database_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "our.toml").write_text(DEMO.replace("127.0.0.1/", f"127.0.0.1:{free_port()}/"))
+    place = f"127.0.0.1:{free_port()}"
+    (tmp_path / "our.toml").write_text(DEMO.replace("127.0.0.1/", f"{place}/"))
     program = await run("migrate", "--config", "our.toml", directory=tmp_path)
     assert program.status == 1
-    assert program.errors == "Error: unavailable: the project's database cannot be reached now\n"
+    reason = f"{place}: the connection was refused"
+    assert program.errors == f"Error: the project's database cannot be reached now: {reason}\n"

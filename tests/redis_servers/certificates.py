@@ -28,11 +28,14 @@ class Authority:
         own = own.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         self.certificate = self._sign(own)
 
-    def certify(self, name: str) -> tuple[str, str]:
-        """Return certificate and private key, in PEM, of one that may be reached at 127.0.0.1."""
+    def certify(self, name: str, valid: timedelta = VALID) -> tuple[str, str]:
+        """Return certificate and private key, in PEM, of one that may be reached at 127.0.0.1.
+
+        It is valid for that long, from an hour ago on; a negative time ended before now.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         addresses = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-        draft = _draft(_named(name), self._name, key.public_key())
+        draft = _draft(_named(name), self._name, key.public_key(), valid)
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return self._sign(draft.add_extension(addresses, critical=False)), private.decode()
 
@@ -46,7 +49,9 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _draft(name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _draft(
+    name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, valid: timedelta = VALID
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -55,6 +60,6 @@ def _draft(name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + VALID)
+        .not_valid_after(now + valid)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )

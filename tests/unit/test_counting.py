@@ -192,7 +192,7 @@ async def test_a_publisher_counts_the_tries_that_redis_did_not_take(monkeypatch)
     project = Project(database_url="postgresql://nobody@127.0.0.1/none", jwt_secret="x" * 32)
     feed = SimpleNamespace(chunks=chunks, token="1", left_out=0)
     broker = SimpleNamespace(publish_changes=publish_changes)
-    publisher = Publisher(PROJECT, project, None, feed, broker, lambda there: None)
+    publisher = Publisher(PROJECT, project, None, feed, broker, lambda reason: None)
     assert await publisher.publish_batch() == 5
     assert value("realtime_notifier_redis_failures_total", project=PROJECT) == 2
     assert value("realtime_notifier_changes_total", project=PROJECT) == 5

@@ -204,7 +204,8 @@ async def test_an_error_of_redis_reaches_all_who_wait_and_the_next_may_try_again
     play.redis.error = Unavailable("Redis cannot be reached now")
     play.come_back(50, 60, 40)
     await play.all_wait()
-    assert [type(outcome) for outcome in await play.outcomes()] == [Unavailable] * 3
+    outcomes = await play.outcomes()
+    assert [outcome.message for outcome in outcomes] == ["Redis cannot be reached now"] * 3
     assert len(play.redis.readings) == 1
     play.redis.error = None
     play.come_back(50)

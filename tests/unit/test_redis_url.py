@@ -83,6 +83,17 @@ def test_a_url_says_where_redis_is_and_how_to_get_in(url: str, meant: RedisUrl) 
         ("redis://a?ssl_ca_certs=/x", "ssl_ca_certs is for TLS"),
         ("rediss://a?ssl_cert_reqs=maybe", "ssl_cert_reqs is one of"),
         ("rediss://a?ssl_check_hostname=1", "ssl_check_hostname is one of"),
+        ("rediss://a?ssl_keyfile=/k", "ssl_keyfile needs ssl_certfile"),
+        ("rediss://a?ssl_ca_certs=/x&ssl_ca_certs=/y", "ssl_ca_certs is given twice"),
+        ("rediss://a?ssl_min_version=TLSv1", "'ssl_min_version' is no option"),
+        ("redis://a?db=1", "'db' is no option"),
+        ("redis://a?socket_timeout=1", "'socket_timeout' is no option"),
+        ("redis://a#b", "percent-encoded"),
+        ("redis://%ff@a", "percent-encoded"),
+        ("redis://\udcff@a", "percent-encoded"),
+        ("redis://a\x00b", "percent-encoded"),
+        ("redis://a b", "a host's name"),
+        ("redis://a..b", "a host's name"),
     ],
 )
 def test_a_url_that_is_wrong_is_told_what_is_wrong_with_it(url: str, reason: str) -> None:
@@ -93,10 +104,16 @@ def test_a_url_that_is_wrong_is_told_what_is_wrong_with_it(url: str, reason: str
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://u:s3cret@a:b", "redis+sentinel://:s3cret@a", "redis://u:s3cret@a/x"]
+    "url",
+    [
+        *("redis://u:s3cret@a:b", "redis+sentinel://:s3cret@a", "redis://u:s3cret@a/x"),
+        # A password that is not encoded, of which a part is taken for something else.
+        *("redis://u:1?s3cret@a", "redis://u:1?s3cret=@a", "redis://u:1/s3cret@a", "redis://u:1#s3cret@a"),
+    ],
 )
 def test_a_password_is_never_quoted(url: str) -> None:
     with pytest.raises(SettingError) as raised:
         parse_redis_url(url)
     assert "s3cret" not in str(raised.value)
-    assert "s3cret" not in repr(parse_redis_url("redis+sentinel://:s3cret@a/m?sentinel_password=s3cret"))
+    good = "rediss+sentinel://:s3cret@a/m?sentinel_password=s3cret&ssl_certfile=/c&ssl_password=s3cret"
+    assert "s3cret" not in repr(parse_redis_url(good))

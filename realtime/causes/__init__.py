@@ -1,0 +1,1 @@
+"""Why a server cannot be reached, for operators: pure functions of an error."""

@@ -1,0 +1,106 @@
+"""Why a server cannot be reached: a sentence for operators, with host, port and cause, without a secret.
+
+The doors to Redis and Postgres ask. Logs, `/readyz` of the internal port and the command line tell it. No
+client hears it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from enum import Enum
+from typing import TypeVar
+
+from realtime.causes.kinds import Cause, Finding
+from realtime.causes.network import by_errno, by_tls
+from realtime.causes.servers import by_driver, by_redis, by_sqlstate
+from realtime.errors import RealtimeError, Unavailable
+
+MAX_CHAIN = 10  # errors that were raised from each other
+SHOWN_CAUSES = 8  # of errors that came together
+EAI_AGAIN = -3  # of `getaddrinfo`, in glibc and musl
+
+ErrorT = TypeVar("ErrorT", bound=BaseException)
+
+
+class Phase(Enum):
+    """When an error came."""
+
+    IN_USE = "of a connection in use"
+    CONNECTING = "before the server had answered anything"
+    CONNECTING_BY_TLS = "likewise, where TLS is a must"
+
+
+def place_of(host: str, port: int) -> str:
+    """Return host and port as people write them; a directory is that of a Unix socket of Postgres."""
+    if host.startswith("/"):
+        return f"{host}/.s.PGSQL.{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def at(error: ErrorT, place: object, phase: Phase = Phase.IN_USE) -> ErrorT:
+    """Note on an error which server it came from, and when; return it.
+
+    A note that is there stays: who was nearer knew better.
+    """
+    vars(error).setdefault("realtime_note", (str(place), phase))
+    return error
+
+
+def why(error: BaseException, place: object = "", phase: Phase = Phase.IN_USE) -> str:
+    """Return the sentence; place and phase are for an error that has no note of them.
+
+    Of errors that came together each is told, and each sentence once.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        told = dict.fromkeys(why(one, place, phase) for one in error.exceptions)
+        return "; ".join([*told][:SHOWN_CAUSES])
+    if isinstance(error, Unavailable):
+        return error.reason or error.message
+    if isinstance(error, RealtimeError):
+        return f"{type(error).__name__}: {error}"
+    chain = _chain(error)
+    notes = [vars(one)["realtime_note"] for one in chain if "realtime_note" in vars(one)]
+    where, when = notes[0] if notes else (str(place), phase)
+    finding = _find(chain, when)
+    return f"{where}: {finding}" if where else str(finding)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return the error and what it was raised from, the outermost first."""
+    found: list[BaseException] = []
+    now: BaseException | None = error
+    while now is not None and len(found) < MAX_CHAIN:
+        found.append(now)
+        now = now.__cause__ or (None if now.__suppress_context__ else now.__context__)
+    return found
+
+
+def _find(chain: list[BaseException], phase: Phase) -> Finding:
+    """Return what the outermost error says that is no mere wrapper."""
+    findings = [finding for error in chain if (finding := judge(error)) is not None]
+    vague = (Cause.LOST, Cause.OTHER)
+    found = next((one for one in findings if one.cause not in vague), None)
+    found = found or next(iter(findings), Finding(Cause.OTHER, type(chain[0]).__name__))
+    if found.cause is Cause.LOST and phase is not Phase.IN_USE:
+        return Finding(Cause.CLOSED if phase is Phase.CONNECTING else Cause.CLOSED_TLS)
+    return found
+
+
+def judge(error: BaseException) -> Finding | None:
+    sqlstate = getattr(error, "sqlstate", None)
+    if isinstance(sqlstate, str):
+        # Without DETAIL, which may quote what is in a row.
+        return by_sqlstate(sqlstate, type(error).__name__, str(error.args[0] if error.args else ""))
+    if isinstance(error, ssl.SSLError):
+        return by_tls(error)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "gaierror" in names:
+        is_away = getattr(error, "errno", None) == EAI_AGAIN
+        return Finding(Cause.UNKNOWN_HOST, "no name server answers" if is_away else "")
+    if "TimeoutError" in names:
+        return Finding(Cause.TIMEOUT)
+    if isinstance(error, OSError):
+        return by_errno(error)
+    if "RedisError" in names:
+        return by_redis(names, error)
+    return by_driver(names, str(error))

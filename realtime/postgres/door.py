@@ -1,0 +1,138 @@
+"""The one way to a session with Postgres, by a `database_url` or `listen_url`.
+
+`realtime.database` lends sessions to gateways and commands, `notifier.database` opens those that a notifier
+holds. Whatever keeps one from being opened leaves as Unavailable, with host, port and cause for operators.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlencode
+
+import asyncpg
+
+from realtime.causes.kinds import Cause
+from realtime.causes.sentence import Phase, place_of, why
+from realtime.errors import SettingError, Unavailable
+from realtime.postgres.tls import context_of, os_user
+from realtime.settings.database_url import Address, parse_database_url
+
+FRESH_SECONDS = 60.0  # for which files are not read again: the system's authorities take 0.1 s
+MOST_DOORS = 4_096  # kept, of which each project has one or two
+AWAY = "the project's database cannot be reached now"
+
+_FAULTS = (
+    OSError,
+    ValueError,
+    SettingError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+_MAY_GO_WITHOUT_TLS = ("disable", "allow", "prefer")
+_TRY_NEXT = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+
+
+def away(reason: str) -> Unavailable:
+    """What it means that a database cannot be had: clients hear no more of it than that."""
+    return Unavailable(AWAY, reason)
+
+
+class Door:
+    """The way to one database."""
+
+    def __init__(self, url: str) -> None:
+        self._url = parse_database_url(url, "database_url")
+        self._context: Any = None
+        self._read_at = 0.0  # monotonic, when the context's files were read
+
+    def __repr__(self) -> str:
+        return f"<Door {self.place}>"
+
+    @property
+    def place(self) -> str:
+        """Host and port, for operators."""
+        return self._url.place
+
+    async def open(self, seconds: float, settings: Mapping[str, str], **options: Any) -> Any:
+        """Open a session at the first host that has one for us; `options` are asyncpg's.
+
+        It takes `seconds` a host at most, unless the URL has another `connect_timeout`. Raises Unavailable.
+        """
+        target = self._url.more.get("target_session_attrs", "any")
+        # The driver is told of one host at a time, and would take any for it.
+        targets = ("standby", "any") if target == "prefer-standby" else (target,)
+        hosts = self._url.hosts
+        if self._url.is_balanced:
+            hosts = tuple(random.sample(hosts, len(hosts)))
+        reasons: dict[str, None] = {}
+        cause: BaseException | None = None
+        for address, wanted in [(address, wanted) for wanted in targets for address in hosts]:
+            try:
+                more = {"timeout": self._url.connect_seconds or seconds, **options}
+                return await self._open_at(address, settings, target_session_attrs=wanted, **more)
+            except _FAULTS as error:
+                reasons[self._reason(error, address)] = None
+                cause = error
+                if not isinstance(error, _TRY_NEXT):
+                    break
+        raise away("; ".join(reasons)) from cause
+
+    async def _open_at(self, address: Address, settings: Mapping[str, str], **options: Any) -> Any:
+        url = self._url
+        user = url.user or os_user("database_url")
+        return await asyncpg.connect(
+            self._dsn(),
+            host=address[0],
+            port=address[1],
+            user=user,
+            # Never None: the driver would look into the environment.
+            password=url.password if url.password is not None or "passfile" in url.more else "",
+            database=url.database or user,
+            ssl=self._ssl(),
+            direct_tls=url.is_tls_direct,
+            server_settings={**({"options": url.options} if url.options else {}), **settings},
+            **{name: value for name, value in url.more.items() if name != "target_session_attrs"},
+            **options,
+        )
+
+    def _ssl(self) -> Any:
+        """Return what asyncpg takes: a context of ours, or a mode in which it may go without TLS."""
+        if self._url.sslmode in _MAY_GO_WITHOUT_TLS:
+            return False if self._url.sslmode == "disable" else self._url.sslmode
+        if self._context is None or time.monotonic() - self._read_at > FRESH_SECONDS:
+            self._context = self._renewed()
+            self._read_at = time.monotonic()
+        return self._context
+
+    def _renewed(self) -> Any:
+        """Read the files again; where that fails, as while they are replaced, go by what was read before."""
+        try:
+            return context_of(self._url)
+        except (OSError, ValueError):
+            if self._context is None:
+                raise
+            return self._context
+
+    def _dsn(self) -> str | None:
+        """Tell asyncpg of the files for a mode whose context it makes itself."""
+        if self._url.sslmode not in _MAY_GO_WITHOUT_TLS or not self._url.tls:
+            return None
+        return f"postgresql://?{urlencode(self._url.tls)}"
+
+    def _reason(self, error: BaseException, address: Address) -> str:
+        has_password = self._url.password or "passfile" in self._url.more
+        if getattr(error, "sqlstate", "") == "28P01" and not has_password:
+            return f"{place_of(*address)}: {Cause.NO_PASSWORD}"
+        phase = Phase.CONNECTING if self._url.sslmode in _MAY_GO_WITHOUT_TLS else Phase.CONNECTING_BY_TLS
+        return why(error, place_of(*address), phase)
+
+
+@lru_cache(MOST_DOORS)
+def door_to(url: str) -> Door:
+    """Return the door for a URL; raises SettingError for one that is wrong."""
+    return Door(url)

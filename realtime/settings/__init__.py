@@ -1,0 +1,1 @@
+"""What settings may say: pure functions of their text."""

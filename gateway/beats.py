@@ -10,17 +10,23 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gateway.nodes import Node
 from gateway.recent import Recent
 from realtime.errors import Unavailable
-from realtime.pulses import Pulse, Pulses
+from realtime.pulses import Pulses
 from realtime.waiting.survival import Part
+
+ResultT = TypeVar("ResultT")
 
 BEAT_SECONDS = 0.5
 SILENT_SECONDS = 2.0  # without a beat, after which a node is not known to be alive
+SLOW_SECONDS = 1.0  # of an answer of Redis, after which the beats of all nodes may be late
+RETURN_SECONDS = 1.0  # after which all who live have beaten again when Redis is there again
 LOOK_SECONDS = 0.2  # between two looks at all nodes; whoever asks meanwhile shares one
 
 _part = Part("beats")
@@ -40,12 +46,12 @@ class Beats:
     def __init__(self, pulses: Pulses, node: Node) -> None:
         self._pulses = pulses
         self._node = node
-        self._beat_at = -math.inf  # monotonic, the last time
-        self._steady_since = math.inf  # likewise, since when no beat came so late that others saw it
+        self._troubled_at = -math.inf  # monotonic, when Redis last was away or slow, as far as is known here
+        self._silent_since: dict[str, float] = {}  # likewise, when a life was first seen to be without a beat
         self._census: Recent[Census] = Recent(LOOK_SECONDS)
 
     def __repr__(self) -> str:
-        return f"<Beats of {self._node.life}>"
+        return f"<Beats of {self._node.life}, {len(self._silent_since)} silent>"
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -55,29 +61,42 @@ class Beats:
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _beat(self) -> None:
-        if self._node.has_left:
-            return
-        await self._pulses.beat(self._node.life, SILENT_SECONDS)
-        now = time.monotonic()
-        if now - self._beat_at > SILENT_SECONDS:
-            self._steady_since = now
-        self._beat_at = now
+        if not self._node.has_left:
+            await self._timed(self._pulses.beat(self._node.life, SILENT_SECONDS))
+
+    async def _timed(self, call: Awaitable[ResultT]) -> ResultT:
+        """Note when Redis, or this node, was too busy for beats to come in time."""
+        began_at = time.monotonic()
+        try:
+            result = await call
+        except Unavailable:
+            self._troubled_at = time.monotonic()
+            raise
+        if time.monotonic() - began_at > SLOW_SECONDS:
+            self._troubled_at = time.monotonic()
+        return result
 
     async def census(self) -> Census:
         """Look at all nodes, or return what was seen just now; raises Unavailable."""
         return await self._census.get(self._look)
 
     async def _look(self) -> Census:
-        began_at, own = time.monotonic(), self._node.life
-        pulses = {life: pulse for life, pulse in (await self._pulses.of_all()).items() if life != own}
-        # Redis itself may have been away: then nobody's beat is there, and everybody is alive.
-        can_tell = began_at - self._steady_since > SILENT_SECONDS
-        suspects = [life for life, pulse in pulses.items() if _is_suspect(pulse, can_tell)]
+        began_at = time.monotonic()
+        pulses = await self._timed(self._pulses.of_all())
+        pulses.pop(self._node.life, None)
+        silent = [life for life, pulse in pulses.items() if not pulse.beat_seconds]
+        now = time.monotonic()
+        self._silent_since = {life: self._silent_since.get(life, now) for life in silent}
+        suspects = [life for life in silent if not pulses[life].is_kept or self._is_dead(life, began_at)]
+        # One that is silent, and may be alive, has beaten nobody knows when.
         silences = [
-            SILENT_SECONDS - pulse.beat_seconds for life, pulse in pulses.items() if life not in suspects
+            math.inf if life in silent else SILENT_SECONDS - pulse.beat_seconds
+            for life, pulse in pulses.items()
+            if life not in suspects
         ]
         return Census(tuple(suspects), began_at - max(silences, default=-math.inf))
 
-
-def _is_suspect(pulse: Pulse, can_tell: bool) -> bool:
-    return not pulse.is_kept or (can_tell and not pulse.beat_seconds)
+    def _is_dead(self, life: str, now: float) -> bool:
+        """Whether a silence is that of one node: where Redis was away, all were silent for a moment."""
+        was_calm = now - self._troubled_at > RETURN_SECONDS
+        return was_calm or now - self._silent_since[life] > RETURN_SECONDS

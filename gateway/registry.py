@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-from gateway.beats import LOOK_SECONDS, SILENT_SECONDS, Beats
+from gateway.beats import LOOK_SECONDS, Beats
 from gateway.gatherer import Gatherer
 from gateway.nodes import Node
 from gateway.owed import Owed, Told, is_hopeless, nothing
@@ -28,8 +28,7 @@ RETRY_SECONDS = 1.0
 # A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
 LINGER_SECONDS = 60.0
 MOST_LINGERING = 20_000  # topics; beyond it those that were left first are forgotten at once
-# At most, for a client that finds no place, until it is known whose they are.
-HOLD_SECONDS = 2 * SILENT_SECONDS
+HOLD_SECONDS = 10.0  # at most, for a client that finds no place, until it is known whose they are
 MOST_HELD = 10_000  # such clients; beyond it they are refused at once
 
 _part = Part("registry")
@@ -95,22 +94,28 @@ class Registry:
         if reached is not None and self._held < MOST_HELD:
             self._held += 1
             try:
-                reached = await self._find_a_place(project, facts, limits, asked_at)
+                async for suspects in self._suspects(asked_at):
+                    if (reached := await self._arrive(project, facts, limits, suspects)) is None:
+                        break
             finally:
                 self._held -= 1
         if reached is not None:
             raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{reached} is reached")
 
-    async def _find_a_place(self, project: str, facts: Open, limits: Limits, asked_at: float) -> str | None:
-        """Try without the places of nodes that are not known to be alive, until it is known which are.
+    async def _suspects(self, asked_at: float) -> AsyncIterator[tuple[str, ...]]:
+        """Tell which lives are not known to be alive, as often as that changes, until it is known of all.
 
         Of a node that was killed a moment ago the next beat does not come, and of one that is well it does.
         """
+        told: tuple[str, ...] = ()
+        given_up_at = time.monotonic() + HOLD_SECONDS
         while True:
             census = await self._beats.census()
-            reached = await self._arrive(project, facts, limits, census.suspects)
-            if reached is None or census.at >= asked_at or time.monotonic() - asked_at > HOLD_SECONDS:
-                return reached
+            if census.suspects != told:
+                told = census.suspects
+                yield told
+            if census.at >= asked_at or time.monotonic() > given_up_at:
+                return
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _arrive(

@@ -21,6 +21,7 @@ from realtime import keys, readiness
 from realtime.broker import Broker, Post
 from realtime.config import Project, Settings
 from realtime.people import Arrival, Change, People
+from realtime.pulses import Pulses
 from realtime.reload import Reloads
 from realtime.store import Store
 from tests.gateway_fixture import Gateway, eventually, settings_for, token_for
@@ -98,12 +99,6 @@ class FailingPeople(People):
             self._fail("renew")
         return await super().renew_life(*about)
 
-    async def beat(self, life: str, seconds: float) -> None:
-        FailingPeople.beats += 1
-        if self.beats == 2:
-            self._fail("beat")
-        await super().beat(life, seconds)
-
     async def topics_of(self, life: str) -> list[tuple[str, str]]:
         if life == "dead-1":
             self._fail("topics")
@@ -114,7 +109,6 @@ class FailingPeople(People):
 def failing_people(monkeypatch: pytest.MonkeyPatch) -> type[FailingPeople]:
     monkeypatch.setattr(FailingPeople, "fails", "")
     monkeypatch.setattr(FailingPeople, "renewals", 0)
-    monkeypatch.setattr(FailingPeople, "beats", 0)
     monkeypatch.setattr(app, "People", FailingPeople)
     return FailingPeople
 
@@ -153,10 +147,16 @@ async def test_a_life_goes_on_being_renewed(settings, failing_people):
         await eventually(lambda: failing_people.renewals >= 4)
 
 
-async def test_a_node_goes_on_beating(settings, failing_people):
-    failing_people.fails = "beat"
+async def test_a_node_goes_on_beating(settings, monkeypatch):
+
+    async def fails_once(pulses: Pulses, life: str, seconds: float) -> None:
+        beats.append(life)
+        if len(beats) == 2:
+            raise Unheard("beat")
+
+    monkeypatch.setattr(Pulses, "beat", fails_once)
     async with serving(settings):
-        await eventually(lambda: failing_people.beats >= 4)
+        await eventually(lambda: len(beats) >= 4)
 
 
 async def test_dead_nodes_are_cleaned_up_after_but_for_what_fails(settings, failing_people, store: Store):

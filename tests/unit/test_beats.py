@@ -16,34 +16,40 @@ from realtime.errors import Unavailable
 from realtime.pulses import Pulse
 from tests.gateway_fixture import eventually
 
-SILENT = 0.2
+SILENT, RETURN = 0.4, 0.3
+WELL, OUT, SILENCE = Pulse(True, 0.35), Pulse(False, 0), Pulse(True, 0)
 
 
 class Lives:
-    """What Redis knows of lives; it may be away."""
+    """What Redis knows of lives; it may be away, or slow."""
 
     def __init__(self) -> None:
-        self.pulses_by_life: dict[str, Pulse] = {"own-0": Pulse(True, SILENT)}
+        self.pulses: dict[str, Pulse] = {"own-0": Pulse(True, SILENT)}
         self.is_away = False
-        self.beats: list[float] = []
+        self.answers_in = 0.0
+        self.beats = 0
         self.looks = 0
 
     async def beat(self, life: str, ttl_seconds: float) -> None:
         assert (life, ttl_seconds) == ("own-0", SILENT)
-        if self.is_away:
-            raise Unavailable("away")
-        self.beats.append(time.monotonic())
+        await self._answer()
+        self.beats += 1
 
     async def of_all(self) -> dict[str, Pulse]:
+        await self._answer()
         self.looks += 1
-        return self.pulses_by_life
+        return dict(self.pulses)
+
+    async def _answer(self) -> None:
+        if self.is_away:
+            raise Unavailable("away")
+        await asyncio.sleep(self.answers_in)
 
 
 @pytest.fixture
 async def lives(monkeypatch: pytest.MonkeyPatch) -> Lives:
-    monkeypatch.setattr("gateway.beats.SILENT_SECONDS", SILENT)
-    monkeypatch.setattr("gateway.beats.BEAT_SECONDS", 0.01)
-    monkeypatch.setattr("gateway.beats.LOOK_SECONDS", 0.0)
+    for name, seconds in {"SILENT": SILENT, "RETURN": RETURN, "SLOW": 0.1, "BEAT": 0.01, "LOOK": 0}.items():
+        monkeypatch.setattr(f"gateway.beats.{name}_SECONDS", seconds)
     return Lives()
 
 
@@ -56,57 +62,77 @@ async def node() -> Any:
 async def beats(lives: Lives, node: Any) -> AsyncIterator[Beats]:
     beats = Beats(cast(Any, lives), node)
     running = asyncio.create_task(beats.run())
+    await eventually(lambda: lives.beats)
     yield beats
     running.cancel()
     await asyncio.wait([running])
 
 
-async def beaten_for(lives: Lives, seconds: float) -> None:
-    began = time.monotonic()
-    await eventually(lambda: lives.beats and lives.beats[-1] - max(began, lives.beats[0]) > seconds)
+async def suspects(beats: Beats) -> tuple[str, ...]:
+    return (await beats.census()).suspects
 
 
-async def test_a_node_alone_suspects_nobody_and_knows_it_at_once(beats, lives):
+async def test_a_node_alone_suspects_nobody_and_knows_it_at_once(beats):
     census = await beats.census()
     assert (census.suspects, census.at) == ((), math.inf)
 
 
-async def test_a_life_that_ran_out_or_fell_silent_is_suspected(beats, lives):
-    lives.pulses_by_life |= {
-        "out-0": Pulse(False, 0),
-        "silent-0": Pulse(True, 0),
-        "well-0": Pulse(True, 0.15),
-    }
-    await beaten_for(lives, 1.5 * SILENT)
+async def test_a_life_that_ran_out_or_fell_silent_is_suspected_at_once(beats, lives):
+    lives.pulses |= {"out-0": OUT, "silent-0": SILENCE, "well-0": WELL}
     before = time.monotonic()
     census = await beats.census()
     assert census.suspects == ("out-0", "silent-0")
-    assert before - 0.05 <= census.at + 0.001 <= time.monotonic() - 0.05 + 0.001
+    silence = SILENT - WELL.beat_seconds
+    assert before - silence <= census.at <= time.monotonic() - silence
 
 
-async def test_nobody_is_suspected_by_a_node_that_could_not_beat_itself(beats, lives):
-    lives.pulses_by_life |= {"out-0": Pulse(False, 0), "silent-0": Pulse(True, 0)}
-    assert (await beats.census()).suspects == ("out-0",), "it has just come"
-    await beaten_for(lives, 1.5 * SILENT)
-    assert (await beats.census()).suspects == ("out-0", "silent-0")
-    lives.is_away = True
-    back_at = time.monotonic() + 1.5 * SILENT
-    await eventually(lambda: time.monotonic() > back_at)
-    lives.is_away = False
-    await eventually(lambda: lives.beats[-1] > back_at)
+@pytest.mark.parametrize("trouble", ["away", "slow"])
+async def test_where_redis_was_away_all_have_a_moment_to_beat_again(beats, lives, trouble):
+    lives.pulses |= {"out-0": OUT, "silent-0": SILENCE, "another-0": SILENCE}
+    beaten = lives.beats
+    if trouble == "away":
+        lives.is_away = True
+        with pytest.raises(Unavailable):
+            await beats.census()
+        lives.is_away = False
+    else:
+        lives.answers_in = 0.15
+        await eventually(lambda: lives.beats > beaten + 1)
+        lives.answers_in = 0.0
     census = await beats.census()
-    assert census.suspects == ("out-0",), "Redis was away, and may have been so for all"
-    assert census.at < time.monotonic() - SILENT, "nor is it known to be alive"
-    await beaten_for(lives, 1.5 * SILENT)
-    assert (await beats.census()).suspects == ("out-0", "silent-0")
+    assert census.suspects == ("out-0",)
+    assert census.at == -math.inf, "nor are the others known to be alive, whenever somebody asked"
+    lives.pulses["another-0"] = WELL
+    await eventually(lambda: are_suspected(beats, "out-0", "silent-0"))
+
+
+async def are_suspected(beats: Beats, *expected: str) -> bool:
+    found = await suspects(beats)
+    assert set(found) <= set(expected)
+    return found == expected
+
+
+async def test_a_node_that_is_always_too_busy_still_finds_out_who_is_silent(beats, lives):
+    lives.answers_in = 0.12
+    await eventually(lambda: lives.beats > 2)
+    lives.pulses |= {"silent-0": SILENCE, "well-0": WELL}
+    assert await suspects(beats) == ()
+    await eventually(lambda: are_suspected(beats, "silent-0"))
+
+
+async def test_a_silence_that_ended_begins_anew(beats, lives):
+    lives.answers_in = 0.12
+    await eventually(lambda: lives.beats > 2)
+    for pulse in (SILENCE, WELL, SILENCE):
+        lives.pulses["another-0"] = pulse
+        assert await suspects(beats) == ()
 
 
 async def test_a_node_that_has_left_beats_no_more(beats, lives, node):
-    await eventually(lambda: lives.beats)
     node.has_left = True
-    count, until = len(lives.beats), time.monotonic() + 0.1
+    count, until = lives.beats, time.monotonic() + 0.1
     await eventually(lambda: time.monotonic() > until)
-    assert len(lives.beats) <= count + 1
+    assert lives.beats <= count + 1
 
 
 async def test_all_who_ask_at_once_share_a_look(beats, lives, monkeypatch):

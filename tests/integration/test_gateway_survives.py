@@ -77,7 +77,6 @@ class FailingPeople(People):
 
     fails = ""
     renewals = 0
-    beats = 0
 
     def _fail(self, what: str) -> None:
         if FailingPeople.fails == what:
@@ -148,6 +147,8 @@ async def test_a_life_goes_on_being_renewed(settings, failing_people):
 
 
 async def test_a_node_goes_on_beating(settings, monkeypatch):
+
+    beats: list[str] = []
 
     async def fails_once(pulses: Pulses, life: str, seconds: float) -> None:
         beats.append(life)

@@ -40,6 +40,11 @@ class FailingSession(Session):
         self._break("tick")
         return super().tick(now)
 
+    @property
+    def presence_bytes(self) -> int:
+        self._break("presence_bytes")
+        return super().presence_bytes
+
     def _break(self, where: str) -> None:
         if self.identity.user_id == "mallory" and FailingSession.breaks == where:
             FailingSession.breaks = ""
@@ -75,6 +80,14 @@ async def test_figures_of_the_others_are_taken(settings, failing_session, monkey
         assert await mallory.is_refused() == ("internal", 1011)
         await bob.subscribe("room:second")
         await eventually(lambda: value("realtime_gateway_subscriptions", project="demo") == 2)
+
+
+async def test_what_waits_for_the_others_is_counted(settings, failing_session):
+    async with serving(settings) as (gateway, bob), gateway.client(MALLORY) as mallory:
+        failing_session.breaks = "presence_bytes"
+        assert await mallory.is_refused() == ("internal", 1011)
+        await bob.ask(type="presence", state={"pad": "x" * 1_000}, ref=1)
+        await eventually(lambda: value("realtime_gateway_queue_bytes") > 1_000)
 
 
 async def test_who_cannot_be_put_back_is_closed_and_the_others_are_put_back(

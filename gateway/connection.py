@@ -98,6 +98,11 @@ class Connection:
                 await self._closing
 
     @property
+    def own_bytes(self) -> int:
+        """What the node holds for this client alone, beside the pieces in its queue."""
+        return self.socket.transport_bytes + self.replays.held_bytes() + self._web_socket.untaken_bytes
+
+    @property
     def _is_behind(self) -> bool:
         """Whether so much waits for the client that it gets no further answer until it reads."""
         return self.socket.waiting_bytes > self.tenant.limits.max_queue_bytes

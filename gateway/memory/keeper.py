@@ -135,8 +135,7 @@ class Keeper:
         count.total += room.used - sum(map(len, shared))
 
     def _count_connection(self, count: Count[Waiting], connection: Connection) -> None:
-        socket = connection.socket
-        own = socket.transport_bytes + connection.replays.held_bytes()
+        socket, own = connection.socket, connection.own_bytes
         if own or socket.pieces:
             rate = self._rates.look(socket, socket.taken_bytes, time.monotonic())
             count.add(Debtor(socket, own, list(socket.pieces), socket.queued_bytes, rate))

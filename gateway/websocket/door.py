@@ -66,6 +66,11 @@ class Door:
         )
 
     @property
+    def waiting_bytes(self) -> int:
+        """What came and was not taken yet."""
+        return len(self._waiting) - self._at + (self._untaken_bytes if self._untaken else 0)
+
+    @property
     def is_dead(self) -> bool:
         """Whether nothing is let in any more."""
         return self._state is State.DEAD

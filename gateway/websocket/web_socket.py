@@ -57,6 +57,11 @@ class WebSocket(web.WebSocketResponse):
         self._door = Door(handler._payload_parser, handler.transport, pace, early)
         handler._payload_parser = self._door
 
+    @property
+    def untaken_bytes(self) -> int:
+        """What came from the client and nobody has taken."""
+        return 0 if self._door is None else self._door.waiting_bytes
+
     def open(self, on_frames: Callable[[int, int], None]) -> None:
         """Begin to read; `on_frames` hears of control frames and small fragments, how many of each."""
         assert self._door is not None, "prepared before"

@@ -118,10 +118,14 @@ class Queue:
 class Connection:
     """One as the keeper sees it."""
 
-    def __init__(self, pieces: list[bytes], transport: int = 0, presence: int = 0) -> None:
+    def __init__(self, pieces: list[bytes], transport: int = 0, presence: int = 0, received: int = 0) -> None:
         self.session = SimpleNamespace(presence_bytes=presence)
-        self.replays = SimpleNamespace(held_bytes=lambda: 0)
+        self._received = received
         self.socket = Queue(pieces, transport)
+
+    @property
+    def own_bytes(self) -> int:
+        return self.socket.transport_bytes + self._received
 
 
 class Node:
@@ -190,9 +194,9 @@ async def test_history_that_clients_wait_for_counts_once_with_their_queues():
 
 
 async def test_what_clients_said_and_are_present_with_counts():
-    node = Node(100 * KIB, Connection([], presence=20 * KIB), Connection([], presence=4 * KIB))
+    node = Node(100 * KIB, Connection([], presence=20 * KIB), Connection([], presence=4 * KIB, received=KIB))
     node.voice.said_bytes = 7 * KIB
-    assert await node.look() == 31 * KIB
+    assert await node.look() == 32 * KIB
     assert node.voice.is_full_of_presence is False
     node.connections.append(Connection([], presence=2 * KIB))
     await node.look()

@@ -171,3 +171,20 @@ async def test_looking_takes_no_more_than_its_share_of_the_time(client, monkeypa
     client.pump._tick()
     monkeypatch.undo()
     assert delays == [pytest.approx(0.1 / socket_module.TICK_SHARE)]
+
+
+# Who is parted from
+
+
+async def test_the_node_closes_whom_it_has_no_room_for_and_cuts_off_who_was_closed_already(client):
+    closed: list[str] = []
+
+    def part() -> None:
+        closed.append("slow")
+        client.transport.closing = True  # as a transport does that still has something to write
+
+    client.socket.on_slow = part
+    client.transport.abort = lambda: closed.append("aborted")
+    client.socket.part_slow()
+    client.socket.part_slow()
+    assert closed == ["slow", "aborted"]

@@ -107,21 +107,18 @@ class Candidate:
         """Wait while another is known to lead; find out whether we could."""
         while not self.seat.may_try(time.monotonic()):
             if not self.seat.proven and self.seat.stands_by(time.monotonic()):
-                await self._prove()
+                (await self._connect()).terminate()
             if self.seat.proven:
                 self.stand_by()
             await sleep(TRY_SECONDS)
 
-    async def _prove(self) -> None:
+    async def _connect(self) -> Any:
         connection = await connect(self.url, self.project)
         try:
             await check_could_use(connection)
-        finally:
+        except BaseException:
             connection.terminate()
-        self.seat.proven = True
-
-    async def _connect(self) -> Any:
-        connection = await connect(self.url, self.project)
+            raise
         self.seat.proven = True
         return connection
 

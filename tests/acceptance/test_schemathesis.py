@@ -20,7 +20,7 @@ from tests.acceptance.served import served
 from tests.gateway_fixture import token_for
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
-SEED, EXAMPLES = 10, 25  # of each request, beside those that cover the types
+SEED, EXAMPLES = 10, 15  # of each request, beside those that cover the types
 RUN_SECONDS = 40  # for a run; there are three
 
 CHECKS = (

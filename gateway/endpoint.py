@@ -49,6 +49,7 @@ from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
+WEBSOCKET_VERSION = "13"
 MAX_USER_AGENT = 256  # characters of it that the connection history keeps
 
 _part = Part("endpoint")
@@ -240,6 +241,9 @@ class Endpoint:
 
 
 def _can_upgrade(web_socket: web.WebSocketResponse, request: web.Request) -> bool:
+    """Whether it is an upgrade by RFC 6455; aiohttp takes two of its drafts as well."""
+    if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) != WEBSOCKET_VERSION:
+        return False
     try:
         return bool(web_socket.can_prepare(request))
     except ValueError:  # the key is not even ASCII

@@ -219,6 +219,24 @@ async def test_the_internal_port_tells_no_version_either(settings):
             assert not re.search(rb"(?i)python|aiohttp", heard)
 
 
+@pytest.mark.parametrize("version", ["0", "7", "8", "12", "14", "13, 8", ""])
+async def test_an_upgrade_by_a_draft_or_an_unknown_version_is_no_upgrade(gateway, version):
+    sent = upgrade(f"/projects/demo/realtime/ws?token={TOKEN}").replace(
+        b"Version: 13", f"Version: {version}".encode()
+    )
+    status, headers, body = answers(await heard_from(gateway.port, sent))[0]
+    assert (status, check(status, headers, body)) == (400, "invalid_request")
+
+
+async def test_nothing_is_compressed_on_a_websocket(gateway):
+    asked = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"
+    async with wire(gateway.port) as client:
+        await client.say(upgrade(f"/projects/demo/realtime/ws?token={TOKEN}", asked))
+        head = await client.hear_until(b"\r\n\r\n")
+        assert b" 101 " in head
+        assert b"Extensions" not in head
+
+
 async def test_an_upgrade_tells_no_version_either(gateway):
     async with wire(gateway.port) as client:
         await client.say(upgrade(f"/projects/demo/realtime/ws?token={TOKEN}"))

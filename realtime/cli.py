@@ -42,7 +42,6 @@ config_option = click.option(
     help=f"TOML file with the settings; also {CONFIG_VARIABLE}.",
 )
 PORT = click.IntRange(1, 65_535)
-LONGEST_TTL = 1e9  # seconds, where the project has no bound of its own
 _ADDRESS_FAULTS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 
 project_option = click.option("--project", default="demo", show_default=True, help="Project id.")
@@ -269,7 +268,7 @@ def _dev_config() -> Path | None:
 
 def _issue(settings: Settings, name: str, sub: str | None, role: str, ttl: int | None) -> str:
     project = project_of(settings, name)
-    longest = project.max_token_seconds or LONGEST_TTL
+    longest = project.max_token_seconds or 1e9  # 30 years, where it has no bound
     if ttl is not None and ttl > longest:
         raise SettingError("--ttl", f"the project takes no token for more than {longest:g} seconds")
     if project.jwt_secret is None:

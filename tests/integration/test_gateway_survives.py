@@ -39,7 +39,6 @@ STORIES = {
     "tick": "test_a_client_whose_clock_fails_is_closed_alone",
     "memory": "test_what_waits_for_the_others_is_counted",
     "figures": "test_figures_of_the_others_are_taken",
-    "memory": "test_what_waits_for_the_others_is_counted",
     "reloads": "test_settings_are_read_again_after_a_reading_that_failed",
     "readiness": "test_readiness_is_watched_after_a_look_that_failed",
 }

@@ -112,7 +112,7 @@ class ProjectFeed:
             except* FAULTS as group:
                 reason = why(group, door_to(self.project.direct_url).place)
                 state = _state_after(group)
-                self._enter(state, reason if state is State.CONNECTING else "")
+                self._enter(state, "" if state is State.TOO_NEW else reason)
                 metrics.faults.labels(self.project_id).inc()
                 if self.outage.is_news(reason, time.monotonic()):
                     log.warning("feed_failed", project=self.project_id, error=reason)

@@ -13,7 +13,7 @@ from typing import TypeVar
 from realtime.causes.kinds import Cause, Finding
 from realtime.causes.network import by_errno, by_tls
 from realtime.causes.servers import by_driver, by_redis, by_sqlstate
-from realtime.errors import RealtimeError, Unavailable
+from realtime.errors import ClientError, RealtimeError, Unavailable
 
 MAX_CHAIN = 10  # errors that were raised from each other
 SHOWN_CAUSES = 8  # of errors that came together
@@ -57,7 +57,7 @@ def why(error: BaseException, place: object = "", phase: Phase = Phase.IN_USE) -
     if isinstance(error, Unavailable):
         return error.reason or error.message
     if isinstance(error, RealtimeError):
-        return f"{type(error).__name__}: {error}"
+        return str(error) if type(error) is ClientError else f"{type(error).__name__}: {error}"
     chain = _chain(error)
     notes = [vars(one)["realtime_note"] for one in chain if "realtime_note" in vars(one)]
     where, when = notes[0] if notes else (str(place), phase)

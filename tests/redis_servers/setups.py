@@ -75,7 +75,7 @@ CONTRACT = frozenset(
         "test_gateway_redis",
         "test_limits_connections",
         "test_notifier",
-        "test_places",
+        "test_places_in_redis",
         "test_presence",
         "test_publish_script",
         "test_two_projects",

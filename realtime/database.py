@@ -136,7 +136,11 @@ async def transaction(connection: Any, **options: Any) -> AsyncIterator[None]:
     asyncpg would wait half a minute for the rollback, and raise its failure in place of the cancellation.
     """
     block = connection.transaction(**options)
-    await block.start()
+    try:
+        await block.start()
+    except (asyncio.CancelledError, TimeoutError):
+        connection.terminate()  # nobody knows whether it has begun
+        raise
     try:
         yield
     except (asyncio.CancelledError, TimeoutError):

@@ -63,6 +63,38 @@ async def test_a_transaction_that_is_cut_off_ends(orders_url: str, writer: Any, 
     await database.close()
 
 
+class Beginning:
+    """A connection, and a transaction of it, that is cut off when the server may have begun it."""
+
+    def __init__(self) -> None:
+        self.asked, self.is_ended = asyncio.Event(), False
+
+    def transaction(self) -> Beginning:
+        return self
+
+    async def start(self) -> None:
+        self.asked.set()
+        await asyncio.Event().wait()
+
+    def terminate(self) -> None:
+        self.is_ended = True
+
+
+async def test_a_transaction_that_is_cut_off_while_it_begins_ends_its_session() -> None:
+    connection = Beginning()
+
+    async def work() -> None:
+        async with transaction(connection):
+            pytest.fail("it never began")
+
+    task = asyncio.create_task(work(), name="work")
+    await connection.asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert connection.is_ended
+
+
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
     os.kill(pid, signal.SIGSTOP)

@@ -6,10 +6,10 @@ import argparse
 import asyncio
 import logging
 
-from bench import bulk, capture, connections, fanout, hygiene
+from bench import bulk, capture, connections, fanout, frames, hygiene
 from bench.stage import stage
 
-MEASUREMENTS = ("capture", "bulk", "hygiene", "fanout", "connections")
+MEASUREMENTS = ("capture", "bulk", "hygiene", "fanout", "connections", "frames")
 FANOUT_SECONDS = 2  # of each rate and round
 
 
@@ -44,6 +44,8 @@ async def _run(arguments: argparse.Namespace) -> None:
         await fanout.measure(arguments.subscribers, arguments.rates, FANOUT_SECONDS, arguments.rounds)
     if "connections" in chosen:
         await connections.measure(arguments.idle, arguments.rounds)
+    if "frames" in chosen:
+        await frames.measure(arguments.rounds)
 
 
 main()

@@ -154,7 +154,7 @@ async def test_the_time_in_which_a_client_had_taken_all_is_not_its_own(client):
 async def test_looking_takes_no_more_than_its_share_of_the_time(client, monkeypatch):
     now = 0.0
     delays: list[float] = []
-    monkeypatch.setattr(socket_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(socket_module.time, "thread_time", lambda: now)
     client.transport.waiting = 10**6
     client.socket.send([b"x"])
 

@@ -74,7 +74,7 @@ async def expect_all(stage: Stage, clients: list[Client], rows: int) -> None:
 async def test_one_big_statement_reaches_ten_subscribers_within_bounded_memory(
     messages: Stage, pytestconfig: pytest.Config
 ) -> None:
-    messages.write(project=PATIENT)
+    messages.write("heartbeat_seconds = 60", project=PATIENT)
     async with served(messages, nodes=2) as parts, subscribers(parts) as clients:
         before = [memory_mib(gateway.pid) for gateway in parts.gateways]
         await insert(messages, ROWS)
@@ -90,7 +90,7 @@ async def test_one_big_statement_reaches_ten_subscribers_within_bounded_memory(
 
 
 async def test_a_notifier_killed_in_a_burst_loses_and_repeats_nothing(messages: Stage) -> None:
-    messages.write(project=PATIENT)
+    messages.write("heartbeat_seconds = 60", project=PATIENT)
     async with (
         served(messages, nodes=2) as parts,
         subscribers(parts) as clients,

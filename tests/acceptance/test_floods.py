@@ -26,7 +26,7 @@ from tests.gateway_fixture import token_for
 from tests.limits_fixture import WS_PATH
 
 FLOODERS = 20  # of each kind
-SECONDS = 90.0  # for all to be closed, where ten warnings come in ten seconds
+SECONDS = 180.0  # for all to be closed, also where the machine is busy: ten warnings take ten seconds
 LARGE_SECONDS = 15.0  # for those that may go on
 EACH = os.environ.get("REALTIME_FLOODS") == "each"
 TOGETHER = [[kind] for kind in FLOODS] if EACH else [[kind for kind in FLOODS if kind not in WITHIN_RATE]]
@@ -47,6 +47,7 @@ async def flood(gateway: Node, kind: str, token: str) -> dict[str, Any]:
     return json.loads(output)
 
 
+@pytest.mark.timeout(2 * SECONDS)
 @pytest.mark.parametrize("kinds", TOGETHER, ids="+".join)
 @pytest.mark.parametrize("is_let_in", [True, False], ids=["let in", "before authentication"])
 async def test_flooders_are_closed_and_another_client_loses_nothing(

@@ -54,7 +54,8 @@ async def test_flooders_are_closed_and_another_client_loses_nothing(
     stage: Stage, kinds: list[str], is_let_in: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings: Settings = load(stage.config.read_text(), {})
-    token, code = (token_for(), 4429) if is_let_in else (token_for("other"), 4401)
+    # Beyond so many refusals a second of an address, that is why the others are refused.
+    token, closed = (token_for(), {4429}) if is_let_in else (token_for("other"), {4401, 4429})
     async with (
         node(stage) as gateway,
         publisher_to(settings) as publisher,
@@ -74,4 +75,4 @@ async def test_flooders_are_closed_and_another_client_loses_nothing(
             )
         for kind, result in zip(kinds, results, strict=True):
             may_go_on = is_let_in and kind in WITHIN_RATE
-            assert set(result["codes"]) <= ({code, None} if may_go_on else {code}), kind
+            assert set(result["codes"]) <= ({*closed, None} if may_go_on else closed), kind

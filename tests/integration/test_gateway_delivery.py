@@ -115,6 +115,7 @@ async def test_a_node_over_its_budget_parts_from_who_does_not_read_however_patie
 ):
     limits = Limits(max_queue_bytes=KIB, slow_consumer_seconds=3_600)
     settings = settings_for(database_url, redis_url, limits=limits, queue_budget_bytes=1024 * KIB)
+    before = slow_consumers()
     async with (
         running_gateway(settings) as gateway,
         publisher_to(settings) as publisher,
@@ -122,4 +123,5 @@ async def test_a_node_over_its_budget_parts_from_who_does_not_read_however_patie
     ):
         await subscribe(lazy)
         await publish_burst(publisher)
+        await eventually(lambda: slow_consumers() == before + 1)
         assert (await hear_to_the_end(lazy))[1:] == ("slow_consumer", 4413)

@@ -110,7 +110,9 @@ def ids(clients: list[Client]) -> set[str]:
 
 
 @pytest.mark.parametrize("away", [frozen, killed])
-async def test_a_node_that_would_owe_too_much_begins_another_life_and_leaves_no_ghost(valkey, node, away):
+async def test_a_node_that_would_owe_too_much_begins_another_life_and_leaves_no_ghost(
+    valkey, node, away, caplog
+):
     async with AsyncExitStack() as stack:
         staying = await stack.enter_async_context(people(node, 5, ROOM))
         watched = await crowd(staying[0], f"presence:{ROOM}")
@@ -120,7 +122,8 @@ async def test_a_node_that_would_owe_too_much_begins_another_life_and_leaves_no_
             async with away(valkey):
                 for client in leaving:
                     client.web_socket._writer.transport.abort()
-                await eventually(lambda: owes_only_for(staying))
+                await eventually(lambda: "node_life_given_up" in caplog.text)
+                assert owes_only_for(staying)
                 await asyncio.gather(*(come_and_go(node) for _ in range(LEAVING)))
                 new = await newcomers.enter_async_context(people(node, 5))
                 assert owes_only_for(staying)

@@ -30,7 +30,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit/test_kubernetes.py tests/unit/test_alerts.py tests/unit/test_dashboard.py
+	$(BIN)/python -m pytest tests/unit/repository/test_kubernetes.py tests/unit/repository/test_alerts.py tests/unit/repository/test_dashboard.py
 
 bench: install
 	$(BIN)/python -m bench $(ARGS)

@@ -22,14 +22,14 @@ import psutil
 from redis.asyncio import Redis
 
 from bench.stage import JWT_SECRET, PROJECT, wait_for_port
-from realtime.auth import issue
-from realtime.broker import Broker, Chunk, History
+from realtime.auth.tokens import issue
 from realtime.channels import Event, Table
-from realtime.config import Settings
 from realtime.dev.directory import free_port
 from realtime.dev.valkey import valkey
 from realtime.publications import change_line, line_prefix
-from realtime.store import connect
+from realtime.redis.broker import Broker, Chunk, History
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 
 STEPS = {
     "open": "open {clients}",

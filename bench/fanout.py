@@ -20,15 +20,15 @@ from pathlib import Path
 import psutil
 
 from bench.stage import JWT_SECRET, PROJECT, wait_for_port
-from realtime import keys
-from realtime.auth import issue
-from realtime.broker import Broker, Chunk, History
+from realtime import names
+from realtime.auth.tokens import issue
 from realtime.channels import Event, Table
-from realtime.config import Settings
 from realtime.dev.directory import free_port
 from realtime.dev.valkey import valkey
 from realtime.publications import change_line, line_prefix
-from realtime.store import connect
+from realtime.redis.broker import Broker, Chunk, History
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 
 TABLE = Table("public", "bench")
 DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
@@ -107,7 +107,7 @@ async def _server(
     port = free_port()
     token = issue(JWT_SECRET, PROJECT, "bench", "authenticated", 3600, time.time())
     if kind == "naive":
-        path, module = "/ws", ("bench.naive", str(port), redis_url, keys.topic_channel(PROJECT, TABLE.topic))
+        path, module = "/ws", ("bench.naive", str(port), redis_url, names.topic_channel(PROJECT, TABLE.topic))
     else:
         path = f"/projects/{PROJECT}/realtime/ws?token={token}"
         module = ("realtime", "--log-level", "WARNING", "gateway", "--host", "127.0.0.1", "--port", str(port))

@@ -16,7 +16,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WebSocketReader
 from aiohttp.web_ws import WebSocketDataQueue
 
-from gateway.limits import Pace
+from gateway.session.flood_guard import Pace
 from gateway.websocket.door import Door
 
 SECONDS = 0.3  # of one round

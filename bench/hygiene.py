@@ -17,14 +17,14 @@ from typing import Any
 import asyncpg
 
 from bench.stage import POSTGRES
-from notifier.database import connect
-from notifier.feed import Feed
-from notifier.tidier import PIECE_ROWS, Tidier
-from realtime.catalogue import Catalogue
+from notifier.feed.feed import Feed
+from notifier.outbox_cleanup import PIECE_ROWS, Tidier
+from notifier.sessions import connect
 from realtime.channels import Event, Table
-from realtime.config import Project
-from realtime.database import Database
 from realtime.dev.postgres import postgres
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.pool import Database
+from realtime.settings.config import Project
 
 FINISHED = 200_000  # changes that are published and deleted before each look
 STATEMENT_ROWS = 10_000

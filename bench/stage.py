@@ -16,13 +16,13 @@ import asyncpg
 import psutil
 from redis.asyncio import Redis
 
-from realtime import keys
-from realtime.catalogue import Catalogue
+from realtime import names
 from realtime.channels import Event, Table
-from realtime.config import Project
-from realtime.database import Database
 from realtime.dev.postgres import postgres
 from realtime.dev.valkey import valkey
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.pool import Database
+from realtime.settings.config import Project
 
 PROJECT = "bench"
 JWT_SECRET = "of-no-use-to-anybody-of-no-use-to-anybody"
@@ -51,7 +51,7 @@ class Stage:
     async def published(self, name: str) -> int:
         """How many changes of a table Redis has numbered."""
         topic = Table("public", name).topic
-        return int(await self.redis.hget(keys.topic_meta(PROJECT, topic), "offset") or 0)  # type: ignore[misc]
+        return int(await self.redis.hget(names.topic_meta(PROJECT, topic), "offset") or 0)  # type: ignore[misc]
 
     async def wait_published(self, name: str, changes: int) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):

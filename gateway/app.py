@@ -19,48 +19,49 @@ import aiohttp
 from aiohttp import hdrs, web
 from structlog.contextvars import bound_contextvars
 
-from gateway import metrics, openapi, rest
-from gateway.access import Proxies
-from gateway.beats import Beats
+from gateway import metrics
 from gateway.delivery.empty_topics import EmptyTopics
-from gateway.drain import drain
-from gateway.endpoint import Endpoint
-from gateway.fanout import Fanout
-from gateway.figures import keep_measuring
+from gateway.delivery.fanout import Fanout
+from gateway.delivery.recovery import Recovery
+from gateway.delivery.subscribe import Subscriptions
+from gateway.delivery.topic_subscriptions import Subscriber
+from gateway.http import openapi, routes
+from gateway.http.context import Services
 from gateway.http.gate import Gate
+from gateway.http.middlewares import MAX_BODY_BYTES, cors, errors_as_json, json_response, limited, preflights
 from gateway.http.refusals import Door
-from gateway.http_edge import MAX_BODY_BYTES, cors, errors_as_json, json_response, limited, preflights
-from gateway.hub import Hub
-from gateway.listener import listening
+from gateway.http.request import Proxies
+from gateway.http.request_ids import request_ids
+from gateway.http.request_metrics import counted
+from gateway.http.server import listening
+from gateway.hub.hub import Hub
+from gateway.hub.replay_cache import Room
 from gateway.memory.answers import Answers
 from gateway.memory.budget import REPLAY_SHARE, SAID_SHARE
 from gateway.memory.keeper import Holders, Keeper
-from gateway.nodes import Node
+from gateway.presence.cleanup import reap
+from gateway.presence.heartbeat_store import Pulses
+from gateway.presence.heartbeats import Beats
+from gateway.presence.node import Node
+from gateway.presence.store import People
+from gateway.presence.writer import Registry
+from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
-from gateway.reaper import reap
-from gateway.recollection import Room
-from gateway.recovery import Recovery
-from gateway.registry import Registry
-from gateway.request_ids import request_ids
-from gateway.rest_call import Services
-from gateway.rest_figures import counted
-from gateway.socket import Pump, Socket
-from gateway.subscriber import Subscriber
-from gateway.subscriptions import Subscriptions
-from gateway.tenants import Tenant, warn_of_shared_keys
-from gateway.turnover import Turnover
-from gateway.voice import Voice
+from gateway.publish.publisher import Voice
+from gateway.websocket.drain import drain
+from gateway.websocket.gauges import keep_measuring
+from gateway.websocket.handshake import Endpoint
+from gateway.websocket.reload import Turnover
+from gateway.wire.outbox import Pump, Socket
 from realtime import __version__
-from realtime.broker import Broker
-from realtime.config import Settings
-from realtime.internal_http import Readiness, health_routes, in_public, internal_http
-from realtime.logs import get_logger
-from realtime.people import People
+from realtime.logs.setup import get_logger
+from realtime.process.health import Readiness, health_routes, in_public, internal_http
 from realtime.process.memory_limit import default_budget
-from realtime.pulses import Pulses
-from realtime.readiness import watch_readiness
-from realtime.reload import Reloads
-from realtime.store import connect
+from realtime.process.readiness import watch_readiness
+from realtime.process.reload import Reloads
+from realtime.redis.broker import Broker
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 from realtime.timestamps import rfc3339
 from realtime.waiting.survival import Part
 
@@ -69,7 +70,7 @@ log = get_logger(__name__)
 _part = Part("gateway")
 
 TICK_SECONDS = 1.0  # between two looks at every connection's clock
-SOCKET_PATH = rest.PREFIX + "/ws"
+SOCKET_PATH = routes.PREFIX + "/ws"
 FREE = frozenset(
     {SOCKET_PATH, "/healthz", "/readyz"}
 )  # of the rates of REST: it has its own; these tell who is well
@@ -234,7 +235,7 @@ def _application(
     app.add_routes(
         [
             web.get(SOCKET_PATH, endpoint.handle, allow_head=False),
-            *rest.routes(tenants, services, gate),
+            *routes.routes(tenants, services, gate),
             *health_routes(why_not_ready),
             web.get("/openapi.json", describe),
         ]

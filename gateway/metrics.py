@@ -1,7 +1,7 @@
 """What a gateway counts, as Prometheus sees it.
 
-Whoever does a thing counts it; figures of what is there now come from `gateway.figures`. A label has few
-values, known beforehand, and all are there from the start: `rate` misses the first event of a new series.
+Whoever does a thing counts it; `gateway.websocket.gauges` sets the figures of what is there now. A label has
+few values, known beforehand, and all are there from the start: `rate` misses the first event of a new series.
 """
 
 from __future__ import annotations

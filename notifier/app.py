@@ -14,17 +14,17 @@ from functools import partial
 
 from structlog.contextvars import bound_contextvars
 
-from notifier.duties import Duties
-from notifier.election import Election
+from notifier.leadership.election import Election
+from notifier.projects import Duties
 from realtime import __version__
-from realtime.broker import Broker
-from realtime.config import Settings
 from realtime.errors import Unavailable
-from realtime.internal_http import internal_http
-from realtime.logs import get_logger
-from realtime.readiness import watch_readiness
-from realtime.reload import Reloads
-from realtime.store import connect
+from realtime.logs.setup import get_logger
+from realtime.process.health import internal_http
+from realtime.process.readiness import watch_readiness
+from realtime.process.reload import Reloads
+from realtime.redis.broker import Broker
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from realtime.backlog import Backlog
+from realtime.postgres.backlog import Backlog
 
 _PROJECT = ["project"]
 

@@ -14,20 +14,20 @@ from enum import Enum
 from structlog.contextvars import bind_contextvars
 
 from notifier import metrics
-from notifier.database import connect
-from notifier.doorbell import Doorbell, listening
-from notifier.faults import AWAY, FAULTS
-from notifier.feed import Feed
-from notifier.leader import leading
-from notifier.publisher import CHECK_SECONDS, Publisher
-from notifier.seat import HandOver, Seat
-from realtime.broker import FEED_FAILED, Broker, History
+from notifier.errors import AWAY, FAULTS
+from notifier.feed.doorbell import Doorbell, listening
+from notifier.feed.feed import Feed
+from notifier.feed.publisher import CHECK_SECONDS, Publisher
+from notifier.leadership.candidacy import HandOver, Seat
+from notifier.leadership.leader import leading
+from notifier.sessions import connect
 from realtime.causes.sentence import why
-from realtime.config import Project
-from realtime.lifetime import apart
-from realtime.logs import get_logger
-from realtime.migrations import TooNew
+from realtime.logs.setup import get_logger
 from realtime.postgres.door import door_to
+from realtime.postgres.migrations import TooNew
+from realtime.process.run import apart
+from realtime.redis.broker import FEED_FAILED, Broker, History
+from realtime.settings.config import Project
 from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 

@@ -17,7 +17,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from realtime.errors import Unavailable
-from realtime.store import connect
+from realtime.redis.client import connect
 from tests.broken_servers import (
     Certificates,
     answer_http,

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from realtime.broker import Astray, Broker, Chunk, History
 from realtime.channels import Event, Table
-from realtime.config import Settings
 from realtime.publications import change_line, line_prefix
-from realtime.store import connect
+from realtime.redis.broker import Astray, Broker, Chunk, History
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 
 DEADLINE = 45.0  # seconds that anything here may take; nothing does, unless it is broken
 ORDERS = Table("public", "orders")

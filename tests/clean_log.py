@@ -1,6 +1,6 @@
 """What stands in a log, as tests look at it; and what may not, whatever clients did.
 
-That is an error that nobody foresaw, or a token: before the net of `realtime.log_lines` cuts it out.
+That is an error that nobody foresaw, or a token: before the net of `realtime.logs.format` cuts it out.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 from redis.crc import key_slot
 
-from realtime import keys
+from realtime import names
 from realtime.channels import Table
-from realtime.store import connect
+from realtime.redis.client import connect
 from tests.change_stream import ORDERS, Publisher, publisher_to
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for
 from tests.redis_servers.cluster import ValkeyCluster
@@ -43,11 +43,11 @@ async def subscribed(
 
 
 def slot_of_table(table: Table = ORDERS) -> int:
-    return key_slot(keys.topic_channel("demo", table.topic).encode())
+    return key_slot(names.topic_channel("demo", table.topic).encode())
 
 
 async def primary_of_table(cluster: ValkeyCluster, table: Table = ORDERS) -> str:
-    return await cluster.primary_of(keys.topic_channel("demo", table.topic))
+    return await cluster.primary_of(names.topic_channel("demo", table.topic))
 
 
 async def another_primary(cluster: ValkeyCluster, than: str) -> str:
@@ -82,13 +82,13 @@ async def room_elsewhere(cluster: ValkeyCluster, nodes: int) -> tuple[str, str]:
     async with connect(cluster.url) as store:
 
         async def all_live() -> list[str] | None:
-            lives = [life.decode() for life in await store.call("SMEMBERS", keys.nodes())]
+            lives = [life.decode() for life in await store.call("SMEMBERS", names.nodes())]
             return lives if len(lives) == nodes else None
 
         lives = await eventually(all_live)
-    taken = {await cluster.primary_of(keys.node(life)) for life in lives}
+    taken = {await cluster.primary_of(names.node(life)) for life in lives}
     for number in range(100):
-        primary = await cluster.primary_of(keys.topic_members("demo", f"presence:room:{number}"))
+        primary = await cluster.primary_of(names.topic_members("demo", f"presence:room:{number}"))
         if primary not in taken:
             return f"room:{number}", primary
     raise AssertionError("all rooms are with the nodes")

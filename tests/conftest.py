@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from realtime.store import Store, connect
+from realtime.redis.client import Store, connect
 from tests.redis_servers.setups import CONTRACT, SETUPS, RedisSetup
 from tests.servers import fresh_database, throw_away_postgres
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from gateway.limits import Pace
+from gateway.session.flood_guard import Pace
 from gateway.websocket.door import REFUSED, Door
 
 

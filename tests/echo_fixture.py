@@ -11,10 +11,10 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from gateway.frames import pong_frame, text_frame
-from gateway.socket import Pump, Socket
 from gateway.websocket.web_socket import WebSocket
-from realtime.config import Limits
+from gateway.wire.frames import pong_frame, text_frame
+from gateway.wire.outbox import Pump, Socket
+from realtime.settings.config import Limits
 
 
 def binary_frame(payload: bytes) -> bytes:

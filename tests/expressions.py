@@ -13,9 +13,9 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from gateway import metrics as gateway_metrics
-from gateway.rest_figures import counted
+from gateway.http.request_metrics import counted
 from notifier import metrics as notifier_metrics
-from realtime.backlog import Backlog
+from realtime.postgres.backlog import Backlog
 from realtime.waiting import survival
 
 METRICS = [

@@ -20,9 +20,9 @@ import pytest
 
 from gateway import app
 from notifier import app as notifier_app
-from realtime.auth import issue
-from realtime.config import Limits, Project, Settings
-from realtime.reload import Reloads
+from realtime.auth.tokens import issue
+from realtime.process.reload import Reloads
+from realtime.settings.config import Limits, Project, Settings
 from tests.change_stream import DEADLINE, Publisher, background, publisher_to, streaming
 from tests.clean_log import clean_log
 from tests.ports import free_port

@@ -9,7 +9,7 @@ import json
 import struct
 from collections import defaultdict
 
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
 from realtime.channels import Event, Table, parse_channel
 from realtime.publications import Position, Publication, change_line, line_prefix
 

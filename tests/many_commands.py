@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from click.testing import CliRunner
 
-from realtime.cli import main
+from realtime.cli.main import main
 
 Command = tuple[Sequence[str], Mapping[str, str]]
 

@@ -12,16 +12,16 @@ from typing import Any
 import asyncpg
 
 from notifier import app, metrics
-from notifier.feed import Feed
-from notifier.publisher import Publisher
-from realtime.broker import Broker, table_history
-from realtime.catalogue import Catalogue
+from notifier.feed.feed import Feed
+from notifier.feed.publisher import Publisher
 from realtime.channels import Event, Table
-from realtime.config import Project, Settings
-from realtime.database import Database
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.pool import Database
+from realtime.process.reload import Reloads
 from realtime.publications import Position
-from realtime.reload import Reloads
-from realtime.store import connect
+from realtime.redis.broker import Broker, table_history
+from realtime.redis.client import connect
+from realtime.settings.config import Project, Settings
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import SECRET, eventually
 

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 
-from realtime.catalogue import Catalogue
 from realtime.dev.postgres import NO_SETTINGS, postgres
+from realtime.postgres.catalogue import Catalogue
 from tests.ports import free_port
 
 # What it holds is thrown away with it, and nobody but a test looks at a table, locks it or keeps its rows.

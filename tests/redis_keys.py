@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.store import Command, Store
+from realtime.redis.client import Command, Store
 
 NODES = b"realtime:node"  # what nodes say of themselves changes by itself
 

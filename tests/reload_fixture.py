@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from prometheus_client import generate_latest
 
-from realtime.config import Project, Settings
 from realtime.errors import SettingError
-from realtime.reload import Reloads
+from realtime.process.reload import Reloads
+from realtime.settings.config import Project, Settings
 from tests.clean_log import logged
 from tests.gateway_fixture import eventually
 

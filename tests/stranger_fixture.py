@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from realtime import keys
-from realtime.config import Settings
-from realtime.migrations import migration_sql
+from realtime import names
+from realtime.postgres.migrations import migration_sql
+from realtime.settings.config import Settings
 from tests.notifier_fixture import Witness, enable, project_at, session, settings_at, witness
 from tests.schema_fixture import psql
 from tests.servers import throw_away_postgres
@@ -59,7 +59,7 @@ class Stranger:
 
     async def hold_advisory_locks(self) -> None:
         """Those that this service ever used: one in each way."""
-        for lock in (keys.LEADER_LOCK, FORMER_BELL_LOCK, FORMER_MIGRATE_LOCK):
+        for lock in (names.LEADER_LOCK, FORMER_BELL_LOCK, FORMER_MIGRATE_LOCK):
             await (await self.session()).execute("select pg_advisory_lock($1)", lock)
 
     async def hold_the_schema(self, administrator: Any) -> set[str]:

@@ -9,19 +9,19 @@ from typing import Any, cast
 
 from redis.exceptions import MovedError
 
-from gateway.hub import Hub
-from gateway.subscriber import Subscriber
-from realtime import keys
+from gateway.delivery.topic_subscriptions import Subscriber
+from gateway.hub.hub import Hub
+from realtime import names
 from realtime.publications import Position, Publication
-from realtime.servers import Server
+from realtime.redis.cluster import Server
 from tests.gateway_fixture import eventually
 
 ROOM, LOBBY = ("demo", "room:a"), ("demo", "presence:lobby")
-PROBE = keys.probe("node").encode()
+PROBE = names.probe("node").encode()
 
 
 def channel_of(key: tuple[str, str]) -> bytes:
-    return keys.topic_channel(*key).encode()
+    return names.topic_channel(*key).encode()
 
 
 def at(offset: int) -> Position:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from realtime.config import Settings
-from realtime.reload import Reloads
+from realtime.process.reload import Reloads
+from realtime.settings.config import Settings
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
 
 MALLORY = token_for(sub="mallory")

@@ -14,12 +14,12 @@ from contextlib import suppress
 from itertools import islice
 
 from gateway.delivery.left_behind import LeftBehind
-from gateway.hub import Hub, Topic, TopicKey
-from gateway.socket import Socket
-from realtime.broker import Broker
+from gateway.hub.hub import Hub, Topic, TopicKey
+from gateway.wire.outbox import Socket
 from realtime.channels import is_presence_topic
-from realtime.config import Limits
 from realtime.errors import ClientError, Code, Unavailable
+from realtime.redis.broker import Broker
+from realtime.settings.config import Limits
 from realtime.waiting.survival import Part
 
 KEEP_PART = 0.2  # of the time for which Redis remembers an empty topic, between two rounds that keep them

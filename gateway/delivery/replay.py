@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway import metrics
-from gateway.frames import text_frame
-from gateway.hub import Topic, TopicKey
-from gateway.presence import Roster
-from gateway.recollection import SLICE_BYTES
-from gateway.recovery import Recovery
-from gateway.socket import Socket
-from gateway.tenants import Tenant
+from gateway.delivery.recovery import Recovery
+from gateway.hub.hub import Topic, TopicKey
+from gateway.hub.replay_cache import SLICE_BYTES
+from gateway.hub.roster import Roster
+from gateway.projects.project import Tenant
+from gateway.wire.frames import text_frame
+from gateway.wire.native import Resync, encode
+from gateway.wire.outbox import Socket
 from realtime.channels import Channel
-from realtime.protocol import Resync, encode
 from realtime.publications import Position
 from realtime.waiting.survival import Part
 

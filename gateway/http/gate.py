@@ -12,11 +12,11 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from gateway.access import Proxies, client_address
+from gateway.http.middlewares import tenant_of
 from gateway.http.refusals import Door, Refusals
-from gateway.http_edge import tenant_of
+from gateway.http.request import Proxies, client_address
+from gateway.projects.project import Tenant
 from gateway.projects.rate_limit import Rates
-from gateway.tenants import Tenant
 from realtime.errors import ClientError, Code, RateLimited
 
 PENALTY_SECONDS = 1.0  # that a refusal for a rate is held back

@@ -10,10 +10,10 @@ import time
 from enum import StrEnum
 
 from gateway import metrics
-from gateway.limits import Bucket
 from gateway.projects.rate_limit import address_key
+from gateway.session.flood_guard import Bucket
 from realtime.errors import Code
-from realtime.logs import get_logger
+from realtime.logs.setup import get_logger
 
 log = get_logger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.frames import PIECE_BYTES
+from gateway.wire.frames import PIECE_BYTES
 
 ANSWER_SECONDS = 60.0  # for a client to take a large answer
 LARGE_BYTES = PIECE_BYTES  # beyond it an answer is waited for

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway import metrics
-from gateway.connection import Connection
-from gateway.hub import Hub
+from gateway.hub.hub import Hub
+from gateway.hub.replay_cache import Room
 from gateway.memory.allocator import Trimmer, find_trim
 from gateway.memory.answers import Answers
 from gateway.memory.budget import PRESENCE_SHARE, Count, Debtor, Rates
-from gateway.recollection import Room
-from gateway.socket import Socket
-from gateway.voice import Voice
-from realtime.logs import get_logger
+from gateway.publish.publisher import Voice
+from gateway.websocket.connection import Connection
+from gateway.wire.outbox import Socket
+from realtime.logs.setup import get_logger
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)

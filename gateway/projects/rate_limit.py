@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from ipaddress import IPv6Address, ip_address
 
-from gateway.limits import BURST_SECONDS, Bucket
-from realtime.config import Limits
+from gateway.session.flood_guard import BURST_SECONDS, Bucket
 from realtime.errors import RateLimited
+from realtime.settings.config import Limits
 
 MAX_BUCKETS = 20_000  # of a kind; then the one that was left alone for longest is forgotten
 PRUNED_AT_ONCE = 2  # for each that may be new

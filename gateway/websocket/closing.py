@@ -7,9 +7,9 @@ from contextlib import suppress
 from aiohttp import web
 
 from gateway import metrics
-from gateway.session import refusal
+from gateway.session.session import refusal
+from gateway.wire.native import encode
 from realtime.errors import CLOSE_CODE, ClientError
-from realtime.protocol import encode
 
 
 async def refuse(web_socket: web.WebSocketResponse, error: ClientError) -> None:

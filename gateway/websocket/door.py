@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from gateway import metrics
-from gateway.limits import Pace
+from gateway.session.flood_guard import Pace
 from gateway.websocket.frame_rules import FrameWalk
 
 SLICE_FRAMES = 32  # of one client that are let in before others get their turn

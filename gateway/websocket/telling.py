@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from gateway.effects import Effect, Publish, SetPresence
-from gateway.session import Session
-from gateway.tenants import Tenant
-from gateway.voice import Voice
+from gateway.projects.project import Tenant
+from gateway.publish.publisher import Voice
+from gateway.session.effects import Effect, Publish, SetPresence
+from gateway.session.session import Session
 from realtime.errors import ClientError
 from realtime.waiting.survival import Part
 

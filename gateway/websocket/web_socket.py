@@ -14,10 +14,10 @@ from typing import Any
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
 
-from gateway.limits import Pace
+from gateway.session.flood_guard import Pace
 from gateway.websocket.door import Door
 from gateway.websocket.frame_rules import may_close_with
-from realtime.config import Limits
+from realtime.settings.config import Limits
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close
 VERSION = "13"  # that of RFC 6455

@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from signal import Signals
 
-from realtime.dev import unprivileged
 from realtime.dev.errors import ServerFailed, WheelMissing
+from realtime.process import child
 
 READY_SECONDS = 120  # a recovery after a crash is part of it
 POLL_SECONDS = 0.02
@@ -55,7 +55,7 @@ class ServerProcess:
     ) -> ServerProcess:
         """Start a program, out of reach of the terminal's Ctrl-C; `dies_by` stops it when we are killed."""
         path, *arguments = (str(word) for word in command)
-        wrapper = (sys.executable, "-I", "-S", unprivileged.__file__, str(os.getpid()), str(int(dies_by)))
+        wrapper = (sys.executable, "-I", "-S", child.__file__, str(os.getpid()), str(int(dies_by)))
         output = _open_log(log)
         try:
             process = await asyncio.create_subprocess_exec(

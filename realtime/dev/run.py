@@ -17,18 +17,19 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from realtime.auth import SERVICE_ROLE, issue
-from realtime.catalogue import Catalogue
+from realtime.auth.tokens import SERVICE_ROLE, issue
 from realtime.channels import Event, Table
-from realtime.config import Project, load
-from realtime.database import Database
 from realtime.dev import directory as files
 from realtime.dev import process
 from realtime.dev.errors import DevError
 from realtime.dev.postgres import EmbeddedPostgres, postgres
 from realtime.dev.valkey import EmbeddedValkey, valkey
+from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.door import door_to
-from realtime.processes import processes
+from realtime.postgres.pool import Database
+from realtime.process.supervisor import processes
+from realtime.resources import packaged_text
+from realtime.settings.config import Project, load
 
 PROJECT = "demo"
 TABLES = ("users", "orders", "sessions")
@@ -103,7 +104,7 @@ async def _prepare(project: Project) -> None:
     database = Database(project)
     try:
         async with database.connection() as connection:
-            await connection.execute(Path(__file__).with_name("demo.sql").read_text())
+            await connection.execute(packaged_text(__package__, "demo.sql"))
         catalogue = Catalogue(database)
         enabled = {one.table for one in await catalogue.enabled()}
         for name in TABLES:

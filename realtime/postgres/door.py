@@ -1,7 +1,8 @@
 """The one way to a session with Postgres, by a `database_url` or `listen_url`.
 
-`realtime.database` lends sessions to gateways and commands, `notifier.database` opens those that a notifier
-holds. Whatever keeps one from being opened leaves as Unavailable, with host, port and cause for operators.
+`realtime.postgres.pool` lends sessions to gateways and commands, `notifier.sessions` opens those that a
+notifier holds. Whatever keeps one from being opened leaves as Unavailable, with host, port and cause for
+operators.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from realtime.errors import SettingError
 from realtime.settings.database_parameters import VERIFYING
 from realtime.settings.database_url import DatabaseUrl
-from realtime.tls_files import why_no_authorities, why_no_certificate, why_unreadable
+from realtime.settings.tls_files import why_no_authorities, why_no_certificate, why_unreadable
 
 SYSTEM = "system"  # of sslrootcert: the authorities that this machine trusts
 ALPN = ["postgresql"]  # which a server insists on where TLS begins at once

@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from realtime.errors import HTTP_STATUS, ClientError, Code
-from realtime.logs import get_logger
+from realtime.logs.setup import get_logger
 
 log = get_logger(__name__)
 

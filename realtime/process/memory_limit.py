@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from realtime.config import ENVIRONMENT_PREFIX, MIN_QUEUE_BUDGET_BYTES, Settings
+from realtime.settings.config import ENVIRONMENT_PREFIX, MIN_QUEUE_BUDGET_BYTES, Settings
 
 SHARE = 4  # a quarter is for what waits; the rest for clients that are there, and for what works for them
 LEAST_BYTES = MIN_QUEUE_BUDGET_BYTES

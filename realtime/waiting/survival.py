@@ -16,7 +16,7 @@ from typing import Any
 from prometheus_client import Counter
 
 from realtime.errors import ClientError, Code
-from realtime.logs import get_logger
+from realtime.logs.setup import get_logger
 
 log = get_logger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from realtime.config import Settings
+from realtime.settings.config import Settings
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import Program, running
 from tests.fleet_fixture import Crowd, crowd, history

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from realtime.auth import SERVICE_ROLE
+from realtime.auth.tokens import SERVICE_ROLE
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import Program, running
 from tests.gateway_fixture import token_for

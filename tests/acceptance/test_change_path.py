@@ -11,10 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from realtime.broker import Broker
 from realtime.channels import Table
-from realtime.config import Settings
-from realtime.store import connect
+from realtime.redis.broker import Broker
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import client_of, memory_mib, psql, running
 from tests.acceptance.served import LOCAL, Served, served

@@ -16,8 +16,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from realtime import keys
-from realtime.store import connect
+from realtime import names
+from realtime.redis.client import connect
 from tests.acceptance.conftest import Stage
 from tests.acceptance.light_clients import SENT_AT, LightClient, files_for
 from tests.acceptance.programs import psql
@@ -118,7 +118,7 @@ async def test_all_clients_of_a_killed_node_are_back_at_once_and_nobody_lost_any
     async with following(everybody), writing(stage.database_url):
         await eventually(lambda: all(one.last for one in everybody), BOUND_SECONDS)
         async with connect(stage.redis_url) as store:
-            assert await store.call("HLEN", keys.open_connections("demo")) == CLIENTS
+            assert await store.call("HLEN", names.open_connections("demo")) == CLIENTS
         before = bystander.last
         delays.take()
         await eventually(lambda: bystander.last >= before + 30, BOUND_SECONDS)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from realtime.config import Limits, Namespace, Project, Settings
+from realtime.settings.config import Limits, Namespace, Project, Settings
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import client_of, psql, running
 from tests.acceptance.served import LOCAL, enable, is_ready, served

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from realtime.config import Settings, load
+from realtime.settings.config import Settings, load
 from tests.acceptance.bystander import told, watching
 from tests.acceptance.conftest import Stage
 from tests.acceptance.crowds import Node, node

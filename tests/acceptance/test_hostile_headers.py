@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from realtime.auth import SERVICE_ROLE
+from realtime.auth.tokens import SERVICE_ROLE
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import client_of
 from tests.acceptance.served import Served, served

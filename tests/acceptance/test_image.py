@@ -24,8 +24,8 @@ from pathlib import Path
 
 import pytest
 
-from realtime.cli import main
-from realtime.dev import unprivileged
+from realtime.cli.main import main
+from realtime.process import child
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import START_SECONDS, clean_environment, client_of, psql
 from tests.acceptance.served import LOCAL, enable, is_ready
@@ -130,7 +130,7 @@ class Image:
             sys.executable,
             "-I",
             "-S",
-            unprivileged.__file__,
+            child.__file__,
             str(os.getpid()),
             str(int(signal.SIGKILL)),
         )

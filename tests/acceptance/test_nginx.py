@@ -22,10 +22,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.http_edge import MAX_BODY_BYTES
-from realtime.auth import SERVICE_ROLE
-from realtime.config import Settings
+from gateway.http.middlewares import MAX_BODY_BYTES
+from realtime.auth.tokens import SERVICE_ROLE
 from realtime.process.http_protocol import MAX_LINE_BYTES
+from realtime.settings.config import Settings
 from tests.acceptance.conftest import Stage
 from tests.acceptance.followers import Follower, Writer, expect_everything_once, finish
 from tests.acceptance.programs import START_SECONDS, client_of, psql, running

@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from realtime.auth import SERVICE_ROLE
+from realtime.auth.tokens import SERVICE_ROLE
 from realtime.dev.postgres import Mode
 from tests.acceptance.conftest import Stage
 from tests.acceptance.followers import LAST, Follower, Writer, expect_everything_once, finish

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from realtime import keys
-from realtime.store import Store, connect
+from realtime import names
+from realtime.redis.client import Store, connect
 from tests.acceptance.conftest import Stage
 from tests.acceptance.crowds import ROOM, WATCHED, ends_of, frozen, ids, node, people, watchers_of
 from tests.fleet_fixture import crowd, present
@@ -98,9 +98,9 @@ async def test_a_frozen_node_comes_back_with_its_people(stage: Stage):
         assert watcher.times("leave") == dict.fromkeys(asleep, 2)
         await ends_of(survivor, asleep)
         async with connect(stage.redis_url) as store:
-            assert await store.call("HLEN", keys.topic_members("demo", WATCHED)) == 0
-            assert await store.call("HLEN", keys.open_connections("demo")) == 1, "the one who watches"
-            assert await store.call("SCARD", keys.nodes()) == 2
+            assert await store.call("HLEN", names.topic_members("demo", WATCHED)) == 0
+            assert await store.call("HLEN", names.open_connections("demo")) == 1, "the one who watches"
+            assert await store.call("SCARD", names.nodes()) == 2
 
 
 async def test_who_came_and_went_while_a_node_was_frozen_is_counted_right(stage: Stage):
@@ -128,17 +128,17 @@ async def test_who_came_and_went_while_a_node_was_frozen_is_counted_right(stage:
             await watcher.becomes(lambda: watcher.ids == expected)
             async with connect(stage.redis_url) as store:
                 await eventually(lambda: _is_open(store, len(expected) + 1))
-                counts = await store.call("HGETALL", keys.connection_counts("demo"))
+                counts = await store.call("HGETALL", names.connection_counts("demo"))
                 assert counts[b"user:crowd"] == b"%d" % len(expected)
         await watcher.becomes(lambda: not watcher.ids)
         async with connect(stage.redis_url) as store:
             await eventually(lambda: _is_open(store, 1))
-            assert await store.call("HGETALL", keys.connection_counts("demo")) == {
+            assert await store.call("HGETALL", names.connection_counts("demo")) == {
                 b"user:bob": b"1",
                 b"address:127.0.0.1": b"1",
             }
-            assert await store.call("HLEN", keys.topic_members("demo", WATCHED)) == 0
-            assert await store.call("HLEN", keys.topic_members("demo", "presence")) == 0
+            assert await store.call("HLEN", names.topic_members("demo", WATCHED)) == 0
+            assert await store.call("HLEN", names.topic_members("demo", "presence")) == 0
 
 
 async def come_to_stay(stack: AsyncExitStack, gateway: Gateway, count: int) -> list[Client]:
@@ -150,7 +150,7 @@ async def _is_present(gateway: Gateway, expected: set[str]) -> bool:
 
 
 async def _is_open(store: Store, count: int) -> bool:
-    return await store.call("HLEN", keys.open_connections("demo")) == count
+    return await store.call("HLEN", names.open_connections("demo")) == count
 
 
 async def test_the_people_of_a_node_that_stops_leave_at_once(stage: Stage):
@@ -172,7 +172,7 @@ async def test_the_people_of_a_node_that_stops_leave_at_once(stage: Stage):
 
 
 async def _one_life(store: Store) -> bool:
-    return await store.call("SCARD", keys.nodes()) == 1
+    return await store.call("SCARD", names.nodes()) == 1
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from realtime.auth import issue
+from realtime.auth.tokens import issue
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import Program, client_of, command_of, descendants, psql, running
 from tests.acceptance.served import LOCAL, get, is_ready, served

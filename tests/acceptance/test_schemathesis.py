@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.auth import SERVICE_ROLE
+from realtime.auth.tokens import SERVICE_ROLE
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import clean_environment
 from tests.acceptance.served import served

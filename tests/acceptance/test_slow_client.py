@@ -6,7 +6,7 @@ import json
 
 import aiohttp
 
-from realtime.config import Settings
+from realtime.settings.config import Settings
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import client_of, psql
 from tests.acceptance.served import get, served

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from realtime.broker import Broker
-from realtime.config import Settings
 from realtime.errors import Unavailable
-from realtime.store import connect
+from realtime.redis.broker import Broker
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 from tests.acceptance.programs import START_SECONDS, Program, running
 from tests.gateway_fixture import SECRET, eventually
 from tests.notifier_fixture import LISTENING, Witness, enable, session

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from realtime.auth import SERVICE_ROLE
+from realtime.auth.tokens import SERVICE_ROLE
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import Program, client_of, psql
 from tests.acceptance.served import get, is_ready, served

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from realtime.config import Limits, Namespace, Project, Settings
+from realtime.settings.config import Limits, Namespace, Project, Settings
 from tests.acceptance.programs import clean_environment, run
 from tests.docs_fixture import ROOT
 from tests.many_commands import Command

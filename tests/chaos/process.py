@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from realtime.dev import unprivileged
+from realtime.process import child
 
 AGAIN_SECONDS = 1.0  # before one that ended by itself is started again
 BAR = re.compile(r"^ *\| ")
@@ -40,7 +40,7 @@ class Process:
         self.name = name
         self.log = directory / f"{name}.log"
         self._command = [
-            *(sys.executable, "-I", "-S", unprivileged.__file__, str(os.getpid()), str(int(signal.SIGKILL))),
+            *(sys.executable, "-I", "-S", child.__file__, str(os.getpid()), str(int(signal.SIGKILL))),
             *(str(directory), sys.executable, "-m", "realtime", *words),
         ]
         self._environment = environment

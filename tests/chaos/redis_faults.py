@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
-from realtime import keys
+from realtime import names
 from tests.chaos.fault import REDIS, Draw, Fault, fault_of
 from tests.chaos.ledger import TABLES
 from tests.chaos.load import ROOMS
@@ -19,8 +19,8 @@ from tests.chaos.stage import PROJECT, Stage
 TOPICS = (*(f"table:public.{table}" for table in TABLES), *ROOMS, "presence", f"presence:{ROOMS[0]}")
 # What the service has most to do with; each topic's keys lie together, and so do a project's.
 IN_USE = (
-    *(keys.topic_channel(PROJECT, topic) for topic in TOPICS),
-    *(keys.notifier(PROJECT), keys.notifiers(), keys.nodes()),
+    *(names.topic_channel(PROJECT, topic) for topic in TOPICS),
+    *(names.notifier(PROJECT), names.notifiers(), names.nodes()),
 )
 SENTINELS = 3
 

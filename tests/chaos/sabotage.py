@@ -26,15 +26,17 @@ class Edit:
 
 EDITS = {
     # What comes again of a batch is taken for new.
-    "batch-check": Edit("realtime/lua/changes_v1.lua", "skip = skip + 1", "skip = 0"),
+    "batch-check": Edit("realtime/redis/lua/changes_v1.lua", "skip = skip + 1", "skip = 0"),
     # After a lost connection or a hole a node goes on from where Redis is now.
     "gap-reading": Edit(
-        "gateway/subscriber.py",
+        "gateway/delivery/topic_subscriptions.py",
         "is_lost = key in self._broken or not await self._read_pages(key, topic, position, mine)",
         "is_lost = False; topic.position = position",
     ),
     # In a cluster: a channel that its server has thrown off, since the slot went elsewhere, is left at that.
-    "thrown-off": Edit("gateway/line.py", "self.subscribe(channel)  # to be told who has it", "pass"),
+    "thrown-off": Edit(
+        "gateway/delivery/redis_subscription.py", "self.subscribe(channel)  # to be told who has it", "pass"
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from realtime.auth import DEFAULT_ROLE, SERVICE_ROLE, issue
+from realtime.auth.tokens import DEFAULT_ROLE, SERVICE_ROLE, issue
 from tests.acceptance.programs import clean_environment
 from tests.chaos.bundle import Way
 from tests.chaos.database import Database

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from realtime.store import Command, Store
+from realtime.redis.client import Command, Store
 
 
 async def call_former(store: Store, names: Sequence[str], keys: Sequence[str], *arguments: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.config import Settings
+from realtime.settings.config import Settings
 from tests import servers
 from tests.notifier_fixture import Witness, enable, session, witness
 from tests.postgres_fixture import Database, fresh_database, throw_away_postgres

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from realtime.config import Namespace, Project, Settings
+from realtime.settings.config import Namespace, Project, Settings
 from tests.fleet_fixture import SERVICE, hear_text, send_broadcasts
 from tests.gateway_fixture import SECRET, Client, running_gateway, token_for
 

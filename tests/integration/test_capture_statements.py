@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from realtime import keys
+from realtime import names
 from realtime.channels import Event, Table
 from tests.postgres_fixture import Database, fresh_database, throw_away_postgres
 
@@ -80,7 +80,7 @@ async def test_an_update_that_changes_nothing_is_no_event(items: Database) -> No
 async def test_a_statement_without_rows_captures_and_rings_nothing(items: Database) -> None:
     rung = asyncio.Event()
     async with items.session() as listener, items.session() as writer:
-        await listener.add_listener(keys.DOORBELL, lambda *_: rung.set())
+        await listener.add_listener(names.DOORBELL, lambda *_: rung.set())
         await writer.execute("update items set n = 1 where false")
         await writer.execute("delete from items where false")
         await writer.execute("insert into items select 4 where false")
@@ -102,12 +102,12 @@ async def test_nobody_rings_while_the_notifier_is_awake(items: Database) -> None
             done.set()
 
     async with items.session() as notifier, items.session() as writer:
-        await notifier.add_listener(keys.DOORBELL, hear)
+        await notifier.add_listener(names.DOORBELL, hear)
         await notifier.execute(
             "select setval('realtime.silent_until', extract(epoch from now())::bigint + 60)"
         )
         await writer.execute("insert into items values (4)")
-        await writer.execute("select pg_notify($1, 'done')", keys.DOORBELL)
+        await writer.execute("select pg_notify($1, 'done')", names.DOORBELL)
         await asyncio.wait_for(done.wait(), 10)
         assert heard == ["done"]
     assert len(await items.captured()) == 1

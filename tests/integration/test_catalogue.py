@@ -13,10 +13,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from realtime import triggers
-from realtime.catalogue import Column, EnabledTable, TableInfo
 from realtime.channels import Event, Table
 from realtime.errors import ClientError, Code, Unavailable
+from realtime.postgres import triggers
+from realtime.postgres.catalogue import Column, EnabledTable, TableInfo
 from tests.postgres_fixture import Database
 
 ALL = tuple(Event)

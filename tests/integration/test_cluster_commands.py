@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from redis.crc import key_slot
 
-from realtime import keys
-from realtime.broker import Broker, History, Post
-from realtime.config import Settings
+from realtime import names
 from realtime.errors import Unavailable
-from realtime.store import Command, Store, checked, connect
+from realtime.redis.broker import Broker, History, Post
+from realtime.redis.client import Command, Store, checked, connect
+from realtime.settings.config import Settings
 from tests.clean_log import logged
 from tests.cluster_fixture import (
     another_primary,
@@ -32,12 +32,12 @@ async def store(cluster: ValkeyCluster) -> AsyncIterator[Store]:
 
 
 async def test_answers_come_in_the_order_of_the_commands_wherever_these_went(store):
-    names = [f"name{number}" for number in range(50)]
-    await store.call_many([Command(name, ("SET", name, name)) for name in names])
-    assert await store.call_many([Command(name, ("GET", name)) for name in names]) == [
-        name.encode() for name in names
+    things = [f"name{number}" for number in range(50)]
+    await store.call_many([Command(name, ("SET", name, name)) for name in things])
+    assert await store.call_many([Command(name, ("GET", name)) for name in things]) == [
+        name.encode() for name in things
     ]
-    assert len({store.servers.of(name) for name in names}) == 3
+    assert len({store.servers.of(name) for name in things}) == 3
 
 
 async def test_a_script_that_one_server_has_forgotten_is_told_to_it_again(store):
@@ -65,12 +65,12 @@ async def test_what_is_said_while_slots_move_is_kept_once_and_in_order(cluster, 
         tasks.create_task(speak())
         await eventually(lambda: said > 20)
         for topic in topics[:4]:
-            slot = key_slot(keys.topic_channel("demo", topic).encode())
-            owner = await cluster.primary_of(keys.topic_channel("demo", topic))
+            slot = key_slot(names.topic_channel("demo", topic).encode())
+            owner = await cluster.primary_of(names.topic_channel("demo", topic))
             await cluster.move_slot(slot, await another_primary(cluster, owner))
         stop.set()
     for topic in topics:
-        entries = await store.call("XRANGE", keys.topic_history("demo", topic), "-", "+")
+        entries = await store.call("XRANGE", names.topic_history("demo", topic), "-", "+")
         lines = [int(fields[b"p"].partition(b"\n")[2]) for _, fields in entries]
         # A new server has another reign, under which such a topic begins anew.
         assert lines == list(range(lines[0], said + 1))
@@ -125,8 +125,8 @@ async def test_a_url_that_does_not_say_that_it_is_a_cluster_is_told_of_in_the_lo
 async def test_a_lot_of_which_one_server_is_away_is_taken_by_the_others(cluster, store):
     """A sender is told of its own message, not of those that went with it."""
     broker, rooms = Broker(store, Settings()), [f"room:{number}" for number in range(20)]
-    lost = await cluster.primary_of(keys.topic_channel("demo", rooms[0]))
-    servers = {room: await cluster.primary_of(keys.topic_channel("demo", room)) for room in rooms}
+    lost = await cluster.primary_of(names.topic_channel("demo", rooms[0]))
+    servers = {room: await cluster.primary_of(names.topic_channel("demo", room)) for room in rooms}
     await cluster.kill(lost)
     outcomes = await broker.broadcast([Post("demo", room, [b"1"], History(10, 60)) for room in rooms])
     refused = [

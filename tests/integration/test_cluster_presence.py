@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from realtime import keys
-from realtime.store import connect
+from realtime import names
+from realtime.redis.client import connect
 from tests.cluster_fixture import (
     gateways,
     hear_presence,
@@ -22,7 +22,7 @@ FAIL_OVER_SECONDS = 30.0
 
 async def room_not_on(cluster: ValkeyCluster, server: str) -> str:
     for number in range(100):
-        if await cluster.primary_of(keys.topic_channel("demo", f"presence:room:{number}")) != server:
+        if await cluster.primary_of(names.topic_channel("demo", f"presence:room:{number}")) != server:
             return f"room:{number}"
     raise AssertionError("all rooms are on one server")
 
@@ -34,9 +34,9 @@ async def test_the_last_one_who_left_is_removed_again_when_a_fail_over_brings_th
     async with connect(cluster.url) as store:
         settings = settings_for(database_url, cluster.url, presence_ttl_seconds=4)
         async with running_gateway(settings) as here, here.client(token_for(sub="alice")) as alice:
-            (life,) = await eventually(lambda: store.call("SMEMBERS", keys.nodes()))
-            room = await room_not_on(cluster, await cluster.primary_of(keys.node_topics(life.decode())))
-            members = keys.topic_members("demo", f"presence:{room}")
+            (life,) = await eventually(lambda: store.call("SMEMBERS", names.nodes()))
+            room = await room_not_on(cluster, await cluster.primary_of(names.node_topics(life.decode())))
+            members = names.topic_members("demo", f"presence:{room}")
             assert (await alice.ask(type="presence", channel=room, state={}, ref=1))["type"] == "ack"
             async with losing(cluster, await cluster.primary_of(members)):
                 assert (await alice.ask(type="presence", channel=room, state=None, ref=2))["type"] == "ack"

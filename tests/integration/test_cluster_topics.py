@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime import keys
+from realtime import names
 from realtime.errors import Unavailable
 from tests.change_stream import publisher_to
 from tests.cluster_fixture import (
@@ -57,12 +57,12 @@ async def test_what_happens_in_a_slot_that_is_long_on_the_move_is_taken_and_told
 async def test_what_is_said_to_other_servers_is_taken_while_one_has_nobody_left(
     cluster, database_url, monkeypatch, how
 ):
-    monkeypatch.setattr("gateway.line.DEAD_AFTER_SECONDS", 2.0)
-    monkeypatch.setattr("gateway.line.PROBE_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.DEAD_AFTER_SECONDS", 2.0)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.PROBE_SECONDS", 0.1)
     async with gateways(database_url, cluster) as (gateway,), gateway.client() as client:
         lost = await primary_of_table(cluster)
         servers = {
-            room: await cluster.primary_of(keys.topic_channel("demo", room))
+            room: await cluster.primary_of(names.topic_channel("demo", room))
             for room in (f"room:{number}" for number in range(20))
         }
         await cluster.kill(await cluster.replica_of(lost))

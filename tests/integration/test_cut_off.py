@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from notifier import app
-from notifier.caretaker import look_after
-from notifier.database import connect
-from notifier.feed import Feed
+from notifier.feed.feed import Feed
+from notifier.leadership.candidacy import NEVER
+from notifier.maintenance import look_after
 from notifier.project import ProjectFeed, State
-from notifier.seat import NEVER
-from realtime.broker import table_history
-from realtime.config import Settings
-from realtime.database import Database, transaction
+from notifier.sessions import connect
+from realtime.postgres.pool import Database, transaction
+from realtime.redis.broker import table_history
+from realtime.settings.config import Settings
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (

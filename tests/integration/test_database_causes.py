@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 
 from realtime.causes.kinds import Cause
-from realtime.config import Project
-from realtime.database import Database
 from realtime.errors import Unavailable
 from realtime.postgres.door import AWAY
+from realtime.postgres.pool import Database
+from realtime.settings.config import Project
 from tests.broken_postgres import PASSWORD, Stage, broken_postgres, open_and_close, reason_of
 from tests.clean_log import logged
 from tests.gateway_fixture import SECRET

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from notifier import database, duties
+from notifier import projects, sessions
 from notifier.project import ProjectFeed, State
-from realtime.broker import table_history
+from realtime.redis.broker import table_history
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -68,7 +68,7 @@ async def test_a_feed_that_waits_for_redis_is_ended_with_its_project(
     orders_url: str, writer: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It cannot come to the end of its batch."""
-    monkeypatch.setattr(duties, "LAST_BATCH_SECONDS", 0.2)
+    monkeypatch.setattr(projects, "LAST_BATCH_SECONDS", 0.2)
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     unreachable = project_at(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
     live = Live(settings_at(nowhere, demo=unreachable, other=project_at(orders_url)), caplog)
@@ -91,9 +91,9 @@ async def test_a_feed_that_is_cut_off_while_it_connects_leaves_no_session(
     async def no_session() -> bool:
         return not await connection.fetch(SESSIONS)
 
-    monkeypatch.setattr(database, "_SESSION_OF_17", "select pg_sleep(60)")
+    monkeypatch.setattr(sessions, "_SESSION_OF_17", "select pg_sleep(60)")
     async with session(orders_url) as connection:
-        task = asyncio.create_task(database.connect(orders_url), name="connect")
+        task = asyncio.create_task(sessions.connect(orders_url), name="connect")
         await eventually(is_connecting)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -17,11 +17,11 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from notifier.database import connect, query
-from notifier.doorbell import Doorbell, listening
+from notifier.feed.doorbell import Doorbell, listening
+from notifier.feed.publisher import Publisher
 from notifier.project import LINGER_SECONDS, ProjectFeed
-from notifier.publisher import Publisher
-from realtime.broker import History
+from notifier.sessions import connect, query
+from realtime.redis.broker import History
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -102,7 +102,7 @@ async def test_silence_lasts_as_long_as_it_is_wanted(
     doorbell: Doorbell, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever keeps the feed from going on meanwhile, as a long batch, or Redis."""
-    monkeypatch.setattr("notifier.doorbell.RENEW_SECONDS", 0.1)
+    monkeypatch.setattr("notifier.feed.doorbell.RENEW_SECONDS", 0.1)
     doorbell.silence()
     await awake(writer)
     first = await writer.fetchval(SILENT_UNTIL)
@@ -118,8 +118,8 @@ async def test_silence_that_nobody_ended_runs_out(
     doorbell: Doorbell, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As that of a notifier that was killed."""
-    monkeypatch.setattr("notifier.doorbell.SILENCE_SECONDS", 1)
-    monkeypatch.setattr("notifier.doorbell.RENEW_SECONDS", HOUR)
+    monkeypatch.setattr("notifier.feed.doorbell.SILENCE_SECONDS", 1)
+    monkeypatch.setattr("notifier.feed.doorbell.RENEW_SECONDS", HOUR)
     doorbell.silence()
     await awake(writer)
 

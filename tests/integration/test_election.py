@@ -17,13 +17,14 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from notifier import feed, leader, seat
-from notifier.election import Facts, Fleet
-from notifier.registry import Claim, Registry, Wish
-from realtime import keys
-from realtime.config import Settings
-from realtime.migrations import migration_sql
-from realtime.store import connect
+from notifier.feed import feed
+from notifier.leadership import candidacy, leader
+from notifier.leadership.election import Facts, Fleet
+from notifier.leadership.lease_store import Claim, Registry, Wish
+from realtime import names
+from realtime.postgres.migrations import migration_sql
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 from tests.chaos.link import Link, Silence
 from tests.clean_log import logged
 from tests.gateway_fixture import eventually
@@ -54,7 +55,7 @@ async def settings(orders_url: str, redis_url: str) -> Settings:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is soon over, and a lease too."""
-    monkeypatch.setattr(seat, "SILENT_SECONDS", seat.LEASE_SECONDS + 0.5)
+    monkeypatch.setattr(candidacy, "SILENT_SECONDS", candidacy.LEASE_SECONDS + 0.5)
     monkeypatch.setattr(leader, "SAME_HOLDER_SECONDS", 0.5)
 
 
@@ -86,7 +87,7 @@ async def test_a_lease_is_given_up_or_renewed_only_by_its_holder_and_taken_by_a_
 async def test_a_lease_that_tells_no_name_is_nobodys_to_renew(redis_url: str) -> None:
     """As a notifier of an earlier version leaves it."""
     async with connect(redis_url) as store:
-        await store.call("SET", keys.notifier(PROJECT), b'{"state":"live"}', "EX", 60)
+        await store.call("SET", names.notifier(PROJECT), b'{"state":"live"}', "EX", 60)
     assert await holders(redis_url, ("a", Wish.LEAVE), ("a", Wish.RENEW)) == ["", ""]
 
 
@@ -113,8 +114,8 @@ def test_the_fleet_is_stable_when_nobody_came_went_or_changed_for_a_while() -> N
         {"a": facts("x"), "b": facts("x", "x")},
     ):
         fleet.see(now, change)
-        assert not fleet.is_stable(now + seat.STABLE_SECONDS - 1)
-        now += seat.STABLE_SECONDS
+        assert not fleet.is_stable(now + candidacy.STABLE_SECONDS - 1)
+        now += candidacy.STABLE_SECONDS
         fleet.see(now, change)
         assert fleet.is_stable(now)
     fleet.see_nothing(now)
@@ -140,7 +141,7 @@ async def pids(connection: Any) -> set[int]:
 
 async def lease(redis_url: str) -> Any:
     async with connect(redis_url) as store:
-        return await store.call("GET", keys.notifier(PROJECT))
+        return await store.call("GET", names.notifier(PROJECT))
 
 
 def stands_by(caplog: pytest.LogCaptureFixture) -> bool:
@@ -188,7 +189,7 @@ async def test_a_leader_that_is_silent_is_ended_and_its_writers_ring_again(
     """A leader that hangs, of now or of schema version 3, when the lead was an advisory lock."""
     async with session(orders_url, application_name=LEADER_NAME) as lost, witness(settings) as seen:
         if is_older:
-            await lost.execute("select pg_advisory_lock($1::bigint)", keys.LEADER_LOCK)
+            await lost.execute("select pg_advisory_lock($1::bigint)", names.LEADER_LOCK)
         else:
             await lead(lost)
         await writer.execute("select setval('realtime.silent_until', 99999999999)")
@@ -207,7 +208,7 @@ async def stays(connection: Any, caplog: pytest.LogCaptureFixture) -> None:
     """See that whoever has the lock is left alone, for longer than the patience of a notifier."""
     await eventually(lambda: stands_by(caplog))
     clock = asyncio.get_running_loop()
-    until = clock.time() + seat.SILENT_SECONDS + seat.GRACE_SECONDS
+    until = clock.time() + candidacy.SILENT_SECONDS + candidacy.GRACE_SECONDS
 
     async def over() -> bool:
         assert await connection.fetchval("select true"), "its session was ended"

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from realtime.catalogue import Catalogue
 from realtime.channels import Table
-from realtime.config import Settings
-from realtime.database import Database
 from realtime.errors import ClientError, Code
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.pool import Database
+from realtime.settings.config import Settings
 from tests.clean_log import logged
 from tests.expressions import value
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
@@ -176,13 +176,13 @@ async def test_names_that_are_no_text_are_told_as_such_by_rest_and_nothing_else_
     service = token_for(role="service_role")
     async with running_gateway(settings) as gateway:
         await eventually(gateway.is_ready)
-        status, tables, _ = await gateway.rest("GET", "/tables", service)
+        status, tables, _ = await gateway.http.routes("GET", "/tables", service)
         assert (status, len(tables["tables"])) == (200, 1)
         await unnameable_table(stage.writer)
-        status, answer, _ = await gateway.rest("GET", "/tables", service)
+        status, answer, _ = await gateway.http.routes("GET", "/tables", service)
         assert (status, answer["error"]["code"]) == (503, "unavailable")
         assert "UTF-8" in answer["error"]["message"]
-        status, answer, _ = await gateway.rest("GET", "/status", service)
+        status, answer, _ = await gateway.http.routes("GET", "/status", service)
         assert (status, answer["status"]) == (200, "degraded")
         async with gateway.client() as client:
             assert (await client.subscribe("table:orders"))["enabled"] is None

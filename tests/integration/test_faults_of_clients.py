@@ -12,15 +12,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway import connection, endpoint
-from gateway.connection import Connection
-from gateway.session import Session
-from gateway.socket import Socket
-from gateway.tenants import Tenant
-from realtime import keys
-from realtime.config import Settings
-from realtime.protocol import ServerMessage
-from realtime.store import Store
+from gateway.projects.project import Tenant
+from gateway.session.session import Session
+from gateway.websocket import connection, handshake
+from gateway.websocket.connection import Connection
+from gateway.wire.native import ServerMessage
+from gateway.wire.outbox import Socket
+from realtime import names
+from realtime.redis.client import Store
+from realtime.settings.config import Settings
 from tests.expressions import value
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
 from tests.survival_fixture import MALLORY, Unheard, serving
@@ -63,7 +63,7 @@ class FailingSession(Session):
 @pytest.fixture
 def failing_session(monkeypatch: pytest.MonkeyPatch) -> type[FailingSession]:
     monkeypatch.setattr(FailingSession, "breaks", "")
-    monkeypatch.setattr(endpoint, "Session", FailingSession)
+    monkeypatch.setattr(handshake, "Session", FailingSession)
     return FailingSession
 
 
@@ -74,7 +74,7 @@ async def test_a_client_whose_clock_fails_is_closed_alone(settings, failing_sess
 
 
 async def test_figures_of_the_others_are_taken(settings, failing_session, monkeypatch):
-    monkeypatch.setattr("gateway.figures.MEASURE_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.websocket.gauges.MEASURE_SECONDS", 0.05)
     async with serving(settings) as (gateway, bob), gateway.client(MALLORY) as mallory:
         failing_session.breaks = "presences"
         assert await mallory.is_refused() == ("internal", 1011)
@@ -96,12 +96,12 @@ async def test_who_cannot_be_put_back_is_closed_and_the_others_are_put_back(
     async with serving(settings) as (gateway, bob), gateway.client(MALLORY) as mallory:
         await bob.ask(type="presence", state={}, ref=1)
         failing_session.breaks = "presences"
-        for life in await store.call("SMEMBERS", keys.nodes()):
-            await store.call("DEL", keys.node(life.decode()))
+        for life in await store.call("SMEMBERS", names.nodes()):
+            await store.call("DEL", names.node(life.decode()))
         assert await mallory.is_refused() == ("internal", 1011)
 
         async def bob_is_back() -> bool:
-            opened = await store.call("HKEYS", keys.open_connections("demo"))
+            opened = await store.call("HKEYS", names.open_connections("demo"))
             return len(opened) == 1 and opened[0].decode().split("/")[0].endswith("-1")
 
         await eventually(bob_is_back)
@@ -149,7 +149,7 @@ class FailingConnection(Connection):
 
 
 async def test_a_drain_goes_on_after_one_that_cannot_be_told(settings, monkeypatch):
-    monkeypatch.setattr(endpoint, "Connection", FailingConnection)
+    monkeypatch.setattr(handshake, "Connection", FailingConnection)
     async with aiohttp.ClientSession() as http:
         running = running_gateway(settings, expected_errors=1)
         gateway = dataclasses.replace(await running.__aenter__(), http=http)
@@ -168,15 +168,15 @@ async def test_a_fault_of_a_connection_before_it_is_served_leaves_no_place_taken
                 raise Unheard
             super().__init__(web_socket, transport, tenant, session, *more)
 
-    monkeypatch.setattr(endpoint, "Connection", Unborn)
+    monkeypatch.setattr(handshake, "Connection", Unborn)
     async with serving(settings) as (gateway, _):
-        async with gateway.socket(token=MALLORY) as mallory:
+        async with gateway.wire.outbox(token=MALLORY) as mallory:
             assert await mallory.is_refused() == ("internal", 1011)
         service = token_for(role="service_role")
 
         async def is_recorded() -> bool:
             path = "/connections?user_id=mallory"
-            events = (await gateway.rest("GET", path, service))[1]["connections"]
+            events = (await gateway.http.routes("GET", path, service))[1]["connections"]
             return [(one["event"], one["code"], one["reason"]) for one in events] == [
                 ("disconnect", 1011, "internal"),
                 ("connect", None, None),

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from notifier import feed as feed_module
-from notifier.database import connect, query
-from notifier.faults import LostPlace
-from notifier.feed import Feed
-from notifier.snapshots import bounds, parse_snapshot, seen_since
-from notifier.tidier import PIECE_ROWS, Tidier
-from realtime.backlog import read_backlog
-from realtime.broker import Chunk
+from notifier.errors import LostPlace
+from notifier.feed import feed as feed_module
+from notifier.feed.feed import Feed
+from notifier.feed.snapshots import bounds, parse_snapshot, seen_since
+from notifier.outbox_cleanup import PIECE_ROWS, Tidier
+from notifier.sessions import connect, query
 from realtime.channels import Table
-from realtime.config import MAX_CHANGE_BYTES
-from realtime.database import Database
+from realtime.postgres.backlog import read_backlog
+from realtime.postgres.pool import Database
+from realtime.redis.broker import Chunk
+from realtime.settings.config import MAX_CHANGE_BYTES
 from tests.notifier_fixture import (
     enable,
     insert,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.config import MAX_CHANGE_BYTES, Settings
+from realtime.settings.config import MAX_CHANGE_BYTES, Settings
 from tests.expressions import value
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
@@ -150,7 +150,7 @@ async def test_forged_names_of_tables_beyond_a_bound_are_left_out_and_hide_no_ch
     settings: Settings, writer: Any, monkeypatch: Any
 ) -> None:
     """Each would be remembered for ever: in Redis, in the database, and by the notifier."""
-    monkeypatch.setattr("notifier.feed.MOST_TOPICS", 10)
+    monkeypatch.setattr("notifier.feed.feed.MOST_TOPICS", 10)
     left_out = "realtime_notifier_left_out_changes_total"
     async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
         publisher = publisher_of(settings, seen.broker, reader)

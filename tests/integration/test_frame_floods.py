@@ -10,9 +10,9 @@ from contextlib import suppress
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway import limits
-from gateway.registry import Registry
-from realtime.config import Limits, Settings
+from gateway.presence.writer import Registry
+from gateway.session import flood_guard
+from realtime.settings.config import Limits, Settings
 from tests.fuzzing import fuzz_frames, fuzz_upgrades
 from tests.gateway_fixture import Gateway, eventually, settings_for, token_for
 from tests.raw_socket import CLOSE, CONTINUATION, PING, PONG, TEXT, RawSocket, frame, raw_socket
@@ -57,14 +57,14 @@ def frames_received(kind: str) -> float:
 
 async def closed_connections(gateway: Gateway) -> list[tuple[int, str | None]]:
     token = token_for(role="service_role")
-    _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect", token)
+    _, answer, _ = await gateway.http.routes("GET", "/connections?event=disconnect", token)
     return [(one["code"], one["reason"]) for one in answer["connections"]]
 
 
 @pytest.mark.parametrize("kind", FLOODS)
 @pytest.mark.usefixtures("bystander")
 async def test_a_flood_of_frames_is_told_and_then_closed(gateway, kind, monkeypatch):
-    monkeypatch.setattr(limits, "WARNING_SECONDS", 0.2)
+    monkeypatch.setattr(flood_guard, "WARNING_SECONDS", 0.2)
     begin, one, counted = FLOODS[kind]
     before = frames_received(counted)
     async with raw_socket(gateway) as raw:
@@ -76,7 +76,7 @@ async def test_a_flood_of_frames_is_told_and_then_closed(gateway, kind, monkeypa
             flooding.cancel()
             await asyncio.wait([flooding])
     assert code == 4429
-    assert told["rate_limited"] == limits.LAST_WARNING + 1
+    assert told["rate_limited"] == flood_guard.LAST_WARNING + 1
     assert await eventually(lambda: closed_connections(gateway)) == [(4429, "rate_limited")]
     assert frames_received(counted) - before > 100
 

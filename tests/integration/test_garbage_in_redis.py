@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from realtime import keys
-from realtime.config import Settings
-from realtime.store import Command, Store
+from realtime import names
+from realtime.redis.client import Command, Store
+from realtime.settings.config import Settings
 from tests.clean_log import logged
 from tests.gateway_fixture import Client, eventually, running_gateway, settings_for, token_for
 from tests.notifier_fixture import insert, notifier, project_at, settings_at, witness
@@ -43,7 +43,7 @@ PUBLISHED = [
 async def test_what_cannot_be_read_makes_one_channel_resync_and_no_other(
     settings: Settings, store: Store, channel: str, published: bytes
 ) -> None:
-    name = keys.topic_channel("demo", TOPICS[channel])
+    name = names.topic_channel("demo", TOPICS[channel])
     async with running_gateway(settings, expected_errors=1) as gateway:
         await eventually(gateway.is_ready)
         async with gateway.client() as bad, gateway.client() as good:
@@ -80,8 +80,8 @@ async def test_a_history_that_cannot_be_read_does_not_reach(
             position = (await client.subscribe("room:bad"))["position"]
     ((field, value),) = entry.items()
     value = value.replace(b"EPOCH", position.partition("-")[0].encode())
-    await store.call("XADD", keys.topic_history("demo", "room:bad"), "1-0", field, value)
-    await store.call("HSET", keys.topic_meta("demo", "room:bad"), "offset", 1)
+    await store.call("XADD", names.topic_history("demo", "room:bad"), "1-0", field, value)
+    await store.call("HSET", names.topic_meta("demo", "room:bad"), "offset", 1)
     async with running_gateway(settings, expected_errors=1) as gateway:
         await eventually(gateway.is_ready)
         async with gateway.client() as bob:
@@ -94,15 +94,15 @@ async def test_a_history_that_cannot_be_read_does_not_reach(
 async def test_lives_entries_and_reports_that_no_node_wrote_hide_no_other(
     settings: Settings, store: Store
 ) -> None:
-    await store.call("SADD", keys.nodes(), b"\xff", "dead-1", "strange-1", "older-1")
-    await store.call("SET", keys.node("strange-1"), b"\xff")
-    await store.call("SET", keys.node("older-1"), b'{"version": 1}')
-    await store.call("SADD", keys.node_topics("dead-1"), b"\xff", "demo presence:room:a", "nonsense")
-    members = keys.topic_members("demo", "presence:room:a")
+    await store.call("SADD", names.nodes(), b"\xff", "dead-1", "strange-1", "older-1")
+    await store.call("SET", names.node("strange-1"), b"\xff")
+    await store.call("SET", names.node("older-1"), b'{"version": 1}')
+    await store.call("SADD", names.node_topics("dead-1"), b"\xff", "demo presence:room:a", "nonsense")
+    members = names.topic_members("demo", "presence:room:a")
     await store.call("HSET", members, "dead-1/c", b"{}", b"\xff", b"\xff", "x", "y")
-    opened = keys.open_connections("demo")
+    opened = names.open_connections("demo")
     await store.call("HSET", opened, "dead-1/c", b"\xff", "dead-1/d", b"{}", b"dead-1/\xff", b"[]")
-    history = keys.connection_history("demo")
+    history = names.connection_history("demo")
     for event in (
         b"\xff",
         b"[]",
@@ -116,16 +116,16 @@ async def test_lives_entries_and_reports_that_no_node_wrote_hide_no_other(
         await eventually(gateway.is_ready)
 
         async def dead_is_buried() -> bool:
-            return not await store.call("SISMEMBER", keys.nodes(), "dead-1")
+            return not await store.call("SISMEMBER", names.nodes(), "dead-1")
 
         await eventually(dead_is_buried)
         async with gateway.client(token_for(sub="bob")) as bob:
             await bob.ask(type="presence", channel="room:a", state={"here": True}, ref=1)
-            status, present, _ = await gateway.rest("GET", "/presence?channel=room:a", SERVICE)
+            status, present, _ = await gateway.http.routes("GET", "/presence?channel=room:a", SERVICE)
             assert (status, [one["user_id"] for one in present["presences"]]) == (200, ["bob"])
-            status, events, _ = await gateway.rest("GET", "/connections?event=connect", SERVICE)
+            status, events, _ = await gateway.http.routes("GET", "/connections?event=connect", SERVICE)
             assert (status, [one["user_id"] for one in events["connections"]]) == (200, ["bob"])
-            status, answer, _ = await gateway.rest("GET", "/status", SERVICE)
+            status, answer, _ = await gateway.http.routes("GET", "/status", SERVICE)
             assert (status, [one["connections"] for one in answer["nodes"]]) == (200, [1])
             assert (await bob.subscribe("presence:room:a"))["type"] == "subscribed"
             assert [one["user_id"] for one in (await bob.hear())["presences"]] == ["bob"]
@@ -145,18 +145,18 @@ async def test_facts_and_leases_that_no_notifier_wrote_stop_no_notifier(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings = settings_at(redis_url, demo=project_at(orders_url), other=project_at(other_url))
-    await store.call("LPUSH", keys.notifier("demo"), "a lease of another type")
-    await store.call("SET", keys.notifier("other"), b"\xff no JSON")
+    await store.call("LPUSH", names.notifier("demo"), "a lease of another type")
+    await store.call("SET", names.notifier("other"), b"\xff no JSON")
     async with notifier(settings), witness(settings) as seen:
         for number, facts in enumerate(FACTS):
-            await store.call("ZADD", keys.notifiers(), 4_000_000_000_000, f"stranger-{number}")
-            await store.call("HSET", keys.notifier_facts(), f"stranger-{number}", facts)
-        await store.call("HSET", keys.notifier_facts(), b"\xff", b"\xff")
+            await store.call("ZADD", names.notifiers(), 4_000_000_000_000, f"stranger-{number}")
+            await store.call("HSET", names.notifier_facts(), f"stranger-{number}", facts)
+        await store.call("HSET", names.notifier_facts(), b"\xff", b"\xff")
         await insert(writer, 1)
         await seen.sees(1)
 
         async def other_has_its_lease() -> bool:
-            return b'"holder"' in (await store.call("GET", keys.notifier("other")) or b"")
+            return b'"holder"' in (await store.call("GET", names.notifier("other")) or b"")
 
         await eventually(other_has_its_lease)
     assert logged(caplog, "part_failed") == []

@@ -58,8 +58,8 @@ async def unready_gateway(redis_url: str) -> AsyncIterator[Gateway]:
 async def test_operators_of_a_gateway_are_told_and_its_clients_are_not(
     stage: Stage, login: str, cause: str, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.subscriptions.JOIN_SECONDS", 0.2)
-    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.delivery.subscribe.JOIN_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.1)
     place = f"127.0.0.1:{stage.ports['redis']}"
     async with unready_gateway(stage.url(login=login)) as gateway:
         internal = f"http://127.0.0.1:{gateway.internal_port}/readyz"
@@ -95,7 +95,7 @@ async def what_clients_hear(gateway: Gateway) -> list[str]:
         ("GET", "/presence", None),
         ("GET", "/status", None),
     ):
-        _, answer, _ = await gateway.rest(method, path, service, json=body)
+        _, answer, _ = await gateway.http.routes(method, path, service, json=body)
         answer.get("nodes", [{}])[0].clear()  # what a node is called is no secret
         said.append(json.dumps(answer))
     return said
@@ -104,8 +104,8 @@ async def what_clients_hear(gateway: Gateway) -> list[str]:
 async def test_a_gateway_logs_each_cause_once_however_often_it_tries(
     stage: Stage, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.01)
 
     def tries() -> float:
         return metrics.redis_reconnects._value.get()
@@ -130,7 +130,7 @@ async def test_a_server_that_is_not_known_is_told_of_every_sentinel(stage: Stage
 
 
 async def test_a_change_of_cause_is_told(stage: Stage, caplog: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.05)
     user = ("ACL", "SETUSER", "changing")
     async with Redis.from_url(stage.superuser_url) as redis:
         await redis.execute_command(*user, "on", ">other", "~*", "&*", "+@all")

@@ -8,7 +8,7 @@ import json
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime.config import Limits
+from realtime.settings.config import Limits
 from tests.change_stream import publisher_to
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
 from tests.raw_socket import CLOSE, TEXT, frame, raw_socket
@@ -75,7 +75,7 @@ async def test_a_client_that_does_not_read_is_closed_and_hears_why_when_it_reads
 
 
 async def test_a_closed_slow_consumer_that_never_reads_is_let_go(strict, monkeypatch):
-    monkeypatch.setattr("gateway.socket.PARTING_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.wire.outbox.PARTING_SECONDS", 0.1)
     gateway, publisher = strict
     before = slow_consumers()
     async with raw_socket(gateway, receive_bytes=4_096) as lazy:
@@ -86,7 +86,7 @@ async def test_a_closed_slow_consumer_that_never_reads_is_let_go(strict, monkeyp
 
 
 async def is_alone(gateway):
-    _, status, _ = await gateway.rest("GET", "/status", token_for())
+    _, status, _ = await gateway.http.routes("GET", "/status", token_for())
     return status["connections"] == 0
 
 

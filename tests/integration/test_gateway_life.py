@@ -144,7 +144,7 @@ async def test_any_frame_shows_that_a_client_lives(quick, sign):
 
 
 async def test_a_client_whose_subscribe_is_held_is_not_silent(database_url, monkeypatch):
-    monkeypatch.setattr("gateway.subscriptions.JOIN_SECONDS", 5 * HEARTBEAT)
+    monkeypatch.setattr("gateway.delivery.subscribe.JOIN_SECONDS", 5 * HEARTBEAT)
     without_redis = f"redis://127.0.0.1:{free_port()}"
     settings = settings_for(database_url, without_redis, heartbeat_seconds=HEARTBEAT)
     async with running_gateway(settings) as lost, lost.client() as client:
@@ -163,7 +163,7 @@ async def test_what_nobody_foresaw_is_internal_and_the_connection_lives_on(setti
     async def fail(*_):
         raise RuntimeError("nobody foresaw this")
 
-    monkeypatch.setattr("gateway.tenants.Tenant.is_enabled", fail)
+    monkeypatch.setattr("gateway.projects.project.Tenant.is_enabled", fail)
     async with running_gateway(settings, expected_errors=1) as gateway, gateway.client() as client:
         assert (await client.ask(type="subscribe", channel="table:orders"))["code"] == "internal"
         assert (await client.ask(type="ping"))["type"] == "pong"

@@ -7,7 +7,7 @@ from itertools import chain
 
 import pytest
 
-from realtime import keys
+from realtime import names
 from realtime.channels import Event
 from tests.change_stream import publisher_to
 from tests.gateway_fixture import running_gateway, settings_for
@@ -224,8 +224,8 @@ async def test_a_burst_of_one_transaction_recovers_from_its_middle(gateway, publ
 
 async def test_a_redis_that_went_back_within_an_epoch_is_told_as_resync(gateway, publisher, store):
     meta, history = (
-        keys.topic_meta("demo", "table:public.orders"),
-        keys.topic_history("demo", "table:public.orders"),
+        names.topic_meta("demo", "table:public.orders"),
+        names.topic_history("demo", "table:public.orders"),
     )
     async with gateway.client() as client:
         await client.subscribe("table:orders")

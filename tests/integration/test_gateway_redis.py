@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from realtime.store import Store
+from realtime.redis.client import Store
 from tests.change_stream import publisher_to
 from tests.gateway_fixture import eventually, running_gateway, settings_for
 from tests.ports import free_port
@@ -15,8 +15,8 @@ from tests.servers import throw_away_valkey
 
 @pytest.fixture(autouse=True)
 def _quick_retries(monkeypatch):
-    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.1)
 
 
 async def kill(store: Store, kind: str) -> int:
@@ -59,7 +59,7 @@ async def test_connections_of_every_kind_cut_again_and_again_lose_nothing(gatewa
 
 
 async def test_a_gap_beyond_history_is_told_as_resync(database_url, redis_url, store, monkeypatch):
-    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 1)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 1)
     settings = settings_for(database_url, redis_url, history_entries=5)
     async with (
         running_gateway(settings) as gateway,
@@ -113,7 +113,7 @@ async def test_a_redis_that_forgot_before_anything_was_published_needs_no_resync
 async def mortal(tmp_path, database_url, monkeypatch):
     """Settings of a gateway, and the way to run the Redis of theirs while a block lasts."""
     port = free_port()
-    monkeypatch.setattr("gateway.subscriptions.JOIN_SECONDS", 1.5)
+    monkeypatch.setattr("gateway.delivery.subscribe.JOIN_SECONDS", 1.5)
     async with throw_away_valkey(tmp_path / "valkey", port=port) as server:
         settings = settings_for(database_url, server.url)
 
@@ -137,7 +137,7 @@ async def test_without_redis_a_subscribe_is_held_then_unavailable_and_the_socket
 
 
 async def test_a_subscribe_that_is_held_is_answered_when_redis_comes(mortal, monkeypatch):
-    monkeypatch.setattr("gateway.subscriptions.JOIN_SECONDS", 60)
+    monkeypatch.setattr("gateway.delivery.subscribe.JOIN_SECONDS", 60)
     settings, running = mortal
     async with running_gateway(settings) as gateway, gateway.client() as client:
         await client.say(type="subscribe", channel="table:orders")

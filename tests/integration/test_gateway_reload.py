@@ -19,13 +19,13 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import generate_latest
 
-from gateway import turnover
-from realtime import keys
-from realtime.auth import issue
+from gateway.websocket import reload
+from realtime import names
+from realtime.auth.tokens import issue
 from realtime.channels import parse_channel
-from realtime.config import Limits, Project, Settings
 from realtime.errors import SettingError
-from realtime.store import Store
+from realtime.redis.client import Store
+from realtime.settings.config import Limits, Project, Settings
 from tests.change_stream import Publisher, streaming
 from tests.gateway_fixture import SECRET, Client, Gateway, eventually, running_gateway, token_for
 from tests.reload_fixture import Live, series_of
@@ -70,11 +70,11 @@ def listening(client: Client) -> asyncio.Task[tuple[str, int]]:
 
 async def status_of(gateway: Gateway, project: str, token: str | None = None) -> int:
     token = token or token_for(project, role="service_role")
-    return (await gateway.rest("GET", "/status", token, project=project))[0]
+    return (await gateway.http.routes("GET", "/status", token, project=project))[0]
 
 
 async def is_refused(gateway: Gateway, token: str) -> tuple[str, int]:
-    async with gateway.socket("other", token) as client:
+    async with gateway.wire.outbox("other", token) as client:
         return await client.is_refused()
 
 
@@ -92,7 +92,7 @@ async def test_an_added_project_is_served_at_once(gateway: Gateway, live: Live) 
         await client.say(type="broadcast", channel="room:a", payload=1)
         assert (await client.hear())["payload"] == 1
     preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "GET"}
-    status, _, headers = await gateway.rest("OPTIONS", "/status", project="third", headers=preflight)
+    status, _, headers = await gateway.http.routes("OPTIONS", "/status", project="third", headers=preflight)
     assert (status, headers["Access-Control-Allow-Origin"]) == (204, "https://app.example.com")
     assert 'realtime_gateway_connections{project="third"}' in generate_latest().decode()
 
@@ -121,7 +121,7 @@ async def test_a_removed_projects_sockets_are_closed_and_nothing_is_left_of_it(
 async def is_heard(store: Store, channel: str) -> bool:
     """Whether a gateway listens to what is said on a channel of `other`."""
     heard = await store.everywhere("PUBSUB", "SHARDCHANNELS")
-    topic = keys.topic_channel("other", parse_channel(channel).topic)
+    topic = names.topic_channel("other", parse_channel(channel).topic)
     return topic.encode() in chain.from_iterable(heard.values())
 
 
@@ -135,7 +135,7 @@ async def test_how_the_sockets_of_a_removed_project_ended_is_recorded(gateway: G
 
     async def ends() -> list[tuple[int, str]]:
         token = other_token(role="service_role")
-        _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect", token, **OTHER)
+        _, answer, _ = await gateway.http.routes("GET", "/connections?event=disconnect", token, **OTHER)
         return [(one["code"], one["reason"]) for one in answer["connections"]]
 
     assert await eventually(ends) == [(4404, "not_found")]
@@ -144,7 +144,7 @@ async def test_how_the_sockets_of_a_removed_project_ended_is_recorded(gateway: G
 async def test_a_project_that_is_removed_and_added_again_at_once_begins_anew(
     gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turnover, "BETWEEN_SECONDS", 0.5)  # so that the end of the old meets the new
+    monkeypatch.setattr(reload, "BETWEEN_SECONDS", 0.5)  # so that the end of the old meets the new
     other = live.settings.projects["other"]
     async with AsyncExitStack() as stack:
         before = [await enter(stack, gateway) for _ in range(3)]
@@ -197,7 +197,7 @@ async def test_origins_and_limits_are_those_of_who_comes_next(gateway: Gateway, 
     page = {"headers": {"Origin": "https://app.example.com"}}
     async with AsyncExitStack() as stack:
         early = await enter(stack, gateway)
-        async with gateway.socket("other", other_token(), **page) as client:
+        async with gateway.wire.outbox("other", other_token(), **page) as client:
             assert await client.is_refused() == ("forbidden", 4403)
         limits = Limits(max_channels_per_connection=1)
         await live.change("other", allowed_origins=["https://app.example.com"], limits=limits)
@@ -232,7 +232,7 @@ async def test_another_database_is_asked_from_then_on_and_the_former_left(
         await live.change("other", database_url=first)
 
         async def tables() -> list[str]:
-            _, answer, _ = await gateway.rest("GET", "/tables", service, **OTHER)
+            _, answer, _ = await gateway.http.routes("GET", "/tables", service, **OTHER)
             return [table["table_name"] for table in answer["tables"]]
 
         assert await tables() == ["first"]

@@ -14,16 +14,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway import app, subscriber
-from gateway.delivery import empty_topics
-from gateway.tenants import Tenant
-from realtime import keys, readiness
-from realtime.broker import Broker, Post
-from realtime.config import Project, Settings
-from realtime.people import Arrival, Change, People
-from realtime.pulses import Pulses
-from realtime.reload import Reloads
-from realtime.store import Store
+from gateway import app
+from gateway.delivery import empty_topics, topic_subscriptions
+from gateway.presence.heartbeat_store import Pulses
+from gateway.presence.store import Arrival, Change, People
+from gateway.projects.project import Tenant
+from realtime import names
+from realtime.process import readiness
+from realtime.process.reload import Reloads
+from realtime.redis.broker import Broker, Post
+from realtime.redis.client import Store
+from realtime.settings.config import Project, Settings
 from tests.gateway_fixture import Gateway, eventually, settings_for, token_for
 from tests.survival_fixture import MALLORY, Unheard, serving
 
@@ -54,8 +55,8 @@ async def test_every_task_of_the_root_has_its_story(settings):
     before = asyncio.all_tasks()
     reloads = Reloads(lambda: settings)
     async with serving(settings, errors=0, reloads=reloads):
-        names = {task.get_name() for task in asyncio.all_tasks() - before}
-    by_a_library = {name for name in names if name.startswith("Task-")}
+        task_names = {task.get_name() for task in asyncio.all_tasks() - before}
+    by_a_library = {name for name in task_names if name.startswith("Task-")}
     below = {
         "keep empty topics",
         "forget empty topics",
@@ -63,9 +64,9 @@ async def test_every_task_of_the_root_has_its_story(settings):
         "tell connections",
         "gateway",
     }  # the root itself, and what its parts have below them
-    below |= {name for name in names if name.startswith(("listen to", "connection to"))}
+    below |= {name for name in task_names if name.startswith(("listen to", "connection to"))}
     below |= {"subscribe and unsubscribe", "probe", "read Redis"}  # of a line
-    assert names - by_a_library - below == NAMES
+    assert task_names - by_a_library - below == NAMES
     written = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert [story for story in STORIES.values() if f"def {story}(" not in written] == []
 
@@ -118,10 +119,10 @@ async def test_a_client_that_cannot_be_counted_is_refused_alone(settings, failin
     async with serving(settings) as (gateway, _):
         async with asyncio.TaskGroup() as tasks:
             comings = [tasks.create_task(_comes(gateway, f"user-{number}")) for number in range(20)]
-            async with gateway.socket(token=MALLORY) as mallory:
+            async with gateway.wire.outbox(token=MALLORY) as mallory:
                 assert await mallory.is_refused() == ("internal", 1011)
         assert [coming.result() for coming in comings] == [True] * 20
-        status, answer, _ = await gateway.rest("GET", "/status", token_for())
+        status, answer, _ = await gateway.http.routes("GET", "/status", token_for())
         assert (status, answer["connections"]) == (200, 1)
 
 
@@ -163,10 +164,10 @@ async def test_a_node_goes_on_beating(settings, monkeypatch):
 
 async def test_dead_nodes_are_cleaned_up_after_but_for_what_fails(settings, failing_people, store: Store):
     for life in ("dead-1", "dead-2"):
-        await store.call("SADD", keys.nodes(), life)
+        await store.call("SADD", names.nodes(), life)
 
     async def lives() -> set[bytes]:
-        return {life for life in await store.call("SMEMBERS", keys.nodes()) if life.startswith(b"dead")}
+        return {life for life in await store.call("SMEMBERS", names.nodes()) if life.startswith(b"dead")}
 
     async def one_is_left() -> bool:
         return await lives() == {b"dead-1"}
@@ -202,7 +203,7 @@ async def test_empty_topics_are_kept_and_forgotten_after_rounds_that_failed(sett
     monkeypatch.setattr(app, "Broker", FailingBroker)
     monkeypatch.setattr(empty_topics, "KEEP_PART", 0.0001)
     monkeypatch.setattr(empty_topics, "LEFT_BY_PROJECT", 1)
-    monkeypatch.setattr(subscriber, "GRACE_SECONDS", 0)
+    monkeypatch.setattr(topic_subscriptions, "GRACE_SECONDS", 0)
     async with serving(settings, errors=2) as (gateway, _), gateway.client() as client:
         for number in range(5):
             await client.subscribe(f"room:{number}")
@@ -218,7 +219,7 @@ async def test_a_broadcast_that_cannot_be_made_fails_alone(settings, monkeypatch
         messages = [
             {"channel": "room:bad" if number == 3 else "room:good", "payload": number} for number in range(7)
         ]
-        status, answer, _ = await gateway.rest(
+        status, answer, _ = await gateway.http.routes(
             "POST", "/broadcast", token_for(role="service_role"), json={"messages": messages}
         )
         assert (status, answer["error"]["code"]) == (500, "internal")
@@ -239,7 +240,7 @@ async def test_settings_are_read_again_after_a_reading_that_failed(settings):
         reloads.ask()
 
         async def is_served() -> bool:
-            return (await gateway.rest("GET", "/status", project="third"))[0] == 401
+            return (await gateway.http.routes("GET", "/status", project="third"))[0] == 401
 
         await eventually(is_served)
 
@@ -255,7 +256,7 @@ async def test_a_project_that_cannot_be_added_keeps_no_other_from_it(settings, m
                 raise Unheard
             super().__init__(project_id, *more)
 
-    monkeypatch.setattr("gateway.turnover.Tenant", FailingTenant)
+    monkeypatch.setattr("gateway.websocket.reload.Tenant", FailingTenant)
     one = Project(database_url=settings.projects["demo"].database_url, jwt_secret="s" * 40)
     newer = msgspec.structs.replace(
         settings, projects={"demo": settings.projects["demo"], "bad": one, "c": one}
@@ -265,7 +266,10 @@ async def test_a_project_that_cannot_be_added_keeps_no_other_from_it(settings, m
         reloads.ask()
 
         async def statuses() -> list[int]:
-            return [(await gateway.rest("GET", "/status", project=name))[0] for name in ("c", "bad", "other")]
+            return [
+                (await gateway.http.routes("GET", "/status", project=name))[0]
+                for name in ("c", "bad", "other")
+            ]
 
         async def are_right() -> bool:
             return await statuses() == [401, 404, 404]

@@ -15,13 +15,13 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from notifier.database import connect
-from notifier.faults import LostPlace
-from realtime import keys
+from notifier.errors import LostPlace
+from notifier.sessions import connect
+from realtime import names
 from realtime.channels import Table
-from realtime.config import Settings
 from realtime.publications import Position
-from realtime.store import Command
+from realtime.redis.client import Command
+from realtime.settings.config import Settings
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     LISTENING,
@@ -62,7 +62,7 @@ class Replica:
 
     def __init__(self, seen: Witness, table: Table = ORDERS) -> None:
         self._store = seen.broker.store
-        self._keys = (keys.topic_meta(PROJECT, table.topic), keys.topic_history(PROJECT, table.topic))
+        self._keys = (names.topic_meta(PROJECT, table.topic), names.topic_history(PROJECT, table.topic))
         self._values: list[bytes | None] = []
 
     async def copy(self) -> None:
@@ -104,7 +104,7 @@ async def test_redis_that_went_back_takes_nothing_that_does_not_follow(
     settings: Settings, seen: Witness, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even before the next look at the marks."""
-    monkeypatch.setattr("notifier.publisher.CHECK_SECONDS", 3600.0)
+    monkeypatch.setattr("notifier.feed.publisher.CHECK_SECONDS", 3600.0)
     replica = Replica(seen)
     async with notifier(settings):
         await insert(writer, 1)
@@ -336,7 +336,7 @@ async def test_who_leads_no_more_moves_and_resets_nothing(
     leaders: tuple[Any, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("notifier.publisher.CHECK_SECONDS", 0.0)
+    monkeypatch.setattr("notifier.feed.publisher.CHECK_SECONDS", 0.0)
     stale, leader = (publisher_of(settings, seen.broker, connection) for connection in leaders)
     await insert(writer, 1)
     await stale.begin()

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from gateway.history_ledger import TOPIC_BYTES
-from realtime import keys
+from gateway.projects.history_quota import TOPIC_BYTES
+from realtime import names
 from realtime.channels import parse_channel
-from realtime.config import load
-from realtime.reload import Reloads
-from realtime.store import Store
+from realtime.process.reload import Reloads
+from realtime.redis.client import Store
+from realtime.settings.config import load
 from tests.change_stream import DEADLINE, publisher_to, streaming
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
 from tests.limits_fixture import toml
@@ -73,7 +73,7 @@ async def flood(client: Client, namespace: str = "room") -> tuple[int, dict[str,
 
 
 async def kept(store: Store, channel: str) -> bool:
-    return bool(await store.call("EXISTS", keys.topic_history("other", parse_channel(channel).topic)))
+    return bool(await store.call("EXISTS", names.topic_history("other", parse_channel(channel).topic)))
 
 
 async def test_a_project_that_fills_redis_is_refused_and_the_other_goes_on(
@@ -115,17 +115,17 @@ async def test_by_rest_it_is_429_and_nothing_of_the_request_is_sent(bounded: Bou
     messages = [{"channel": f"room:{number}", "payload": "x" * 60_000} for number in range(10)]
     async with bounded() as gateway, client_of_other(gateway) as listener:
         await listener.subscribe("room:0")
-        status, answer, _ = await gateway.rest(
+        status, answer, _ = await gateway.http.routes(
             "POST", "/broadcast", SERVICE, **OTHER, json={"messages": messages}
         )
         assert (status, answer) == (202, {"accepted": 10})
         assert (await listener.hear())["type"] == "broadcast"
         body = {"messages": [{"channel": "room:0", "payload": 1}, *messages]}
-        status, answer, headers = await gateway.rest("POST", "/broadcast", SERVICE, **OTHER, json=body)
+        status, answer, headers = await gateway.http.routes("POST", "/broadcast", SERVICE, **OTHER, json=body)
         assert (status, answer["error"]["code"], headers["Retry-After"]) == (429, "rate_limited", "1")
         assert (await listener.ask(type="ping"))["type"] == "pong"
         small = {"channel": "room:0", "payload": "small"}
-        assert (await gateway.rest("POST", "/broadcast", SERVICE, **OTHER, json=small))[0] == 202
+        assert (await gateway.http.routes("POST", "/broadcast", SERVICE, **OTHER, json=small))[0] == 202
         assert (await listener.hear())["payload"] == "small"
 
 

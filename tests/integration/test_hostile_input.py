@@ -11,7 +11,7 @@ import json
 
 import pytest
 
-from realtime.config import Limits, Settings
+from realtime.settings.config import Limits, Settings
 from tests.gateway_fixture import settings_for, token_for
 from tests.raw_socket import PING, TEXT, frame, raw_socket
 

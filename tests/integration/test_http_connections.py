@@ -9,8 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway import listener
-from gateway.http import connection
+from gateway.http import protocol, server
 from realtime.errors import ClientError, Code
 from realtime.process.http_protocol import closing_bytes
 from tests.gateway_fixture import Gateway, eventually, running_gateway, token_for
@@ -27,7 +26,7 @@ HALVES = {
 
 @pytest.fixture
 async def impatient(settings, monkeypatch) -> AsyncIterator[Gateway]:
-    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0.3)
     async with running_gateway(settings) as gateway:
         yield gateway
 
@@ -100,7 +99,7 @@ async def test_headers_that_are_too_long_together_are_refused_before_they_end(ga
     async with wire(gateway.port) as client:
         await ask(client)
         line = b"X-More: " + b"x" * 10_000 + b"\r\n"
-        await client.say(HEALTH[:-2] + line * (connection.MAX_HEAD_BYTES // len(line) + 1))
+        await client.say(HEALTH[:-2] + line * (protocol.MAX_HEAD_BYTES // len(line) + 1))
         heard = await client.hear_to_the_end()
         assert heard.startswith(b"HTTP/1.1 400 ")
         assert b'"code":"invalid_request"' in heard
@@ -108,7 +107,7 @@ async def test_headers_that_are_too_long_together_are_refused_before_they_end(ga
 
 
 async def test_of_those_who_wait_the_longest_waiting_makes_room(settings, monkeypatch):
-    monkeypatch.setattr(listener, "most_waiting", lambda: 3)
+    monkeypatch.setattr(server, "most_waiting", lambda: 3)
     async with running_gateway(settings) as gateway, gateway.client() as client, AsyncExitStack() as stack:
         idle = [await stack.enter_async_context(wire(gateway.port)) for _ in range(3)]
         for one in idle:
@@ -123,7 +122,7 @@ async def test_of_those_who_wait_the_longest_waiting_makes_room(settings, monkey
 
 
 async def test_an_answer_that_nobody_reads_is_given_up(gateway, monkeypatch):
-    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "ANSWER_SECONDS", 0.3)
     plug = socket.socket()
     plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     plug.setblocking(False)

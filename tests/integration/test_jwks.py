@@ -15,11 +15,11 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from realtime import jwks
-from realtime.auth import UnknownKey, issue
-from realtime.config import Project
+from realtime.auth import jwks
+from realtime.auth.jwks import MAX_AGE_SECONDS, MAX_JWKS_BYTES, REFRESH_SECONDS, RETRY_SECONDS, KeyRing
+from realtime.auth.tokens import UnknownKey, issue
 from realtime.errors import ClientError, Code, Unavailable
-from realtime.jwks import MAX_AGE_SECONDS, MAX_JWKS_BYTES, REFRESH_SECONDS, RETRY_SECONDS, KeyRing
+from realtime.settings.config import Project
 from tests.clean_log import logged
 
 NOW = 1_700_000_000.0

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from gateway.rest import ENDPOINTS
-from realtime import keys, protocol
-from realtime.broker import EMPTY_SECONDS
-from realtime.config import Limits
-from realtime.store import Store
+from gateway.http.routes import ENDPOINTS
+from gateway.wire import native
+from realtime import names
+from realtime.redis.broker import EMPTY_SECONDS
+from realtime.redis.client import Store
+from realtime.settings.config import Limits
 from tests.fleet_fixture import SERVICE, crowd, present
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for, token_for
 from tests.redis_keys import changed_since, keys_in
@@ -50,7 +51,7 @@ REQUESTS: dict[tuple[str, str], tuple[dict[str, Any], tuple[str, ...]]] = {
     ("GET", "/connections"): ({"params": {"user_id": "nobody"}}, ()),
     ("POST", "/broadcast"): (
         {"json": {"channel": "room:a", "payload": 1}},
-        (keys.topic_meta("demo", "room:a"), keys.topic_history("demo", "room:a")),
+        (names.topic_meta("demo", "room:a"), names.topic_history("demo", "room:a")),
     ),
 }
 
@@ -61,23 +62,23 @@ async def test_who_asks_by_rest_leaves_nothing_in_redis(gateway, sql, store, end
     async with gateway.client():
         before = await keys_in(store)
         for _ in range(3):
-            status, answer, _ = await gateway.rest(endpoint.method, endpoint.path, SERVICE, **more)
+            status, answer, _ = await gateway.http.routes(endpoint.method, endpoint.path, SERVICE, **more)
             assert status < 300, answer
         assert set(await changed_since(store, before)) == set(may_change)
 
 
-META, HISTORY = keys.topic_meta("demo", "room:a"), keys.topic_history("demo", "room:a")
+META, HISTORY = names.topic_meta("demo", "room:a"), names.topic_history("demo", "room:a")
 LOBBY = "presence:room:lobby"
 MESSAGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"type": "subscribe", "channel": "room:a"}, {META}),
-    ({"type": "subscribe", "channel": "table:nothing"}, {keys.topic_meta("demo", "table:public.nothing")}),
+    ({"type": "subscribe", "channel": "table:nothing"}, {names.topic_meta("demo", "table:public.nothing")}),
     ({"type": "subscribe", "channel": LOBBY}, set()),
     ({"type": "subscribe", "channel": "presence"}, set()),
     ({"type": "unsubscribe", "channel": "room:a"}, set()),
     ({"type": "broadcast", "channel": "room:a", "payload": 1}, {META, HISTORY}),
     (
         {"type": "presence", "channel": "room:lobby", "state": {}},
-        {keys.topic_members("demo", LOBBY), keys.topic_meta("demo", LOBBY)},
+        {names.topic_members("demo", LOBBY), names.topic_meta("demo", LOBBY)},
     ),
     ({"type": "presence", "channel": "room:lobby", "state": None}, set()),
     ({"type": "ping"}, set()),
@@ -98,7 +99,7 @@ async def test_a_message_leaves_what_it_is_for_and_nothing_for_ever(gateway, sto
 
 
 def test_every_message_of_a_client_is_asked_for_what_it_leaves():
-    kinds = {str(kind.__struct_config__.tag) for kind in protocol.ClientMessage.__subclasses__()}
+    kinds = {str(kind.__struct_config__.tag) for kind in native.ClientMessage.__subclasses__()}
     assert {message["type"] for message, _ in MESSAGES} == kinds | {"nonsense"}
 
 
@@ -138,7 +139,7 @@ async def used_memory(store: Store) -> int:
 async def test_what_was_left_is_gone_and_what_somebody_hears_stays(
     database_url, redis_url, store, monkeypatch
 ):
-    monkeypatch.setattr("realtime.broker.EMPTY_SECONDS", 1.0)
+    monkeypatch.setattr("realtime.redis.broker.EMPTY_SECONDS", 1.0)
     async with running_gateway(settings_for(database_url, redis_url)) as gateway:
         await eventually(gateway.is_ready)
         async with gateway.client() as client:
@@ -146,7 +147,7 @@ async def test_what_was_left_is_gone_and_what_somebody_hears_stays(
             position = (await client.subscribe("room:heard"))["position"]
             for number in range(20):
                 await turn(client, f"room:{number}")
-            heard = {keys.topic_meta("demo", "room:heard")}
+            heard = {names.topic_meta("demo", "room:heard")}
 
             async def only_what_is_heard() -> bool:
                 return set(await changed_since(store, before)) == heard
@@ -183,12 +184,12 @@ async def test_the_position_of_an_enabled_table_lasts_as_long_as_history(gateway
     await gateway.enable("orders")
     async with gateway.client() as client:
         assert (await client.subscribe("table:orders"))["enabled"] is True
-        ttl_ms = await store.call("PTTL", keys.topic_meta("demo", "table:public.orders"))
+        ttl_ms = await store.call("PTTL", names.topic_meta("demo", "table:public.orders"))
         assert 300_000 < ttl_ms <= 3_600_000
 
 
 async def test_the_position_of_a_table_that_had_changes_stays_for_ever(gateway, publisher, store):
-    meta = keys.topic_meta("demo", "table:public.orders")
+    meta = names.topic_meta("demo", "table:public.orders")
     async with gateway.client() as client:
         await client.subscribe("table:orders")
         assert await store.call("PTTL", meta) > 0
@@ -208,7 +209,7 @@ async def test_a_connection_that_leaves_too_many_new_names_is_refused_others_and
         refused = await client.ask(type="subscribe", channel="room:new", ref=1)
         assert (refused["type"], refused["code"], refused["ref"]) == ("error", "rate_limited", 1)
         assert "20 channels in which nothing was said" in refused["message"]
-        assert not await store.call("EXISTS", keys.topic_meta("demo", "room:new"))
+        assert not await store.call("EXISTS", names.topic_meta("demo", "room:new"))
         # What writes nothing, and what others hear anyway, it may have; others may have anything.
         await client.subscribe("room:other")
         await client.subscribe("presence:room:new")
@@ -225,7 +226,7 @@ async def has_left(store, gateway: Gateway, client: Client) -> bool:
 
 async def test_of_what_a_projects_clients_left_the_oldest_is_forgotten(fast, store, monkeypatch):
     monkeypatch.setattr("gateway.delivery.empty_topics.LEFT_BY_PROJECT", 5)
-    metas = [keys.topic_meta("demo", f"room:{number}") for number in range(15)]
+    metas = [names.topic_meta("demo", f"room:{number}") for number in range(15)]
     async with fast.client() as client:
         await client.subscribe("room:0")
         for number in range(1, 15):
@@ -240,7 +241,7 @@ async def test_of_what_a_projects_clients_left_the_oldest_is_forgotten(fast, sto
 
 async def test_what_was_said_in_is_not_forgotten(fast, store, monkeypatch):
     monkeypatch.setattr("gateway.delivery.empty_topics.LEFT_BY_PROJECT", 0)
-    said, silent = (keys.topic_meta("demo", f"room:{name}") for name in ("said", "silent"))
+    said, silent = (names.topic_meta("demo", f"room:{name}") for name in ("said", "silent"))
     async with fast.client() as client, fast.client() as speaker:
         for name in ("said", "silent"):
             await turn(client, f"room:{name}")
@@ -257,8 +258,8 @@ async def test_what_was_said_in_is_not_forgotten(fast, store, monkeypatch):
 
 
 async def test_being_present_under_ever_new_names_leaves_nothing(fast, store, monkeypatch):
-    monkeypatch.setattr("realtime.people.EMPTIED_SECONDS", 1)
-    monkeypatch.setattr("gateway.registry.LINGER_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.presence.store.EMPTIED_SECONDS", 1)
+    monkeypatch.setattr("gateway.presence.writer.LINGER_SECONDS", 0.05)
     async with fast.client() as client:
         before = await keys_in(store)
         for number in range(100):
@@ -270,30 +271,30 @@ async def test_being_present_under_ever_new_names_leaves_nothing(fast, store, mo
             return not await changed_since(store, before)
 
         await eventually(nothing)
-        (life,) = await store.call("SMEMBERS", keys.nodes())
+        (life,) = await store.call("SMEMBERS", names.nodes())
 
         async def is_noted_nowhere() -> bool:
-            return not await store.call("EXISTS", keys.node_topics(life.decode()))
+            return not await store.call("EXISTS", names.node_topics(life.decode()))
 
         await eventually(is_noted_nowhere)
 
 
 async def test_survivors_are_told_of_so_many_places_that_were_left(fast, store, monkeypatch):
-    monkeypatch.setattr("gateway.registry.MOST_LINGERING", 5)
+    monkeypatch.setattr("gateway.presence.writer.MOST_LINGERING", 5)
     async with fast.client() as client:
         for number in range(30):
             for state in ({}, None):
                 await client.ask(type="presence", channel=f"room:{number}", state=state, ref=number)
-        (life,) = await store.call("SMEMBERS", keys.nodes())
+        (life,) = await store.call("SMEMBERS", names.nodes())
 
         async def are_few() -> bool:
-            return await store.call("SCARD", keys.node_topics(life.decode())) <= 5
+            return await store.call("SCARD", names.node_topics(life.decode())) <= 5
 
         await eventually(are_few)
 
 
 async def test_who_comes_after_all_have_left_is_told_as_a_join(gateway, store, monkeypatch):
-    monkeypatch.setattr("realtime.people.EMPTIED_SECONDS", 1)
+    monkeypatch.setattr("gateway.presence.store.EMPTIED_SECONDS", 1)
     async with gateway.client() as alice, gateway.client() as bob:
         watched, who = await crowd(bob, LOBBY), alice.connected["connection_id"]
         for _ in range(3):
@@ -301,7 +302,7 @@ async def test_who_comes_after_all_have_left_is_told_as_a_join(gateway, store, m
                 await alice.ask(type="presence", channel="room:lobby", state=state, ref=1)
 
             async def is_forgotten() -> bool:
-                return not await store.call("EXISTS", keys.topic_meta("demo", LOBBY))
+                return not await store.call("EXISTS", names.topic_meta("demo", LOBBY))
 
             await eventually(is_forgotten)
         await watched.becomes(lambda: len(watched.told) == 6)

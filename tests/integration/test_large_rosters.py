@@ -11,10 +11,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 from prometheus_client import REGISTRY
 
+from gateway.presence.store import Change, People
 from realtime.channels import presence_topic
-from realtime.config import Limits
-from realtime.people import Change, People
-from realtime.store import connect
+from realtime.redis.client import connect
+from realtime.settings.config import Limits
 from tests.clean_log import logged
 from tests.gateway_fixture import Gateway, eventually, running_gateway, settings_for, token_for
 from tests.raw_socket import TEXT, RawSocket, frame, raw_socket

@@ -8,12 +8,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from notifier.database import application_name, connect, query
-from notifier.leader import leading
+from notifier.leadership.candidacy import Seat
+from notifier.leadership.leader import leading
 from notifier.project import Dismissed
-from notifier.seat import Seat
-from realtime import keys
-from realtime.migrations import migrate
+from notifier.sessions import application_name, connect, query
+from realtime import names
+from realtime.postgres.migrations import migrate
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import PROJECT, lead, session
@@ -26,7 +26,7 @@ def nothing() -> None:
 
 
 async def who_leads(connection: Any) -> int | None:
-    (row,) = await connection.fetch(query("who_leads"), keys.LEADER_LOCK)
+    (row,) = await connection.fetch(query("who_leads"), names.LEADER_LOCK)
     pid: int | None = row["pid"]
     return pid
 
@@ -78,7 +78,7 @@ async def test_an_older_notifier_leads_by_its_lock_and_whoever_else_holds_that_d
     orders_url: str, writer: Any, leaders_name: str, leads: bool
 ) -> None:
     async with session(orders_url, application_name=leaders_name) as older:
-        await older.execute("select pg_advisory_lock($1::bigint)", keys.LEADER_LOCK)
+        await older.execute("select pg_advisory_lock($1::bigint)", names.LEADER_LOCK)
         assert (await who_leads(writer) is not None) is leads
 
 

@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway import limits
-from realtime.config import Settings, load
+from gateway.session import flood_guard
+from realtime.settings.config import Settings, load
 from tests.change_stream import publisher_to, streaming
 from tests.gateway_fixture import Gateway, eventually, running_gateway, token_for
 from tests.limits_fixture import toml
@@ -126,7 +126,9 @@ async def test_a_broadcast_by_rest_has_the_limit_of_a_message(limited):
     async with limited("max_message_bytes = 2000") as gateway:
         for size, expected in [(1998, 202), (1999, 413)]:
             body = {"channel": "room:a", "payload": "x" * size}
-            status, _, _ = await gateway.rest("POST", "/broadcast", token_for(role="service_role"), json=body)
+            status, _, _ = await gateway.http.routes(
+                "POST", "/broadcast", token_for(role="service_role"), json=body
+            )
             assert status == expected
 
 
@@ -137,7 +139,7 @@ async def test_a_state_over_the_limit_is_refused_and_the_one_before_stays(limite
         assert (await client.ask(type="presence", state=largest, ref=1))["type"] == "ack"
         refused = await client.ask(type="presence", state={"pad": largest["pad"] + "x"}, ref=2)
         assert (refused["code"], refused["ref"]) == ("message_too_big", 2)
-        _, answer, _ = await gateway.rest("GET", "/presence", token_for())
+        _, answer, _ = await gateway.http.routes("GET", "/presence", token_for())
         assert [entry["state"] for entry in answer["presences"]] == [largest]
 
 
@@ -179,7 +181,9 @@ def slow_consumers() -> float:
 
 async def closes_of(gateway: Gateway, reason: str | None) -> list[int]:
     """The codes with which connections ended for a reason, as the connection history has them."""
-    _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect", token_for(role="service_role"))
+    _, answer, _ = await gateway.http.routes(
+        "GET", "/connections?event=disconnect", token_for(role="service_role")
+    )
     return [one["code"] for one in answer["connections"] if one["reason"] == reason]
 
 
@@ -200,7 +204,7 @@ async def test_messages_over_the_rate_are_dropped_with_one_error(limited):
 
 
 async def test_a_client_that_goes_on_beyond_its_rate_is_closed(limited, monkeypatch):
-    monkeypatch.setattr(limits, "WARNING_SECONDS", 0.2)  # twice that without a message is quiet
+    monkeypatch.setattr(flood_guard, "WARNING_SECONDS", 0.2)  # twice that without a message is quiet
     async with limited("messages_per_second = 0.01") as gateway, gateway.client() as client:
         heard = []
 
@@ -212,7 +216,7 @@ async def test_a_client_that_goes_on_beyond_its_rate_is_closed(limited, monkeypa
 
         flooding = asyncio.create_task(flood(), name="flood")
         try:
-            for _ in range(1 + limits.LAST_WARNING + 1):
+            for _ in range(1 + flood_guard.LAST_WARNING + 1):
                 heard.append(await client.hear())
             assert await client.hear_close() == 4429
         finally:

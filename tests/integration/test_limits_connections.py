@@ -11,8 +11,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import aiohttp
 import pytest
 
-from gateway import listener
-from realtime.config import load
+from gateway.http import server
+from realtime.settings.config import load
 from tests.acceptance.programs import running
 from tests.change_stream import publisher_to, streaming
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
@@ -52,7 +52,7 @@ async def enter(people: AsyncExitStack, gateway: Gateway, sub: str | None = "bob
 
 async def refusal(gateway: Gateway, sub: str | None = "bob", **more) -> tuple[str, int]:
     """How a client that may not come in is told so."""
-    async with gateway.socket(token=token_for(sub=sub), **more) as client:
+    async with gateway.wire.outbox(token=token_for(sub=sub), **more) as client:
         return await client.is_refused()
 
 
@@ -60,7 +60,7 @@ async def gets_in_at_last(gateway: Gateway, sub: str | None = "bob", **more) -> 
     """Try until there is a place."""
 
     async def tried() -> bool:
-        async with gateway.socket(token=token_for(sub=sub), **more) as client:
+        async with gateway.wire.outbox(token=token_for(sub=sub), **more) as client:
             return (await client.hear())["type"] == "connected"
 
     await eventually(tried)
@@ -172,7 +172,7 @@ async def test_a_client_that_came_too_fast_gets_in_later(limited):
 
 
 async def refusal_or_none(gateway: Gateway) -> str | None:
-    async with gateway.socket(token=token_for()) as client:
+    async with gateway.wire.outbox(token=token_for()) as client:
         return (await client.hear()).get("code")
 
 
@@ -235,7 +235,7 @@ async def is_ready(gateway: Gateway) -> bool:
 
 
 async def enters(people: AsyncExitStack, gateway: Gateway) -> bool:
-    client = await people.enter_async_context(gateway.socket(token=token_for(sub="bob")))
+    client = await people.enter_async_context(gateway.wire.outbox(token=token_for(sub="bob")))
     return (await client.hear())["type"] == "connected"
 
 
@@ -254,7 +254,7 @@ HALVES = {
 @pytest.mark.parametrize("half", HALVES.values(), ids=HALVES.keys())
 async def test_half_a_handshake_is_ended(limited, monkeypatch, half):
     async with limited() as (one, _):
-        monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.2)
+        monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0.2)
         async with wire(one.port) as client:
             await client.say(half)
             assert await client.hear_to_the_end() == b""
@@ -268,7 +268,7 @@ async def test_a_handshake_that_never_ends_is_ended(limited, monkeypatch):
             await asyncio.sleep(0.01)
 
     async with limited() as (one, _):
-        monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.2)
+        monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0.2)
         async with wire(one.port) as client:
             dripping = asyncio.create_task(drip(client), name="drip")
             assert await client.hear_to_the_end() == b""
@@ -277,7 +277,7 @@ async def test_a_handshake_that_never_ends_is_ended(limited, monkeypatch):
 
 
 async def test_who_has_asked_for_something_may_stay_and_ask_again(limited, monkeypatch):
-    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 2.0)  # enough for those who ask at once
+    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 2.0)  # enough for those who ask at once
     async with limited() as (one, _), wire(one.port) as kept:
         await kept.say(request("/healthz"))
         await kept.hear_until(b'"ok"}')

@@ -14,10 +14,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from realtime.broker import Broker, History, Post
 from realtime.channels import Table, parse_channel
 from realtime.publications import Sender, broadcast_line
-from realtime.store import connect
+from realtime.redis.broker import Broker, History, Post
+from realtime.redis.client import connect
 from tests.change_stream import ORDERS, Publisher, background
 from tests.gateway_fixture import SECRET, Gateway, eventually, settings_for
 from tests.integration.test_gateway_burst import memory_kib, process

@@ -16,10 +16,10 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway import figures
-from gateway.rest import ENDPOINTS
+from gateway.http.routes import ENDPOINTS
+from gateway.websocket import gauges
 from notifier import app as notifier_app
-from realtime.config import Settings
+from realtime.settings.config import Settings
 from tests.change_stream import DEADLINE, background
 from tests.expressions import series
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
@@ -82,7 +82,7 @@ async def service(
     database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Service]:
     """With table `orders` enabled, and everybody at work."""
-    monkeypatch.setattr(figures, "MEASURE_SECONDS", 0.02)
+    monkeypatch.setattr(gauges, "MEASURE_SECONDS", 0.02)
     await enable(database_url)
     settings = Settings(redis_url=redis_url, drain_seconds=0, projects={PROJECT: project_at(database_url)})
     async with running_gateway(settings, internal=True) as gateway, notifying(settings) as port:
@@ -125,7 +125,7 @@ class Counting:
 
 @asynccontextmanager
 async def counting(gateway: Gateway) -> AsyncIterator[Counting]:
-    async with gateway.socket(token=token_for()) as client:
+    async with gateway.wire.outbox(token=token_for()) as client:
         one = Counting(client)
         assert (await one.hear())["type"] == "connected"
         yield one
@@ -230,12 +230,12 @@ async def test_who_comes_back_is_counted_by_what_became_of_it(service):
 
 async def test_requests_are_counted_by_endpoint_and_never_by_path(service):
     gateway = service.gateway
-    assert (await gateway.rest("GET", "/status", token_for()))[0] == 200
-    assert (await gateway.rest("GET", "/status", "nonsense"))[0] == 401
-    assert (await gateway.rest("GET", "/status"))[0] == 401
-    assert (await gateway.rest("GET", "/status", token_for(), project="nobody"))[0] == 404
-    assert (await gateway.rest("GET", "/tables", token_for()))[0] == 403
-    assert (await gateway.rest("GET", "/unheard", token_for()))[0] == 404
+    assert (await gateway.http.routes("GET", "/status", token_for()))[0] == 200
+    assert (await gateway.http.routes("GET", "/status", "nonsense"))[0] == 401
+    assert (await gateway.http.routes("GET", "/status"))[0] == 401
+    assert (await gateway.http.routes("GET", "/status", token_for(), project="nobody"))[0] == 404
+    assert (await gateway.http.routes("GET", "/tables", token_for()))[0] == 403
+    assert (await gateway.http.routes("GET", "/unheard", token_for()))[0] == 404
     for endpoint, status, count in (("/status", "200", 1), ("/status", "401", 2), ("/tables", "403", 1)):
         name = "realtime_gateway_requests_total"
         assert await service.grown(name, endpoint=endpoint, status=status) == count

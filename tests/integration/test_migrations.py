@@ -13,11 +13,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from realtime import keys, migrations
+from realtime import names
 from realtime.channels import Event, Table
 from realtime.dev import process
 from realtime.errors import ClientError, Code, Unavailable
-from realtime.migrations import is_installed, migrate, migration_sql
+from realtime.postgres import migrations
+from realtime.postgres.migrations import is_installed, migrate, migration_sql
 from tests.postgres_fixture import Database, fresh_database
 
 ITEMS = Table("public", "items")
@@ -37,7 +38,7 @@ async def everything(connection: Any) -> set[tuple[Any, ...]]:
     return {tuple(row) for row in rows}
 
 
-def names(things: set[tuple[Any, ...]]) -> set[tuple[str, str]]:
+def names_of(things: set[tuple[Any, ...]]) -> set[tuple[str, str]]:
     return {(kind, name) for kind, name, _ in things}
 
 
@@ -83,14 +84,14 @@ async def test_an_upgrade_keeps_the_changes_the_position_and_the_triggers(
 
 async def test_a_schema_from_before_the_marks_is_upgraded(database: Database) -> None:
     await migrate(database.superuser)
-    whole = names(await everything(database.superuser))
+    whole = names_of(await everything(database.superuser))
     await database.superuser.execute("""
         drop table realtime.mark; drop function realtime.one_feed_v1 cascade;
         alter table realtime.feed drop column token, add primary key (singleton);
         update realtime.feed set batch = 7; update realtime.version set version = 1;
     """)
     await migrate(database.superuser)
-    assert names(await everything(database.superuser)) == whole
+    assert names_of(await everything(database.superuser)) == whole
     row = await database.superuser.fetchrow("select batch, token from realtime.feed")
     assert tuple(row) == (7, "")
 
@@ -287,10 +288,10 @@ async def test_the_public_may_do_nothing_in_the_schema(database: Database) -> No
 async def test_the_sql_has_the_names_of_the_vocabulary(database: Database) -> None:
     await database.superuser.execute("create table items (id int)")
     await database.catalogue.enable(ITEMS, list(Event), None, 1000)
-    names = await database.superuser.fetch(
+    found = await database.superuser.fetch(
         "select tgname::text from pg_trigger where tgrelid = 'items'::regclass"
     )
-    assert {row[0] for row in names} == set(keys.TRIGGERS.values())
+    assert {row[0] for row in found} == set(names.TRIGGERS.values())
     functions = await database.superuser.fetch(
         "select prosrc from pg_proc where pronamespace = 'realtime'::regnamespace and prosecdef"
     )
@@ -298,7 +299,7 @@ async def test_the_sql_has_the_names_of_the_vocabulary(database: Database) -> No
     for row in functions:
         assert "pg_sequence_last_value('realtime.silent_until'::regclass)" in row[0]
     bell = await database.superuser.fetchval("select prosrc from pg_proc where proname = 'ring_v1'")
-    assert f"pg_notify('{keys.DOORBELL}', '')" in bell
+    assert f"pg_notify('{names.DOORBELL}', '')" in bell
 
 
 async def test_what_is_enabled_survives_a_dump_of_the_whole_database(

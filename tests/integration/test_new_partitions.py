@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from notifier import caretaker
-from realtime.config import Settings
+from notifier import maintenance
+from realtime.settings.config import Settings
 from tests.gateway_fixture import Gateway, eventually, running_notifier, token_for
 
 SERVICE = token_for(role="service_role")
@@ -25,7 +25,7 @@ def one_project(settings: Settings) -> Settings:
 
 async def status_becomes(gateway: Gateway, status: str) -> None:
     async def reached() -> bool:
-        _, body, _ = await gateway.rest("GET", "/status", SERVICE)
+        _, body, _ = await gateway.http.routes("GET", "/status", SERVICE)
         return bool(body["status"] == status)
 
     await eventually(reached)
@@ -35,7 +35,7 @@ NEW_PARTITION = "create table measures_later partition of measures default"
 
 
 async def test_the_notifier_finds_a_new_partition_by_itself(gateway, one_project, sql, measures, monkeypatch):
-    monkeypatch.setattr(caretaker, "MEND_SECONDS", 0.1)
+    monkeypatch.setattr(maintenance, "MEND_SECONDS", 0.1)
     async with running_notifier(one_project), gateway.client() as client:
         await client.subscribe("table:measures")
         await status_becomes(gateway, "ok")
@@ -47,7 +47,7 @@ async def test_the_notifier_finds_a_new_partition_by_itself(gateway, one_project
 
 
 async def test_until_then_the_project_is_degraded(gateway, one_project, sql, measures, monkeypatch):
-    monkeypatch.setattr(caretaker, "MEND_SECONDS", 3600)
+    monkeypatch.setattr(maintenance, "MEND_SECONDS", 3600)
     async with running_notifier(one_project):
         await status_becomes(gateway, "ok")
         await sql.execute(NEW_PARTITION)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from notifier import feed as feed_module
-from notifier.duties import why_not_ready
+from notifier.feed import feed as feed_module
 from notifier.project import ProjectFeed, State
-from realtime import keys
-from realtime.broker import Broker, Chunk, History, table_history
-from realtime.config import Settings
+from notifier.projects import why_not_ready
+from realtime import names
 from realtime.errors import Unavailable
 from realtime.publications import Position
+from realtime.redis.broker import Broker, Chunk, History, table_history
+from realtime.settings.config import Settings
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -254,7 +254,7 @@ async def test_what_was_published_leaves_the_database(settings: Settings, seen: 
             return not await writer.fetchval("select exists (select from realtime.outbox)")
 
         await eventually(tidy)
-        report = await seen.broker.read_report(keys.notifier(PROJECT))
+        report = await seen.broker.read_report(names.notifier(PROJECT))
         assert report is not None
         assert report["state"] == "live"
     assert await seen.ids(ORDERS) == [1, 2]

@@ -13,12 +13,12 @@ import pytest
 import pytest_asyncio
 from prometheus_client import generate_latest
 
-from notifier import election
-from notifier.registry import Registry
-from realtime import keys
-from realtime.config import Limits, Settings
+from notifier.leadership import election
+from notifier.leadership.lease_store import Registry
+from realtime import names
 from realtime.errors import SettingError
-from realtime.store import connect
+from realtime.redis.client import connect
+from realtime.settings.config import Limits, Settings
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
@@ -107,7 +107,7 @@ async def nobody(connection: Any) -> bool:
 
 async def lease(redis_url: str, project: str) -> Any:
     async with connect(redis_url) as store:
-        return await store.call("GET", keys.notifier(project))
+        return await store.call("GET", names.notifier(project))
 
 
 async def sees(settings: Settings, project: str, ids: list[int]) -> None:

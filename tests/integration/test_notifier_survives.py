@@ -16,14 +16,15 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from notifier import app, caretaker, duties, election
+from notifier import app, maintenance, projects
+from notifier.leadership import election
+from notifier.leadership.lease_store import Registry
 from notifier.project import ProjectFeed
-from notifier.registry import Registry
-from realtime.broker import Broker, Chunk, History
-from realtime.catalogue import Catalogue
-from realtime.config import Settings
-from realtime.database import Database
-from realtime.reload import Reloads
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.pool import Database
+from realtime.process.reload import Reloads
+from realtime.redis.broker import Broker, Chunk, History
+from realtime.settings.config import Settings
 from realtime.waiting.survival import forget_faults
 from tests.clean_log import logged
 from tests.expressions import value
@@ -162,9 +163,9 @@ class FailingDatabase(Database):
 async def test_what_a_project_needs_beside_its_feed_is_tried_again(
     settings: Settings, writer: Any, other_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caretaker, "MEND_SECONDS", 0.05)
-    monkeypatch.setattr(caretaker, "Catalogue", FailingCatalogue)
-    monkeypatch.setattr(caretaker, "Database", FailingDatabase)
+    monkeypatch.setattr(maintenance, "MEND_SECONDS", 0.05)
+    monkeypatch.setattr(maintenance, "Catalogue", FailingCatalogue)
+    monkeypatch.setattr(maintenance, "Database", FailingDatabase)
     monkeypatch.setattr(FailingCatalogue, "looks", 0)
     monkeypatch.setattr(FailingDatabase, "made", 0)
     async with serving(settings, other_url):
@@ -211,7 +212,7 @@ async def test_a_project_that_cannot_begin_keeps_no_other_from_it(
     settings: Settings, seen: Witness, writer: Any, other_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the start, at a reload, and when it goes; nor does a file that cannot be read."""
-    monkeypatch.setattr(duties, "ProjectFeed", FailingFeed)
+    monkeypatch.setattr(projects, "ProjectFeed", FailingFeed)
     other = settings.projects["other"]
     bad = msgspec.structs.replace(settings, projects={"bad": settings.projects[PROJECT], "other": other})
     demo_too = msgspec.structs.replace(settings, projects={**bad.projects, **settings.projects})

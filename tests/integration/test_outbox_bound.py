@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from notifier import metrics
-from notifier.database import connect
-from realtime.broker import Broker, Chunk, History
+from notifier.sessions import connect
 from realtime.channels import Table
 from realtime.errors import Unavailable
+from realtime.redis.broker import Broker, Chunk, History
 from tests.notifier_fixture import (
     PROJECT,
     begins_anew,
@@ -82,9 +82,9 @@ async def test_a_batch_that_redis_has_in_part_is_within_the_bound_too(
     orders_url: str, redis_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its oldest changes, some of them published, are given up."""
-    monkeypatch.setattr("notifier.feed.SMALL_BATCH", 1)
-    monkeypatch.setattr("notifier.feed.CHUNK_CHANGES", 10)
-    monkeypatch.setattr("notifier.publisher.SHED_SECONDS", 0.0)
+    monkeypatch.setattr("notifier.feed.feed.SMALL_BATCH", 1)
+    monkeypatch.setattr("notifier.feed.feed.CHUNK_CHANGES", 10)
+    monkeypatch.setattr("notifier.feed.publisher.SHED_SECONDS", 0.0)
     bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_rows=75))
     await writer.execute("insert into orders select generate_series(1, 70), 'note'")
     reader = await connect(orders_url)

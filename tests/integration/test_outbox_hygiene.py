@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest_asyncio
 
-from notifier.database import connect, query
-from notifier.feed import Feed
-from notifier.snapshots import bounds, seen_since
-from notifier.tidier import PIECE_ROWS, Tidier
-from realtime.backlog import COUNTED
-from realtime.config import MAX_CHANGE_BYTES
-from realtime.database import Database
+from notifier.feed.feed import Feed
+from notifier.feed.snapshots import bounds, seen_since
+from notifier.outbox_cleanup import PIECE_ROWS, Tidier
+from notifier.sessions import connect, query
+from realtime.postgres.backlog import COUNTED
+from realtime.postgres.pool import Database
+from realtime.settings.config import MAX_CHANGE_BYTES
 from tests.notifier_fixture import enable, project_at, session
 
 FINISHED = 200_000
@@ -28,7 +28,7 @@ BURST = 50_000
 ROW_BYTES = 100  # of a change in the outbox, at the least
 FEW_PAGES = 50  # of the buffer cache; all that is finished lies on some 3,000
 PAGE_BYTES = 8_192
-BACKLOG = (files("realtime") / "sql" / "backlog.sql").read_text()
+BACKLOG = (files("realtime.postgres") / "sql" / "backlog.sql").read_text()
 
 
 @dataclass

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from realtime import keys
-from realtime.config import Limits
-from realtime.store import Store, connect
+from realtime import names
+from realtime.redis.client import Store, connect
+from realtime.settings.config import Limits
 from tests.acceptance.crowds import people
 from tests.expressions import value
 from tests.fleet_fixture import crowd, history, present
@@ -71,9 +71,9 @@ async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
 @pytest.fixture
 async def node(valkey: Valkey, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
     """A node that can owe little, and takes its time to say goodbye: the test decides when Redis is there."""
-    monkeypatch.setattr("gateway.owed.MOST_OWED", MOST)
-    monkeypatch.setattr("gateway.owed.PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("realtime.store.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("gateway.presence.pending.MOST_OWED", MOST)
+    monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("realtime.redis.client.CALL_SECONDS", 0.5)
     limits = Limits(max_connections_per_user=1_000)
     settings = settings_for(database_url, valkey.url, limits=limits, presence_ttl_seconds=TTL_SECONDS)
     async with running_gateway(settings) as gateway:
@@ -148,15 +148,15 @@ def owes_only_for(clients: list[Client]) -> bool:
 
 
 async def open_ids(store: Store, expected: set[str]) -> bool:
-    found = await store.call("HKEYS", keys.open_connections("demo"))
+    found = await store.call("HKEYS", names.open_connections("demo"))
     return {field.decode().partition("/")[2] for field in found} == expected
 
 
 async def counted(store: Store, expected: int) -> bool:
     """Whether all that is counted of users and of lives is as it should be."""
-    totals = await store.call("HGETALL", keys.connection_counts("demo"))
-    lives = [life.decode() for life in await store.call("SMEMBERS", keys.nodes())]
-    of_lives = [await store.call("HGET", keys.life_counts("demo", life), "all") for life in lives]
+    totals = await store.call("HGETALL", names.connection_counts("demo"))
+    lives = [life.decode() for life in await store.call("SMEMBERS", names.nodes())]
+    of_lives = [await store.call("HGET", names.life_counts("demo", life), "all") for life in lives]
     by_user = sum(int(number) for field, number in totals.items() if field.startswith(b"user:"))
     return by_user == sum(int(number or 0) for number in of_lives) == expected
 

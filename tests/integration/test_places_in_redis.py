@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from realtime import keys
-from realtime.config import Limits, Settings
-from realtime.people import Arrival, Departure, Open, People
-from realtime.store import Store
+from gateway.presence.store import Arrival, Departure, Open, People
+from realtime import names
+from realtime.redis.client import Store
+from realtime.settings.config import Limits, Settings
 from tests.former_scripts import call_former
 
 PER_USER, PER_IP = "max_connections_per_user", "max_connections_per_ip"
@@ -30,15 +30,17 @@ class Door:
         self.people = People(store, Settings())
         self.limits = limits
 
-    async def enter(self, life: str, *names: str, **more: Any) -> list[str | None]:
+    async def enter(self, life: str, *connection_ids: str, **more: Any) -> list[str | None]:
         """What forbids each; of user and address in `of`, if they are given."""
-        return await self.people.connect([self.arrival(life, name, **more) for name in names])
+        return await self.people.connect([self.arrival(life, name, **more) for name in connection_ids])
 
     def arrival(self, life: str, name: str, before=(), suspects=(), is_in=False, **of: Any) -> Arrival:
         return Arrival("demo", life, before, facts(name, **of), self.limits, is_in, suspects)
 
-    async def leave(self, life: str, *names: str, before: tuple[str, ...] = (), **of: Any) -> None:
-        ends = [Departure("demo", life, before, facts(name, **of), 1000, None, 2.0) for name in names]
+    async def leave(self, life: str, *connection_ids: str, before: tuple[str, ...] = (), **of: Any) -> None:
+        ends = [
+            Departure("demo", life, before, facts(name, **of), 1000, None, 2.0) for name in connection_ids
+        ]
         await self.people.disconnect(ends)
 
 
@@ -49,8 +51,8 @@ async def door(store: Store) -> Door:
 
 async def counts(store: Store, *lives: str) -> list[dict[str, int]]:
     """What is counted of the project, and of lives."""
-    names = [keys.connection_counts("demo"), *(keys.life_counts("demo", life) for life in lives)]
-    found = [await store.call("HGETALL", name) for name in names]
+    connection_ids = [names.connection_counts("demo"), *(names.life_counts("demo", life) for life in lives)]
+    found = [await store.call("HGETALL", name) for name in connection_ids]
     return [{field.decode(): int(value) for field, value in one.items()} for one in found]
 
 
@@ -104,9 +106,9 @@ async def test_only_what_is_limited_is_counted_by_life(store):
 
 
 async def test_who_is_in_is_counted_whatever_the_limits(door, store):
-    names = [str(number) for number in range(10)]
-    assert await door.enter(HERE, *names, is_in=True) == [None] * 10
-    assert await store.call("HLEN", keys.open_connections("demo")) == 10
+    connection_ids = [str(number) for number in range(10)]
+    assert await door.enter(HERE, *connection_ids, is_in=True) == [None] * 10
+    assert await store.call("HLEN", names.open_connections("demo")) == 10
     assert (await counts(store, HERE))[1]["user:bob"] == 10
 
 
@@ -126,7 +128,7 @@ async def test_whoever_is_taken_out_twice_is_counted_once(door, store):
 @pytest.mark.parametrize("wrong", [-5, 0, 99])
 async def test_wrong_counts_are_right_again_when_nobody_is_left(door, store, wrong):
     await door.enter(HERE, "1")
-    for name in (keys.connection_counts("demo"), keys.life_counts("demo", HERE)):
+    for name in (names.connection_counts("demo"), names.life_counts("demo", HERE)):
         await store.call("HSET", name, "user:bob", wrong, "user:gone", wrong)
     answers = await door.enter(HERE, "2")
     assert answers == [PER_USER if wrong == 99 else None]
@@ -139,14 +141,14 @@ async def test_wrong_counts_are_right_again_when_nobody_is_left(door, store, wro
 
 async def test_a_suspect_that_is_counted_too_high_makes_no_count_negative(door, store):
     await door.enter(DEAD, "1", "2", "3")
-    await store.call("HSET", keys.life_counts("demo", DEAD), "user:bob", 1_000)
+    await store.call("HSET", names.life_counts("demo", DEAD), "user:bob", 1_000)
     assert await door.enter(HERE, "4", "5", suspects=(DEAD,)) == [None, None]
     assert (await counts(store))[0]["user:bob"] == 5
 
 
 async def test_counts_of_a_life_that_nobody_knows_any_more_are_gone_in_a_week(door, store):
     await door.enter(DEAD, "1")
-    assert 6 * DAY_MS < await store.call("PTTL", keys.life_counts("demo", DEAD)) <= 7 * DAY_MS
+    assert 6 * DAY_MS < await store.call("PTTL", names.life_counts("demo", DEAD)) <= 7 * DAY_MS
 
 
 # Old nodes beside new ones
@@ -168,7 +170,7 @@ async def leaves_old(store: Store, field: str) -> int:
 
 
 def old_keys() -> list[str]:
-    return [keys.open_connections("demo"), keys.connection_counts("demo"), keys.connection_history("demo")]
+    return [names.open_connections("demo"), names.connection_counts("demo"), names.connection_history("demo")]
 
 
 async def test_old_and_new_nodes_count_the_same_connections(door, store):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from realtime import keys
-from realtime.config import load
-from realtime.store import Store
+from realtime import names
+from realtime.redis.client import Store
+from realtime.settings.config import load
 from tests.acceptance.programs import Program, running
 from tests.fleet_fixture import history
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
@@ -77,7 +77,7 @@ async def test_a_full_project_of_nodes_that_live_refuses_soon(fleet):
         for gateway in (survivor, doomed, survivor, doomed):
             await enter(people, gateway)
         for gateway in (survivor, doomed) * 5:
-            async with gateway.socket(token=token_for()) as client:
+            async with gateway.wire.outbox(token=token_for()) as client:
                 assert await client.is_refused() == TOO_MANY
 
 
@@ -105,12 +105,12 @@ async def test_a_frozen_node_that_comes_back_keeps_its_people_and_nobody_else_co
 
 
 async def refuses(gateway: Gateway) -> bool:
-    async with gateway.socket(token=token_for()) as client:
+    async with gateway.wire.outbox(token=token_for()) as client:
         return (await client.hear())["type"] == "error"
 
 
 async def is_open(store: Store, count: int) -> bool:
-    return await store.call("HLEN", keys.open_connections("demo")) == count
+    return await store.call("HLEN", names.open_connections("demo")) == count
 
 
 async def test_what_a_killed_node_had_is_cleaned_up_by_its_life_and_not_by_its_beat(fleet, store: Store):
@@ -120,21 +120,21 @@ async def test_what_a_killed_node_had_is_cleaned_up_by_its_life_and_not_by_its_b
         await program.stop(signal.SIGKILL)
 
         async def is_silent() -> bool:
-            return not await store.call("EXISTS", keys.node_beat(life))
+            return not await store.call("EXISTS", names.node_beat(life))
 
         await eventually(is_silent)
         until = time.monotonic() + 2.0
         while time.monotonic() < until:
-            assert await store.call("EXISTS", keys.node(life))
+            assert await store.call("EXISTS", names.node(life))
             assert await is_open(store, 1)
 
 
 async def lives(store: Store) -> list[str]:
-    return [life.decode() for life in await store.call("SMEMBERS", keys.nodes())]
+    return [life.decode() for life in await store.call("SMEMBERS", names.nodes())]
 
 
 async def is_at(gateway: Gateway, life: str) -> bool:
     """Whether it is the life of a node that nobody is connected to."""
     token = token_for(role="service_role")
-    _, answer, _ = await gateway.rest("GET", "/status", token)
+    _, answer, _ = await gateway.http.routes("GET", "/status", token)
     return {node["id"]: node["connections"] for node in answer["nodes"]}[life.rpartition("-")[0]] == 0

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from realtime import keys
+from gateway.presence.store import People
+from realtime import names
 from realtime.errors import Unavailable
-from realtime.people import People
-from realtime.store import Store
+from realtime.redis.client import Store
 from tests.fleet_fixture import crowd, present
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
 
@@ -114,7 +114,7 @@ async def test_whoever_was_told_unavailable_is_present_as_before(here, presence,
 
 
 async def test_whoever_is_told_of_leaving_has_left(here, presence, monkeypatch):
-    monkeypatch.setattr("gateway.registry.RETRY_SECONDS", 60.0)  # the client is faster
+    monkeypatch.setattr("gateway.presence.writer.RETRY_SECONDS", 60.0)  # the client is faster
     async with here.client() as alice:
         presence.answers = presence.calls = 1  # so that it is not put right at once
         assert await set_state(alice, {}) == "unavailable"
@@ -140,7 +140,7 @@ async def test_what_is_put_right_late_erases_nothing_newer(here, presence):
 
 
 async def lives(store: Store) -> set[bytes]:
-    return set(await store.call("SMEMBERS", keys.nodes()))
+    return set(await store.call("SMEMBERS", names.nodes()))
 
 
 async def test_a_node_leaves_when_redis_knows_how_its_last_connections_ended(
@@ -153,8 +153,8 @@ async def test_a_node_leaves_when_redis_knows_how_its_last_connections_ended(
             presence.calls = departures.calls = 1
         await eventually(lambda: departures.calls == presence.calls == 0)
     assert await lives(store) == set()
-    assert await store.call("HLEN", keys.open_connections("demo")) == 0
-    assert await store.call("HLEN", keys.topic_members("demo", "presence")) == 0
+    assert await store.call("HLEN", names.open_connections("demo")) == 0
+    assert await store.call("HLEN", names.topic_members("demo", "presence")) == 0
 
 
 async def test_survivors_clean_up_after_a_node_that_could_not_tell(
@@ -172,8 +172,8 @@ async def test_survivors_clean_up_after_a_node_that_could_not_tell(
 
 
 async def are_clean(store: Store) -> bool:
-    left = await store.call("HLEN", keys.open_connections("demo"))
-    left += await store.call("HLEN", keys.topic_members("demo", "presence"))
+    left = await store.call("HLEN", names.open_connections("demo"))
+    left += await store.call("HLEN", names.topic_members("demo", "presence"))
     return left == 0 and len(await lives(store)) == 1
 
 
@@ -183,10 +183,10 @@ async def are_clean(store: Store) -> bool:
 async def test_a_quiet_topic_with_people_does_not_expire(here, store, monkeypatch):
     async with here.client() as alice:
         assert await set_state(alice, {}) == "ack"
-        of_topic = [f("demo", "presence") for f in (keys.topic_members, keys.topic_meta)]
+        of_topic = [f("demo", "presence") for f in (names.topic_members, names.topic_meta)]
         for key in of_topic:
             assert await store.call("PEXPIRE", key, 60_000)
-        monkeypatch.setattr("gateway.places.KEEP_SECONDS", 0.0)
+        monkeypatch.setattr("gateway.presence.index.KEEP_SECONDS", 0.0)
 
         async def are_kept() -> bool:
             return min([await store.call("TTL", key) for key in of_topic]) > 3_600
@@ -197,7 +197,7 @@ async def test_a_quiet_topic_with_people_does_not_expire(here, store, monkeypatc
 
 
 async def test_only_topics_with_people_are_noted_for_survivors(here, store, monkeypatch):
-    monkeypatch.setattr("gateway.registry.LINGER_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.presence.writer.LINGER_SECONDS", 0.02)
     async with here.client() as alice, here.client() as bob:
         await asyncio.gather(*(set_state(one, {}, channel=LOBBY) for one in (alice, bob)))
         for number in range(20):
@@ -205,7 +205,7 @@ async def test_only_topics_with_people_are_noted_for_survivors(here, store, monk
             assert await set_state(alice, None, channel=f"room:{number}") == "ack"
         assert await set_state(alice, None, channel=LOBBY) == "ack"
         (life,) = await lives(store)
-        topics = keys.node_topics(life.decode())
+        topics = names.node_topics(life.decode())
 
         async def is_noted() -> bool:
             return set(await store.call("SMEMBERS", topics)) == {f"demo presence:{LOBBY}".encode()}
@@ -230,14 +230,14 @@ async def test_a_topic_is_noted_on_while_a_fail_over_may_bring_back_who_went_fro
         for state in ({}, None):  # sent after whatever follows from that
             assert await set_state(alice, state, channel=LOBBY) == "ack"
         (life,) = await lives(store)
-        noted = await store.call("SMEMBERS", keys.node_topics(life.decode()))
+        noted = await store.call("SMEMBERS", names.node_topics(life.decode()))
         assert set(noted) == {b"demo presence", f"demo presence:{LOBBY}".encode()}
 
 
 async def test_a_topic_that_could_not_be_forgotten_is_forgotten_later(here, store, monkeypatch):
     losses = Losses(calls=1)
-    monkeypatch.setattr("gateway.registry.RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.registry.LINGER_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.presence.writer.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.presence.writer.LINGER_SECONDS", 0.02)
     monkeypatch.setattr(People, "forget_topics", losses.before(People.forget_topics))
     async with here.client() as alice:
         assert await set_state(alice, {}) == "ack"
@@ -246,6 +246,6 @@ async def test_a_topic_that_could_not_be_forgotten_is_forgotten_later(here, stor
         await eventually(lambda: losses.seen == 2)
 
         async def is_forgotten() -> bool:
-            return not await store.call("EXISTS", keys.node_topics(life.decode()))
+            return not await store.call("EXISTS", names.node_topics(life.decode()))
 
         await eventually(is_forgotten)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.processes import MOST_YOUNG_ENDS, ChildEnded, processes
+from realtime.process.supervisor import MOST_YOUNG_ENDS, ChildEnded, processes
 from tests.gateway_fixture import eventually
 
 AGAIN = "child_restarted"
@@ -27,7 +27,7 @@ async def last_child(*commands: Sequence[str]) -> ChildEnded:
 async def test_a_wrong_setting_ends_all_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("realtime.processes.YOUNG_SECONDS", 60)  # a busy machine starts it slowly
+    monkeypatch.setattr("realtime.process.supervisor.YOUNG_SECONDS", 60)  # a busy machine starts it slowly
     ended = await last_child(["notifier", "--config", str(tmp_path / "nowhere.toml")])
     assert (ended.name, ended.status) == ("notifier", 1)
     assert AGAIN not in caplog.text
@@ -36,7 +36,7 @@ async def test_a_wrong_setting_ends_all_at_once(
 async def test_a_child_that_ends_soon_every_time_ends_all(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("realtime.processes.RESTART_SECONDS", 0)
+    monkeypatch.setattr("realtime.process.supervisor.RESTART_SECONDS", 0)
     ended = await last_child(["--version"])
     assert (ended.name, ended.status) == ("--version", 0)
     assert caplog.text.count(AGAIN) == MOST_YOUNG_ENDS - 1
@@ -45,8 +45,8 @@ async def test_a_child_that_ends_soon_every_time_ends_all(
 async def test_a_child_that_lived_for_long_enough_is_started_again_and_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("realtime.processes.RESTART_SECONDS", 0)
-    monkeypatch.setattr("realtime.processes.YOUNG_SECONDS", 0)
+    monkeypatch.setattr("realtime.process.supervisor.RESTART_SECONDS", 0)
+    monkeypatch.setattr("realtime.process.supervisor.YOUNG_SECONDS", 0)
     async with processes([["--version"]]):
         await eventually(lambda: caplog.text.count(AGAIN) > 2 * MOST_YOUNG_ENDS, 60)
 
@@ -58,7 +58,7 @@ async def test_a_child_that_was_hung_up_on_before_it_had_an_ear_is_started_again
     # Whoever runs the tests may ignore it, as under nohup, and what a process ignores its children do, too.
     default = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
     hung_up_on.write_text(f"import os, signal\n{default}\nos.kill(os.getpid(), signal.SIGHUP)\n")
-    monkeypatch.setattr("realtime.dev.unprivileged.__file__", str(hung_up_on))
-    monkeypatch.setattr("realtime.processes.RESTART_SECONDS", 0)
+    monkeypatch.setattr("realtime.process.child.__file__", str(hung_up_on))
+    monkeypatch.setattr("realtime.process.supervisor.RESTART_SECONDS", 0)
     async with processes([["notifier"]]):
         await eventually(lambda: caplog.text.count(AGAIN) > 2 * MOST_YOUNG_ENDS, 60)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from realtime import keys
-from realtime.broker import Astray, Broker, Chunk, History
-from realtime.config import Settings
+from realtime import names
 from realtime.publications import Position, Publication, read_publication
-from realtime.store import Command, connect
+from realtime.redis.broker import Astray, Broker, Chunk, History
+from realtime.redis.client import Command, connect
+from realtime.settings.config import Settings
 from tests.gateway_fixture import eventually
 
 TOPIC = "table:public.orders"
@@ -72,7 +72,7 @@ async def test_changes_are_numbered_from_one_on(broker: Broker, publisher: Publi
 
 
 async def test_a_subscriber_hears_what_history_keeps(broker: Broker, publisher: Publisher) -> None:
-    channel = keys.topic_channel("demo", TOPIC)
+    channel = names.topic_channel("demo", TOPIC)
     async with broker.store.servers.of(channel).client.pubsub() as subscription:
         await subscription.ssubscribe(channel)
         await subscription.get_message(timeout=45)
@@ -152,7 +152,7 @@ async def test_an_emptied_redis_refuses_what_continues_what_it_had(
 async def test_a_topic_begins_anew_and_subscribers_hear_of_it(broker: Broker, publisher: Publisher) -> None:
     await publisher.batch(1, 7)
     before = await broker.position("demo", TOPIC)
-    channel = keys.topic_channel("demo", TOPIC)
+    channel = names.topic_channel("demo", TOPIC)
     async with broker.store.servers.of(channel).client.pubsub() as subscription:
         await subscription.ssubscribe(channel)
         await subscription.get_message(timeout=45)
@@ -184,7 +184,7 @@ async def test_history_keeps_the_number_of_entries_that_was_set(broker: Broker) 
     publisher = Publisher(broker, History(3, 3_600))
     for number in range(1, 8):
         await publisher.batch(number, number)
-    assert await broker.store.call("XLEN", keys.topic_history("demo", TOPIC)) == 3
+    assert await broker.store.call("XLEN", names.topic_history("demo", TOPIC)) == 3
     assert await kept(broker, since=4) == [b"5", b"6", b"7"]
     assert await kept(broker, since=3) is None
     assert (await broker.position("demo", TOPIC)).offset == 7
@@ -200,27 +200,27 @@ async def test_one_publication_of_more_than_history_may_hold_is_kept_whole(broke
 async def test_history_is_bounded_in_bytes(
     broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.broker.HISTORY_BYTES", 10_000)
+    monkeypatch.setattr("realtime.redis.broker.HISTORY_BYTES", 10_000)
     for number in range(1, 11):
         await publisher.batch(number, number, size=3_000)
-    assert await broker.store.call("XLEN", keys.topic_history("demo", TOPIC)) == 3
+    assert await broker.store.call("XLEN", names.topic_history("demo", TOPIC)) == 3
     assert await kept(broker, since=7) == [b"8", b"9", b"10"]
 
 
 async def test_bytes_are_counted_rightly_after_many_trims(
     broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.broker.HISTORY_BYTES", 5_000)
+    monkeypatch.setattr("realtime.redis.broker.HISTORY_BYTES", 5_000)
     for number in range(1, 60):
         await publisher.batch(number, number, size=number * 37 % 1_900)
-    counted = await broker.store.call("HGET", keys.topic_meta("demo", TOPIC), "bytes")
-    entries = await broker.store.call("XRANGE", keys.topic_history("demo", TOPIC), "-", "+")
+    counted = await broker.store.call("HGET", names.topic_meta("demo", TOPIC), "bytes")
+    entries = await broker.store.call("XRANGE", names.topic_history("demo", TOPIC), "-", "+")
     assert int(counted) == sum(len(fields[b"p"]) for _, fields in entries) <= 5_000
 
 
 async def time_of(broker: Broker) -> tuple[int, int]:
     """The clock of the topic's server."""
-    ((seconds, micros),) = await broker.store.call_many([Command(keys.topic_meta("demo", TOPIC), ("TIME",))])
+    ((seconds, micros),) = await broker.store.call_many([Command(names.topic_meta("demo", TOPIC), ("TIME",))])
     return seconds, micros
 
 
@@ -245,7 +245,7 @@ async def test_history_of_a_quiet_topic_ends_and_its_position_stays(broker: Brok
     position = await broker.position("demo", TOPIC)
 
     async def gone() -> bool:
-        return not await broker.store.call("EXISTS", keys.topic_history("demo", TOPIC))
+        return not await broker.store.call("EXISTS", names.topic_history("demo", TOPIC))
 
     await eventually(gone)
     assert await broker.position("demo", TOPIC) == position
@@ -259,10 +259,10 @@ async def test_the_epoch_that_a_subscriber_was_told_is_that_of_the_first_change(
 ) -> None:
     told = await broker.position("demo", TOPIC)
     assert told.offset == 0
-    assert await broker.store.call("PTTL", keys.topic_meta("demo", TOPIC)) > 0
+    assert await broker.store.call("PTTL", names.topic_meta("demo", TOPIC)) > 0
     await publisher.batch(1, 1)
     assert await broker.position("demo", TOPIC) == Position(told.epoch, 1)
-    assert await broker.store.call("PTTL", keys.topic_meta("demo", TOPIC)) == -1
+    assert await broker.store.call("PTTL", names.topic_meta("demo", TOPIC)) == -1
 
 
 async def test_a_server_that_forgot_its_scripts_learns_them_again(

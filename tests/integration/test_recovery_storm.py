@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from realtime.channels import Event, Table, parse_channel
-from realtime.store import Store
+from realtime.redis.client import Store
 from tests.change_stream import Publisher
 from tests.gateway_fixture import Client, Gateway
 

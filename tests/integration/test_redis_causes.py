@@ -52,7 +52,7 @@ def broken(stage: Stage) -> Iterator[tuple[str, str, Cause, str]]:
 async def test_a_redis_that_cannot_be_reached_is_told_by_place_and_cause(
     stage: Stage, loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.redis_pool.TLS_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("realtime.redis.pool.TLS_ANSWER_SECONDS", 1.0)
     for url, place, cause, said in broken(stage):
         reason = await reason_of(url, loop)
         assert reason.startswith(f"{place}: {cause}"), url
@@ -64,7 +64,7 @@ async def test_a_redis_that_cannot_be_reached_is_told_by_place_and_cause(
 async def test_a_redis_that_is_silent_is_told_by_its_place(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.store.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("realtime.redis.client.CALL_SECONDS", 0.5)
     place = f"127.0.0.1:{stage.ports['silent']}"
     assert await reason_of(stage.url("silent"), "uvloop") == f"{place}: {Cause.TIMEOUT}"
     by_tls = await reason_of(stage.url("silent", ssl_ca_certs=stage.certificates.ca), "uvloop")

@@ -10,11 +10,12 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from realtime import redis_connections, redis_pool
 from realtime.errors import Unavailable
-from realtime.redis_pool import server_client
-from realtime.redis_url import parse_redis_url
-from realtime.store import connect
+from realtime.redis import connections as connections_module
+from realtime.redis import pool as pool_module
+from realtime.redis.client import connect
+from realtime.redis.pool import server_client
+from realtime.settings.redis_url import parse_redis_url
 from tests.gateway_fixture import eventually
 
 pytestmark = pytest.mark.standalone
@@ -102,7 +103,7 @@ async def test_who_waits_for_a_connection_gets_it_when_the_one_before_is_cancell
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the very moment in which it is its turn."""
-    monkeypatch.setattr(redis_pool, "CONNECTIONS", 1)
+    monkeypatch.setattr(pool_module, "CONNECTIONS", 1)
     async with pool_at(redis_url) as pool:
         connections = pool.connection_pool
         held = await connections.get_connection()
@@ -132,7 +133,7 @@ def test_connections_with_tls_share_what_takes_long_to_read(
     monkeypatch: pytest.MonkeyPatch, seconds: float, count: int
 ) -> None:
     """And read it anew after a while: certificates are renewed."""
-    monkeypatch.setattr(redis_connections, "TLS_FILES_SECONDS", seconds)
+    monkeypatch.setattr(connections_module, "TLS_FILES_SECONDS", seconds)
     url = parse_redis_url("rediss://localhost:1/0")
     pool = server_client(url, url.hosts[0]).connection_pool
     connections = [pool.make_connection() for _ in range(3)]

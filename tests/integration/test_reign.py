@@ -14,13 +14,13 @@ from operator import itemgetter
 import pytest
 from redis.asyncio import Redis
 
-from realtime import keys
-from realtime.broker import Broker, History, Post
-from realtime.config import Settings
+from gateway.presence.store import Change, People
+from realtime import names
 from realtime.errors import Unavailable
-from realtime.people import Change, People
 from realtime.publications import Position
-from realtime.store import checked, connect
+from realtime.redis.broker import Broker, History, Post
+from realtime.redis.client import checked, connect
+from realtime.settings.config import Settings
 from tests.chaos.link import Link, Silence
 from tests.chaos.redis_pair import RedisPair
 from tests.fleet_fixture import crowd, end_of, history, present
@@ -74,9 +74,9 @@ async def fleet(tmp_path):
 
 @pytest.fixture
 async def settings(database_url, fleet, monkeypatch):
-    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.1)
-    monkeypatch.setattr("gateway.line.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.PROBE_SECONDS", 0.2)
     return settings_for(database_url, fleet.url, presence_ttl_seconds=3)
 
 
@@ -190,7 +190,7 @@ def id_of(client):
 async def are_present(gateway: Gateway, entries: list, channel: str | None = None) -> bool:
     """Whether `GET /presence` tells of these, in whatever order, as soon as it can tell."""
     params = {} if channel is None else {"channel": channel}
-    status, answer, _ = await gateway.rest("GET", "/presence", token_for(sub="reader"), params=params)
+    status, answer, _ = await gateway.http.routes("GET", "/presence", token_for(sub="reader"), params=params)
     by_id = itemgetter("connection_id")
     return status == 200 and sorted(answer["presences"], key=by_id) == sorted(entries, key=by_id)
 
@@ -246,8 +246,8 @@ async def test_a_fail_over_to_before_a_node_took_its_last_life_announces_no_leav
         watched = await crowd(bob)
         await fleet.stop_replicating()
         async with Redis.from_url(fleet.url) as redis:
-            (before,) = await redis.hkeys(keys.topic_members("demo", "presence"))
-            await redis.delete(keys.node(before.decode().partition("/")[0]))
+            (before,) = await redis.hkeys(names.topic_members("demo", "presence"))
+            await redis.delete(names.node(before.decode().partition("/")[0]))
             await eventually(lambda: has_moved(redis, before))
         await fleet.fail_over()
         watched.in_sync = False
@@ -264,13 +264,13 @@ async def test_a_fail_over_to_before_a_node_took_its_last_life_announces_no_leav
 
 
 async def has_moved(redis: Redis, field: bytes) -> bool:
-    now = await redis.hkeys(keys.topic_members("demo", "presence"))
+    now = await redis.hkeys(names.topic_members("demo", "presence"))
     return len(now) == 1 and now != [field]
 
 
 async def all_lives_go_on(redis: Redis) -> bool:
     """Whether two nodes have their new life, and the old ones were cleaned up after."""
-    lives = {life.decode() for life in await redis.smembers(keys.nodes())}
+    lives = {life.decode() for life in await redis.smembers(names.nodes())}
     return len(lives) == 2 and not any(life.endswith("-0") for life in lives)
 
 

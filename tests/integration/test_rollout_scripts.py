@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from realtime import keys
-from realtime.broker import new_epoch
-from realtime.store import Store
+from realtime import names
+from realtime.redis.broker import new_epoch
+from realtime.redis.client import Store
 from tests.fleet_fixture import crowd, present
 from tests.former_scripts import call_former
 
 LOBBY = "presence:room:lobby"
-MEMBERS, META = keys.topic_members("demo", LOBBY), keys.topic_meta("demo", LOBBY)
+MEMBERS, META = names.topic_members("demo", LOBBY), names.topic_meta("demo", LOBBY)
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
 async def changes_presence(store: Store, *change: Any) -> None:
     await call_former(
         *(store, ["reign_v1", "presence_v1"], [MEMBERS, META]),
-        *(keys.topic_channel("demo", LOBBY), new_epoch(), DAY_MS, *change),
+        *(names.topic_channel("demo", LOBBY), new_epoch(), DAY_MS, *change),
     )
 
 
@@ -47,7 +47,7 @@ async def call_members(store: Store) -> tuple[bytes, list[bytes]]:
 
 
 async def test_what_an_old_node_keeps_for_an_hour_a_new_one_does_not_cut_short(gateway, store):
-    topic = [keys.topic_meta("demo", "room:a"), keys.topic_history("demo", "room:a")]
+    topic = [names.topic_meta("demo", "room:a"), names.topic_history("demo", "room:a")]
     epoch, _ = await call_former(store, ["reign_v1", "position_v1"], topic, new_epoch(), HOUR_MS, "reign")
     async with gateway.client() as client:
         answer = await client.subscribe("room:a", since=f"{epoch.decode()}-0")

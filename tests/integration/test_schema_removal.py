@@ -12,12 +12,12 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from realtime import keys
-from realtime.catalogue import Catalogue
+from realtime import names
 from realtime.channels import Event, Table
-from realtime.config import Settings
-from realtime.database import Database
-from realtime.migrations import migrate
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.migrations import migrate
+from realtime.postgres.pool import Database
+from realtime.settings.config import Settings
 from tests.docs_fixture import section
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
@@ -108,7 +108,7 @@ async def test_what_is_left_in_redis_of_a_project_is_found_by_the_pattern_and_no
         await client.set("realtime:{demo2:room}:meta", b"")
         await client.set("realtime:{demo2}:tables", b"")
         found = {key async for key in client.scan_iter(match=pattern)}
-    assert found - {keys.notifier(PROJECT).encode()} == {  # a lease goes by itself, in seconds
+    assert found - {names.notifier(PROJECT).encode()} == {  # a lease goes by itself, in seconds
         b"realtime:{demo:table:public.orders}:meta",
         b"realtime:{demo:table:public.orders}:history",
         b"realtime:{demo}:tables",

@@ -16,14 +16,15 @@ import pytest_asyncio
 from prometheus_client import REGISTRY
 
 from notifier import app
-from notifier.registry import Claim, Registry, Wish
-from realtime import keys, migrations
-from realtime.catalogue import Catalogue
+from notifier.leadership.lease_store import Claim, Registry, Wish
+from realtime import names
 from realtime.channels import Event, Table
-from realtime.config import Settings
-from realtime.database import Database
-from realtime.migrations import TooNew, migrate, migration_sql
-from realtime.store import connect
+from realtime.postgres import migrations
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.migrations import TooNew, migrate, migration_sql
+from realtime.postgres.pool import Database
+from realtime.redis.client import connect
+from realtime.settings.config import Settings
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     ORDERS,
@@ -128,7 +129,7 @@ async def test_old_and_new_notifiers_beside_each_other_have_one_leader(
     async with connect(redis_url) as store:
         registry = Registry(store, "old", 60)
         async with session(orders_url, application_name=f"realtime notifier {PROJECT}") as old:
-            await old.execute("select pg_advisory_lock($1::bigint)", keys.LEADER_LOCK)
+            await old.execute("select pg_advisory_lock($1::bigint)", names.LEADER_LOCK)
             await registry.leases([Claim(PROJECT, Wish.TAKE, "live")])
             async with notifier_with_a_port(settings) as port:
                 await answers(port, "ready")
@@ -138,7 +139,7 @@ async def test_old_and_new_notifiers_beside_each_other_have_one_leader(
                 await old.close()
                 await registry.leases([Claim(PROJECT, Wish.LEAVE)])
                 await seen.sees(1)
-                assert not await writer.fetchval("select pg_try_advisory_lock($1)", keys.LEADER_LOCK)
+                assert not await writer.fetchval("select pg_try_advisory_lock($1)", names.LEADER_LOCK)
 
 
 async def test_an_older_program_goes_on_with_a_newer_schema_that_lets_it(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from realtime.errors import Unavailable
-from realtime.store import Store, connect
+from realtime.redis.client import Store, connect
 from tests.change_stream import Publisher, publisher_to
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for
 from tests.redis_servers.sentinels import SentinelPair

@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from gateway.delivery.replay import HistoryReplay
-from realtime import keys
+from realtime import names
 from realtime.channels import Event
-from realtime.config import Limits
+from realtime.settings.config import Limits
 from tests.change_stream import Publisher, publisher_to
 from tests.gateway_fixture import Gateway, eventually, running_gateway, settings_for, token_for
 from tests.raw_socket import TEXT, RawSocket, frame, raw_socket
@@ -193,7 +193,7 @@ async def test_who_wants_few_of_many_changes_gets_these_and_then_what_is_live(st
 async def test_history_that_forgets_what_is_next_is_told_as_resync_and_then_it_is_live(story, store):
     async with lazy(story) as raw:
         await story.come_back(raw)
-        await store.call("DEL", keys.topic_history("demo", "table:public.orders"))
+        await store.call("DEL", names.topic_history("demo", "table:public.orders"))
         rows, resync = await rows_until(raw, "resync")
         assert rows == list(range(1, len(rows) + 1))
         assert len(rows) < ROWS

@@ -17,9 +17,10 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from notifier import app, seat
-from realtime.config import Settings
-from realtime.migrations import migration_sql
+from notifier import app
+from notifier.leadership import candidacy
+from realtime.postgres.migrations import migration_sql
+from realtime.settings.config import Settings
 from tests.clean_log import logged
 from tests.docs_fixture import section
 from tests.gateway_fixture import eventually
@@ -96,7 +97,7 @@ async def running(settings: Settings) -> AsyncIterator[Notifier]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Doubts come soon."""
-    monkeypatch.setattr(seat, "DOUBT_SECONDS", 2.0)
+    monkeypatch.setattr(candidacy, "DOUBT_SECONDS", 2.0)
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ async def test_a_standby_whose_redis_password_is_wrong_is_never_ready(
             await eventually(leader.is_ready)
             async with running(wrong) as standby:
                 await standby.tells("demo: could not lead, since Redis does not do what it must")
-                await standby.is_never_ready(2 * seat.DOUBT_SECONDS)
+                await standby.is_never_ready(2 * candidacy.DOUBT_SECONDS)
             async with running(right) as standby:
                 await eventually(standby.is_ready)
 
@@ -139,7 +140,7 @@ async def test_a_wrong_redis_password_shows_also_before_the_first_table_is_enabl
         wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(database_url))
         async with running(wrong) as notifier:
             await notifier.tells("demo: could not lead")
-            await notifier.is_never_ready(2 * seat.DOUBT_SECONDS)
+            await notifier.is_never_ready(2 * candidacy.DOUBT_SECONDS)
 
 
 @pytest.mark.standalone
@@ -188,7 +189,7 @@ async def test_a_redis_that_does_not_do_what_a_leader_needs_makes_a_standby_unre
             else:
                 async with running(less) as standby:
                     await standby.tells("demo: could not lead")
-                    await standby.is_never_ready(seat.DOUBT_SECONDS)
+                    await standby.is_never_ready(candidacy.DOUBT_SECONDS)
                     await eventually(leader.is_ready)
 
 
@@ -199,14 +200,14 @@ async def test_a_standby_that_may_not_use_the_schema_is_not_ready(
     async with running(settings) as leader, running(as_weak) as standby:
         await eventually(leader.is_ready)
         await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
-        await standby.is_never_ready(seat.DOUBT_SECONDS)
+        await standby.is_never_ready(candidacy.DOUBT_SECONDS)
         assert "failed" not in await psql(orders_url, migration_sql("weak"))
         await eventually(standby.is_ready)
     await writer.execute("revoke update on realtime.silent_until from weak")
     async with running(settings) as leader, running(as_weak) as standby:
         await eventually(leader.is_ready)
         await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
-        await standby.is_never_ready(seat.DOUBT_SECONDS)
+        await standby.is_never_ready(candidacy.DOUBT_SECONDS)
 
 
 async def test_a_standby_that_could_not_bring_the_schema_up_to_date_is_not_ready(
@@ -220,7 +221,7 @@ async def test_a_standby_that_could_not_bring_the_schema_up_to_date_is_not_ready
         await writer.execute("update realtime.version set version = version - 1")
         async with running(as_weak) as standby:
             await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
-            await standby.is_never_ready(seat.DOUBT_SECONDS)
+            await standby.is_never_ready(candidacy.DOUBT_SECONDS)
             await writer.execute("update realtime.version set version = version + 1")
             await eventually(standby.is_ready)
 
@@ -232,7 +233,7 @@ async def test_where_nobody_is_known_to_lead_and_the_lead_is_taken_nobody_is_rea
         pid = await lead(holder)
         async with running(settings) as notifier:
             await notifier.tells(f"^demo: nobody is known to lead; backend {pid} of the database leads")
-            await notifier.is_never_ready(seat.DOUBT_SECONDS)
+            await notifier.is_never_ready(candidacy.DOUBT_SECONDS)
             await holder.close()
             await eventually(notifier.is_ready)
 
@@ -241,7 +242,7 @@ async def test_where_nobody_is_known_to_lead_and_the_lead_is_taken_nobody_is_rea
 async def test_a_short_break_of_redis_leaves_a_standby_ready(
     tmp_path: Path, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seat, "DOUBT_SECONDS", 3600.0)
+    monkeypatch.setattr(candidacy, "DOUBT_SECONDS", 3600.0)
     async with AsyncExitStack() as first:
         redis = await first.enter_async_context(throw_away_valkey(tmp_path))
         settings = settings_at(redis.url, demo=project_at(orders_url))

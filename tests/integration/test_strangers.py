@@ -11,13 +11,13 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from realtime import keys
-from realtime.catalogue import Catalogue
+from realtime import names
 from realtime.channels import Table
-from realtime.config import Settings
-from realtime.database import Database
 from realtime.errors import Unavailable
-from realtime.migrations import migrate, migration_sql
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.migrations import migrate, migration_sql
+from realtime.postgres.pool import Database
+from realtime.settings.config import Settings
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
@@ -146,7 +146,7 @@ async def test_notifications_of_a_stranger_stop_nothing(
         while True:
             await one.execute(
                 "select pg_notify($1, repeat('x', 7000) || i) from generate_series(1, 200) as i",
-                keys.DOORBELL,
+                names.DOORBELL,
             )
 
     async with notifier(settings), background(asyncio.create_task(shout(), name="shout")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from realtime.config import Settings
+from realtime.settings.config import Settings
 from tests.clean_log import logged
 from tests.gateway_fixture import SECRET, eventually, running_gateway, token_for
 from tests.reload_fixture import Live
@@ -20,9 +20,9 @@ def bounded(settings: Settings, **more) -> Settings:
 async def test_a_token_for_too_long_opens_no_door(settings):
     async with running_gateway(bounded(settings, max_token_seconds=3_600)) as gateway:
         long, short = token_for(ttl=7_200), token_for(ttl=60)
-        async with gateway.socket(token=long) as client:
+        async with gateway.wire.outbox(token=long) as client:
             assert await client.is_refused() == LONG
-        status, answer, _ = await gateway.rest("GET", "/status", long)
+        status, answer, _ = await gateway.http.routes("GET", "/status", long)
         assert (status, answer["error"]["code"]) == (401, "unauthorized")
         async with gateway.client(short) as client:
             assert (await client.ask(type="auth", token=long))["code"] == "unauthorized"
@@ -33,7 +33,7 @@ async def test_a_bound_is_in_force_after_a_reload_for_who_comes_next(settings, c
     live, long = Live(settings, caplog), token_for(ttl=7_200)
     async with running_gateway(settings, reloads=live.reloads) as gateway, gateway.client(long) as client:
         await live.change("demo", max_token_seconds=3_600)
-        assert (await gateway.rest("GET", "/status", long))[0] == 401
+        assert (await gateway.http.routes("GET", "/status", long))[0] == 401
         assert (await client.ask(type="ping"))["type"] == "pong"
 
 

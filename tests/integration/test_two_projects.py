@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from realtime.config import Project, Settings
+from realtime.settings.config import Project, Settings
 from tests.fleet_fixture import Crowd, crowd, history, present
 from tests.gateway_fixture import (
     SECRET,
@@ -41,7 +41,7 @@ async def settings(databases: dict[str, str], redis_url: str) -> Settings:
 
 async def rest(gateway: Gateway, method: str, path: str, project: str, **more):
     service = token(project, sub=None, role="service_role")
-    return await gateway.rest(method, path, service, project=project, **more)
+    return await gateway.http.routes(method, path, service, project=project, **more)
 
 
 async def expect_silence(client) -> None:

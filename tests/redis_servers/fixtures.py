@@ -48,6 +48,6 @@ async def pair(module_pair: SentinelPair) -> SentinelPair:
 @pytest.fixture
 def quick_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateways see soon that a server is gone, and come back soon."""
-    monkeypatch.setattr("gateway.line.PROBE_SECONDS", 0.2)
-    monkeypatch.setattr("gateway.line.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.line.LAST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.1)

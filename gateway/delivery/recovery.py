@@ -1,0 +1,164 @@
+"""How clients that come back find what they missed: a page of history is read once for all of a topic's.
+
+Asked by subscriptions and replays; reads through the broker and keeps pages in the topic, where the hub
+extends them. When a node died, ten thousand come within seconds: the first reads, the others wait and look
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from gateway import metrics
+from gateway.hub.hub import Topic, TopicKey
+from gateway.hub.replay_cache import Reach, Recollection, Room
+from gateway.projects.project import Tenant
+from gateway.wire.outbox import Socket
+from realtime.channels import Channel
+from realtime.errors import ClientError, Unavailable
+from realtime.publications import Position, Publication
+from realtime.redis.broker import Broker
+from realtime.waiting.survival import Part
+
+UNUSED_SECONDS = 5.0  # between two looks at a recollection; one that nobody used in between is forgotten
+LOOKS = 12  # after which it is forgotten in any case: history forgets by age, too
+CATCH_UP_POLL_SECONDS = 0.005
+
+# Calls of Redis under way for all topics, each on a connection of its own; beyond it clients wait their turn.
+CALLS_AT_ONCE = 16
+
+_part = Part("recovery")
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """History is being read for a recollection."""
+
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    error: Unavailable | None = None  # that those who wait get as well
+
+
+class Recovery:
+    """All that a node's clients have missed."""
+
+    def __init__(self, broker: Broker, room: Room) -> None:
+        self._broker = broker
+        self._room = room
+        self._readings: dict[Recollection, Reading] = {}  # under way
+        self._turn = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    def __repr__(self) -> str:
+        return f"<Recovery {self._room.used} bytes, {len(self._readings)} readings>"
+
+    async def begin(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
+        """Tell whether history reaches back to what a client has seen; if so, what follows is in memory.
+
+        As `find`, but for a client that was promised nothing yet: it gets no more than history keeps.
+        """
+        await self._wait_for((tenant.project_id, channel.topic), topic, since)
+        if not await self.find(tenant, channel, topic, since):
+            return False
+        return since == topic.position or (topic.memory is not None and topic.memory.is_kept(since.offset))
+
+    async def find(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
+        """Have in the topic's memory what follows a position; False if history has it no more.
+
+        It is there at the moment of the return, or the position is where the topic stands: there must be no
+        await before what depends on it. The topic must have been live, and stay open. Raises Unavailable.
+        """
+        try:
+            return await self._find(tenant, channel, topic, since)
+        except ClientError:
+            raise
+        except Exception as error:  # a history that nobody can read is one that does not reach
+            _part.note(error, channel.topic)
+            topic.forget()
+            return False
+
+    async def _find(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
+        key = (tenant.project_id, channel.topic)
+        while True:
+            if since.epoch != topic.position.epoch or since.offset > topic.position.offset:
+                return False
+            if since.offset == topic.position.offset:
+                return True
+            memory = topic.memory or self._begin(tenant, channel, topic)
+            match memory.reach(since.offset):
+                case Reach.COVERED:
+                    return True
+                case Reach.LOST:
+                    return False
+                case Reach.UNREAD:
+                    await self._look_back(key, memory, since)
+
+    async def _wait_for(self, key: TopicKey, topic: Topic[Socket], since: Position) -> None:
+        """Wait until this node has seen what another one showed the client before, if Redis has it."""
+        if not _is_ahead(since, topic.position):
+            return
+        async with self._turn:
+            if not _is_ahead(since, topic.position):
+                return  # most of those who come at once need not ask
+            position = await self._broker.position(*key)
+        if position.epoch != since.epoch or position.offset < since.offset:
+            return
+        while _is_ahead(since, topic.position):
+            await asyncio.sleep(CATCH_UP_POLL_SECONDS)
+
+    def _begin(self, tenant: Tenant, channel: Channel, topic: Topic[Socket]) -> Recollection:
+        history = tenant.history_of(channel)
+        memory = topic.memory = Recollection(topic.position, history.max_entries, self._room)
+        self._look_later(topic, memory, LOOKS)
+        return memory
+
+    def _look_later(self, topic: Topic[Socket], memory: Recollection, looks: int) -> None:
+        asyncio.get_running_loop().call_later(UNUSED_SECONDS, self._look, topic, memory, looks - 1)
+
+    def _look(self, topic: Topic[Socket], memory: Recollection, looks: int) -> None:
+        if topic.memory is not memory:
+            return
+        if looks and (memory.is_used or memory in self._readings):
+            memory.is_used = False
+            self._look_later(topic, memory, looks)
+        else:
+            topic.forget()
+
+    async def _look_back(self, key: TopicKey, memory: Recollection, since: Position) -> None:
+        """Read history, or wait for who does; either way the caller has to look again."""
+        memory.want(since.offset)
+        try:
+            reading = self._readings.get(memory)
+            if reading is None:
+                await self._read(key, memory)
+                return
+            await reading.over.wait()
+        finally:
+            memory.want_no_more(since.offset)
+        if reading.error is not None:
+            raise Unavailable(reading.error.message, reading.error.reason) from reading.error
+
+    async def _read(self, key: TopicKey, memory: Recollection) -> None:
+        """Read what is wanted most. Who is cancelled here leaves it to the next of those who wait."""
+        reading = self._readings[memory] = Reading()
+        try:
+            async with self._turn:
+                since, until = memory.next_to_read()
+                memory.look_back(since, await self._page(key, since, until))
+        except Unavailable as error:
+            reading.error = error
+            raise
+        finally:
+            del self._readings[memory]
+            reading.over.set()
+
+    async def _page(self, key: TopicKey, since: Position, until: int) -> list[Publication] | None:
+        metrics.history_reads.inc()
+        try:
+            return await self._broker.page(*key, since=since, until=until)
+        except Unavailable:
+            metrics.redis_failures.inc()
+            raise
+
+
+def _is_ahead(since: Position, position: Position) -> bool:
+    return since.epoch == position.epoch and since.offset > position.offset

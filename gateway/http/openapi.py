@@ -1,0 +1,169 @@
+"""`/openapi.json`: the REST interface, written from the same table and types that serve it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.http.bodies import (
+    BROADCAST_FORMS,
+    BroadcastRequest,
+    ErrorResponse,
+    HealthResponse,
+    NotReadyResponse,
+)
+from gateway.http.context import Endpoint
+from gateway.http.routes import ENDPOINTS, PREFIX
+from realtime import __version__
+from realtime.settings.config import PROJECT_ID
+
+_REF = "#/components/schemas/{name}"
+_STRING = {"type": "string"}
+
+# What may be answered instead, each with its own body of an error.
+REFUSALS: dict[int, tuple[str, dict[str, Any]]] = {
+    400: ("This is no request of this interface; the message names the field", {}),
+    401: ("The token is missing, wrong, or ran out", {"WWW-Authenticate": _STRING}),
+    403: ("This token may not, or the role of the project's database may not", {}),
+    404: ("There is no such project, or no such table", {}),
+    405: ("The path has other methods", {"Allow": _STRING}),
+    413: ("The body, or a payload in it, is too big", {}),
+    415: ("The body is not sent as application/json", {}),
+    429: ("Too many requests", {"Retry-After": {"type": "integer", "minimum": 1}}),
+    500: ("A fault of the service", {}),
+    503: ("Redis, the database or the keys cannot be had now", {}),
+}
+_ALWAYS = (400, 405, 500)  # also of what asks for no token
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 description of this version."""
+    paths: dict[str, Any] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(PREFIX + endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Realtime", "version": __version__},
+        "paths": paths | _beside_the_projects(),
+        "components": {
+            "schemas": _schemas(),
+            "responses": {str(status): _refusal(status) for status in REFUSALS},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    summary = (endpoint.handler.__doc__ or "").strip()
+    operation: dict[str, Any] = {
+        "operationId": endpoint.path.strip("/"),
+        "summary": summary + (" Needs the role service_role." if endpoint.service_only else ""),
+        "parameters": [_project_id(), *_query(endpoint.query)],
+        "responses": {
+            str(endpoint.status): _content(endpoint.response, "Done"),
+            **_refusals(*_statuses(endpoint)),
+        },
+    }
+    if endpoint.request is not None:
+        operation["requestBody"] = {"required": True, **_content(endpoint.request)}
+    return operation
+
+
+def _statuses(endpoint: Endpoint) -> list[int]:
+    """What an endpoint may refuse with."""
+    others = () if endpoint.service_only else (403,)
+    with_body = () if endpoint.request is not None else (413, 415)
+    return [status for status in REFUSALS if status not in (*others, *with_body)]
+
+
+def _project_id() -> dict[str, Any]:
+    schema = {"type": "string", "pattern": f"^{PROJECT_ID.pattern}$"}
+    return {"name": "project_id", "in": "path", "required": True, "schema": schema}
+
+
+def _query(kind: type | None) -> list[dict[str, Any]]:
+    """The parameters of an address, as the type that reads them has it; none is required."""
+    if kind is None:
+        return []
+    _, components = msgspec.json.schema_components([kind], ref_template=_REF)
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "description": schema.pop("description"),
+            "schema": schema,
+        }
+        for name, schema in components[kind.__name__]["properties"].items()
+    ]
+
+
+def _beside_the_projects() -> dict[str, Any]:
+    ready = {
+        "200": _content(HealthResponse, "It does its work"),
+        "503": _content(NotReadyResponse, "Not now"),
+    }
+    described = {
+        "200": {"description": "This", "content": {"application/json": {"schema": {"type": "object"}}}}
+    }
+    return {
+        "/healthz": _public(
+            "healthz", "Tell that the process lives.", {"200": _content(HealthResponse, "So")}
+        ),
+        "/readyz": _public("readyz", "Tell whether messages are delivered.", ready),
+        "/openapi.json": _public("describe", "Describe this interface.", described | _refusals(429)),
+    }
+
+
+def _public(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    """A path that asks for no token."""
+    return {
+        "get": {
+            "operationId": name,
+            "summary": summary,
+            "security": [],
+            "responses": responses | _refusals(*_ALWAYS),
+        }
+    }
+
+
+def _refusals(*statuses: int) -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    meaning, headers = REFUSALS[status]
+    named = {name: {"required": True, "schema": schema} for name, schema in headers.items()}
+    return _content(ErrorResponse, meaning) | ({"headers": named} if named else {})
+
+
+def _schemas() -> dict[str, Any]:
+    kinds: list[Any] = [kind for one in ENDPOINTS for kind in (one.request, one.response) if kind is not None]
+    more = (*BROADCAST_FORMS, ErrorResponse, HealthResponse, NotReadyResponse)
+    _, components = msgspec.json.schema_components([*kinds, *more], ref_template=_REF)
+    components[BroadcastRequest.__name__] = _one_of_the_forms()
+    return components
+
+
+def _one_of_the_forms() -> dict[str, Any]:
+    """One message or several: a field of the other form is refused, whatever is in it."""
+    every = {name for form in BROADCAST_FORMS for name in form.__struct_fields__}
+    return {
+        "oneOf": [
+            {
+                "allOf": [_schema(form)],
+                "properties": dict.fromkeys(sorted(every - set(form.__struct_fields__)), False),
+            }
+            for form in BROADCAST_FORMS
+        ]
+    }
+
+
+def _schema(kind: type) -> dict[str, str]:
+    return {"$ref": _REF.format(name=kind.__name__)}
+
+
+def _content(kind: type, description: str | None = None) -> dict[str, Any]:
+    content = {"content": {"application/json": {"schema": _schema(kind)}}}
+    return content if description is None else {"description": description, **content}

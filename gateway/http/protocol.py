@@ -1,0 +1,160 @@
+"""One connection of the public port, until it is a WebSocket: nothing that it waits for may take for ever.
+
+aiohttp knows one time, for a kept connection that is idle. Here half a request, a head of many headers and an
+answer that nobody reads end as well. What is asked, and who may, is decided by the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+
+from gateway.http.waiting_room import WaitingRoom
+from realtime.errors import ClientError, Code
+from realtime.logs.setup import get_logger
+from realtime.process.http_protocol import HttpProtocol, closing_bytes
+
+log = get_logger(__name__)
+
+MAX_HEAD_BYTES = 65_536  # of a request line and all headers; as much is kept until the last one came
+ANSWER_SECONDS = 30.0  # for a client to take an answer
+LINGER_SECONDS = 2.0  # in which a body that nobody wanted is read, so that the client sees the answer
+
+_HEAD_END = b"\r\n\r\n"
+_VERSIONS = (HttpVersion10, HttpVersion11)  # the parser takes 0.9 and 2.0 as well
+_VERSION = ClientError(Code.INVALID_REQUEST, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+_HEAD_TOO_LONG = ClientError(Code.INVALID_REQUEST, f"the headers are longer than {MAX_HEAD_BYTES} bytes")
+
+
+class Edge(Protocol):
+    """What all connections of a port share."""
+
+    waiting_room: WaitingRoom
+
+    @property
+    def head_seconds(self) -> float:
+        """From the first byte of a request, or the begin of a connection, to the end of its headers."""
+
+    def refused(self, address: str, error: ClientError) -> None:
+        """Note that a request was refused before any handler saw it."""
+
+    async def hold_up(self, address: str) -> None:
+        """Make an address wait that sends requests of that kind again and again."""
+
+
+class HttpConnection(HttpProtocol):
+    """aiohttp's protocol with an end for whatever does not end by itself."""
+
+    __slots__ = ("_bytes", "_edge", "_head_bytes", "_in_hand", "_sends_ahead", "_tail", "_timer")
+
+    def __init__(self, server: web.Server, *, edge: Edge, **options: Any) -> None:
+        super().__init__(server, lingering_time=LINGER_SECONDS, **options)
+        self._edge = edge
+        self._in_hand = False  # a request is being answered, or it is a WebSocket
+        self._timer: asyncio.TimerHandle | None = None  # ends it while it waits for the end of a head
+        self._bytes = 0  # that came since the last answer
+        self._head_bytes = 0  # of the first request in them; 0: its headers did not end yet
+        self._tail = b""  # of what came of these headers
+        self._sends_ahead = False  # more than a request came at a time: half of the next one may be there
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._wait_for_a_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._in_hand:
+            if self._timer is None:  # it was idle
+                self._wait_for_a_head()
+            self._look_for_the_end_of_the_head(data)
+        self._bytes += len(data)
+        if not self._in_hand and not self._head_bytes and self._bytes > MAX_HEAD_BYTES:
+            self.refuse(_HEAD_TOO_LONG)
+            return
+        try:
+            super().data_received(data)
+        except Exception:
+            log.exception("request_failed", method=None, endpoint=None)
+            self.abort()
+
+    def take_in_hand(self, request: web.BaseRequest) -> bool:
+        """A request came as a whole, but for its body; False if it was refused here."""
+        self._begin()
+        if request.version not in _VERSIONS:
+            self.refuse(_VERSION)
+            return False
+        return True
+
+    def refuse(self, error: ClientError) -> None:
+        """Answer at once, in HTTP/1.1 whatever the request said, and end the connection."""
+        self._edge.refused(self._address, error)
+        if self.transport is not None:
+            self.transport.write(closing_bytes(error))
+            self.transport.close()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def refused(self, request: web.BaseRequest, error: ClientError) -> None:
+        self._edge.refused(self._address, error)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer, if the client takes it in time, and wait for the next request."""
+        if not self._in_hand:  # no handler saw it
+            self._begin()
+            await self._edge.hold_up(self._address)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                sent = await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            self.abort()
+            return resp, True
+        self._wait_again(request)
+        return sent
+
+    @property
+    def _address(self) -> str:
+        """Of the peer: headers that cannot be parsed name no other."""
+        peer = self.peername
+        return peer[0] if isinstance(peer, tuple) else ""
+
+    def _begin(self) -> None:
+        self._in_hand = True
+        self._stop_waiting()
+
+    def _wait_again(self, request: web.BaseRequest) -> None:
+        self._in_hand = False
+        self._sends_ahead |= self._bytes != self._head_bytes + (request.content_length or 0)
+        self._bytes, self._head_bytes, self._tail = 0, 0, b""
+        if self._sends_ahead:
+            self._wait_for_a_head()
+        else:  # idle, for as long as aiohttp lets it
+            self._edge.waiting_room.enter(self)
+
+    def _wait_for_a_head(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._edge.head_seconds, self.abort)
+        self._edge.waiting_room.enter(self)
+
+    def _stop_waiting(self) -> None:
+        self._edge.waiting_room.leave(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_for_the_end_of_the_head(self, data: bytes) -> None:
+        if self._head_bytes:
+            return
+        end = (self._tail + data).find(_HEAD_END)
+        if end >= 0:
+            self._head_bytes = self._bytes - len(self._tail) + end + len(_HEAD_END)
+        self._tail = (self._tail + data)[-len(_HEAD_END) + 1 :]

@@ -1,0 +1,40 @@
+"""Gives every request an id: what is logged meanwhile carries it, and so does the answer.
+
+Wraps all other handlers of the public port. A WebSocket begins as a request, and has a `connection_id` from
+there on. Nothing here looks at what is asked.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any
+
+from aiohttp import web
+from structlog.contextvars import bound_contextvars
+
+from gateway.http.middlewares import REQUEST_ID, Handler, tenant_of
+from gateway.http.request import Tenants
+
+_SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def request_ids(tenants: Tenants) -> Any:
+    """Bind `request_id`, and `project` where there is one, while a request is handled."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id, tenant = _id_of(request), tenant_of(request.path, tenants)
+        with bound_contextvars(request_id=request_id, **({"project": tenant.project_id} if tenant else {})):
+            response = await handler(request)
+        if not response.prepared:
+            response.headers[REQUEST_ID] = request_id
+        return response
+
+    return middleware
+
+
+def _id_of(request: web.Request) -> str:
+    """The id that the client, or a proxy before us, gave it; else a new one."""
+    given = request.headers.get(REQUEST_ID, "")
+    return given if _SANE.fullmatch(given) else secrets.token_hex(8)

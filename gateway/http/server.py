@@ -1,0 +1,75 @@
+"""The public port: accepts connections, and ends those that never say what they want.
+
+aiohttp waits for a request for ever; whoever sends half a handshake, or nothing, would hold a place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from aiohttp import web
+
+from gateway.http.gate import Gate
+from gateway.http.middlewares import keep_requests_out_of_the_log
+from gateway.http.protocol import HttpConnection
+from gateway.http.waiting_room import WaitingRoom, most_waiting
+from realtime.errors import ClientError
+from realtime.process.http_protocol import on_prepare, protocol_factory
+
+HANDSHAKE_SECONDS = 10.0  # from the first byte of a request, or the begin of a connection, to its last header
+KEEPALIVE_SECONDS = 75.0  # between two requests of one connection
+STOP_SECONDS = 5.0  # for open requests when the node stops
+BACKLOG = 1024  # connections that the system holds until they are accepted
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class PublicEdge:
+    """What the connections of the public port share."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.waiting_room = WaitingRoom(most_waiting())
+
+    @property
+    def head_seconds(self) -> float:
+        return HANDSHAKE_SECONDS
+
+    def refused(self, address: str, error: ClientError) -> None:
+        self._gate.note_unparsable(address, error)
+
+    async def hold_up(self, address: str) -> None:
+        await self._gate.hold_up_unparsable(address)
+
+
+@web.middleware
+async def _take_in_hand(request: web.Request, handler: Handler) -> web.StreamResponse:
+    assert isinstance(request.protocol, HttpConnection)
+    if not request.protocol.take_in_hand(request):
+        return web.Response()  # which nobody gets
+    return await handler(request)
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application, gate: Gate, host: str, port: int, *, reuse_port: bool
+) -> AsyncIterator[int]:
+    """Serve the application while the block runs; yields the port, which matters when 0 was asked for."""
+    app.middlewares.insert(0, _take_in_hand)
+    app.on_response_prepare.append(on_prepare)
+    keep_requests_out_of_the_log()
+    runner = web.AppRunner(app, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    connection = partial(HttpConnection, edge=PublicEdge(gate))
+    accept = protocol_factory(connection, runner, keepalive_timeout=KEEPALIVE_SECONDS)
+    server = await asyncio.get_running_loop().create_server(
+        accept, host, port, reuse_port=reuse_port or None, backlog=BACKLOG
+    )
+    try:
+        yield int(server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        await runner.cleanup()

@@ -1,0 +1,102 @@
+"""Which nodes are known to be alive at this moment: each tells it twice a second, and who has to know asks.
+
+A node's life runs out after many seconds only, so that a short silence has no consequences. But clients of a
+node that was killed come back at once, and their places must not be taken by what they were there. Nothing
+else follows from a beat: what a node has is its own until its life has run out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gateway.presence.heartbeat_store import Pulses
+from gateway.presence.node import Node
+from realtime.errors import Unavailable
+from realtime.waiting.single_flight import Recent
+from realtime.waiting.survival import Part
+
+ResultT = TypeVar("ResultT")
+
+BEAT_SECONDS = 0.5
+SILENT_SECONDS = 2.0  # without a beat, after which a node is not known to be alive
+SLOW_SECONDS = 1.0  # of an answer of Redis, after which the beats of all nodes may be late
+RETURN_SECONDS = 1.0  # after which all who live have beaten again when Redis is there again
+LOOK_SECONDS = 0.2  # between two looks at all nodes; whoever asks meanwhile shares one
+
+_part = Part("beats")
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Which other lives are not known to be alive; all others beat after the moment `at`, monotonic."""
+
+    suspects: tuple[str, ...]
+    at: float
+
+
+class Beats:
+    """The beat of this node, and what it knows of the others'."""
+
+    def __init__(self, pulses: Pulses, node: Node) -> None:
+        self._pulses = pulses
+        self._node = node
+        self._troubled_at = -math.inf  # monotonic, when Redis last was away or slow, as far as is known here
+        self._silent_since: dict[str, float] = {}  # likewise, when a life was first seen to be without a beat
+        self._census: Recent[Census] = Recent(LOOK_SECONDS)
+
+    def __repr__(self) -> str:
+        return f"<Beats of {self._node.life}, {len(self._silent_since)} silent>"
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            with _part.survives(), suppress(Unavailable):  # which the life of the node tells
+                await self._beat()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _beat(self) -> None:
+        if not self._node.has_left:
+            await self._timed(self._pulses.beat(self._node.life, SILENT_SECONDS))
+
+    async def _timed(self, call: Awaitable[ResultT]) -> ResultT:
+        """Note when Redis, or this node, was too busy for beats to come in time."""
+        began_at = time.monotonic()
+        try:
+            result = await call
+        except Unavailable:
+            self._troubled_at = time.monotonic()
+            raise
+        if time.monotonic() - began_at > SLOW_SECONDS:
+            self._troubled_at = time.monotonic()
+        return result
+
+    async def census(self) -> Census:
+        """Look at all nodes, or return what was seen just now; raises Unavailable."""
+        return await self._census.get(self._look)
+
+    async def _look(self) -> Census:
+        began_at = time.monotonic()
+        pulses = await self._timed(self._pulses.of_all())
+        pulses.pop(self._node.life, None)
+        silent = [life for life, pulse in pulses.items() if not pulse.beat_seconds]
+        now = time.monotonic()
+        self._silent_since = {life: self._silent_since.get(life, now) for life in silent}
+        suspects = [life for life in silent if not pulses[life].is_kept or self._is_dead(life, began_at)]
+        # One that is silent, and may be alive, has beaten nobody knows when.
+        silences = [
+            math.inf if life in silent else SILENT_SECONDS - pulse.beat_seconds
+            for life, pulse in pulses.items()
+            if life not in suspects
+        ]
+        return Census(tuple(suspects), began_at - max(silences, default=-math.inf))
+
+    def _is_dead(self, life: str, now: float) -> bool:
+        """Whether a silence is that of one node: where Redis was away, all were silent for a moment."""
+        was_calm = now - self._troubled_at > RETURN_SECONDS
+        return was_calm or now - self._silent_since[life] > RETURN_SECONDS

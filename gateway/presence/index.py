@@ -1,0 +1,98 @@
+"""Where this node's present life has presence entries, as a value: topics with somebody, and who that is.
+
+The registry says what it is about to send and what was carried out; it learns what to note in Redis first,
+what to forget there, and which quiet topics to keep from expiring. Never awaits; time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from gateway.presence.store import Change
+
+KEEP_SECONDS = 3_600.0  # after which a quiet topic is kept anew; Redis drops it after RUBBISH_SECONDS
+KEPT_AT_ONCE = 500  # topics of one round
+
+Place = tuple[str, str]  # project and topic
+Changes = Mapping[Place, Sequence[Change]]
+
+
+class Places:
+    """The topics under which a life of this node may have entries."""
+
+    def __init__(self) -> None:
+        self.life = ""  # whose entries these are
+        self._noted: set[Place] = set()  # survivors know to look there
+        self._fields: dict[Place, set[str]] = {}  # that Redis may have; no place without one
+        self._kept_at: dict[Place, float] = {}  # when Redis last heard of a place with entries, oldest first
+
+    def __repr__(self) -> str:
+        return f"<Places {len(self._fields)} of {self.life}, {len(self._noted)} noted>"
+
+    def begin(self, life: str) -> None:
+        """Be about this life; the entries of a former one are taken away, by this node or by others."""
+        if life != self.life:
+            self.life = life
+            self._noted.clear()
+            self._fields.clear()
+            self._kept_at.clear()
+
+    def to_note(self, changes: Changes) -> list[Place]:
+        """Return the places that get an entry, and that nobody would look for."""
+        return [place for place in changes if place not in self._noted and any(self._set_in(changes, place))]
+
+    def note(self, places: Iterable[Place]) -> None:
+        """Survivors know of these now."""
+        self._noted.update(places)
+
+    def expect(self, changes: Changes) -> None:
+        """These are about to be sent: Redis may have what they set, whatever becomes of them."""
+        for place in changes:
+            for field in self._set_in(changes, place):
+                self._fields.setdefault(place, set()).add(field)
+
+    def carried_out(self, changes: Changes, now: float) -> list[Place]:
+        """Redis has these; returns the places that survivors know of and where nobody is left."""
+        for place, of_place in changes.items():
+            for change in of_place:
+                if change.entry is None:
+                    self._remove(place, change.field)
+                elif self._is_ours(change):
+                    self._fields.setdefault(place, set()).add(change.field)
+            if place in self._fields:
+                self._keep(place, now)
+        return [place for place in changes if place in self._noted and place not in self._fields]
+
+    def forget(self, places: Iterable[Place]) -> list[Place]:
+        """Return those of these where nobody is, to be forgotten in Redis before anything else is noted."""
+        empty = [place for place in dict.fromkeys(places) if place not in self._fields]
+        self._noted.difference_update(empty)
+        return empty
+
+    def to_keep(self, now: float) -> list[Place]:
+        """Return some of the places that were quiet for long; they are taken for kept from now on."""
+        due: list[Place] = []
+        for place, kept_at in self._kept_at.items():
+            if len(due) == KEPT_AT_ONCE or now - kept_at < KEEP_SECONDS:
+                break
+            due.append(place)
+        for place in due:
+            self._keep(place, now)
+        return due
+
+    def _keep(self, place: Place, now: float) -> None:
+        self._kept_at.pop(place, None)
+        self._kept_at[place] = now
+
+    def _remove(self, place: Place, field: str) -> None:
+        if (fields := self._fields.get(place)) is not None:
+            fields.discard(field)
+            if not fields:
+                del self._fields[place]
+                self._kept_at.pop(place, None)
+
+    def _set_in(self, changes: Changes, place: Place) -> list[str]:
+        return [one.field for one in changes[place] if one.entry is not None and self._is_ours(one)]
+
+    def _is_ours(self, change: Change) -> bool:
+        return change.field.startswith(f"{self.life}/")

@@ -1,0 +1,178 @@
+"""How what clients say gets to Redis: broadcasts and presence, from sockets and from REST alike.
+
+What comes back to subscribers, the sender among them, comes through Redis like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from gateway.delivery.topic_subscriptions import Subscriber
+from gateway.presence.writer import Registry
+from gateway.projects.project import Tenant
+from gateway.publish.batcher import Call, Gatherer, Outcomes
+from realtime.channels import Channel
+from realtime.errors import ClientError, Unavailable
+from realtime.redis.broker import Broker, Post
+from realtime.waiting.survival import Part, internal
+
+POST_BYTES = 1_048_576  # of one publication,
+CALL_BYTES = 8 * POST_BYTES  # and of all that are sent at once; a single line may be longer
+
+MOST_BYTES = 8 * CALL_BYTES  # that wait for Redis, unless the node's budget says otherwise
+
+Said = tuple[Tenant, Channel, bytes]
+
+_part = Part("voice")
+
+
+class Voice:
+    """Everything that a node's clients tell others."""
+
+    def __init__(
+        self, broker: Broker, registry: Registry, subscriber: Subscriber, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._broker = broker
+        self._registry = registry
+        self._subscriber = subscriber
+        self._posts: Gatherer[Said] = Gatherer(self._prepare)
+        self._most_bytes = most_bytes  # that may wait for Redis
+        self.said_bytes = 0  # that wait for it
+        self.is_full_of_presence = False  # clients are present with as much as this node has room for
+
+    async def run(self) -> None:
+        await self._posts.run()
+
+    async def publish(self, tenant: Tenant, *said: tuple[Channel, bytes]) -> None:
+        """Return when Redis has these lines, those of a channel in order.
+
+        Raises Unavailable at once while Redis is away or behind, and ClientError `rate_limited` where the
+        project has as much history as it may: then none was sent.
+        """
+        for channel, _ in said:
+            self._require_redis(tenant, channel.topic)
+        size = sum(len(line) for _, line in said)
+        if self.said_bytes + size > self._most_bytes:
+            raise Unavailable("this node has too much to tell Redis")
+        with tenant.ledger.room_for(size, tenant.limits.max_history_bytes, time.monotonic()):
+            # Whoever said it may be gone before it is sent, and it counts until then.
+            await asyncio.shield(asyncio.gather(*[self._put(tenant, *one) for one in said]))
+
+    def _put(self, tenant: Tenant, channel: Channel, line: bytes) -> asyncio.Future[None]:
+        self.said_bytes += len(line)
+        told = self._posts.put((tenant, channel, line))
+        told.add_done_callback(lambda _: self._is_told(len(line)))
+        return told
+
+    def _is_told(self, size: int) -> None:
+        self.said_bytes -= size
+
+    def set_presence(
+        self, tenant: Tenant, topic: str, connection_id: str, entry: bytes | None
+    ) -> asyncio.Future[None]:
+        """Return a future that is done when Redis has it.
+
+        Raises Unavailable at once while Redis is away, and ClientError `rate_limited` where the project has
+        as much presence as it may. If the future fails, Redis may have it or not: then `restore_presence`
+        what is true.
+        """
+        self._require_redis(tenant, topic)
+        key = (connection_id, topic)
+        if entry is None:
+            tenant.presence.release(key)
+            return self._registry.set_presence(tenant.project_id, topic, connection_id, None)
+        if self.is_full_of_presence:
+            raise Unavailable("clients of this node are present with as much as it has room for")
+        size = len(entry)
+        before = tenant.presence.take(key, size, tenant.limits.max_presence_bytes)
+        told = self._registry.set_presence(tenant.project_id, topic, connection_id, entry)
+
+        def undo_if_not_told(told: asyncio.Future[None]) -> None:
+            if told.cancelled() or told.exception() is not None:
+                tenant.presence.undo(key, size, before)
+
+        told.add_done_callback(undo_if_not_told)
+        return told
+
+    def restore_presence(
+        self,
+        tenant: Tenant,
+        topic: str,
+        connection_id: str,
+        entry: Callable[[], bytes | None],
+        told: Callable[[], None],
+    ) -> None:
+        """Let Redis have what `entry` says when that can be told; then `told`."""
+        self._registry.restore_presence(tenant.project_id, topic, connection_id, entry, told)
+
+    def end_presence(self, tenant: Tenant, topic: str, connection_id: str) -> None:
+        tenant.presence.release((connection_id, topic))
+        self._registry.end_presence(tenant.project_id, topic, connection_id)
+
+    def _require_redis(self, tenant: Tenant, topic: str) -> None:
+        if not self._subscriber.hears((tenant.project_id, topic)):
+            raise Unavailable("Redis cannot be reached now")
+
+    def _prepare(self, items: list[Said]) -> Call:
+        """Send what was gathered, so much at a time that no subscriber of Redis chokes on it."""
+        portions = [_Portion(self._broker, portion) for portion in _portions(items)]
+
+        async def send() -> Outcomes:
+            return [outcome for portion in portions for outcome in await portion.send()]
+
+        return send
+
+
+class _Portion:
+    """What is sent at once: one post a channel, its lines in the order in which they came."""
+
+    def __init__(self, broker: Broker, items: list[Said]) -> None:
+        self._items = items
+        self._posts: dict[tuple[Tenant, str], Post] = {}
+        for tenant, channel, line in items:
+            post = self._posts.get((tenant, channel.topic))
+            if post is None:
+                post = self._posts[tenant, channel.topic] = Post(
+                    tenant.project_id, channel.topic, [], tenant.history_of(channel)
+                )
+            post.lines.append(line)
+        self._broadcast = broker.posting(list(self._posts.values()))
+
+    async def send(self) -> Sequence[ClientError | None]:
+        """Tell what became of each item. Where nobody knows, it is not sent again: it may be out already."""
+        try:
+            sizes = dict(zip(self._posts, await self._broadcast(), strict=True))
+            self._note_history(sizes)
+        except ClientError as error:
+            return [error] * len(self._items)
+        except Exception as error:
+            _part.note(error)
+            return [internal()] * len(self._items)
+        outcomes = [sizes[tenant, channel.topic] for tenant, channel, _ in self._items]
+        return [outcome if isinstance(outcome, Unavailable) else None for outcome in outcomes]
+
+    def _note_history(self, sizes: Mapping[tuple[Tenant, str], int | Unavailable]) -> None:
+        now = time.monotonic()
+        for (tenant, topic), history_bytes in sizes.items():
+            if tenant.limits.max_history_bytes and not isinstance(history_bytes, Unavailable):
+                until = now + self._posts[tenant, topic].history.max_seconds
+                tenant.ledger.note(topic, history_bytes, until)
+
+
+def _portions(items: Iterable[Said]) -> Iterator[list[Said]]:
+    """Split what is said, in order, where a channel or all of them have enough."""
+    portion: list[Said] = []
+    sizes: Counter[tuple[str, str]] = Counter()
+    size = 0  # of all
+    for tenant, channel, line in items:
+        topic = (tenant.project_id, channel.topic)
+        if portion and (sizes[topic] + len(line) > POST_BYTES or size + len(line) > CALL_BYTES):
+            yield portion
+            portion, sizes, size = [], Counter(), 0
+        portion.append((tenant, channel, line))
+        sizes[topic] += len(line)
+        size += len(line)
+    yield portion

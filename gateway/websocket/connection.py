@@ -1,0 +1,294 @@
+"""One WebSocket: receive, decode, decide, carry out.
+
+Frames come from the client and go to the session's rules; its effects are carried out here, in order, one
+message of a client at a time. What an effect means is not decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable
+from functools import partial
+
+from aiohttp import WebSocketError, WSMsgType
+
+from gateway import metrics
+from gateway.delivery.replays import Replays
+from gateway.delivery.subscribe import Subscriptions
+from gateway.http.request import identify
+from gateway.projects.project import Tenant
+from gateway.publish.publisher import Voice
+from gateway.session.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
+from gateway.session.session import Session, refusal
+from gateway.websocket.telling import Telling
+from gateway.websocket.web_socket import CLOSE_SECONDS, WebSocket
+from gateway.wire.frames import PING, pong_frame, text_frame
+from gateway.wire.native import Error, ServerMessage, decode, encode
+from gateway.wire.outbox import Pump, Socket
+from realtime.errors import (
+    CLOSE_CODE,
+    CLOSE_HEARTBEAT,
+    CLOSE_UNSUPPORTED_DATA,
+    NO_CLOSE_CODE,
+    ClientError,
+    Code,
+)
+from realtime.logs.setup import get_logger
+from realtime.waiting.survival import Part, internal
+
+log = get_logger(__name__)
+
+_part = Part("connection")
+
+BEHIND_SECONDS = 0.02  # between two looks at a client that is to read first
+PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
+
+
+class Connection:
+    """A client that was let in, from its first message to its last."""
+
+    def __init__(
+        self,
+        web_socket: WebSocket,
+        transport: asyncio.Transport,
+        tenant: Tenant,
+        session: Session,
+        subscriptions: Subscriptions,
+        voice: Voice,
+        pump: Pump,
+        heartbeat_seconds: float,
+    ) -> None:
+        self.tenant = tenant
+        self.session = session
+        self._web_socket = web_socket
+        self._subscriptions = subscriptions
+        self._telling = Telling(tenant, session, voice, _part)
+        self._pump = pump
+        self._heartbeat_seconds = heartbeat_seconds
+        self._heard_at = time.monotonic()  # when anything came from the client
+        self._busy = False  # with a message of the client; what it sends meanwhile is not read
+        # Spread over the first interval, so that clients who came together do not stay together.
+        self._pinged_at = self._heard_at - random.random() * heartbeat_seconds  # noqa: S311
+        self._closing: asyncio.Task[None] | None = None  # ours, once we decided to end it
+        self.socket = Socket(transport, session.connection_id, tenant.limits, pump)
+        self.ended: tuple[int, str | None] | None = None  # close code and reason, if we ended it
+        self.socket.on_slow = self._part_from_slow_client
+        self.replays = Replays(subscriptions.carry_out, self.fail)
+        self.socket.owes = self.replays.owed_bytes
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.session!r} {self.socket!r}>"
+
+    async def run(self) -> None:
+        """Serve the client until either side ends it."""
+        try:
+            self.say(self.session.greeting(self._heartbeat_seconds))
+            self._web_socket.open(self._count_frames)
+            while await self._receive():
+                if self._is_behind:
+                    await self._wait_until_it_reads()
+        except Exception as error:
+            self.fail(error)
+        finally:
+            self._be_gone()
+            await self.replays.close()
+            if self._closing is not None:
+                await self._closing
+
+    @property
+    def own_bytes(self) -> int:
+        """What the node holds for this client alone, beside the pieces in its queue."""
+        return self.socket.transport_bytes + self.replays.held_bytes() + self._web_socket.untaken_bytes
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether so much waits for the client that it gets no further answer until it reads."""
+        return self.socket.waiting_bytes > self.tenant.limits.max_queue_bytes
+
+    async def _wait_until_it_reads(self) -> None:
+        self._busy = True
+        while self._is_behind and self._closing is None and not self.socket.is_closed:
+            await asyncio.sleep(BEHIND_SECONDS)
+        self._busy, self._heard_at = False, time.monotonic()
+
+    async def _receive(self) -> bool:
+        """Take one frame; False when there will be no more."""
+        frame = await self._web_socket.receive()
+        self._heard_at = time.monotonic()
+        match frame.type:
+            case WSMsgType.TEXT:
+                metrics.messages_received.inc()
+                metrics.bytes_received.inc(_size(frame.data))
+                await self._answer(frame.data)
+            case WSMsgType.PING:
+                self.socket.send([pong_frame(frame.data)])
+            case WSMsgType.PONG:
+                pass
+            case WSMsgType.BINARY:
+                self.close(CLOSE_UNSUPPORTED_DATA)
+                return False
+            case WSMsgType.ERROR if isinstance(frame.data, WebSocketError):
+                self._note_end(frame.data.code)  # with which it is closed already
+                return False
+            case WSMsgType.CLOSE:
+                if self.ended is None:
+                    self.ended = (frame.data or NO_CLOSE_CODE, None)
+                return False
+            case _:
+                return False
+        return self._closing is None and not self.socket.is_closed
+
+    def _note_end(self, code: int) -> None:
+        """Remember a breach of the WebSocket protocol as the end, if there was no other before."""
+        if self.ended is None:
+            metrics.closes.labels(code).inc()
+            self.ended = (code, None)
+
+    def _count_frames(self, controls: int, fragments: int) -> None:
+        """Count frames that are no messages, when they come; the client may be taken at its word later."""
+        self._heard_at = time.monotonic()
+        metrics.frames_received.labels("control").inc(controls)
+        metrics.frames_received.labels("fragment").inc(fragments)
+        for effect in self.session.heard_frames(controls, fragments, time.time()):
+            match effect:
+                case Say():
+                    self.say(effect.message)
+                case Close():
+                    self.close(effect.code, effect.error)
+
+    async def _answer(self, text: str) -> None:
+        """Do what a message asks for; what we did not foresee is `internal`, and the connection lives on."""
+        self._busy = True
+        try:
+            now = time.time()
+            instead = self.session.refused(now)
+            await self._carry_out(self.session.received(decode(text), now) if instead is None else instead)
+        except Exception as error:
+            if _part.count(error):
+                log.exception("message_failed")
+            self.say(refusal(internal()))
+        self._busy, self._heard_at = False, time.monotonic()
+
+    async def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Say():
+                    self.say(effect.message)
+                case Join():
+                    await self._join(effect)
+                case Leave():
+                    self.replays.end(effect.channel.name)
+                    self._subscriptions.leave(self.socket, self.tenant, effect.channel)
+                case Publish():
+                    await self._telling.publish(effect, self._carry_out)
+                case SetPresence():
+                    await self._telling.set_presence(effect, self._carry_out)
+                case Verify():
+                    await self._verify(effect)
+                case Close():
+                    self.close(effect.code, effect.error)
+
+    def say(self, message: ServerMessage) -> None:
+        if isinstance(message, Error):
+            metrics.errors.labels(message.code).inc()
+        metrics.messages_sent.inc()
+        self.socket.send([text_frame(encode(message))])
+
+    async def _join(self, join: Join) -> None:
+        self.replays.end(join.channel.name)
+        try:
+            with _part.tells_client(join.channel.name):
+                answer = partial(self.session.joined, join)
+                asked = (self.socket, self.tenant, join.channel, join.since, answer)
+                replay = await self._subscriptions.join(*asked)
+        except ClientError as error:
+            await self._carry_out(self.session.not_joined(join, error))
+        else:
+            if replay is not None:
+                self.replays.start(replay)
+
+    async def _verify(self, verify: Verify) -> None:
+        try:
+            with _part.tells_client():
+                outcome = await identify(self.tenant, verify.token)
+        except ClientError as error:
+            await self._carry_out(self.session.verified(verify, error, time.time()))
+        else:
+            await self._carry_out(self.session.verified(verify, outcome, time.time()))
+
+    def tick(self, now: float) -> None:
+        """See to what time brings: a token that runs out, a heartbeat, a client that is gone."""
+        if self._closing is not None or self.socket.is_closed:
+            return
+        for effect in self.session.tick(time.time()):
+            if isinstance(effect, Close):
+                self.close(effect.code, effect.error)
+                return
+        if not self._busy and now - self._heard_at > 2 * self._heartbeat_seconds:
+            self.close(CLOSE_HEARTBEAT)
+        elif now - self._pinged_at >= self._heartbeat_seconds:
+            self._pinged_at = now
+            self.socket.send([PING])
+
+    def fail(self, error: Exception) -> None:
+        """End it after a fault that nobody foresaw, which is not to be that of anybody else."""
+        _part.note(error, self.session.connection_id)
+        self.close(CLOSE_CODE[Code.INTERNAL], refusal(internal()))
+
+    def close(self, code: int, error: Error | None = None) -> None:
+        """Begin to end it: say why, close, and give the client a moment to answer."""
+        if self._closing is None and not self.socket.is_closed:
+            metrics.closes.labels(code).inc()
+            self.ended = (code, error.code if error else None)
+            self.replays.end_all()  # nothing follows a close frame
+            self._closing = asyncio.create_task(self._close(code, error), name="close a WebSocket")
+
+    async def _close(self, code: int, error: Error | None) -> None:
+        if self.socket.waiting_bytes > PARTING_BYTES:
+            self._part(code, error)
+            return
+        if error is not None:
+            self.say(error)
+        self.socket.write()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._web_socket.close(code=code)
+        except TimeoutError:
+            self.socket.abort()
+
+    def _be_gone(self) -> None:
+        """Let nothing of it be left anywhere, whatever fails."""
+        for step in (self._leave_all, self._telling.end_presence, partial(self._pump.forget, self.socket)):
+            with _part.survives():
+                step()
+
+    def _leave_all(self) -> None:
+        self.replays.end_all()
+        for channel in self.session.channels.values():
+            with _part.survives(channel.name):
+                self._subscriptions.leave(self.socket, self.tenant, channel)
+
+    def _part_from_slow_client(self) -> None:
+        # Now, since the transport may take long to end.
+        self._leave_all()
+        self._telling.end_presence()
+        error = Error(code=Code.SLOW_CONSUMER, message="more waited for this client than it took")
+        # Told by the pump, in whose turn no connection's ids are bound.
+        log.info(
+            "slow_consumer_closed",
+            project=self.tenant.project_id,
+            connection_id=self.session.connection_id,
+            waiting_bytes=self.socket.waiting_bytes,
+        )
+        metrics.closes.labels(CLOSE_CODE[error.code]).inc()
+        self.ended = (CLOSE_CODE[error.code], error.code)
+        self._part(CLOSE_CODE[error.code], error)
+
+    def _part(self, code: int, error: Error | None) -> None:
+        self.socket.part(text_frame(encode(error)) if error is not None else b"", code)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

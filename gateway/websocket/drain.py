@@ -1,0 +1,55 @@
+"""How a node leaves: its clients are told when to come back elsewhere, and go a few at a time.
+
+The composition root calls it when the process is told to stop. All are served until they are closed; the
+delays are spread, so that ten thousand clients do not ring at the other nodes in the same second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from gateway.websocket.handshake import Endpoint
+from gateway.websocket.web_socket import CLOSE_SECONDS
+from gateway.wire.native import Reconnect
+from realtime.errors import CLOSE_GOING_AWAY
+from realtime.logs.setup import get_logger
+from realtime.waiting.survival import Part
+
+log = get_logger(__name__)
+
+SPREAD_PART = 0.9  # of drain_seconds, in which the closes lie; the rest is for the last of them
+BATCH_SECONDS = 0.1  # between two batches of closes
+POLL_SECONDS = 0.02
+
+_part = Part("drain")
+
+
+async def drain(endpoint: Endpoint, seconds: float) -> None:
+    """Let nobody in any more, tell everybody, and close them all within so many seconds."""
+    endpoint.draining = True
+    leaving = list(endpoint.connections)
+    log.info("drain_began", connections_count=len(leaving), drain_seconds=seconds)
+    random.shuffle(leaving)
+    step = SPREAD_PART * seconds / max(1, len(leaving))
+    for place, connection in enumerate(leaving):
+        with _part.survives():
+            connection.say(Reconnect(reason="draining", after_ms=int(1000 * step * place)))
+    started = asyncio.get_running_loop().time()
+    for place, connection in enumerate(leaving):
+        while started + step * place > asyncio.get_running_loop().time():
+            await asyncio.sleep(BATCH_SECONDS)
+        with _part.survives():
+            connection.close(CLOSE_GOING_AWAY)
+    await _wait_until_gone(endpoint)
+    log.info("drain_ended", connections_left_count=len(endpoint.connections))
+
+
+async def _wait_until_gone(endpoint: Endpoint) -> None:
+    """Wait for the clients' answers to our closes, and close whoever slipped in meanwhile."""
+    deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
+    while endpoint.connections and asyncio.get_running_loop().time() < deadline:
+        for connection in list(endpoint.connections):
+            with _part.survives():
+                connection.close(CLOSE_GOING_AWAY)
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,49 @@
+"""What is there on this node now, added up for Prometheus every few seconds.
+
+Reads connections and topics, sets gauges, and counts the bytes that were sent; nothing of it is done when a
+message comes or goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from gateway import metrics
+from gateway.hub.hub import TopicKey
+from gateway.websocket.connection import Connection
+from realtime.waiting.survival import Part
+
+MEASURE_SECONDS = 5.0  # between two looks; more often than anybody scrapes
+
+_part = Part("figures")
+
+
+async def keep_measuring(
+    projects: Collection[str], connections: Collection[Connection], topics: Collection[TopicKey]
+) -> None:
+    """Measure until cancelled; the three are looked at as they are then."""
+    while True:
+        with _part.survives():
+            measure(projects, connections, topics)
+        await asyncio.sleep(MEASURE_SECONDS)
+
+
+def measure(projects: Collection[str], connections: Iterable[Connection], topics: Iterable[TopicKey]) -> None:
+    """Set the gauges of these projects; who is closed since its project is gone is not counted."""
+    subscriptions: Counter[str] = Counter()
+    presences: Counter[str] = Counter()
+    for connection in connections:
+        try:
+            session = connection.session
+            subscriptions[session.project_id] += len(session.channels)
+            presences[session.project_id] += len(session.presences)
+            metrics.bytes_sent.inc(connection.socket.count())
+        except Exception as error:  # its transport may be none any more
+            connection.fail(error)
+    open_topics = Counter(project for project, _ in topics)
+    for project in projects:
+        metrics.subscriptions.labels(project).set(subscriptions[project])
+        metrics.presences.labels(project).set(presences[project])
+        metrics.topics.labels(project).set(open_topics[project])

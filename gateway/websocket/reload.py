@@ -1,0 +1,110 @@
+"""How a node follows newer settings: projects come, change and go, and no other project's client notices.
+
+The composition root hands it settings that are right as a whole. They are in force in one step; what that
+leaves behind is closed by and by: the sockets of a project that is gone, keys and sessions after use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import aiohttp
+
+from gateway import metrics
+from gateway.projects.project import Tenant, warn_of_shared_keys
+from gateway.projects.rate_limit import Rates
+from gateway.session.session import refusal
+from gateway.websocket.connection import Connection
+from gateway.websocket.handshake import Endpoint
+from gateway.websocket.web_socket import CLOSE_SECONDS
+from realtime.errors import CLOSE_CODE, ClientError, Code
+from realtime.process.reload import Changes
+from realtime.settings.config import Settings
+from realtime.waiting.survival import Part
+
+CLOSES_AT_ONCE = 100  # sockets; between two lots the others of this node are served
+BETWEEN_SECONDS = 0.02
+POLL_SECONDS = 0.05
+
+_part = Part("turnover")
+
+
+class Turnover:
+    """Keeps `tenants`, which all parts of the node look into, as the settings say."""
+
+    def __init__(
+        self,
+        tenants: dict[str, Tenant],
+        strangers: Rates,
+        endpoint: Endpoint,
+        http: aiohttp.ClientSession,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._tenants = tenants
+        self._strangers = strangers
+        self._endpoint = endpoint
+        self._http = http
+        self._tasks = tasks
+        self.ever_served = set(tenants)  # project ids; what a dead node left of one may be found later
+
+    async def take(self, settings: Settings, changes: Changes) -> None:
+        """Serve by newer settings from now on. Without an await: no request sees a part of them."""
+        self._strangers.limits = settings.limits
+        for project_id in changes.removed:
+            with _part.survives(project_id):
+                self._remove(project_id)
+        for project_id in changes.changed:
+            with _part.survives(project_id):
+                self._change(project_id, settings)
+        for project_id in changes.added:
+            with _part.survives(project_id):
+                self._add(project_id, settings)
+        # In a thread, since many projects take long to compare.
+        self._later(asyncio.to_thread(warn_of_shared_keys, settings.projects), "look for shared keys")
+
+    def _remove(self, project_id: str) -> None:
+        tenant = self._tenants.pop(project_id)
+        tenant.is_gone = True
+        self._later(self._close_down(tenant), f"close down {project_id}")
+
+    def _change(self, project_id: str, settings: Settings) -> None:
+        if project_id not in self._tenants:  # it could not be added before
+            return self._add(project_id, settings)
+        for older in self._tenants[project_id].change(settings):
+            self._later(older.retire(), f"retire {older!r}")
+
+    def _add(self, project_id: str, settings: Settings) -> None:
+        metrics.add_project(project_id)
+        self._tenants[project_id] = Tenant(project_id, settings, self._http)
+        self.ever_served.add(project_id)
+
+    def _later(self, closing: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.create_task(_part.run(closing, name), name=name)
+
+    async def _close_down(self, tenant: Tenant) -> None:
+        try:
+            await self._send_away(tenant)
+            await tenant.retire()
+        finally:
+            await tenant.close()
+            if tenant.project_id not in self._tenants:  # else it was added again meanwhile
+                metrics.remove_project(tenant.project_id)
+
+    async def _send_away(self, tenant: Tenant) -> None:
+        """Close the project's sockets, some at once, and wait until they are gone."""
+        error = refusal(ClientError(Code.NOT_FOUND, "this project is served no more"))
+        leaving = [one for one in self._endpoint.connections if one.tenant is tenant]
+        for start in range(0, len(leaving), CLOSES_AT_ONCE):
+            for connection in leaving[start : start + CLOSES_AT_ONCE]:
+                connection.close(CLOSE_CODE[Code.NOT_FOUND], error)
+            await asyncio.sleep(BETWEEN_SECONDS)
+        await self._wait_until_gone(leaving)
+
+    async def _wait_until_gone(self, leaving: list[Connection]) -> None:
+        deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
+        while any(one in self._endpoint.connections for one in leaving):
+            if asyncio.get_running_loop().time() > deadline:
+                return
+            await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,275 @@
+"""What waits for one client, and the pump that writes it.
+
+The hub's deliveries and a connection's own answers come in; bytes go to the transport. Nobody waits for
+a peer here: what is queued are references to shared pieces, written in slices as the socket drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+
+from gateway import metrics
+from gateway.wire.frames import PIECE_BYTES, close_frame
+from realtime.logs.setup import shared_context
+from realtime.settings.config import Limits
+from realtime.waiting.survival import Part
+
+SLICE_BYTES = PIECE_BYTES  # handed to the transport in one go; a piece that is as large goes uncopied
+TRANSPORT_BYTES = PIECE_BYTES  # what the transport may still hold when it gets the next slice
+TICK_SECONDS = 0.01  # between two looks at the sockets that are behind,
+TICK_SHARE = 0.2  # or longer, so that looking takes no larger part of the time
+PARTING_SECONDS = 30.0  # for a closed slow consumer to read why
+
+_part = Part("pump")
+
+
+class Socket:
+    """The way out to one client. Shared pieces are queued, never copied before they are written."""
+
+    def __init__(self, transport: asyncio.Transport, connection_id: str, limits: Limits, pump: Pump) -> None:
+        self.connection_id = connection_id
+        self._transport = transport
+        self._limits = limits
+        self._pump = pump
+        self._queue: deque[bytes] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()  # replays that have a slice for it, in turn
+        self._mark_bytes = 0  # written in all, when the present stretch over the bound began
+        self._mark_time: float | None = None  # the beginning of that stretch; None under the bound
+        self._rested_at: float | None = None  # when it last had taken all there was; what comes is our delay
+        self.queued_bytes = 0
+        self.written_bytes = 0
+        self._counted_bytes = 0  # of these, by Prometheus
+        self.is_pumped = False  # the pump will write for it, in this turn or by its clock
+        self.on_slow: Callable[[], None] = self.abort  # what to do when this client cannot follow
+        self.owes: Callable[[], int] = _nothing  # bytes that replays have for it, beyond what is here
+
+    def __repr__(self) -> str:
+        return f"<Socket {self.queued_bytes} bytes queued, {self.waiting_bytes} waiting>"
+
+    @property
+    def waiting_bytes(self) -> int:
+        """All that we have for this client and the network has not taken."""
+        return self.queued_bytes + self.transport_bytes
+
+    @property
+    def transport_bytes(self) -> int:
+        """What the network has not taken of what was written."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def pieces(self) -> Collection[bytes]:
+        """What is queued."""
+        return self._queue
+
+    @property
+    def has_room(self) -> bool:
+        """Whether so little waits that a slice may follow."""
+        return self.waiting_bytes <= TRANSPORT_BYTES
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing reaches the client any more, or soon will not."""
+        return self._transport.is_closing()
+
+    def send(self, pieces: list[bytes]) -> None:
+        """Queue pieces of whole frames; they leave at the end of this turn of the loop, or when they can."""
+        self._queue += pieces
+        for piece in pieces:
+            self.queued_bytes += len(piece)
+        if not self.is_pumped:
+            self._pump.wake(self)
+
+    def write(self) -> bool:
+        """Hand the transport what it has room for; True when nothing is left."""
+        if self._transport.is_closing():
+            self.discard()
+            return True
+        while self._queue:
+            if self._transport.get_write_buffer_size() > TRANSPORT_BYTES:
+                return False
+            self._transport.write(self._next_slice())
+        return True
+
+    def _next_slice(self) -> bytes:
+        """Take up to SLICE_BYTES off the queue; the usual single piece is passed on as it is."""
+        slice_ = self._queue.popleft()
+        if self._queue and len(slice_) < SLICE_BYTES:
+            pieces, size = [slice_], len(slice_)
+            while self._queue and size < SLICE_BYTES:
+                pieces.append(self._queue.popleft())
+                size += len(pieces[-1])
+            slice_ = b"".join(pieces)
+        self.queued_bytes -= len(slice_)
+        self.written_bytes += len(slice_)
+        return slice_
+
+    async def room(self) -> None:
+        """Wait until a slice may follow, or the socket is closed; those who wait get their turns in order."""
+        await asyncio.sleep(0)  # what was sent in this turn of the loop leaves first
+        if not self._waiters and (self.has_room or self.is_closed):
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._pump.watch(self)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def let_next(self) -> bool:
+        """Give the next who waits for room its turn; True when nobody is left who waits."""
+        if self.is_closed:
+            while self._waiters:
+                _wake(self._waiters.popleft())
+        elif self._waiters and self.has_room:
+            _wake(self._waiters.popleft())
+        return not self._waiters
+
+    def rest(self, now: float) -> None:
+        """It has taken all that there was: until more comes, the client is not to blame."""
+        self._rested_at = now
+
+    def is_too_slow(self, now: float) -> bool:
+        """Whether more than the bound waits, and for too long; what is left of a replay waits too.
+
+        A burst may put far more than the bound before a healthy client: it is slow when it does not take
+        as much as the bound within `slow_consumer_seconds`.
+        """
+        bound = self._limits.max_queue_bytes
+        if self.waiting_bytes + self.owes() <= bound:
+            self._mark_time = self._rested_at = None
+            return False
+        if self._rested_at is not None and self._mark_time is not None:
+            self._mark_time += now - self._rested_at
+        self._rested_at = None
+        if self._mark_time is None or self.taken_bytes - self._mark_bytes >= bound:
+            self._mark_time, self._mark_bytes = now, self.taken_bytes
+        return now - self._mark_time >= self._limits.slow_consumer_seconds
+
+    @property
+    def taken_bytes(self) -> int:
+        """What the network has taken so far."""
+        return self.written_bytes - self.transport_bytes
+
+    def count(self) -> int:
+        """How many bytes were written since this was asked last."""
+        new, self._counted_bytes = self.written_bytes - self._counted_bytes, self.written_bytes
+        return new
+
+    def discard(self) -> None:
+        self._queue.clear()
+        self.queued_bytes = 0
+
+    def part(self, last_words: bytes, code: int) -> None:
+        """Close a client that may not be reading: no waiting for its answer, some time to read ours."""
+        self.discard()
+        parting = last_words + close_frame(code)
+        self.written_bytes += len(parting)
+        self._transport.write(parting)
+        self._transport.close()
+        asyncio.get_running_loop().call_later(PARTING_SECONDS, self._transport.abort)
+
+    def part_slow(self) -> None:
+        """The node has no room for what waits for this client; one that was parted from is cut off."""
+        if self.is_closed:
+            self.abort()
+        else:
+            self._pump.part_from(self)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def fail(self, error: Exception) -> None:
+        """Cut a client off for whom writing fails: it comes back, and the others are written to."""
+        _part.note(error, self.connection_id)
+        with _part.survives(self.connection_id):
+            self.discard()
+            self.abort()
+
+
+def _nothing() -> int:
+    return 0
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class Pump:
+    """Writes for all sockets of a node: once a turn of the loop, and by a slow clock for those behind."""
+
+    def __init__(self) -> None:
+        self._awake: list[Socket] = []  # got something in this turn
+        self._behind: set[Socket] = set()  # have more than their transport takes
+        self._ticking = False
+        self._context = shared_context()  # nobody's ids, whoever wakes it
+
+    def __repr__(self) -> str:
+        return f"<Pump {len(self._behind)} sockets behind>"
+
+    def wake(self, socket: Socket) -> None:
+        """Take care of a socket that has something to write."""
+        socket.is_pumped = True
+        if not self._awake:
+            asyncio.get_running_loop().call_soon(self._turn, context=self._context)
+        self._awake.append(socket)
+
+    def watch(self, socket: Socket) -> None:
+        """See by the clock to a socket for whose room somebody waits."""
+        self._behind.add(socket)
+        self._tick_if_needed()
+
+    def forget(self, socket: Socket) -> None:
+        """Drop what a closed socket still has."""
+        socket.discard()
+        self._behind.discard(socket)
+        metrics.bytes_sent.inc(socket.count())
+
+    def _turn(self) -> None:
+        awake, self._awake = self._awake, []
+        for socket in awake:
+            try:
+                if socket.write():
+                    socket.is_pumped = False
+                else:
+                    self._behind.add(socket)
+            except Exception as error:
+                socket.fail(error)
+        self._tick_if_needed()
+
+    def _tick_if_needed(self, seconds: float = TICK_SECONDS) -> None:
+        if self._behind and not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(seconds, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        now, began = time.monotonic(), time.thread_time()  # of this thread: what others take is not our cost
+        for socket in list(self._behind):
+            try:
+                self._look_at(socket, now)
+            except Exception as error:
+                self._behind.discard(socket)
+                socket.fail(error)
+        self._tick_if_needed(max(TICK_SECONDS, (time.thread_time() - began) / TICK_SHARE))
+
+    def _look_at(self, socket: Socket, now: float) -> None:
+        if socket.write():
+            socket.is_pumped = False
+            if socket.let_next():
+                self._behind.discard(socket)
+                socket.rest(now)
+                return
+        if socket.is_too_slow(now):
+            self.part_from(socket)
+
+    def part_from(self, socket: Socket) -> None:
+        """Close a client that cannot follow."""
+        self._behind.discard(socket)
+        metrics.slow_consumers.inc()
+        socket.on_slow()

@@ -1,0 +1,295 @@
+"""The feed of one database: cuts the outbox into numbered batches and reads them.
+
+Rows come from Postgres on the session that leads; they go out as lines, in chunks a
+topic. Never publishes, never sleeps.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from notifier.errors import UNREADABLE, LostPlace, NoFeed
+from notifier.feed.outbox_rows import slices, table_facts, topics_of
+from notifier.feed.place import read_marks, read_place
+from notifier.feed.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
+from notifier.sessions import query
+from realtime.postgres.migrations import check_version
+from realtime.postgres.pool import transaction
+from realtime.publications import change_line
+from realtime.redis.broker import Chunk
+from realtime.settings.config import MAX_CHANGE_BYTES
+
+# Tables that a feed has ever published: Redis and the database remember each for ever, and whoever may forge
+# changes names them as it likes.
+MOST_TOPICS = 20_000
+CHUNK_CHANGES = 5_000  # of one call of Redis' script
+CHUNK_BYTES = 1_048_576  # likewise; a bigger change goes alone
+SMALL_BATCH = 1_000  # changes that are read without a cursor
+SHED_ROWS = 50_000  # that one statement gives up
+LONG_SECONDS = 120  # for what reads, or deletes, very many rows
+SNAPSHOT_SECONDS = 5  # the answer takes a millisecond: a database that is silent for so long is lost
+
+_PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query("begin_anew")
+_ADVANCE, _CONFIRM = query("advance"), query("confirm")
+_BATCH, _CHANGES = query("batch"), query("changes")
+_FOUND = "select left(token, 300) from realtime.feed"
+_EXCESS, _SHED, _RENAME, _MARKS = query("excess"), query("shed"), query("rename"), query("marks")
+
+
+class Feed:
+    """The current batch is what snapshot `s2` sees and `s1` did not; what `s1` sees has been published.
+
+    A mark says what a topic took last, TOKEN:ID; Redis keeps it with the topic, the database beside the feed.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._life = secrets.token_hex(4)  # no token of another life begins with it
+        self._place = (
+            0,
+            0,
+        )  # where the feed's row is: Postgres would have to look for it among its old versions
+        self._number = 0  # of the current batch
+        self._commit_times = False  # whether the database tracks them
+        self.token = ""  # of the current batch
+        self.s1 = self.s2 = NOTHING
+        self.marks: dict[str, str] = {}  # of every topic, before the current batch
+        self.moved: dict[str, str] = {}  # by the current batch, as far as it was read
+        self._new: set[str] = set()  # topics of the current batch, likewise, that have no mark before it
+        self.left_out = 0  # likewise, what no trigger of ours can have written; see docs/threat-model.md
+
+    def __repr__(self) -> str:
+        return f"<Feed batch {self.token}, {len(self.marks)} topics>"
+
+    async def resume(self) -> bool:
+        """Load the batch that was stored last; it may not have been published whole.
+
+        False if the feed is that of another database, from which this one was restored or copied: then
+        all that was captured before is given up.
+        """
+        feeds = await self._connection.fetch(_PLACE)
+        if len(feeds) != 1:
+            raise NoFeed(len(feeds))
+        found = read_place(feeds[0])
+        if found.elsewhere:
+            await self._begin_anew(found.number)
+        else:
+            await self._connection.execute(_SETTLE_HERE)
+        place = read_place(await self._connection.fetchrow(_PLACE))
+        self._place, self._number, self.token = place.row, place.number, place.token
+        self._commit_times = place.commit_times
+        self.s1, self.s2 = place.s1, place.s2
+        self.marks = read_marks(await self._connection.fetch(_MARKS))
+        return not found.elsewhere
+
+    async def _begin_anew(self, number: int) -> None:
+        async with transaction(self._connection, isolation="repeatable_read"):
+            token = self._token(number + 1)
+            await self._connection.execute(_BEGIN_ANEW, token, timeout=LONG_SECONDS)
+            await self._connection.execute(_SETTLE_HERE)
+
+    def _token(self, number: int) -> str:
+        return f"{self._life}.{number}"
+
+    async def prepared_transactions_allowed(self) -> bool:
+        """Tell whether writers may PREPARE; a transaction that rang cannot, so the triggers do not ring."""
+        return bool(
+            await self._connection.fetchval("select current_setting('max_prepared_transactions')::int > 0")
+        )
+
+    async def snapshot(self) -> Snapshot:
+        text = await self._connection.fetchval("select pg_current_snapshot()::text", timeout=SNAPSHOT_SECONDS)
+        return parse_snapshot(text)
+
+    async def barrier(self) -> int:
+        """Return a transaction id that is higher than that of every change begun before."""
+        return int(await self._connection.fetchval("select pg_current_xact_id()::text"))
+
+    async def advance(self, snapshot: Snapshot) -> bool:
+        """Store the next batch, up to this snapshot; False if there is nothing in it.
+
+        Only to be called when the batch before has been published whole. Raises LostPlace if somebody else
+        has moved the feed.
+        """
+        ranges = seen_since(self.s2, snapshot)
+        if not ranges:
+            return False
+        token = self._token(self._number + 1)
+        row = await self._connection.fetchrow(
+            _ADVANCE, self._place, self.token, token, str(snapshot), *bounds(ranges), *_columns(self.moved)
+        )
+        if not self._has_moved(row):
+            return False
+        self._number, self.token, self.s1, self.s2 = self._number + 1, token, self.s2, snapshot
+        self._keep_marks()
+        return True
+
+    def _has_moved(self, row: Any) -> bool:
+        """Learn where the feed's row is after a statement that was to change it."""
+        self._check_place(row["found"])
+        if row["moved_to"] is None:
+            return False
+        self._place = row["moved_to"]
+        return True
+
+    def _keep_marks(self) -> None:
+        self.marks |= self.moved
+        self.moved = {}
+
+    async def check_place(self) -> None:
+        """Raise LostPlace if somebody else has moved the feed, TooNew if the schema is now a newer program's.
+
+        And what the session raises if it is lost.
+        """
+        found = await self._connection.fetchval(_FOUND, timeout=SNAPSHOT_SECONDS)
+        self._check_place(found)
+        await check_version(self._connection)
+
+    def _check_place(self, found: str | None) -> None:
+        if found != self.token:
+            raise LostPlace(self.token, found)
+
+    def strays(self, found: Mapping[str, str], published: bool) -> dict[str, tuple[str, str]]:
+        """Return the topics that are not where they should be: their marks as found, and as they should be.
+
+        While the current batch is not known to be published whole, a topic may have taken a part of it.
+        """
+        marks = self.marks | self.moved if published else self.marks
+        return {
+            topic: (mark, marks.get(topic, ""))
+            for topic, mark in found.items()
+            if mark != marks.get(topic, "")
+            and (published or not self.token or mark.rpartition(":")[0] != self.token)
+        }
+
+    async def chunks(self) -> AsyncGenerator[list[Chunk], None]:
+        """Read the current batch, in order, in pieces that fit one call each topic.
+
+        Where a row cannot be read, all of it comes again, without that row: a topic takes nothing twice.
+        """
+        try:
+            async with aclosing(self._chunks(self._changes)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        except UNREADABLE:
+            pass
+        async with aclosing(self._chunks(self._readable_changes)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def _chunks(
+        self, read: Callable[[list[int]], Awaitable[list[Any]]]
+    ) -> AsyncGenerator[list[Chunk], None]:
+        self.moved, self._new, self.left_out = {}, set(), 0
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                changes = [(change_id, size) for change_id, size in page if size is not None]
+                self.left_out += len(page) - len(changes)
+                for ids in slices(changes, CHUNK_BYTES):
+                    yield self._by_topic(await read(ids))
+
+    async def _changes(self, ids: list[int]) -> list[Any]:
+        rows: list[Any] = await self._connection.fetch(_CHANGES, ids, self._commit_times)
+        return rows
+
+    async def _readable_changes(self, ids: list[int]) -> list[Any]:
+        """Leave out what cannot be read, as bytes that are no text: it is found by halves."""
+        try:
+            async with transaction(self._connection):  # of its own, or within that of a cursor
+                return await self._changes(ids)
+        except UNREADABLE:
+            if len(ids) == 1:
+                self.left_out += 1
+                return []
+        middle = len(ids) // 2
+        return await self._readable_changes(ids[:middle]) + await self._readable_changes(ids[middle:])
+
+    def _by_topic(self, rows: list[Any]) -> list[Chunk]:
+        chunks: dict[tuple[str, str], Chunk] = {}
+        for change_id, schema, name, event, data, old, truncated, committed_at in rows:
+            topic, prefixes = table_facts(schema, name)
+            if event not in prefixes or not self._has_room_for(topic):
+                self.left_out += 1
+                continue
+            chunk = chunks.get((schema, name))
+            if chunk is None:
+                after = self.moved.get(topic) or self.marks.get(topic, "")
+                chunk = chunks[schema, name] = Chunk(topic, after, [], [])
+            chunk.ids.append(change_id)
+            line = change_line(prefixes[event], data, old, committed_at, truncated)
+            # What Postgres writes has no line break, what a cast forges may: a line must stay one.
+            chunk.lines.append(line.replace("\n", " "))
+        for chunk in chunks.values():
+            self.moved[chunk.topic] = f"{self.token}:{chunk.ids[-1]}"
+        return list(chunks.values())
+
+    def _has_room_for(self, topic: str) -> bool:
+        """Whether a topic is one of the feed's, or may become one: always the same in the same batch."""
+        if topic in self.marks or topic in self._new:
+            return True
+        if len(self.marks) + len(self._new) >= MOST_TOPICS:
+            return False
+        self._new.add(topic)
+        return True
+
+    async def _pages(self) -> AsyncGenerator[list[Any], None]:
+        """Yield ids and sizes of the current batch; a small one, as most are, costs one round trip."""
+        asked = *bounds(seen_since(self.s1, self.s2)), MAX_CHANGE_BYTES
+        page = await self._connection.fetch(_BATCH, *asked, SMALL_BATCH + 1, timeout=LONG_SECONDS)
+        if len(page) <= SMALL_BATCH:
+            yield page
+            return
+        async with transaction(self._connection, readonly=True):
+            cursor = await self._connection.cursor(_BATCH, *asked, None)
+            while page := await cursor.fetch(CHUNK_CHANGES, timeout=LONG_SECONDS):
+                yield page
+
+    async def confirm(self) -> None:
+        """Note that the current batch has been published whole, before a pause."""
+        if self.s1 != self.s2:
+            row = await self._connection.fetchrow(_CONFIRM, self._place, self.token, *_columns(self.moved))
+            self._has_moved(row)
+            self.s1 = self.s2
+            self._keep_marks()
+
+    async def shed(self, max_rows: int, max_bytes: int) -> int:
+        """Delete the oldest changes that wait, down to a bound; return how many.
+
+        Their topics, and those that took a part of the current batch, have to begin anew, and will be found
+        astray. Not to be called while `chunks` is being read.
+        """
+        bound = str(self.s1), max_rows, max_bytes
+        last = await self._connection.fetchval(_EXCESS, *bound, timeout=LONG_SECONDS)
+        changes = piece = 0 if last is None else await self._shed_piece(last)
+        while piece == SHED_ROWS:
+            piece = await self._shed_piece(last)
+            changes += piece
+        return changes
+
+    async def _shed_piece(self, last: int) -> int:
+        try:
+            return await self._shed_named(last, as_bytes=False)
+        except UNREADABLE:
+            return await self._shed_named(last, as_bytes=True)
+
+    async def _shed_named(self, last: int, as_bytes: bool) -> int:
+        """Names of tables may come as bytes, where they are no text; what is no UTF-8 has no topic."""
+        async with transaction(self._connection):
+            asked = str(self.s1), last, SHED_ROWS, as_bytes
+            shed = await self._connection.fetch(_SHED, *asked, timeout=LONG_SECONDS)
+            token = f"{self._token(self._number)}-{secrets.token_hex(4)}"
+            lost = {topic: f"{token}:0" for topic in topics_of(shed) if self._has_room_for(topic)}
+            row = await self._connection.fetchrow(_RENAME, self._place, self.token, token, *_columns(lost))
+            self._check_place(row["found"])
+        self._place = row["moved_to"]
+        self.token, self.moved, self._new = token, {}, set()
+        self.marks |= lost
+        return sum(row["changes"] for row in shed)
+
+
+def _columns(marks: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    return list(marks), list(marks.values())

@@ -1,0 +1,171 @@
+"""Hands the feed's batches to Redis, each exactly once, and sees to it that the two still agree.
+
+Either may go back in time: a replica of Redis that lagged is promoted, a dump of the database is restored.
+A topic keeps the mark of what it took last; where that is not the feed's, changes were lost between the two,
+and the topic begins anew, which its subscribers hear as `resync`. Never decides when to read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from notifier import metrics
+from notifier.feed.feed import Feed
+from notifier.feed.snapshots import Snapshot
+from realtime.causes.sentence import why
+from realtime.errors import Unavailable
+from realtime.logs.setup import get_logger
+from realtime.redis.broker import Astray, Broker, History
+from realtime.settings.config import Project
+from realtime.waiting.outage import Outage
+
+log = get_logger(__name__)
+
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+CHECK_SECONDS = 2.0  # between two looks at the marks of all topics
+SHED_SECONDS = 1.0  # between two looks at the bound of the outbox
+MOST_TOLD = 50  # topics that a line of the log names
+
+ResultT = TypeVar("ResultT")
+
+
+class Publisher:
+    """The way of one project's feed to Redis; `tell` hears why Redis is away, or None when it is there."""
+
+    def __init__(
+        self,
+        project_id: str,
+        project: Project,
+        history: History,
+        feed: Feed,
+        broker: Broker,
+        tell: Callable[[str | None], None],
+    ) -> None:
+        self.feed = feed
+        self._project_id = project_id
+        self._project = project
+        self._history = history
+        self._broker = broker
+        self._tell = tell
+        self._outage = Outage()  # what is news of why Redis is away
+        self._noted: set[str] = set()  # topics that Redis lists as this project's
+        self._checked_at = 0.0  # monotonic, when the marks were last seen to agree
+        self._shed_at = 0.0  # likewise, when the outbox was last seen to be within its bound
+
+    async def begin(self) -> None:
+        """Take the feed up where it was left; what was stored last may not have been published whole."""
+        if not await self.feed.resume():
+            log.warning("database_replaced", project=self._project_id)
+        await self._patiently(lambda: self._check(published=False))
+        await self.publish_batch()
+
+    async def publish_next(self, snapshot: Snapshot) -> int | None:
+        """Publish what this snapshot sees beyond the last batch, and count it; None if there is no batch."""
+        if not await self.feed.advance(snapshot):
+            return None
+        await self._shed_if_due()
+        return await self.publish_batch()
+
+    async def publish_batch(self) -> int:
+        """Hand the current batch to Redis, again and again until it has all; count what was new."""
+        return await self._patiently(self._try_to_publish)
+
+    async def check_if_due(self) -> None:
+        """Look now and then whether Redis still is where the feed left it. Only between two batches."""
+        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
+            await self.feed.confirm()
+            await self._patiently(lambda: self._check(published=True))
+
+    async def _patiently(self, action: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Carry it out as soon as Redis is there."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                result = await action()
+            except Unavailable as error:
+                self._tell(why(error))
+                metrics.redis_failures.labels(self._project_id).inc()
+                self._checked_at = 0.0
+                if self._outage.is_news(why(error), time.monotonic()):
+                    log.warning("redis_unavailable", project=self._project_id, error=why(error))
+            else:
+                self._tell(None)
+                return result
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LAST_RETRY_SECONDS)
+            await self._shed_if_due()
+
+    async def _try_to_publish(self) -> int:
+        while True:
+            try:
+                return await self._send_batch()
+            except Astray as astray:
+                found = astray.marks
+            # Those that have a part of the batch take the rest of it when it comes again.
+            await self._begin_anew(self.feed.strays(found, published=False))
+
+    async def _send_batch(self) -> int:
+        started, changes = time.monotonic(), 0
+        async with aclosing(self.feed.chunks()) as pieces:
+            async for chunks in pieces:
+                await self._note([chunk.topic for chunk in chunks])
+                changes += await self._broker.publish_changes(
+                    self._project_id, self.feed.token, chunks, self._history
+                )
+        self._tell_left_out(self.feed.left_out)
+        metrics.changes.labels(self._project_id).inc(changes)
+        metrics.batch_changes.observe(changes)
+        metrics.batch_seconds.observe(time.monotonic() - started)
+        return changes
+
+    def _tell_left_out(self, changes: int) -> None:
+        if changes:
+            log.warning("changes_left_out", project=self._project_id, changes_count=changes)
+            metrics.left_out_changes.labels(self._project_id).inc(changes)
+
+    async def _note(self, topics: list[str]) -> None:
+        new = [topic for topic in topics if topic not in self._noted]
+        if new:
+            await self._broker.note_tables(self._project_id, new)
+            self._noted.update(new)
+
+    async def _check(self, published: bool) -> None:
+        """Find the topics that do not stand where the feed left them, and begin them anew."""
+        if not published:
+            self._noted = await self._broker.noted_tables(self._project_id)
+        topics = sorted({*self._noted, *self.feed.marks, *self.feed.moved})
+        found = await self._broker.marks(self._project_id, topics) if topics else {}
+        await self._begin_anew(self.feed.strays(found, published))
+        self._checked_at = time.monotonic()
+
+    async def _begin_anew(self, strays: dict[str, tuple[str, str]]) -> None:
+        # Who leads no more finds what the next leader did astray, and must leave it alone.
+        await self.feed.check_place()
+        if not strays:
+            return
+        log.warning(
+            "topics_reset",
+            project=self._project_id,
+            topics=sorted(strays)[:MOST_TOLD],
+            topics_count=len(strays),
+        )
+        self._noted.clear()
+        await self._note(list(strays))
+        await self._broker.reset(self._project_id, strays)
+        metrics.resets.labels(self._project_id).inc(len(strays))
+
+    async def _shed_if_due(self) -> None:
+        """Keep the outbox within its bound, whatever keeps Redis from taking what waits."""
+        max_rows, max_bytes = self._project.outbox_max_rows, self._project.outbox_max_bytes
+        if (not max_rows and not max_bytes) or time.monotonic() - self._shed_at < SHED_SECONDS:
+            return
+        shed = await self.feed.shed(max_rows, max_bytes)
+        self._shed_at = time.monotonic()
+        if shed:
+            log.warning("outbox_shed", project=self._project_id, changes_count=shed)
+            metrics.shed_changes.labels(self._project_id).inc(shed)

@@ -1,0 +1,206 @@
+"""The leadership of one project: the feed's row in its database names the session that leads, which reads.
+
+The seat says when to try, and when the leader is lost. While another is known to lead, no session is open.
+Without the schema there is nothing to lead: whoever has the lease in Redis waits for it. Knows nothing of
+what a leader does.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from asyncio import sleep
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from notifier import metrics
+from notifier.errors import NoFeed
+from notifier.leadership.candidacy import Seat
+from notifier.sessions import application_name, connect, query
+from realtime import names
+from realtime.logs.setup import get_logger
+from realtime.postgres.migrations import SCHEMA_VERSION, check_could_use, check_version, migrate
+
+log = get_logger(__name__)
+
+TRY_SECONDS = 0.25  # between two tries, and two looks at the seat or for the schema
+ANSWER_SECONDS = 10.0  # a try takes a millisecond: a database that is silent for so long is lost
+SAME_HOLDER_SECONDS = 5.0  # one that leads for less may not have written its lease yet
+LOCK_BITS = 62  # of a number that nobody guesses, and that fits a bigint
+
+_WHO_LEADS, _LEAD = query("who_leads"), query("lead")
+
+
+@dataclass(frozen=True)
+class Lead:
+    """What a leader has: the session that makes it one, and the lock by which that is known."""
+
+    session: Any
+    lock: int
+
+
+@asynccontextmanager
+async def leading(
+    project: str,
+    url: str,
+    seat: Seat,
+    stand_by: Callable[[], None],
+    await_schema: Callable[[], None],
+) -> AsyncIterator[Lead]:
+    """Become leader, however long it takes, and yield the lead; ends its session in the end.
+
+    Calls `stand_by` while another leads, and `await_schema` while there is no schema. Raises what that
+    raises, what asyncpg and the operating system raise, and ClientError where the schema is not for us.
+    """
+    candidate = Candidate(project, url, seat, stand_by, await_schema)
+    try:
+        lead = await candidate.win()
+    except BaseException:
+        seat.resign()  # from waiting for the schema
+        raise
+    try:
+        lead.session.add_termination_listener(seat.resign)
+        seat.lead(time.monotonic())
+        metrics.elections.labels(project).inc()
+        log.info("leader_elected", project=project)
+        yield lead
+    finally:
+        # Closing politely could wait for a host that is gone.
+        lead.session.terminate()
+        seat.resign()
+        log.info("leader_resigned", project=project)
+
+
+@dataclass
+class Candidate:
+    """One that wants to lead."""
+
+    project: str
+    url: str
+    seat: Seat
+    stand_by: Callable[[], None]
+    await_schema: Callable[[], None]
+    holder: int | None = None  # the backend that leads, None for nobody,
+    seen_since: float = 0.0  # and since when we see that
+    told: bool = False  # that a right is missing
+
+    async def win(self) -> Lead:
+        """Return a session that leads."""
+        while True:
+            await self._until_called()
+            connection = await self._connect()
+            try:
+                lock = await _lock_of_its_own(connection)
+                if await self._schema_comes(connection) and await self._contend(connection, lock):
+                    return Lead(connection, lock)
+            except BaseException:
+                connection.terminate()
+                raise
+            connection.terminate()
+            self.seat.resign()
+
+    async def _until_called(self) -> None:
+        """Wait while another is known to lead; find out whether we could."""
+        while not self.seat.may_try(time.monotonic()):
+            if not self.seat.proven and self.seat.stands_by(time.monotonic()):
+                (await self._connect()).terminate()
+            if self.seat.proven:
+                self.stand_by()
+            await sleep(TRY_SECONDS)
+
+    async def _connect(self) -> Any:
+        connection = await connect(self.url, self.project)
+        try:
+            await check_could_use(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        self.seat.proven = True
+        return connection
+
+    async def _schema_comes(self, connection: Any) -> bool:
+        """Wait for the schema; False when another is known to do so."""
+        while not await _schema_is_whole(connection):
+            self.seat.await_schema(time.monotonic())
+            self.await_schema()
+            if self.seat.stands_by(time.monotonic()):
+                return False
+            await sleep(TRY_SECONDS)
+        return True
+
+    async def _contend(self, connection: Any, lock: int) -> bool:
+        """Try until we lead, or until another is known to."""
+        while not await self._try(connection, lock):
+            self.seat.resign()
+            self.stand_by()
+            await sleep(TRY_SECONDS)
+            if not self.seat.may_try(time.monotonic()):
+                return False
+        return True
+
+    async def _try(self, connection: Any, lock: int) -> bool:
+        found = await connection.fetch(_WHO_LEADS, names.LEADER_LOCK, timeout=ANSWER_SECONDS)
+        if len(found) != 1:
+            raise NoFeed(len(found))
+        [row] = found
+        now = time.monotonic()
+        if self.holder != row["pid"] or not self.seen_since:
+            self.holder, self.seen_since = row["pid"], now
+        self.seat.rival = row["pid"]
+        if row["pid"] is None:
+            return self.seat.may_take(now, self.seen_since) and await self._take(connection, row, lock)
+        if self._is_lost(row["name"], now):
+            await self._end(connection, row["pid"])
+        return False
+
+    async def _take(self, connection: Any, row: Any, lock: int) -> bool:
+        """Lead, if nobody was quicker. Older notifiers are kept out, unless a stranger has their lock."""
+        keeps_out = await connection.fetchval("select pg_try_advisory_lock($1::bigint)", names.LEADER_LOCK)
+        place = row["place"], row["former_lock"]
+        if await connection.fetchval(_LEAD, *place, lock, names.LEADER_LOCK, timeout=ANSWER_SECONDS):
+            return True
+        if keeps_out:
+            await connection.execute("select pg_advisory_unlock($1::bigint)", names.LEADER_LOCK)
+        return False
+
+    def _is_lost(self, name: str | None, now: float) -> bool:
+        """Whether who leads is a notifier of this project that shows no sign of life."""
+        return (
+            name == application_name(self.project)  # two projects may share a database
+            and now - self.seen_since >= SAME_HOLDER_SECONDS
+            and self.seat.may_end_leader(now)
+        )
+
+    async def _end(self, connection: Any, holder: int) -> None:
+        """End a session; that we have not the right to is told once."""
+        try:
+            await connection.fetchval("select pg_terminate_backend($1)", holder, timeout=ANSWER_SECONDS)
+        except asyncpg.InsufficientPrivilegeError as error:
+            if not self.told:
+                log.warning("silent_leader_not_ended", project=self.project, error=str(error))
+            self.told = True
+        else:
+            metrics.ended_leaders.labels(self.project).inc()
+            log.warning("silent_leader_ended", project=self.project, backend_pid=holder)
+
+
+async def _lock_of_its_own(connection: Any) -> int:
+    """Take an advisory lock that nobody else has; a pooler gives it up for us where it keeps the session."""
+    while True:
+        lock = secrets.randbits(LOCK_BITS)
+        if await connection.fetchval("select pg_try_advisory_lock($1::bigint)", lock):
+            return lock
+
+
+async def _schema_is_whole(connection: Any) -> bool:
+    """Whether all of it is there; its version is the last that an installation, or a restore, brings."""
+    if not await connection.fetchval("select to_regclass('realtime.version') is not null"):
+        return False
+    version = await check_version(connection)
+    if version is not None and version < SCHEMA_VERSION:
+        await migrate(connection)
+    return version is not None

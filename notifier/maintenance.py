@@ -1,0 +1,91 @@
+"""What a project needs beside its feed: figures, a tidy outbox, triggers on new partitions.
+
+Runs beside each feed and shares none of its sessions, so that a slow answer here delays no change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from notifier import metrics
+from notifier.errors import FAULTS
+from notifier.outbox_cleanup import PIECE_ROWS, Tidier
+from notifier.project import ProjectFeed
+from realtime.causes.sentence import why
+from realtime.logs.setup import get_logger
+from realtime.postgres.backlog import read_backlog
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.door import door_to
+from realtime.postgres.pool import Database
+from realtime.process.run import apart
+from realtime.waiting.outage import Outage
+from realtime.waiting.survival import Part
+
+log = get_logger(__name__)
+
+_part = Part("caretaker")
+
+ROUND_SECONDS = 1.0
+MARKS_SECONDS = 10.0
+MEND_SECONDS = 5.0  # between two looks for partitions without triggers
+
+
+async def look_after(feed: ProjectFeed) -> None:
+    """Go round until cancelled; what cannot be done in one round is tried in a later one."""
+    database = Database(feed.project)
+    tidier = Tidier(database)
+    rounds = [
+        _repeat(ROUND_SECONDS, feed, lambda: feed.has_lock, lambda: _measure(feed, database)),
+        _repeat(ROUND_SECONDS, feed, lambda: feed.has_place, lambda: _tidy(tidier)),
+        _repeat(MARKS_SECONDS, feed, lambda: feed.has_place, tidier.tidy_marks),
+        _repeat(MEND_SECONDS, feed, lambda: feed.has_place, lambda: _mend(feed, Catalogue(database))),
+    ]
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for one in rounds:
+                tasks.create_task(one, name=f"look after {feed.project_id}")
+    finally:
+        await database.close()
+
+
+async def _repeat(
+    seconds: float,
+    feed: ProjectFeed,
+    condition: Callable[[], bool],
+    action: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
+    outage = Outage()
+    while True:
+        if condition():
+            try:
+                await apart(action(), f"look after {feed.project_id}")
+                outage.end()
+            except FAULTS as error:
+                reason = why(error, door_to(feed.project.database_url).place)
+                if outage.is_news(reason, time.monotonic()):
+                    log.warning("upkeep_failed", project=feed.project_id, error=reason)
+            except Exception as error:
+                _part.note(error, feed.project_id)
+        await asyncio.sleep(seconds)
+
+
+async def _measure(feed: ProjectFeed, database: Database) -> None:
+    async with database.connection() as connection:
+        backlog = await read_backlog(connection)
+    feed.seat.hear(time.monotonic())
+    if feed.leads:  # still
+        metrics.measure_backlog(feed.project_id, backlog)
+
+
+async def _tidy(tidier: Tidier) -> None:
+    while await tidier.tidy() == PIECE_ROWS:
+        pass
+
+
+async def _mend(feed: ProjectFeed, catalogue: Catalogue) -> None:
+    mended = await catalogue.mend_partitions()
+    if mended:
+        log.info("partitions_mended", project=feed.project_id, partitions_count=mended)

@@ -1,0 +1,135 @@
+"""The projects that this notifier serves: for each a seat in the election, a feed, and a caretaker.
+
+The composition root begins with those of the settings, and hands over newer settings as they come. A project
+that goes, or that changes, ends between two batches; the others do not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+
+from notifier import metrics
+from notifier.leadership.election import Election
+from notifier.maintenance import look_after
+from notifier.project import ProjectFeed
+from realtime.logs.setup import get_logger
+from realtime.process.reload import Changes
+from realtime.redis.broker import Broker, table_history
+from realtime.settings.config import Settings
+from realtime.waiting.survival import Part
+
+log = get_logger(__name__)
+
+_part = Part("duties")
+
+LAST_BATCH_SECONDS = 5.0  # for a feed to end by itself; a batch that is cut off is taken up by who leads next
+
+
+class Duties:
+    """Starts and ends what each project needs, in tasks of the given group."""
+
+    def __init__(
+        self, settings: Settings, broker: Broker, election: Election, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._broker = broker
+        self._election = election
+        self._tasks = tasks
+        self._settings = settings  # by which the feeds run
+        self._feeds: dict[str, ProjectFeed] = {}
+        self._running: dict[str, list[asyncio.Task[None]]] = {}  # feed and caretaker
+
+    def __repr__(self) -> str:
+        return f"<Duties {len(self._feeds)} projects>"
+
+    def begin(self) -> None:
+        """Serve every project of the settings."""
+        _warn_of_shared_databases(self._settings)
+        for project_id in self._settings.projects:
+            with _part.survives(project_id):
+                self._begin(project_id)
+
+    def why_not_ready(self) -> str | None:
+        return why_not_ready(self._feeds.values())
+
+    async def take(self, settings: Settings, changes: Changes) -> None:
+        """Serve by newer settings: returns when what had to end has ended."""
+        older, self._settings = self._settings, settings
+        _warn_of_shared_databases(settings)
+        for project_id in changes.added:
+            with _part.survives(project_id):
+                self._begin(project_id)
+        async with asyncio.TaskGroup() as ends:
+            for project_id in changes.removed:
+                leaving = _part.run(self._leave(project_id), project_id)
+                ends.create_task(leaving, name=f"leave {project_id}")
+            for project_id in changes.changed:
+                if _about_feed(older, project_id) != _about_feed(settings, project_id):
+                    beginning = _part.run(self._begin_anew(project_id), project_id)
+                    ends.create_task(beginning, name=f"begin {project_id} anew")
+
+    def _begin(self, project_id: str) -> None:
+        feed = self._feeds[project_id] = ProjectFeed(
+            project_id,
+            self._settings.projects[project_id],
+            self._broker,
+            table_history(self._settings, project_id),
+            self._settings.poll_seconds,
+            self._election.seat_of(project_id),
+        )
+        self._running[project_id] = [
+            self._tasks.create_task(_part.keep_running(feed.run), name=f"feed {project_id}"),
+            self._tasks.create_task(
+                _part.keep_running(partial(look_after, feed)), name=f"look after {project_id}"
+            ),
+        ]
+
+    async def _begin_anew(self, project_id: str) -> None:
+        """On the same seat: if it led, it leads on, unless another takes its chance."""
+        await self._end(project_id)
+        self._begin(project_id)
+
+    async def _leave(self, project_id: str) -> None:
+        self._election.leave(project_id)
+        await self._end(project_id)
+        metrics.remove_project(project_id)
+
+    async def _end(self, project_id: str) -> None:
+        if project_id not in self._feeds:  # it could not begin
+            return
+        feed, running = self._feeds.pop(project_id), self._running.pop(project_id, [])
+        feed.dismiss()
+        if running and feed.seat.leads_since is not None:
+            await asyncio.wait(running[:1], timeout=LAST_BATCH_SECONDS)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+
+def why_not_ready(feeds: Iterable[ProjectFeed]) -> str | None:
+    """A notifier is ready when it leads, or stands by for, every project."""
+    waiting = [f"{feed.project_id}: {why}" for feed in feeds if (why := feed.why_not_ready)]
+    return "; ".join(waiting) or None
+
+
+def _about_feed(settings: Settings, project_id: str) -> object:
+    project = settings.projects[project_id]
+    return (
+        project.database_url,
+        project.listen_url,
+        project.doorbell,
+        project.outbox_max_rows,
+        project.outbox_max_bytes,
+        table_history(settings, project_id),
+    )
+
+
+def _warn_of_shared_databases(settings: Settings) -> None:
+    """A database has one outbox, which belongs to whichever project leads first."""
+    by_url: dict[str, str] = {}
+    for project_id, project in settings.projects.items():
+        other = by_url.setdefault(project.direct_url, project_id)
+        if other != project_id:
+            log.warning("database_shared", projects=[other, project_id])

@@ -1,0 +1,192 @@
+"""The keys of one project, wherever they come from: a `KeyRing` that checks its tokens.
+
+The gateway's composition root makes one for each project and closes it. The keys of a `jwks_url` are
+fetched on first use and kept; what a token must look like is decided in `realtime.auth.tokens` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from realtime.auth.tokens import Identity, UnknownKey, VerificationKeys, verify
+from realtime.causes.sentence import why
+from realtime.errors import Unavailable
+from realtime.logs.setup import get_logger, shared_context
+from realtime.settings.config import Project
+from realtime.settings.jwt_keys import KeySet, keys_of_jwks
+from realtime.waiting.outage import Outage
+from realtime.waiting.survival import Part
+
+FETCH_TIMEOUT_SECONDS = 5
+MAX_JWKS_BYTES = 1_048_576  # a bigger answer is not a JWKS, and is not read to its end
+MAX_AGE_SECONDS = 600  # older keys are fetched again in the background, so that a withdrawn key ends
+REFRESH_SECONDS = 60  # strangers can make up key ids: they cause at most one fetch in this time
+RETRY_SECONDS = 1  # the same for a project that has no keys yet, and cannot serve anybody
+
+log = get_logger(__name__)
+
+_part = Part("jwks")
+
+
+class KeyRing:
+    """Checks the tokens of one project."""
+
+    def __init__(self, project_id: str, keys: VerificationKeys, remote: RemoteKeys | None = None) -> None:
+        self._project_id = project_id
+        self._keys = keys
+        self._remote = remote
+
+    @classmethod
+    def of(
+        cls,
+        project_id: str,
+        project: Project,
+        session: aiohttp.ClientSession,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> KeyRing:
+        """Return the key ring that the settings of a project ask for; nothing is fetched yet."""
+        remote = None
+        if project.jwks_url is not None:
+            remote = RemoteKeys(project_id, project.jwks_url, session, clock)
+        return cls(project_id, VerificationKeys.of(project), remote)
+
+    def __repr__(self) -> str:
+        return f"<KeyRing {self._project_id} {'/'.join(self._keys.algorithms)}, {self._remote or 'own key'}>"
+
+    async def verify(self, token: str, now: float) -> Identity:
+        """Return whom `token` speaks for, `now` in seconds since 1970.
+
+        Raises ClientError as `auth.verify` does, and Unavailable while a project's JWKS was never had.
+        """
+        if self._remote is None:
+            return verify(token, self._project_id, self._keys, now)
+        known = self._remote.current()
+        try:
+            return self._verify_with(known, token, now)
+        except UnknownKey:
+            newer = await self._remote.newer_than(known)
+        return self._verify_with(newer, token, now)
+
+    async def retire(self) -> None:
+        """Close, but first let those who wait for a fetch have it; it ends within FETCH_TIMEOUT_SECONDS."""
+        try:
+            if self._remote is not None:
+                await self._remote.settle()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End a fetch that is under way."""
+        if self._remote is not None:
+            await self._remote.close()
+
+    def _verify_with(self, keys: KeySet, token: str, now: float) -> Identity:
+        return verify(token, self._project_id, dataclasses.replace(self._keys, keys=keys), now)
+
+
+class RemoteKeys:
+    """The keys at a `jwks_url`: one fetch at a time, and old keys stay in force until newer ones are had."""
+
+    def __init__(
+        self, project_id: str, url: str, session: aiohttp.ClientSession, clock: Callable[[], float]
+    ) -> None:
+        self._project_id = project_id
+        self._url = url
+        self._session = session
+        self._clock = clock
+        self._keys: KeySet = {}
+        self._outage = Outage()  # what is news of why they cannot be had
+        self._loaded = False  # whether `_keys` ever came from the URL
+        self._fetch_under_way: asyncio.Task[None] | None = None
+        self._next_on_demand = -math.inf  # by the clock: when an unknown key may cause a fetch again
+        self._next_by_age = math.inf  # by the clock: when the keys are to be fetched again unasked
+
+    def __repr__(self) -> str:
+        return f"{len(self._keys)} fetched keys" if self._loaded else "no keys yet"
+
+    def current(self) -> KeySet:
+        """Return the keys in force, none before the first fetch; old ones are fetched again meanwhile."""
+        now = self._clock()
+        if now >= self._next_by_age:
+            self._next_by_age = now + REFRESH_SECONDS
+            self._start_fetch()
+        return self._keys
+
+    async def newer_than(self, known: KeySet) -> KeySet:
+        """Return newer keys than `known` if there are any; Unavailable if there never were keys."""
+        if self._keys is known:
+            if self._fetch_under_way is None and self._clock() >= self._next_on_demand:
+                self._next_on_demand = self._clock() + (REFRESH_SECONDS if self._loaded else RETRY_SECONDS)
+                self._start_fetch()
+            if self._fetch_under_way is not None:
+                # Shielded: one client that goes away must not take the fetch from all others.
+                await asyncio.shield(self._fetch_under_way)
+        if not self._loaded:
+            raise Unavailable("the keys that tokens are checked with cannot be had now")
+        return self._keys
+
+    async def settle(self) -> None:
+        """Wait for the end of a fetch that is under way."""
+        if self._fetch_under_way is not None:
+            await asyncio.wait([self._fetch_under_way])
+
+    async def close(self) -> None:
+        """End a fetch that is under way; whoever waits for it is cancelled with it."""
+        if self._fetch_under_way is not None:
+            self._fetch_under_way.cancel()
+            await asyncio.wait([self._fetch_under_way])
+
+    def _start_fetch(self) -> None:
+        if self._fetch_under_way is None:
+            self._fetch_under_way = asyncio.create_task(
+                self._fetch(), name=f"jwks of {self._project_id}", context=shared_context()
+            )
+            self._fetch_under_way.add_done_callback(self._fetch_ended)
+
+    def _fetch_ended(self, task: asyncio.Task[None]) -> None:
+        self._fetch_under_way = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None and _part.count(error):
+            log.error("jwks_fetch_crashed", project=self._project_id, exc_info=error)
+
+    async def _fetch(self) -> None:
+        try:
+            keys = keys_of_jwks(await self._download())
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
+            self._tell(error)
+            return
+        if not keys:
+            log.warning("jwks_empty", project=self._project_id)
+        if not self._loaded:
+            self._next_on_demand = -math.inf  # the first fetch is not yet a refresh
+        self._keys, self._loaded = keys, True
+        self._next_by_age = self._clock() + MAX_AGE_SECONDS
+
+    def _tell(self, error: Exception) -> None:
+        """Log why there are no newer keys: each cause once, however often strangers make us ask."""
+        place = urlsplit(self._url).netloc.rpartition("@")[2]
+        is_ours = type(error) is ValueError  # of what was answered
+        reason = f"{place}: {error}" if is_ours else why(error, place)
+        if self._outage.is_news(reason, self._clock()):
+            log.warning(
+                "jwks_fetch_failed", project=self._project_id, error=reason, keys_count=len(self._keys)
+            )
+
+    async def _download(self) -> bytes:
+        body = bytearray()
+        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_SECONDS)
+        async with self._session.get(self._url, timeout=timeout, allow_redirects=False) as response:
+            if response.status != 200:
+                raise ValueError(f"answered {response.status} instead of 200")
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_JWKS_BYTES:
+                    raise ValueError(f"answered more than {MAX_JWKS_BYTES} bytes")
+        return bytes(body)

@@ -1,0 +1,112 @@
+"""What a log record looks like when it is written: one line of text or of JSON, without tokens.
+
+Records come from `realtime.logs.setup` as facts and leave as a string. Every value is cleaned before it is
+written, whatever it is and however deep it lies. Never writes anything itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from structlog.typing import EventDict
+
+MAX_DEPTH = 6  # of facts within facts; what lies deeper is written as its repr
+LEVEL_WIDTH = 8  # of the longest one
+
+_SECRET = re.compile(
+    r"eyJ[\w.%-]{8,}"  # a JWT, wherever it stands
+    r"|(?P<named>(?i:token(?:=|%3D|\\*['\"]\s*:\s*\\*['\"])|bearer(?:\s|%20)+))[^\s&'\"\\,}]+"
+    r"|(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)"  # the password of a URL
+)
+_SECRET_NAMES = frozenset({"token", "authorization", "password", "jwt_secret"})
+_CUT = "[token]"
+
+_BARE = re.compile(r"[\w./:@+-]+", re.ASCII)
+# What JSON leaves as it is, and a terminal or a reader of lines does not.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def as_json(_: Any, __: str, facts: EventDict) -> str:
+    """Render a record as an object on one line: `time`, `level`, `logger`, `event`, then its facts."""
+    return json.dumps(_in_order(facts))
+
+
+def as_text(_: Any, __: str, facts: EventDict) -> str:
+    """Render a record as a line for people; the lines of a traceback stand below it, indented."""
+    facts = _in_order(facts)
+    trace = str(facts.pop("exception", ""))
+    time, level, logger, event = (facts.pop(name) for name in ("time", "level", "logger", "event"))
+    line = " ".join(
+        [
+            f"{time} {level.upper():{LEVEL_WIDTH}} {logger} {_word(event)}",
+            *(f"{name}={_word(value)}" for name, value in facts.items()),
+        ]
+    )
+    return "\n    ".join([line, *map(_seen, trace.splitlines())])
+
+
+def _in_order(facts: EventDict) -> dict[str, Any]:
+    record = facts.pop("_record")
+    del facts["_from_structlog"]
+    head = {
+        "time": _time(record.created),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "event": clean(facts.pop("event")),
+    }
+    return head | {_text(name): _named(name, value, 1) for name, value in facts.items()}
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, str) and _BARE.fullmatch(value):
+        return value
+    return _seen(json.dumps(value, ensure_ascii=False))
+
+
+def _seen(text: str) -> str:
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def clean(value: Any, depth: int = 0) -> Any:
+    """Return a value as JSON can have it, with what looks like a token cut out of every text in it."""
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if depth < MAX_DEPTH and isinstance(value, Mapping):
+        return {_text(name): _named(name, one, depth + 1) for name, one in value.items()}
+    if depth < MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
+        return _each(value, depth + 1)
+    return _text(value)
+
+
+def _each(values: Iterable[Any], depth: int) -> list[Any]:
+    return [clean(one, depth) for one in values]
+
+
+def _named(name: Any, value: Any, depth: int) -> Any:
+    return _CUT if str(name).lower() in _SECRET_NAMES else clean(value, depth)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode(errors="backslashreplace")
+    text = value if isinstance(value, str) else _repr(value)
+    # What came of bytes that were no text cannot be written, and would cost the whole record.
+    text = text.encode(errors="backslashreplace").decode()
+    return _SECRET.sub(lambda found: (found["named"] or found["user"] or "") + _CUT, text)
+
+
+def _repr(value: Any) -> str:
+    """Never fail: a record that cannot be written is lost."""
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__name__} without a repr>"

@@ -1,0 +1,32 @@
+"""How many changes wait in a project's outbox, whoever asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.postgres.pool import transaction
+from realtime.resources import packaged_text
+
+COUNTED = 100_000  # more is reported as this many
+
+_QUERY = packaged_text(__package__, "sql/backlog.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Changes not known to be published, at most COUNTED, and the age of the oldest in seconds."""
+
+    pending: int
+    lag_seconds: float
+
+
+async def read_backlog(connection: Any) -> Backlog:
+    """Read it on a connection to the project's database; nothing waits where nothing is installed."""
+    if not await connection.fetchval("select to_regclass('realtime.feed') is not null"):
+        return Backlog(0, 0.0)
+    async with transaction(connection, readonly=True):
+        # Statistics of the hour before must not make it read the whole table.
+        await connection.execute("set local enable_seqscan = off; set local jit = off")
+        row = await connection.fetchrow(_QUERY, COUNTED)
+    return Backlog(row["pending"], round(row["lag_seconds"], 3))

@@ -1,0 +1,222 @@
+"""The tables of a project: which there are, which are enabled, and the switch.
+
+The gateway's REST and the notifier ask here; Postgres answers. `pg_trigger` is the one truth about
+what is enabled, so nothing here remembers anything; `triggers` takes the locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import asyncpg
+
+from realtime.channels import Event, Table, is_nameable
+from realtime.clean_text import is_storable
+from realtime.errors import ClientError, Code, Unavailable
+from realtime.postgres.migrations import check_usable, is_installed, migrate
+from realtime.postgres.pool import transaction
+from realtime.postgres.triggers import Located, mend, switch
+from realtime.resources import packaged_text
+
+LOOK_LOCK_WAIT = "1s"  # for a partition, which its owner may lock for as long as it likes
+
+
+class Database(Protocol):
+    """Lends connections of asyncpg."""
+
+    def connection(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EnabledTable:
+    """A table whose changes are captured; `columns` None is all of them."""
+
+    table: Table
+    events: tuple[Event, ...]
+    columns: tuple[str, ...] | None
+    max_change_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column and its type as Postgres spells it."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableInfo:
+    """A table that the project may use; `enabled` None while it is not."""
+
+    table: Table
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    enabled: EnabledTable | None
+
+
+class Catalogue:
+    """The door to one project's tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def resolve(self, table_name: str, schema: str | None = None) -> Table:
+        """Return the table that a request means, by section 5 of the protocol; ClientError `not_found`."""
+        asked = Table(schema or "public", table_name)
+        if not is_storable(asked.schema + asked.name):
+            raise _not_found(asked)
+        async with self._database.connection() as connection:
+            row = await _row_of(connection, "resolve", table_name, schema)
+        if row is None:
+            raise _not_found(asked)
+        return Table(row["schema_name"], row["table_name"])
+
+    async def tables(self) -> list[TableInfo]:
+        """List every ordinary or partitioned table on which the role has any right."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_query("tables"))
+            enabled = {one.table: one for one in await _enabled(connection)}
+        return [_table_info(row, enabled) for row in rows]
+
+    async def enabled(self) -> list[EnabledTable]:
+        """List the enabled tables; none where the schema is not installed."""
+        async with self._database.connection() as connection:
+            return await _enabled(connection)
+
+    async def enable(
+        self, table: Table, events: Sequence[Event], columns: Sequence[str] | None, max_change_bytes: int
+    ) -> EnabledTable:
+        """Capture these events of a table from now on, in place of what was captured before.
+
+        The first one installs the schema. ClientError: `not_found`, `invalid_request` (a partition, an
+        unknown column), `forbidden` (not the owner); Unavailable while somebody holds the table.
+        """
+        wanted = EnabledTable(
+            table,
+            tuple(event for event in Event if event in events),
+            None if columns is None else tuple(dict.fromkeys(columns)),
+            max_change_bytes,
+        )
+        async with self._database.connection() as connection:
+            located = await _locate(connection, table)
+            _check(wanted, located)
+            await migrate(connection)
+            await switch(
+                connection,
+                located,
+                "select realtime.enable_v1($1::oid::regclass, $2, $3, $4)",
+                [event.value for event in wanted.events],
+                None if wanted.columns is None else list(wanted.columns),
+                max_change_bytes,
+            )
+        return wanted
+
+    async def disable(self, table: Table) -> None:
+        """Capture nothing of a table any more; ClientError as for `enable`."""
+        async with self._database.connection() as connection:
+            located = await _locate(connection, table)
+            if await is_installed(connection):
+                await check_usable(connection)
+                await switch(connection, located, "select realtime.disable_v1($1::oid::regclass)")
+
+    async def mend_partitions(self) -> int:
+        """Give new partitions of enabled tables their triggers, silence detached ones; return how many.
+
+        Also follows tables that got columns which need care. What is locked, or another's, is left.
+        """
+        async with self._database.connection() as connection:
+            return sum(
+                [await mend(connection, row["relation"], row["root"]) for row in await _astray(connection)]
+            )
+
+    async def unguarded_partitions(self) -> int:
+        """Count the partitions of enabled tables whose own changes are not captured, or not rightly."""
+        async with self._database.connection() as connection:
+            return sum(row["root"] is not None for row in await _astray(connection))
+
+
+async def _enabled(connection: Any) -> list[EnabledTable]:
+    if not await is_installed(connection):
+        return []
+    await check_usable(connection)
+    return [_enabled_table(row) for row in await connection.fetch(_query("enabled"))]
+
+
+async def _locate(connection: Any, table: Table) -> Located:
+    if not is_storable(table.schema + table.name):
+        raise _not_found(table)
+    row = await _row_of(connection, "locate", table.schema, table.name)
+    if row is None:
+        raise _not_found(table)
+    return Located(table, **row)
+
+
+async def _row_of(connection: Any, query: str, *names: str | None) -> Any:
+    """Ask for what has these names; nothing has one with a character that the database's encoding has not."""
+    try:
+        return await connection.fetchrow(_query(query), *names)
+    except asyncpg.UntranslatableCharacterError:
+        return None
+
+
+def _check(wanted: EnabledTable, located: Located) -> None:
+    if not is_nameable(wanted.table):
+        reason = "can be named by no channel: only printable characters, 255 bytes in all"
+        raise _invalid("table_name", f"{str(wanted.table)!a} {reason}")
+    if located.parent:
+        raise _invalid("table_name", f"{wanted.table} is a partition; enable {Table(*located.parent)}")
+    if located.foreign_partition:
+        raise _invalid(
+            "table_name", f"{wanted.table} has a foreign table as partition: {located.foreign_partition}"
+        )
+    if not wanted.events:
+        raise _invalid("events", "name at least one of INSERT, UPDATE, DELETE")
+    if wanted.columns is not None:
+        unknown = [column for column in wanted.columns if column not in located.columns]
+        if unknown:
+            raise _invalid("columns", f"{wanted.table} has no column {unknown[0]!r}")
+        if not wanted.columns:
+            raise _invalid("columns", "name at least one, or leave it out for all of them")
+
+
+async def _astray(connection: Any) -> list[Any]:
+    if not await is_installed(connection):
+        return []
+    await check_usable(connection)
+    try:
+        async with transaction(connection):
+            await connection.execute(f"set local lock_timeout = '{LOOK_LOCK_WAIT}'")
+            return list(await connection.fetch("select relation, root from realtime.astray_v1()"))
+    except asyncpg.LockNotAvailableError as error:
+        raise Unavailable("a partition of an enabled table is locked by another transaction") from error
+
+
+def _table_info(row: Any, enabled: dict[Table, EnabledTable]) -> TableInfo:
+    table = Table(row["schema_name"], row["table_name"])
+    columns = tuple(Column(name, type_name) for name, type_name in row["columns"])
+    return TableInfo(table, columns, tuple(row["primary_key"]), enabled.get(table))
+
+
+def _enabled_table(row: Any) -> EnabledTable:
+    return EnabledTable(
+        Table(row["schema_name"], row["table_name"]),
+        tuple(event for event in Event if event in row["events"]),
+        None if row["columns"] is None else tuple(row["columns"]),
+        row["max_change_bytes"],
+    )
+
+
+def _not_found(table: Table) -> ClientError:
+    return ClientError(Code.NOT_FOUND, f"there is no table {table}")
+
+
+def _invalid(field: str, reason: str) -> ClientError:
+    return ClientError(Code.INVALID_REQUEST, f"{field}: {reason}")
+
+
+def _query(name: str) -> str:
+    return packaged_text(__package__, f"sql/{name}.sql")

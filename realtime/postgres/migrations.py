@@ -1,0 +1,197 @@
+"""Installing schema `realtime` in a project's database, and bringing it up to date.
+
+Called by `realtime migrate` and before every enable. One transaction, one at a time, as often as one
+likes; where the version is right it needs no right and changes nothing. An older program uses a newer schema
+as long as that says that it may, and never changes it. Never touches a table of the user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from realtime.causes.sentence import why
+from realtime.errors import ClientError, Code, Unavailable
+from realtime.logs.setup import get_logger
+from realtime.postgres.door import door_to
+from realtime.postgres.pool import Database
+from realtime.resources import packaged_text
+from realtime.settings.config import Project
+
+log = get_logger(__name__)
+
+SCHEMA_VERSION = 4
+OLDEST_VERSION = 2  # programs that know an older schema than this one keep away from ours
+LOCK = "lock"
+SCRIPTS = ("guard", "owner", "schema", "capture", "triggers", "rights", "version")
+
+LOCK_WAIT = "1s"  # for the lock of the migration and for every lock of its statements
+TRIES = 10
+PAUSE_SECONDS = 0.2
+
+# Another process migrates this database, or another database of the cluster, which shares the role.
+_CROSSED = (
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.UniqueViolationError,
+    asyncpg.DuplicateObjectError,
+    asyncpg.InternalServerError,  # "tuple concurrently updated"
+)
+
+
+class TooNew(ClientError):
+    """Schema realtime has a version that this program must not touch; to clients, `unavailable`."""
+
+    def __init__(self, installed: int, oldest: int) -> None:
+        super().__init__(
+            Code.UNAVAILABLE,
+            f"schema realtime has version {installed}, which needs a program that knows version {oldest}"
+            f" or a newer one; this program knows {SCHEMA_VERSION}",
+        )
+        self.installed = installed
+        self.oldest = oldest
+
+
+async def migrate_project(project: Project) -> None:
+    """Install or upgrade the schema of a project, for `realtime migrate`; every failure is of ours."""
+    database = Database(project)
+    try:
+        async with database.connection() as connection:
+            await migrate(connection)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        reason = why(error, door_to(project.database_url).place)
+        raise Unavailable("the schema cannot be installed", reason) from error
+    finally:
+        await database.close()
+
+
+async def migrate(connection: Any) -> None:
+    """Install or upgrade the schema; ClientError `forbidden` names the right that the role lacks.
+
+    Leaves a newer one alone, and raises TooNew if this program may not use it.
+    """
+    for _ in range(TRIES):
+        try:
+            return await _migrate_once(connection)
+        except _CROSSED as error:
+            crossed = error
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            raise Unavailable("the project's database is read-only now") from error
+        except (asyncpg.InsufficientPrivilegeError, asyncpg.RaiseError) as error:
+            raise _forbidden(f"schema realtime cannot be installed: {error}") from error
+        await asyncio.sleep(PAUSE_SECONDS)
+    raise Unavailable(
+        f"schema realtime cannot be installed now: {crossed}{await _by(connection)}"
+    ) from crossed
+
+
+def migration_sql(role: str) -> str:
+    """Return a script for psql by which an administrator installs the schema for this role's use."""
+    literal = "'" + role.replace("'", "''") + "'"
+    head = (
+        "begin;",
+        "set local standard_conforming_strings = on;",
+        f"set local lock_timeout = '{LOCK_WAIT}';",
+        "set local search_path = pg_catalog, pg_temp;",
+        f"set local realtime.service_role = {literal};",
+        f"set local realtime.schema_version = '{SCHEMA_VERSION}';",
+        f"set local realtime.oldest_version = '{OLDEST_VERSION}';",
+    )
+    return "\n\n".join(["\n".join(head), *map(_script, (LOCK, *SCRIPTS)), "commit;\n"])
+
+
+async def _by(connection: Any) -> str:
+    """Name the sessions that may be in the way: anybody can hold a lock that keeps a table as it is."""
+    found = await connection.fetch(_script("holders"))
+    return f"; locks are held by {', '.join(row['session'] for row in found)}" if found else ""
+
+
+async def is_installed(connection: Any) -> bool:
+    """Tell whether the schema is there, of whatever version."""
+    return bool((await _state(connection))["installed"])
+
+
+async def check_usable(connection: Any) -> int | None:
+    """Return the version of the schema, None where there is none yet.
+
+    Raises ClientError `forbidden` if the role may not use it, and TooNew if this program may not.
+    """
+    state = await _state(connection)
+    if not state["installed"]:
+        return None
+    if not state["usable"]:
+        raise _forbidden(f"role {state['role']} lacks rights in schema realtime")
+    return await check_version(connection)
+
+
+async def check_version(connection: Any) -> int | None:
+    """Return the version of a schema that is there, None while a dump brings it back; raises TooNew."""
+    # Not by name: before version 3 there was no `oldest`.
+    row = await connection.fetchrow(
+        "select max(version) as version, max((to_jsonb(v) ->> 'oldest')::integer) as oldest"
+        " from realtime.version as v"
+    )
+    if row["oldest"] is not None and row["oldest"] > SCHEMA_VERSION:
+        raise TooNew(row["version"], row["oldest"])
+    version: int | None = row["version"]
+    return version
+
+
+async def check_could_use(connection: Any) -> None:
+    """Raise what would keep a notifier from using the schema, or from bringing it up to date first."""
+    version = await check_usable(connection)
+    if version is not None and version < SCHEMA_VERSION:
+        await _check_may_install(connection)
+    state = await _state(connection)
+    if not state["may_silence"]:
+        raise _forbidden(f"role {state['role']} lacks UPDATE on sequence realtime.silent_until")
+
+
+async def _migrate_once(connection: Any) -> None:
+    if await _is_current(connection):
+        return
+    async with connection.transaction():
+        await connection.execute(
+            "select set_config('lock_timeout', $1, true), set_config('search_path', $2, true),"
+            " set_config('realtime.service_role', current_user, true),"
+            " set_config('realtime.schema_version', $3, true),"
+            " set_config('realtime.oldest_version', $4, true)",
+            LOCK_WAIT,
+            "pg_catalog, pg_temp",
+            str(SCHEMA_VERSION),
+            str(OLDEST_VERSION),
+        )
+        await _check_may_install(connection)
+        await connection.execute(_script(LOCK))
+        if await _is_current(connection):
+            return
+        for name in SCRIPTS:
+            await connection.execute(_script(name))
+    log.info("schema_migrated", version=SCHEMA_VERSION)
+
+
+async def _is_current(connection: Any) -> bool:
+    """Compare versions; a newer one that we may use is current too, since an old function survives in it."""
+    return (await check_usable(connection) or 0) >= SCHEMA_VERSION
+
+
+async def _check_may_install(connection: Any) -> None:
+    state = await _state(connection)
+    if state["missing"]:
+        raise _forbidden(f"role {state['role']} lacks {' and '.join(state['missing'])}")
+
+
+async def _state(connection: Any) -> Any:
+    return await connection.fetchrow(_script("state"))
+
+
+def _forbidden(reason: str) -> ClientError:
+    return ClientError(
+        Code.FORBIDDEN, f"{reason}; an administrator may run what `realtime migrate --print-sql` prints"
+    )
+
+
+def _script(name: str) -> str:
+    return packaged_text(__package__, f"sql/{name}.sql")

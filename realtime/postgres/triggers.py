@@ -1,0 +1,89 @@
+"""Changing the triggers of one table without ever blocking its writers.
+
+Called by the catalogue with a statement of `sql/triggers.sql`. A lock that cannot be had in LOCK_WAIT is
+given up and tried again for LOCK_SECONDS; then the answer is Unavailable, with nothing half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from realtime.channels import Table
+from realtime.errors import ClientError, Code, Unavailable
+from realtime.postgres.pool import transaction
+from realtime.resources import packaged_text
+
+LOCK_WAIT = "100ms"  # how long writers may queue behind one try
+LOCK_SECONDS = 3.0
+LOCK_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.5)
+
+_BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A table as Postgres has it now, and the role that asks, which may or may not be its owner."""
+
+    table: Table
+    oid: int
+    columns: list[str]
+    parent: list[str] | None  # schema and name of the partitioned table that it belongs to
+    foreign_partition: str | None  # one of its partitions that is a foreign table
+    owner: str
+    role: str
+
+
+async def switch(connection: Any, located: Located, statement: str, *arguments: Any) -> None:
+    """Run a statement that takes locks, until it got them or the time is up."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + LOCK_SECONDS
+    tries = 0
+    while True:
+        try:
+            await _in_transaction(connection, statement, located.oid, *arguments)
+            return
+        except _BUSY as error:
+            pause = LOCK_PAUSES[min(tries, len(LOCK_PAUSES) - 1)]
+            if clock() + pause > deadline:
+                raise await _locked(connection, located) from error
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise _not_owner(located, error) from error
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            raise Unavailable("the project's database is read-only now") from error
+        await asyncio.sleep(pause)
+        tries += 1
+
+
+async def _in_transaction(connection: Any, statement: str, *arguments: Any) -> Any:
+    async with transaction(connection):
+        await connection.execute(f"set local lock_timeout = '{LOCK_WAIT}'")
+        return await connection.fetchval(statement, *arguments)
+
+
+async def mend(connection: Any, relation: int, root: int | None) -> bool:
+    """Put right one table that `realtime.astray_v1` named; tell whether that was possible now."""
+    try:
+        return bool(await _in_transaction(connection, "select realtime.mend_v1($1, $2)", relation, root))
+    except (*_BUSY, asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError):
+        return False
+
+
+def _not_owner(located: Located, error: asyncpg.InsufficientPrivilegeError) -> ClientError:
+    return ClientError(
+        Code.FORBIDDEN,
+        f"role {located.role} may not change the triggers of {located.table}: {error}; "
+        f"it must be a member of {located.owner}, which owns the table",
+    )
+
+
+async def _locked(connection: Any, located: Located) -> Unavailable:
+    pids = [str(row["pid"]) for row in await connection.fetch(_BLOCKERS, located.oid)]
+    by = f" (pid {', '.join(pids)})" if pids else ""
+    return Unavailable(f"table {located.table} is locked by another transaction{by}")
+
+
+_BLOCKERS = packaged_text(__package__, "sql/blockers.sql")

@@ -1,0 +1,32 @@
+"""Tells the log when a process becomes ready and when it no longer is, as `/readyz` tells whoever asks.
+
+Each composition root starts it beside its parts. Never decides what ready means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from realtime.logs.setup import get_logger
+from realtime.process.health import Readiness
+from realtime.waiting.survival import Part
+
+log = get_logger(__name__)
+
+LOOK_SECONDS = 1.0
+
+_part = Part("readiness")
+
+
+async def watch_readiness(why_not_ready: Readiness) -> None:
+    """Log every change, and what it is at first, until cancelled."""
+    before: str | None = ""  # no reason that anybody gives
+    while True:
+        with _part.survives():
+            reason = why_not_ready()
+            if reason != before and reason is None:
+                log.info("ready")
+            elif reason != before:
+                log.info("not_ready", reason=reason)
+            before = reason
+        await asyncio.sleep(LOOK_SECONDS)

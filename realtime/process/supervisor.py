@@ -1,0 +1,121 @@
+"""Several processes of this program as one: started together, kept alive, ended together.
+
+Used by `realtime dev` and by `gateway --workers`. A child that ends is started again; one that cannot stay
+ends all. Children do not outlive a parent that is killed (on Linux).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from realtime.errors import RealtimeError
+from realtime.logs.setup import get_logger
+from realtime.process import child as child_script
+
+log = get_logger(__name__)
+
+STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL, beside what a child may take to drain
+RESTART_SECONDS = 1.0  # between the end of a child and its next start
+YOUNG_SECONDS = 5.0  # a child that ends sooner did not stay
+MOST_YOUNG_ENDS = 3  # in a row; the next start would go the same way
+
+
+class ChildEnded(RealtimeError):
+    """A process that was to run for ever has ended, and starting it again is of no use."""
+
+    def __init__(self, name: str, status: int) -> None:
+        super().__init__(name, status)
+        self.name = name
+        self.status = status
+
+    def __str__(self) -> str:
+        return f"realtime {self.name} ended with status {self.status}"
+
+
+class Children:
+    """The processes that run now; one that is about to be started again is not among them."""
+
+    def __init__(self) -> None:
+        self.running: set[Process] = set()
+
+    def send(self, number: signal.Signals) -> None:
+        for child in self.running:
+            with suppress(ProcessLookupError):
+                child.send_signal(number)
+
+
+@asynccontextmanager
+async def processes(
+    commands: Sequence[Sequence[str]], stop_seconds: float = STOP_SECONDS
+) -> AsyncIterator[Children]:
+    """Run `realtime COMMAND…` for each while the block runs; raises ChildEnded into it if one cannot stay.
+
+    In the end each is told to stop, and has `stop_seconds` for it.
+    """
+    children = Children()
+    async with asyncio.TaskGroup() as tasks:
+        keepers = [
+            tasks.create_task(_keep(command, stop_seconds, children), name=f"keep {command[0]}")
+            for command in commands
+        ]
+        yield children
+        for keeper in keepers:
+            keeper.cancel()
+
+
+async def _keep(command: Sequence[str], stop_seconds: float, children: Children) -> None:
+    """Run a command again whenever it ends, until cancelled; raises ChildEnded."""
+    clock = asyncio.get_running_loop()
+    young_ends = 0
+    while True:
+        started = clock.time()
+        pid, status = await _run(command, stop_seconds, children)
+        is_young = clock.time() - started < YOUNG_SECONDS
+        # SIGHUP, sent to all, may find one that has no ear for it yet: the next start reads what was meant.
+        young_ends = young_ends + 1 if is_young and status != -signal.SIGHUP else 0
+        # A status of its own so soon is a wrong setting or a taken port, of which it has told.
+        if (is_young and status > 0) or young_ends == MOST_YOUNG_ENDS:
+            raise ChildEnded(command[0], status)
+        log.warning("child_restarted", command=command[0], child_pid=pid, status=status)
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+async def _run(command: Sequence[str], stop_seconds: float, children: Children) -> tuple[int, int]:
+    """Run a command once; return its pid and its status, negative for a signal. Cancelled, stop it."""
+    child = await _start(command)
+    children.running.add(child)
+    try:
+        return child.pid, await child.wait()
+    finally:
+        children.running.discard(child)
+        await _stop(child, stop_seconds)
+
+
+async def _start(command: Sequence[str]) -> Process:
+    here = Path.cwd()
+    wrapper = (child_script.__file__, str(os.getpid()), str(int(signal.SIGTERM)), str(here))
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", *wrapper, sys.executable, "-m", "realtime", *command),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+async def _stop(child: Process, seconds: float) -> None:
+    with suppress(ProcessLookupError):
+        child.terminate()
+    try:
+        async with asyncio.timeout(seconds):
+            await child.wait()
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()

@@ -1,0 +1,281 @@
+"""Redis, however it is set up: commands go to the server that has their key.
+
+Where servers changed their parts meanwhile, a command is sent on; nothing else is sent twice. Errors of Redis
+leave as Unavailable, and no call takes longer than `CALL_SECONDS`. Used by the doors, which know what to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from realtime.causes.sentence import at, why
+from realtime.errors import SettingError, Unavailable
+from realtime.logs.setup import get_logger
+from realtime.redis.cluster import Server, Servers
+from realtime.redis.pool import connect_anew
+from realtime.settings.redis_url import SETTING, RedisUrl, parse_redis_url
+from realtime.settings.tls_files import why_no_authorities, why_no_certificate
+from realtime.waiting.outage import Outage
+
+log = get_logger(__name__)
+
+CALL_SECONDS = 5.0
+ANSWER_SECONDS = 1.0  # for one of several that are asked the same
+REDIRECTIONS = 8  # of one command, while parts of a cluster move
+TRY_AGAIN_SECONDS = 0.05  # while the keys of one command lie on both sides of a move
+SCAN_COUNT = 500
+
+_NOT_CARRIED_OUT = (MovedError, AskError, TryAgainError)
+_SIGNS_OF_CHANGE = (ReadOnlyError, ClusterDownError, RedisConnectionError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, and the key by which its server is found."""
+
+    key: str | bytes
+    words: Sequence[Any]
+
+
+def connect(redis_url: str) -> Store:
+    """Return Redis; it connects when it is first used. Raises SettingError for a URL that is wrong."""
+    url = parse_redis_url(redis_url)
+    _check_files(url.tls or {})
+    return Store(url)
+
+
+def _check_files(tls: Mapping[str, Any]) -> None:
+    if (path := tls.get("ssl_ca_certs")) and (reason := why_no_authorities(path)):
+        raise SettingError(SETTING, f"ssl_ca_certs: {reason}")
+    if path := tls.get("ssl_certfile"):
+        reason = why_no_certificate(path, tls.get("ssl_keyfile"), tls.get("ssl_password", ""))
+        if reason is not None:
+            raise SettingError(SETTING, f"ssl_certfile: {reason}")
+
+
+class Store:
+    """All servers together. A context manager, which closes what was opened."""
+
+    def __init__(self, url: RedisUrl) -> None:
+        self.servers = Servers(url)
+        self._outage = Outage()  # what of failures is news
+
+    def __repr__(self) -> str:
+        return f"<Store {self.servers!r}>"
+
+    async def __aenter__(self) -> Store:
+        await self.servers.begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.servers.close()
+
+    async def call(self, *words: Any) -> Any:
+        """Carry out a command whose first argument is its key."""
+        return (await self.call_many([Command(words[1], words)]))[0]
+
+    async def call_many(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out commands; an error of one is raised when all have been carried out."""
+        return checked(await self.send(commands))
+
+    async def send(self, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
+        """Carry out commands, those of one server in order and in one round trip.
+
+        What became of each stands in its place: an answer, or an error of Redis.
+        """
+        answers: list[Any] = [None] * len(commands)
+        waiting: set[Server] = set()  # for these
+        try:
+            async with redis_errors_as_unavailable(seconds, waiting):
+                await self._send_on(commands, answers, waiting)
+        except Unavailable as error:
+            self._tell(why(error))
+            raise
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):  # has a remedy
+                self._tell(why(answer))
+                break
+        return answers
+
+    def _tell(self, reason: str) -> None:
+        """Log why Redis does not do what it is asked, whatever else comes of it: each cause once."""
+        if self._outage.is_news(reason, time.monotonic()):
+            log.warning("redis_call_failed", error=reason)
+
+    async def _send_on(self, commands: Sequence[Command], answers: list[Any], waiting: set[Server]) -> None:
+        """Send commands to wherever their keys are meanwhile."""
+        todo: list[int] = list(range(len(commands)))
+        for _ in range(REDIRECTIONS):
+            if any(isinstance(answers[index], TryAgainError) for index in todo):
+                await asyncio.sleep(TRY_AGAIN_SECONDS)
+            await self._send(commands, todo, answers, waiting)
+            todo = [index for index in todo if isinstance(answers[index], _NOT_CARRIED_OUT)]
+            if not todo:
+                return
+
+    async def _send(
+        self, commands: Sequence[Command], todo: Iterable[int], answers: list[Any], waiting: set[Server]
+    ) -> None:
+        """Put the answers to some of the commands in their places."""
+        by_server: dict[Server, list[int]] = defaultdict(list)
+        for index in todo:
+            before = answers[index]
+            if type(before) is AskError:
+                by_server[self.servers.at((before.host, before.port))].append(index)
+            else:
+                by_server[self.servers.of(commands[index].key)].append(index)
+        waiting.update(by_server)
+        parts = [
+            self._send_to(server, commands, some, answers, waiting) for server, some in by_server.items()
+        ]
+        if len(parts) == 1:
+            await parts[0]
+        else:
+            await asyncio.gather(*parts)
+
+    async def _send_to(
+        self,
+        server: Server,
+        commands: Sequence[Command],
+        todo: Sequence[int],
+        answers: list[Any],
+        waiting: set[Server],
+    ) -> None:
+        places: list[int | None] = []  # where the answers belong, in order; None: nowhere
+        words: list[Sequence[Any]] = []
+        for index in todo:
+            if type(answers[index]) is AskError:
+                words.append(("ASKING",))
+                places.append(None)
+            words.append(commands[index].words)
+            places.append(index)
+        try:
+            found = await _carry_out(server.client, words)
+        except (RedisError, OSError) as error:
+            found = [error] * len(places)
+        except asyncio.CancelledError:
+            self.servers.look_soon()  # it may have been too slow
+            raise
+        waiting.discard(server)
+        for place, answer in zip(places, found, strict=True):
+            if place is not None:
+                answers[place] = answer
+        await self._learn(server, found)
+
+    async def _learn(self, server: Server, answers: Sequence[Any]) -> None:
+        """See from errors what has changed."""
+        if not any(isinstance(answer, Exception) for answer in answers):
+            return
+        for error in answers:
+            if isinstance(error, Exception):
+                at(error, server)
+            if isinstance(error, AskError):
+                error.host = error.host or server.address[0]
+            if isinstance(error, MovedError):
+                self.servers.moved(error)
+        if any(isinstance(error, ReadOnlyError) for error in answers):
+            await connect_anew(server.client)
+        if any(isinstance(error, _SIGNS_OF_CHANGE) for error in answers):
+            self.servers.look_soon()
+
+    async def demoted(self, key: str | bytes) -> None:
+        """The server that was to have a key is no primary any more."""
+        await connect_anew(self.servers.of(key).client)
+        self.servers.look_soon()
+
+    async def everywhere(self, *words: Any) -> dict[Server, Any]:
+        """Carry out a command on every server, and return the answers of those that answer at once.
+
+        An answer may be a ResponseError. Raises Unavailable if none comes.
+        """
+        servers = self.servers.all
+        answers = await asyncio.gather(*[_ask(server, words) for server in servers])
+        found = {
+            server: answer
+            for server, answer in zip(servers, answers, strict=True)
+            if isinstance(answer, ResponseError) or not isinstance(answer, Exception)
+        }
+        if not found:
+            self.servers.look_soon()
+            checked(answers)
+            raise self.servers.nobody_known()
+        return found
+
+    async def scan_hash(self, key: str, match: str) -> AsyncIterator[tuple[bytes, bytes]]:
+        """Return the fields of a hash that match, with their values; some may come twice."""
+        cursor = 0
+        while True:
+            cursor, found = await self.call("HSCAN", key, cursor, "MATCH", match, "COUNT", SCAN_COUNT)
+            for item in found.items():
+                yield item
+            if not cursor:
+                return
+
+
+async def _carry_out(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return the answers, an error of one in its place; an error of the only one is raised."""
+    if len(commands) == 1:  # most often, and a pipeline costs more
+        return [await client.execute_command(*commands[0])]
+    async with client.pipeline(transaction=False) as pipeline:
+        for words in commands:
+            pipeline.execute_command(*words)
+        found: list[Any] = await pipeline.execute(raise_on_error=False)
+        return found
+
+
+async def _ask(server: Server, words: Sequence[Any]) -> Any:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await server.client.execute_command(*words)  # type: ignore[no-untyped-call]
+    except (RedisError, OSError, TimeoutError) as error:
+        return at(error, server)
+
+
+def checked(answers: list[Any]) -> list[Any]:
+    """Return answers without an error; raises Unavailable for the first."""
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise unavailable(answer) from answer
+    return answers
+
+
+def unavailable(error: Exception) -> Unavailable:
+    """What an error of Redis means to whoever asked for it: clients hear no more of it than that."""
+    told = Unavailable("Redis cannot be reached now", why(error))
+    told.__cause__ = error
+    return told
+
+
+@asynccontextmanager
+async def redis_errors_as_unavailable(
+    seconds: float | None = None, waiting: Collection[Server] = ()
+) -> AsyncIterator[None]:
+    """Bound a call of Redis in time, and translate what redis-py raises; `waiting`: for these servers."""
+    try:
+        async with asyncio.timeout(CALL_SECONDS if seconds is None else seconds):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        if waiting:
+            at(error, ", ".join(sorted(f"{one} by TLS" if one.has_tls else str(one) for one in waiting)))
+        raise unavailable(error) from error

@@ -1,0 +1,87 @@
+"""A client of one server of Redis, as this service needs it: nothing is tried twice unasked.
+
+Made by the store, and for whoever is asked where the servers are. Knows no command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any
+
+from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+from realtime.redis.connections import PlainConnection, Pool, TlsConnection
+from realtime.settings.redis_url import Address, Kind, RedisUrl
+
+CONNECTIONS = 64  # of one process to one server; a call beyond that waits for one of them
+CONNECT_SECONDS = 5
+CLOSE_SECONDS = 1.0  # for connections to end
+# For a server to answer to TLS: one that speaks none may say nothing at all, and whoever asks has 5 seconds,
+TLS_ANSWER_SECONDS = 4.0
+GUIDE_TLS_ANSWER_SECONDS = 1.5  # or 2.
+
+
+def server_client(url: RedisUrl, address: Address, tls_seconds: float = TLS_ANSWER_SECONDS) -> redis.Redis:
+    """Return a client of a server that holds data; it connects when it is first used."""
+    login = {"username": url.username, "password": url.password, "db": url.db}
+    return _client(address, url.tls, login, tls_seconds)
+
+
+def guide_client(url: RedisUrl, address: Address) -> redis.Redis:
+    """Return a client of one that tells where the servers are: a sentinel, or any server of a cluster."""
+    if url.kind is not Kind.SENTINEL:
+        return server_client(url, address, GUIDE_TLS_ANSWER_SECONDS)
+    login = {"username": url.sentinel_username, "password": url.sentinel_password}
+    return _client(address, url.tls, login, GUIDE_TLS_ANSWER_SECONDS)
+
+
+def _client(
+    address: Address, tls: Mapping[str, Any] | None, login: Mapping[str, Any], tls_seconds: float
+) -> redis.Redis:
+    """It does not retry by itself: who loses a connection has to know, since it may have missed messages.
+
+    And it sets no time for a command: redis-py does that by `asyncio.wait_for`, which before Python 3.12
+    swallows a cancellation that comes at the same time; the store bounds its calls instead.
+    """
+    pool = Pool(
+        tls_answer_seconds=tls_seconds,
+        connection_class=PlainConnection if tls is None else TlsConnection,
+        host=address[0],
+        port=address[1],
+        max_connections=CONNECTIONS,
+        timeout=CONNECT_SECONDS,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=None,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        **login,
+        **(tls or {}),
+    )
+    return redis.Redis.from_pool(pool)
+
+
+async def connect_anew(client: redis.Redis) -> None:
+    """The server was demoted, and its connections stay as healthy as before: use none of them again."""
+    pool = client.connection_pool
+    await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
+    await close([pool.disconnect(inuse_connections=False)])
+
+
+async def close(closings: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Let connections be closed, for a moment.
+
+    What goes wrong with one that nobody wants any more concerns nobody: a frozen server does not answer, and
+    whoever was cancelled while it waited for the same connection to end cancels the closing, too.
+    """
+    tasks = [asyncio.create_task(closing, name="close connections to Redis") for closing in closings]
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,42 @@
+"""The hub and a presence topic where nobody was left, so that Redis forgot it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.hub.hub import Hub, Topic, TopicState
+from realtime.publications import Publication
+from tests.hub_fixture import at
+
+KEY = ("demo", "presence:room:a")
+COMES, GOES, ANOTHER = b"Jn-0/ann {}", b"Ln-0/ann {}", b"Jn-0/bob {}"
+
+
+def after(*lines: bytes) -> tuple[Hub[str], Topic[str]]:
+    """A live topic in which this happened."""
+    hub: Hub[str] = Hub()
+    topic = hub.open(KEY)
+    hub.roster_read(KEY, at(0), {})
+    hub.received(KEY, Publication("e", 1, list(lines)))
+    return hub, topic
+
+
+def test_where_all_had_left_a_new_epoch_goes_on_as_a_join():
+    hub, topic = after(COMES, GOES)
+    hub.received(KEY, Publication("f", 1, [ANOTHER]))
+    assert (topic.state, topic.position, topic.roster.entries()) == (TopicState.LIVE, at(1, "f"), [b"{}"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "publication"),
+    [
+        ([COMES], Publication("f", 1, [ANOTHER])),
+        ([COMES, GOES], Publication("f", 2, [ANOTHER])),
+        ([COMES, GOES], Publication("f" * 12 + "a reign", 1, [ANOTHER])),
+    ],
+    ids=["somebody was there", "the beginning was missed", "under another reign"],
+)
+def test_a_new_epoch_that_may_hide_something_is_read_anew(lines, publication):
+    hub, topic = after(*lines)
+    hub.received(KEY, publication)
+    assert topic.state is TopicState.BEHIND

@@ -1,0 +1,213 @@
+"""What a node holds for clients beside their queues, and what it does when that is more than its budget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.hub.replay_cache import Recollection, Room
+from gateway.memory.answers import Answers
+from gateway.memory.keeper import Holders, Keeper
+from gateway.projects.history_quota import HistoryLedger
+from gateway.publish.publisher import Voice
+from realtime.channels import Channel, parse_channel
+from realtime.errors import Unavailable
+from realtime.publications import Position, Publication
+from realtime.redis.broker import History, Post
+from realtime.settings.config import Limits
+from tests.change_stream import background
+from tests.gateway_fixture import eventually
+from tests.unit.repository.test_series import value
+
+ROOM = parse_channel("room:a")
+KIB = 1024
+
+
+class Tenant:
+    project_id = "demo"
+    limits = Limits(max_history_bytes=0)
+    ledger = HistoryLedger()
+    presence = SimpleNamespace(take=lambda *_: None, release=lambda *_: None)
+
+    def history_of(self, _: Channel) -> History:
+        return History(100, 60)
+
+
+class Broker:
+    """Redis, which takes what is said when the test lets it."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.told: list[bytes] = []
+
+    def posting(self, posts: list[Post]) -> Callable[[], Awaitable[list[int]]]:
+        async def send() -> list[int]:
+            await self.open.wait()
+            self.told += [line for post in posts for line in post.lines]
+            return [0] * len(posts)
+
+        return send
+
+
+def voice_to(broker: Broker, most_bytes: int) -> Voice:
+    told = SimpleNamespace(add_done_callback=lambda _: None)
+    registry = SimpleNamespace(set_presence=lambda *_: told, end_presence=lambda *_: None)
+    hears = SimpleNamespace(hears=lambda _: True)
+    return Voice(cast(Any, broker), cast(Any, registry), cast(Any, hears), most_bytes)
+
+
+async def test_what_redis_does_not_have_yet_has_a_bound():
+    broker, tenant = Broker(), cast(Any, Tenant())
+    voice = voice_to(broker, 1_000)
+    async with background(asyncio.create_task(voice.run())):
+        saying = [asyncio.create_task(voice.publish(tenant, (ROOM, b"x" * 300))) for _ in range(3)]
+        await eventually(lambda: voice.said_bytes == 900)
+        with pytest.raises(Unavailable):
+            await voice.publish(tenant, (ROOM, b"y" * 101))
+        later = asyncio.create_task(voice.publish(tenant, (ROOM, b"z" * 100)))
+        broker.open.set()
+        await asyncio.gather(*saying, later)
+        assert voice.said_bytes == 0
+        await voice.publish(tenant, (ROOM, b"w" * 1_000))
+    assert broker.told == [*[b"x" * 300] * 3, b"z" * 100, b"w" * 1_000]
+
+
+async def test_what_somebody_said_who_is_gone_counts_until_it_is_told():
+    broker = Broker()
+    voice = voice_to(broker, 1_000)
+    async with background(asyncio.create_task(voice.run())):
+        saying = asyncio.create_task(voice.publish(cast(Any, Tenant()), (ROOM, b"x" * 300)))
+        await eventually(lambda: voice.said_bytes == 300)
+        saying.cancel()
+        await asyncio.wait([saying])
+        assert voice.said_bytes == 300
+        broker.open.set()
+        await eventually(lambda: voice.said_bytes == 0)
+    assert broker.told == [b"x" * 300]
+
+
+async def test_nobody_new_is_present_where_states_are_too_much_and_all_may_leave():
+    voice, tenant = voice_to(Broker(), 1_000), cast(Any, Tenant())
+    voice.is_full_of_presence = True
+    with pytest.raises(Unavailable):
+        voice.set_presence(tenant, "presence", "c", b"{}")
+    assert voice.set_presence(tenant, "presence", "c", None) is not None
+    voice.is_full_of_presence = False
+    assert voice.set_presence(tenant, "presence", "c", b"{}") is not None
+
+
+class Queue:
+    """A socket."""
+
+    def __init__(self, pieces: list[bytes], transport: int) -> None:
+        self.pieces = pieces
+        self.queued_bytes = sum(map(len, pieces))
+        self.transport_bytes = transport
+        self.taken_bytes = 0
+        self.is_parted = False
+
+    def part_slow(self) -> None:
+        self.is_parted = True
+        self.pieces, self.queued_bytes, self.transport_bytes = [], 0, 0
+
+
+class Connection:
+    """One as the keeper sees it."""
+
+    def __init__(self, pieces: list[bytes], transport: int = 0, presence: int = 0, received: int = 0) -> None:
+        self.session = SimpleNamespace(presence_bytes=presence)
+        self._received = received
+        self.socket = Queue(pieces, transport)
+
+    @property
+    def own_bytes(self) -> int:
+        return self.socket.transport_bytes + self._received
+
+
+class Node:
+    def __init__(self, budget: int, *connections: Connection) -> None:
+        self.connections = list(connections)
+        self.topics: dict[str, Any] = {}
+        self.room = Room(10**9)
+        self.voice: Any = SimpleNamespace(said_bytes=0, is_full_of_presence=False)
+        parts: list[Any] = [
+            self.connections,
+            Answers(),
+            SimpleNamespace(topics=self.topics),
+            self.room,
+            self.voice,
+        ]
+        self.keeper = Keeper(budget, Holders(*parts))
+
+    async def look(self) -> float:
+        await self.keeper.look()
+        return value("realtime_gateway_queue_bytes")
+
+    @property
+    def parted(self) -> list[bool]:
+        return [one.socket.is_parted for one in self.connections]
+
+
+PIECES = [bytes([number]) * KIB for number in range(100)]
+
+
+async def test_the_gauges_show_shared_bytes_once_and_the_budget():
+    node = Node(10**9, Connection(PIECES), Connection(PIECES[:50], transport=5 * KIB))
+    assert 105 * KIB <= await node.look() < 120 * KIB
+    assert value("realtime_gateway_largest_queue_bytes") == 100 * KIB
+    assert value("realtime_gateway_queue_budget_bytes") == 10**9
+
+
+async def test_over_the_budget_those_furthest_behind_go_at_the_second_look():
+    node = Node(60 * KIB, *(Connection([], transport=size * KIB) for size in (10, 50, 20, 5)))
+    await node.look()
+    assert node.parted == [False] * 4
+    await node.look()
+    assert node.parted == [False, True, False, False]
+    assert await node.look() < 60 * KIB
+
+
+async def test_what_can_be_read_again_goes_before_any_client():
+    node = Node(100 * KIB, Connection([], transport=50 * KIB))
+    memory = Recollection(Position("e", 0), 10**6, node.room)
+    memory.append(Publication("e", 1, [b"x" * 80 * KIB]))
+    held = SimpleNamespace(held_bytes=80 * KIB)
+    held.shed = lambda: setattr(held, "held_bytes", 0)
+    node.topics["a"] = held
+    for _ in range(3):
+        await node.look()
+    assert (node.parted, node.room.used, held.held_bytes) == ([False], 0, 0)
+
+
+async def test_history_that_clients_wait_for_counts_once_with_their_queues():
+    node = Node(10**9)
+    memory = Recollection(Position("e", 0), 10**6, node.room)
+    memory.append(Publication("e", 1, [b'B"payload":"%b"' % (b"x" * KIB)] * 300))
+    pieces, _ = memory.slice(ROOM, 0, "")
+    alone = await node.look()
+    node.connections += [Connection(pieces) for _ in range(10)]
+    assert alone <= await node.look() < alone + 70 * KIB  # the cut piece, and places in queues
+
+
+async def test_what_clients_said_and_are_present_with_counts():
+    node = Node(100 * KIB, Connection([], presence=20 * KIB), Connection([], presence=4 * KIB, received=KIB))
+    node.voice.said_bytes = 7 * KIB
+    assert await node.look() == 32 * KIB
+    assert node.voice.is_full_of_presence is False
+    node.connections.append(Connection([], presence=2 * KIB))
+    await node.look()
+    assert node.voice.is_full_of_presence is True
+
+
+async def test_a_count_of_very_many_gives_others_their_turn():
+    node = Node(10**9, *(Connection(PIECES) for _ in range(2_000)))
+    turns = 0
+    looking = asyncio.create_task(node.look())
+    while not looking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 20

@@ -1,0 +1,138 @@
+"""What is owed to Redis: tried until it is done, bounded, and forgotten as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from gateway.presence.pending import Owed
+from realtime.errors import Unavailable
+from tests.expressions import value
+from tests.gateway_fixture import eventually
+
+MOST = 5
+
+
+class Redis:
+    """Takes what it is told, or not; may be silent, too."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+        self.is_silent = False
+        self.tries: list[str] = []
+        self.has: list[str] = []
+
+    def put(self, name: str) -> asyncio.Future[None]:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.tries.append(name)
+        if self.is_away:
+            future.set_exception(Unavailable("away"))
+        elif not self.is_silent:
+            self.has.append(name)
+            future.set_result(None)
+        return future
+
+
+class Play:
+    """A node that owes something to Redis."""
+
+    def __init__(self) -> None:
+        self.redis = Redis()
+        self.lives_given_up = 0
+        self.owed = Owed(self._give_up)
+        self._names = count()
+
+    def _give_up(self) -> None:
+        self.lives_given_up += 1
+
+    def goes(self, clients: int = 1) -> None:
+        for _ in range(clients):
+            name = f"gone {next(self._names)}"
+            self.owed.owe(lambda name=name: self.redis.put(name), of_the_gone=True)
+
+    def is_here(self, clients: int = 1) -> None:
+        for _ in range(clients):
+            self.owed.owe(lambda: self.redis.put("here"))
+
+
+@pytest.fixture
+async def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
+    monkeypatch.setattr("gateway.presence.pending.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.presence.pending.MOST_OWED", MOST)
+    monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", -1.0)
+    return Play()
+
+
+async def settled(play: Play) -> bool:
+    try:
+        async with asyncio.timeout(0.1):
+            await play.owed.settle()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_what_redis_did_not_take_is_tried_until_it_does(play):
+    play.redis.is_away = True
+    play.goes(2)
+    await eventually(lambda: len(play.redis.tries) > 6)
+    assert not await settled(play)
+    assert value("realtime_gateway_owed") == 2
+    play.redis.is_away = False
+    assert await settled(play)
+    assert sorted(play.redis.has) == ["gone 0", "gone 1"]
+    assert (value("realtime_gateway_owed"), play.lives_given_up) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["is_away", "is_silent"])
+async def test_too_much_about_the_gone_is_forgotten_and_the_life_with_it(play, how):
+    setattr(play.redis, how, True)
+    play.goes(MOST)
+    assert (play.lives_given_up, repr(play.owed)) == (0, f"<Owed {MOST}, {MOST} of them about the gone>")
+    play.goes(1_000)
+    assert (play.lives_given_up, repr(play.owed)) == (1, "<Owed 0, 0 of them about the gone>")
+    assert not await settled(play), "for a goodbye nothing is told"
+    tries = len(play.redis.tries)
+    setattr(play.redis, how, False)
+    play.goes(3)
+    assert not await settled(play)
+    assert len(play.redis.tries) == tries, "forgotten until there is another life"
+    play.owed.begin_anew()
+    assert await settled(play)
+    play.goes(1)
+    assert await settled(play)
+    assert play.redis.has == [f"gone {MOST + 1_003}"]
+
+
+async def test_those_who_are_here_are_told_of_under_the_new_life_however_many(play):
+    play.redis.is_away = True
+    play.is_here(10 * MOST)
+    assert play.lives_given_up == 0
+    play.goes(MOST + 1)
+    assert play.lives_given_up == 1
+    play.is_here(3)
+    play.owed.begin_anew()
+    play.redis.is_away = False
+    play.is_here(2)
+    assert await settled(play)
+    assert play.redis.has == ["here"] * 2
+
+
+async def test_many_may_go_at_once_where_redis_takes_it(play, monkeypatch):
+    monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", 60.0)
+    play.redis.is_silent = True
+    play.goes(100 * MOST)
+    assert play.lives_given_up == 0
+
+
+async def test_whoever_waits_for_something_to_be_put_right_is_told_when_it_is_forgotten(play):
+    told = []
+    play.redis.is_away = True
+    play.owed.owe(lambda: play.redis.put("doubt"), lambda: told.append("before"))
+    assert told == []
+    play.goes(MOST + 1)
+    play.owed.owe(lambda: play.redis.put("doubt"), lambda: told.append("meanwhile"))
+    assert told == ["before", "meanwhile"]

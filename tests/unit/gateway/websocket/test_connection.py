@@ -1,0 +1,166 @@
+"""A client keeps no other waiting, what is said fits Redis, and what is owed is not tried too often."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiohttp import WSMessage, WSMsgType
+
+from gateway.presence import pending
+from gateway.presence.writer import Registry
+from gateway.projects.history_quota import HistoryLedger
+from gateway.publish import publisher
+from gateway.publish.publisher import Voice
+from gateway.websocket.connection import Connection
+from gateway.websocket.door import SLICE_FRAMES
+from gateway.wire.native import Pong
+from gateway.wire.outbox import Pump
+from realtime.channels import Channel, parse_channel
+from realtime.errors import Unavailable
+from realtime.redis.broker import History, Post
+from realtime.settings.config import Limits
+from tests.change_stream import background
+from tests.door_fixture import Play
+from tests.gateway_fixture import eventually
+from tests.raw_socket import PONG, frame
+
+LIMITS = Limits(max_queue_bytes=65_536, max_history_bytes=0)
+
+
+class Transport:
+    """One whose client reads as much as the test says."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+
+class Flood:
+    """A client whose frames are all there already."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def open(self, on_frames: Callable[[int, int], None]) -> None:
+        pass
+
+    async def receive(self) -> WSMessage:
+        self.left -= 1
+        return WSMessage(WSMsgType.PONG if self.left > 0 else WSMsgType.CLOSED, b"", None)
+
+
+def connection(flood: Flood, transport: Transport) -> Connection:
+    session = SimpleNamespace(
+        connection_id="c", greeting=lambda _: Pong(timestamp=""), ended=list, channels={}
+    )
+    tenant = SimpleNamespace(limits=LIMITS, project_id="demo")
+    subscriptions = SimpleNamespace(carry_out=None)
+    parts: list[Any] = [flood, transport, tenant, session, subscriptions, None, Pump(), 25]
+    return Connection(*parts)
+
+
+async def test_a_client_that_sends_much_at_once_gives_others_their_turn() -> None:
+    play, turns = Play().open(), 0
+    play.door.feed_data(frame(PONG, b"") * 100 * SLICE_FRAMES)
+    while len(play.reader.heard) < 100 * SLICE_FRAMES * len(frame(PONG, b"")):
+        for _ in range(SLICE_FRAMES):
+            play.door.taken()
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 99
+
+
+async def test_a_client_that_does_not_read_is_not_read_until_it_does() -> None:
+    flood, transport = Flood(1_000), Transport()
+    transport.waiting = LIMITS.max_queue_bytes + 1
+    task = asyncio.create_task(connection(flood, transport).run(), name="serve")
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+    assert flood.left == 999
+    transport.waiting = 0
+    await task
+    assert flood.left == 0
+
+
+class Tenant:
+    project_id = "demo"
+    limits = LIMITS
+    ledger = HistoryLedger()
+
+    def history_of(self, _: Channel) -> History:
+        return History(100, 60)
+
+
+class Broker:
+    def __init__(self) -> None:
+        self.calls: list[list[Post]] = []
+
+    def posting(self, posts: list[Post]) -> Callable[[], Awaitable[list[int]]]:
+        async def send() -> list[int]:
+            self.calls.append(posts)
+            return [0] * len(posts)
+
+        return send
+
+
+async def test_many_messages_of_one_moment_are_several_publications_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of a topic takes as much as a page of history may, and one call no more than a buffer of Redis."""
+    monkeypatch.setattr(publisher, "POST_BYTES", 100)
+    monkeypatch.setattr(publisher, "CALL_BYTES", 250)
+    tenant: Any = Tenant()
+    broker = Broker()
+    voice = Voice(cast(Any, broker), cast(Any, None), cast(Any, SimpleNamespace(hears=lambda _: True)))
+    said = [(room(number % 2), b"%03d" % number + b"x" * 40) for number in range(40)]
+    async with background(asyncio.create_task(voice.run(), name="voice")):
+        await voice.publish(tenant, *said, (room(9), b"y" * 300))
+    for posts in broker.calls:
+        sizes = [sum(map(len, post.lines)) for post in posts]
+        assert sizes == [300] or (max(sizes) <= 100 and sum(sizes) <= 250)
+        assert len({post.topic for post in posts}) == len(posts)
+    for number in range(2):
+        published = [post for posts in broker.calls for post in posts if post.topic == room(number).topic]
+        lines = [line for post in published for line in post.lines]
+        assert lines == [line for channel, line in said if channel == room(number)]
+
+
+def room(number: int) -> Channel:
+    return parse_channel(f"room:{number}")
+
+
+class AwayPeople:
+    def __init__(self) -> None:
+        self.tries = 0
+
+    async def disconnect(self, departures: list[Any]) -> None:
+        self.tries += len(departures)
+        raise Unavailable("away")
+
+
+async def test_the_more_is_owed_the_later_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that lost many clients while Redis is away has others to serve."""
+    monkeypatch.setattr(pending, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(pending, "RETRIES_A_SECOND", 0.5)
+    people = AwayPeople()
+    node = SimpleNamespace(life="life", lives_before=[], give_life_up=None)
+    registry = Registry(cast(Any, people), cast(Any, node), cast(Any, None))
+    async with background(asyncio.create_task(registry.run(), name="registry")):
+        for _ in range(20):
+            registry.depart("demo", cast(Any, None), 1000, None)
+        await eventually(lambda: people.tries == 20)
+        for _ in range(500):
+            await asyncio.sleep(0)
+        assert people.tries == 20

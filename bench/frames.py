@@ -16,8 +16,8 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WebSocketReader
 from aiohttp.web_ws import WebSocketDataQueue
 
-from gateway.session.flood_guard import Pace
 from gateway.websocket.door import Door
+from gateway.websocket.pace import Pace
 
 SECONDS = 0.3  # of one round
 MAX_MESSAGE_BYTES = 65_536

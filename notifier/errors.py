@@ -33,18 +33,6 @@ class NoFeed(RealtimeError):
         return f"schema realtime has {self.count} feeds instead of one"
 
 
-class UnreadableFeed(RealtimeError):
-    """What stands in schema realtime is not what this program writes: somebody else has changed it."""
-
-    def __init__(self, where: str, found: object) -> None:
-        super().__init__(where, found)
-        self.where = where
-        self.found = found
-
-    def __str__(self) -> str:
-        return f"realtime.{self.where} has {self.found!r:.100}, which this program never writes"
-
-
 # A database that cannot be reached, or is lost, and a feed that another notifier has taken on. Where anything
 # else is wrong, the database answers, and schema `realtime` is not as it should be, or may not be used.
 AWAY = (

@@ -109,6 +109,13 @@ class Unavailable(ClientError):
         self.reason = reason
 
 
+class StatementFailed(RealtimeError):
+    """Postgres refused a statement for a reason that is no outage: a missing right, a missing relation.
+
+    `__cause__` is the driver's error.
+    """
+
+
 class RateLimited(ClientError):
     """Somebody asks too often; `retry_seconds` is for how long asking again is of no use."""
 

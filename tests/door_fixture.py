@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-from gateway.session.flood_guard import Pace
 from gateway.websocket.door import REFUSED, Door
+from gateway.websocket.pace import Pace
 
 
 class Transport:

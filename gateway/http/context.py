@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
+from gateway.http.bodies import StatusResponse
 from gateway.presence.node import Node
 from gateway.presence.store import People
 from gateway.projects.project import Tenant
 from gateway.publish.publisher import Voice
 from realtime.auth.tokens import Identity
 from realtime.redis.broker import Broker
+from realtime.waiting.single_flight import Recent
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,9 @@ class Services:
     broker: Broker
     people: People
     voice: Voice
+    recent_status: WeakKeyDictionary[Tenant, Recent[StatusResponse]] = field(
+        default_factory=WeakKeyDictionary
+    )  # as every user may see it
 
 
 @dataclass(frozen=True, slots=True)

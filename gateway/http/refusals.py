@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from gateway import metrics
 from gateway.projects.rate_limit import address_key
-from gateway.session.flood_guard import Bucket
+from gateway.projects.token_bucket import Bucket
 from realtime.errors import Code
 from realtime.logs.setup import get_logger
 

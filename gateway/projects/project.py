@@ -11,12 +11,11 @@ from typing import Protocol
 
 import aiohttp
 
-from gateway.http.bodies import StatusResponse
 from gateway.projects.history_quota import HistoryLedger
 from gateway.projects.presence_quota import PresenceQuota
 from gateway.projects.rate_limit import Rates
 from gateway.projects.tables import Tables
-from gateway.session.flood_guard import Bucket
+from gateway.projects.token_bucket import Bucket
 from realtime.auth.jwks import KeyRing
 from realtime.auth.tokens import projects_with_one_key
 from realtime.channels import Channel, Table
@@ -25,7 +24,6 @@ from realtime.postgres.backlog import Backlog
 from realtime.postgres.catalogue import Catalogue
 from realtime.redis.broker import History, table_history
 from realtime.settings.config import Limits, Namespace, Project, Settings
-from realtime.waiting.single_flight import Recent
 
 log = get_logger(__name__)
 
@@ -52,7 +50,6 @@ class Tenant:
         self.rates = Rates(project.limits)
         self.ledger = HistoryLedger()  # empty while there is no limit
         self.presence = PresenceQuota()
-        self.recent_status: Recent[StatusResponse] = Recent()  # as all may see it
         self.is_gone = False  # the project is served no more
 
     def __repr__(self) -> str:

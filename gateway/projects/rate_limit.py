@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from ipaddress import IPv6Address, ip_address
 
-from gateway.session.flood_guard import BURST_SECONDS, Bucket
+from gateway.projects.token_bucket import BURST_SECONDS, Bucket
 from realtime.errors import RateLimited
 from realtime.settings.config import Limits
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
-import asyncpg
-
 from realtime.channels import Table
-from realtime.errors import ClientError
+from realtime.errors import ClientError, StatementFailed
 from realtime.logs.setup import shared_context
 from realtime.postgres.backlog import Backlog, read_backlog
 from realtime.postgres.catalogue import Catalogue, EnabledTable
@@ -45,7 +43,7 @@ class Tables:
         try:
             async with asyncio.timeout(ENABLED_SECONDS):
                 return table in {enabled.table for enabled in await asyncio.shield(self._next)}
-        except (ClientError, asyncpg.PostgresError, TimeoutError):
+        except (ClientError, StatementFailed, TimeoutError):
             return None
 
     async def _read_after(self, reading: asyncio.Task[list[EnabledTable]] | None) -> list[EnabledTable]:

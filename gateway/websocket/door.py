@@ -14,8 +14,8 @@ from enum import Enum, auto
 from typing import Protocol
 
 from gateway import metrics
-from gateway.session.flood_guard import Pace
 from gateway.websocket.frame_rules import FrameWalk
+from gateway.websocket.pace import Pace
 
 SLICE_FRAMES = 32  # of one client that are let in before others get their turn
 SLICE_BYTES = 65_536  # likewise

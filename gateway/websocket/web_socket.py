@@ -14,9 +14,9 @@ from typing import Any
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
 
-from gateway.session.flood_guard import Pace
 from gateway.websocket.door import Door
 from gateway.websocket.frame_rules import may_close_with
+from gateway.websocket.pace import Pace
 from realtime.settings.config import Limits
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close

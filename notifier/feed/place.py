@@ -10,10 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from notifier.errors import UnreadableFeed
 from notifier.feed.snapshots import Snapshot, parse_snapshot
+from realtime.errors import RealtimeError
 
 MAX_TOKEN = 200  # characters; no token or mark of ours has half as many
+
+
+class UnreadableFeed(RealtimeError):
+    """What stands in schema realtime is not what this program writes: somebody else has changed it."""
+
+    def __init__(self, where: str, found: object) -> None:
+        super().__init__(where, found)
+        self.where = where
+        self.found = found
+
+    def __str__(self) -> str:
+        return f"realtime.{self.where} has {self.found!r:.100}, which this program never writes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TypeVar
 from realtime.causes.kinds import Cause, Finding
 from realtime.causes.network import by_errno, by_tls
 from realtime.causes.servers import by_driver, by_redis, by_sqlstate
-from realtime.errors import ClientError, RealtimeError, Unavailable
+from realtime.errors import ClientError, RealtimeError, StatementFailed, Unavailable
 
 MAX_CHAIN = 10  # errors that were raised from each other
 SHOWN_CAUSES = 8  # of errors that came together
@@ -56,7 +56,7 @@ def why(error: BaseException, place: object = "", phase: Phase = Phase.IN_USE) -
         return "; ".join([*told][:SHOWN_CAUSES])
     if isinstance(error, Unavailable):
         return error.reason or error.message
-    if isinstance(error, RealtimeError):
+    if isinstance(error, RealtimeError) and not isinstance(error, StatementFailed):
         return str(error) if type(error) is ClientError else f"{type(error).__name__}: {error}"
     chain = _chain(error)
     notes = [vars(one)["realtime_note"] for one in chain if "realtime_note" in vars(one)]

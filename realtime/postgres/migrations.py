@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from realtime.causes.sentence import why
-from realtime.errors import ClientError, Code, Unavailable
+from realtime.errors import ClientError, Code, StatementFailed, Unavailable
 from realtime.logs.setup import get_logger
 from realtime.postgres.door import door_to
 from realtime.postgres.pool import Database
@@ -60,7 +60,7 @@ async def migrate_project(project: Project) -> None:
     try:
         async with database.connection() as connection:
             await migrate(connection)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except StatementFailed as error:
         reason = why(error, door_to(project.database_url).place)
         raise Unavailable("the schema cannot be installed", reason) from error
     finally:

@@ -1,7 +1,7 @@
 """A project's database as the catalogue reaches it: a small pool that opens when it is first used.
 
 Takes the project's settings; whoever borrows a connection gets asyncpg's. What means "cannot be reached
-now" leaves as Unavailable, with the cause for operators; what Postgres says of a statement leaves as it is.
+now" leaves as Unavailable, with the cause for operators; what else Postgres says leaves as StatementFailed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from realtime.causes.sentence import why
-from realtime.errors import Unavailable
+from realtime.errors import StatementFailed, Unavailable
 from realtime.logs.setup import get_logger
 from realtime.postgres.door import away, door_to
 from realtime.settings.config import Project
@@ -84,7 +84,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """Borrow a connection; raises Unavailable when the database cannot be reached or goes away."""
+        """Borrow a connection. What asyncpg raises inside leaves as Unavailable or StatementFailed."""
         try:
             connection = await self._acquire()
             try:
@@ -100,6 +100,8 @@ class Database:
             lost = away(why(error, self._door.place))
             self._tell(lost)
             raise lost from error
+        except asyncpg.PostgresError as error:
+            raise StatementFailed(str(error)) from error
 
     async def _acquire(self) -> Any:
         await self._pool

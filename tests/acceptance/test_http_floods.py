@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from gateway.session.flood_guard import BURST_SECONDS
+from gateway.projects.token_bucket import BURST_SECONDS
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import client_of
 from tests.acceptance.served import served

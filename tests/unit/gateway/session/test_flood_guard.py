@@ -7,19 +7,11 @@ import math
 
 import pytest
 
+from gateway.projects.token_bucket import BURST_SECONDS, Bucket
 from gateway.session.effects import Effect
-from gateway.session.flood_guard import (
-    BURST_SECONDS,
-    FEWEST_FRAMES,
-    FRAGMENTS_AS_ONE,
-    PACE,
-    SLOWEST_PACE,
-    Bucket,
-    FloodGuard,
-    Pace,
-    Verdict,
-)
+from gateway.session.flood_guard import FEWEST_FRAMES, FRAGMENTS_AS_ONE, FloodGuard, Verdict
 from gateway.session.session import Close, Say, Session
+from gateway.websocket.pace import PACE, SLOWEST_PACE, Pace
 from gateway.wire.native import AnyClientMessage, BadMessage, Error, Ping, Pong, decode
 from realtime.auth.tokens import Identity
 from realtime.errors import CLOSE_CODE, Code

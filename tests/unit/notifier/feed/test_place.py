@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier.errors import UnreadableFeed
-from notifier.feed.place import MAX_TOKEN, read_marks, read_place
+from notifier.feed.place import MAX_TOKEN, UnreadableFeed, read_marks, read_place
 from notifier.feed.snapshots import Snapshot
 
 ROW: dict[str, Any] = {

@@ -1,0 +1,87 @@
+"""REST: how a project does on all nodes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.http.bodies import StatusNode, StatusNotifier, StatusResponse, StatusTable
+from gateway.http.context import Call
+from gateway.http.tables import column_list
+from gateway.presence.node import NodeReport
+from realtime import names
+from realtime.errors import ClientError, StatementFailed, Unavailable
+from realtime.redis.broker import FEED_FAILED
+from realtime.waiting.single_flight import Recent
+
+# A database that is away, or whose role lacks rights.
+NOT_TOLD = (ClientError, StatementFailed)
+
+
+async def status(call: Call) -> StatusResponse:
+    """Tell how the project does on all nodes; to ordinary users a little, and not asked anew for each."""
+    if call.identity.is_service:
+        return await _status(call)
+    recent = call.services.recent_status.setdefault(call.tenant, Recent())
+    return await recent.get(lambda: _status_for_all(call))
+
+
+async def _status_for_all(call: Call) -> StatusResponse:
+    now = await _status(call)
+    return StatusResponse(project_id=now.project_id, status=now.status, connections=now.connections)
+
+
+async def _status(call: Call) -> StatusResponse:
+    (reports, redis_ok), notifier, (tables, guarded) = await asyncio.gather(
+        _all_nodes(call), _notifier(call), _enabled_tables(call)
+    )
+    ok = redis_ok and guarded and notifier.status == "live" and notifier.pending is not None
+    by_node = [(report, report.connections.get(call.tenant.project_id, 0)) for report in reports]
+    return StatusResponse(
+        project_id=call.tenant.project_id,
+        status="ok" if ok else "degraded",
+        connections=sum(connections for _, connections in by_node),
+        tables=tables,
+        nodes=[StatusNode(id=r.id, connections=n, started_at=r.started_at) for r, n in by_node],
+        notifier=notifier,
+    )
+
+
+async def _all_nodes(call: Call) -> tuple[list[NodeReport], bool]:
+    """The nodes, and whether Redis told of them; without it a node knows of itself."""
+    try:
+        return await call.services.node.all_reports(), True
+    except Unavailable:
+        return [call.services.node.report()], False
+
+
+async def _notifier(call: Call) -> StatusNotifier:
+    try:
+        report = await call.services.broker.read_report(names.notifier(call.tenant.project_id))
+        alive = isinstance(report, dict) and report.get("state") != FEED_FAILED
+    except Unavailable:
+        alive = False
+    try:
+        backlog = await call.tenant.backlog()
+    except NOT_TOLD:
+        return StatusNotifier(status="live" if alive else "down", pending=None, lag_seconds=None)
+    return StatusNotifier(
+        status="live" if alive else "down", pending=backlog.pending, lag_seconds=backlog.lag_seconds
+    )
+
+
+async def _enabled_tables(call: Call) -> tuple[list[StatusTable], bool]:
+    """The enabled tables, and whether every partition of theirs is watched."""
+    try:
+        enabled = await call.tenant.catalogue.enabled()
+        guarded = not await call.tenant.catalogue.unguarded_partitions()
+    except NOT_TOLD:
+        return [], False
+    return [
+        StatusTable(
+            schema=one.table.schema,
+            table_name=one.table.name,
+            events=list(one.events),
+            columns=column_list(one),
+        )
+        for one in enabled
+    ], guarded

@@ -1,0 +1,62 @@
+"""REST: which tables have realtime on, and switching it."""
+
+from __future__ import annotations
+
+from gateway.http.bodies import (
+    DisabledResponse,
+    DisableRequest,
+    EnabledResponse,
+    EnableRequest,
+    TableColumn,
+    TableEntry,
+    TablesResponse,
+)
+from gateway.http.context import Call
+from realtime.errors import ClientError, Code
+from realtime.postgres.catalogue import EnabledTable, TableInfo
+
+
+async def enable(call: Call) -> EnabledResponse:
+    """Turn realtime on for a table."""
+    body: EnableRequest = call.body
+    if bytes(body.access) != b"null":
+        raise ClientError(Code.INVALID_REQUEST, "access: not supported yet")
+    catalogue = call.tenant.catalogue  # one database, whatever a reload does meanwhile
+    table = await catalogue.resolve(body.table_name, body.schema)
+    enabled = await catalogue.enable(table, body.events, body.columns, call.tenant.limits.max_change_bytes)
+    return EnabledResponse(
+        schema=table.schema,
+        table_name=table.name,
+        events=list(enabled.events),
+        columns=column_list(enabled),
+    )
+
+
+async def disable(call: Call) -> DisabledResponse:
+    """Turn realtime off for a table."""
+    body: DisableRequest = call.body
+    catalogue = call.tenant.catalogue
+    table = await catalogue.resolve(body.table_name, body.schema)
+    await catalogue.disable(table)
+    return DisabledResponse(schema=table.schema, table_name=table.name)
+
+
+async def list_tables(call: Call) -> TablesResponse:
+    """List the tables that the project may use."""
+    return TablesResponse(tables=[_table_entry(info) for info in await call.tenant.catalogue.tables()])
+
+
+def _table_entry(info: TableInfo) -> TableEntry:
+    return TableEntry(
+        schema=info.table.schema,
+        table_name=info.table.name,
+        enabled=info.enabled is not None,
+        events=list(info.enabled.events) if info.enabled else [],
+        columns=[TableColumn(name=column.name, type=column.type) for column in info.columns],
+        primary_key=list(info.primary_key),
+    )
+
+
+def column_list(enabled: EnabledTable) -> list[str] | None:
+    """Return the columns that leave the database; None stands for all of them."""
+    return None if enabled.columns is None else list(enabled.columns)

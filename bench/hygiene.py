@@ -18,7 +18,7 @@ import asyncpg
 
 from bench.stage import POSTGRES
 from notifier.feed.feed import Feed
-from notifier.outbox_cleanup import PIECE_ROWS, Tidier
+from notifier.outbox_cleanup import PIECE_ROWS, OutboxCleanup
 from notifier.sessions import connect
 from realtime.channels import Event, Table
 from realtime.dev.postgres import postgres
@@ -39,7 +39,7 @@ class Outbox:
 
     session: Any
     feed: Feed
-    tidier: Tidier
+    tidier: OutboxCleanup
 
     async def fill(self) -> None:
         """Write FINISHED changes, publish them and delete them."""
@@ -120,7 +120,7 @@ async def _outbox(directory: Path) -> AsyncIterator[tuple[Outbox, Any]]:
         feed = Feed(reader)
         await feed.resume()
         try:
-            yield Outbox(session, feed, Tidier(database)), late
+            yield Outbox(session, feed, OutboxCleanup(database)), late
         finally:
             await database.close()
             for connection in (reader, session, late):

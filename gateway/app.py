@@ -1,7 +1,7 @@
 """The gateway's composition root: every part in start order, stopped in reverse.
 
 settings → broker, people → tenants → node → hub → subscriber → recovery
-        → subscriptions → registry → voice → endpoint, REST → turnover → ports
+        → subscriptions → connection log, presence, publisher → endpoint, REST → turnover → ports
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
+from typing import Protocol
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -24,35 +25,38 @@ from gateway.delivery.empty_topics import EmptyTopics
 from gateway.delivery.fanout import Fanout
 from gateway.delivery.recovery import Recovery
 from gateway.delivery.subscribe import Subscriptions
-from gateway.delivery.topic_subscriptions import Subscriber
+from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.http import openapi, routes
 from gateway.http.context import Services
 from gateway.http.gate import Gate
 from gateway.http.middlewares import MAX_BODY_BYTES, cors, errors_as_json, json_response, limited, preflights
-from gateway.http.refusals import Door
+from gateway.http.refusals import Surface
 from gateway.http.request import Proxies
 from gateway.http.request_ids import request_ids
 from gateway.http.request_metrics import counted
 from gateway.http.server import listening
 from gateway.hub.hub import Hub
-from gateway.hub.replay_cache import Room
+from gateway.hub.replay_cache import ReplayBudget
 from gateway.memory.answers import Answers
 from gateway.memory.budget import REPLAY_SHARE, SAID_SHARE
-from gateway.memory.keeper import Holders, Keeper
+from gateway.memory.guard import Holders, MemoryGuard
 from gateway.presence.cleanup import reap
-from gateway.presence.heartbeat_store import Pulses
-from gateway.presence.heartbeats import Beats
+from gateway.presence.connection_log import ConnectionLog
+from gateway.presence.heartbeat_store import HeartbeatStore
+from gateway.presence.heartbeats import Heartbeats
 from gateway.presence.node import Node
+from gateway.presence.pending import Pending
 from gateway.presence.store import People
-from gateway.presence.writer import Registry
+from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
-from gateway.publish.publisher import Voice
+from gateway.publish.publisher import BroadcastPublisher
 from gateway.websocket.drain import drain
 from gateway.websocket.gauges import keep_measuring
-from gateway.websocket.handshake import Endpoint
-from gateway.websocket.reload import Turnover
-from gateway.wire.outbox import Pump, Socket
+from gateway.websocket.handshake import Handshake
+from gateway.websocket.publishing import Ways
+from gateway.websocket.reload import ProjectReload
+from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime import __version__
 from realtime.logs.setup import get_logger
 from realtime.process.health import Readiness, health_routes, in_public, internal_http
@@ -100,48 +104,51 @@ async def run(
         for name in tenants:
             metrics.add_project(name)
         node = Node(people, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
-        hub: Hub[Socket] = Hub()
-        subscriber = Subscriber(broker, people, hub, Fanout().deliver, node.id)
+        hub: Hub[SendQueue] = Hub()
+        subscriber = TopicSubscriptions(broker, people, hub, Fanout().deliver, node.id)
         budget = settings.queue_budget_bytes or default_budget()
-        room = Room(budget // REPLAY_SHARE)
+        room = ReplayBudget(budget // REPLAY_SHARE)
         empty_topics = EmptyTopics(broker, hub)
         subscriptions = Subscriptions(hub, subscriber, Recovery(broker, room), empty_topics)
-        beats = Beats(Pulses(store), node)
-        registry = Registry(people, node, beats)
-        voice = Voice(broker, registry, subscriber, budget // SAID_SHARE)
+        beats = Heartbeats(HeartbeatStore(store), node)
+        pending = Pending(node.give_life_up)
+        connection_log = ConnectionLog(people, node, beats, pending)
+        presence = PresenceWriter(people, node, pending, subscriber.hears)
+        publisher = BroadcastPublisher(broker, subscriber.hears, budget // SAID_SHARE)
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         strangers = Rates(settings.limits)
         gate = Gate(tenants, strangers, proxies)
-        endpoint = Endpoint(
+        endpoint = Handshake(
             tenants,
             subscriptions,
-            voice,
-            registry,
+            Ways(publisher, presence),
+            connection_log,
             node,
-            Pump(),
+            QueueWriter(),
             proxies,
             gate,
             settings.heartbeat_seconds,
         )
 
         def begin_anew() -> None:
-            for step in (registry.begin_anew, endpoint.put_back, subscriber.read_rosters_again):
+            for step in (pending.begin_anew, endpoint.put_back, subscriber.read_rosters_again):
                 with _part.survives():
                     step()
 
         node.on_new_life = begin_anew
         answers = Answers()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        turnover = Turnover(tenants, strangers, endpoint, http, tasks)
-        memory = Keeper(budget, Holders(endpoint.connections, answers, hub, room, voice))
+        turnover = ProjectReload(tenants, strangers, endpoint, http, tasks)
+        memory = MemoryGuard(budget, Holders(endpoint.connections, answers, hub, room, publisher, presence))
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "subscriber": subscriber.run,
             "empty topics": empty_topics.run,
             "life of the node": node.live,
             "beats": beats.run,
             "reaper": partial(reap, people, node, turnover.ever_served, settings.presence_ttl_seconds),
-            "registry": registry.run,
-            "voice": voice.run,
+            "connection log": connection_log.run,
+            "presence": presence.run,
+            "publisher": publisher.run,
             "tick": partial(_tick, endpoint),
             "memory": memory.run,
             "figures": partial(keep_measuring, tenants, endpoint.connections, hub.topics),
@@ -150,13 +157,13 @@ async def run(
             parts["reloads"] = partial(reloads.follow, settings, turnover.take)
         for name, part in parts.items():
             tasks.create_task(_part.keep_running(part), name=name)
-        stack.push_async_callback(_say_goodbye, registry, node)
+        stack.push_async_callback(_say_goodbye, [connection_log, presence, pending], node)
 
         def why_not_ready() -> str | None:
             return "this node is draining" if endpoint.draining else subscriber.why_not_ready()
 
         await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
-        services = Services(node, broker, people, voice)
+        services = Services(node, broker, people, publisher)
         app = _application(endpoint, tenants, proxies, gate, services, lambda: in_public(why_not_ready()))
         app.middlewares.insert(0, answers.middleware())
         port = await stack.enter_async_context(listening(app, gate, host, port, reuse_port=reuse_port))
@@ -184,18 +191,25 @@ async def _close_all(tenants: dict[str, Tenant]) -> None:
         await tenant.close()
 
 
-async def _say_goodbye(registry: Registry, node: Node) -> None:
+class Sender(Protocol):
+    """Something that tells Redis what happens here."""
+
+    async def settle(self) -> None: ...
+
+
+async def _say_goodbye(senders: Sequence[Sender], node: Node) -> None:
     """Record how the last connections ended, so that no other node has to.
 
     A node that could not does not say goodbye: its life runs out, and others clean up after it.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(GOODBYE_SECONDS):
-            await registry.settle()
+            for sender in senders:
+                await sender.settle()
             await node.leave_fleet()
 
 
-async def _tick(endpoint: Endpoint) -> None:
+async def _tick(endpoint: Handshake) -> None:
     while True:
         now = time.monotonic()
         for connection in list(endpoint.connections):
@@ -207,7 +221,7 @@ async def _tick(endpoint: Endpoint) -> None:
 
 
 def _application(
-    endpoint: Endpoint,
+    endpoint: Handshake,
     tenants: dict[str, Tenant],
     proxies: Proxies,
     gate: Gate,
@@ -219,7 +233,7 @@ def _application(
             request_ids(tenants),
             cors(tenants),
             counted(),
-            errors_as_json(proxies, partial(gate.note, Door.REST)),
+            errors_as_json(proxies, partial(gate.note, Surface.REST)),
             limited(gate.request, FREE),
             preflights(tenants),
         ],

@@ -15,7 +15,7 @@ from functools import partial
 from structlog.contextvars import bound_contextvars
 
 from notifier.leadership.election import Election
-from notifier.projects import Duties
+from notifier.projects import Projects
 from realtime import __version__
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
@@ -50,7 +50,7 @@ async def _serve(
         await _warn_of_eviction(broker)
         async with AsyncExitStack() as stack:
             tasks = asyncio.TaskGroup()
-            duties = Duties(settings, broker, election, tasks)
+            duties = Projects(settings, broker, election, tasks)
             await stack.enter_async_context(internal_http(internal_host, internal_port, duties.why_not_ready))
             await stack.enter_async_context(tasks)
             duties.begin()

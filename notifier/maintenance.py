@@ -12,13 +12,13 @@ from typing import Any
 
 from notifier import metrics
 from notifier.errors import FAULTS
-from notifier.outbox_cleanup import PIECE_ROWS, Tidier
+from notifier.outbox_cleanup import PIECE_ROWS, OutboxCleanup
 from notifier.project import ProjectFeed
 from realtime.causes.sentence import why
 from realtime.logs.setup import get_logger
 from realtime.postgres.backlog import read_backlog
 from realtime.postgres.catalogue import Catalogue
-from realtime.postgres.door import door_to
+from realtime.postgres.connector import connector_for
 from realtime.postgres.pool import Database
 from realtime.process.run import apart
 from realtime.waiting.outage import Outage
@@ -36,7 +36,7 @@ MEND_SECONDS = 5.0  # between two looks for partitions without triggers
 async def look_after(feed: ProjectFeed) -> None:
     """Go round until cancelled; what cannot be done in one round is tried in a later one."""
     database = Database(feed.project)
-    tidier = Tidier(database)
+    tidier = OutboxCleanup(database)
     rounds = [
         _repeat(ROUND_SECONDS, feed, lambda: feed.has_lock, lambda: _measure(feed, database)),
         _repeat(ROUND_SECONDS, feed, lambda: feed.has_place, lambda: _tidy(tidier)),
@@ -64,7 +64,7 @@ async def _repeat(
                 await apart(action(), f"look after {feed.project_id}")
                 outage.end()
             except FAULTS as error:
-                reason = why(error, door_to(feed.project.database_url).place)
+                reason = why(error, connector_for(feed.project.database_url).place)
                 if outage.is_news(reason, time.monotonic()):
                     log.warning("upkeep_failed", project=feed.project_id, error=reason)
             except Exception as error:
@@ -80,7 +80,7 @@ async def _measure(feed: ProjectFeed, database: Database) -> None:
         metrics.measure_backlog(feed.project_id, backlog)
 
 
-async def _tidy(tidier: Tidier) -> None:
+async def _tidy(tidier: OutboxCleanup) -> None:
     while await tidier.tidy() == PIECE_ROWS:
         pass
 

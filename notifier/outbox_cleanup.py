@@ -19,7 +19,7 @@ _FINISHED, _OLD_MARKS = query("finished"), query("old_marks")
 _SESSION = "set local enable_seqscan = off; set local jit = off; set local synchronous_commit = off"
 
 
-class Tidier:
+class OutboxCleanup:
     """Remembers how far it came: old rows stay visible to the index while a long transaction is open."""
 
     def __init__(self, database: Database) -> None:

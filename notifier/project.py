@@ -18,12 +18,12 @@ from notifier.errors import AWAY, FAULTS
 from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed import Feed
 from notifier.feed.publisher import CHECK_SECONDS, Publisher
-from notifier.leadership.candidacy import HandOver, Seat
+from notifier.leadership.candidacy import Candidacy, HandOver
 from notifier.leadership.leader import leading
 from notifier.sessions import connect
 from realtime.causes.sentence import why
 from realtime.logs.setup import get_logger
-from realtime.postgres.door import door_to
+from realtime.postgres.connector import connector_for
 from realtime.postgres.migrations import TooNew
 from realtime.process.run import apart
 from realtime.redis.broker import FEED_FAILED, Broker, History
@@ -70,7 +70,7 @@ class ProjectFeed:
     broker: Broker
     history: History
     poll_seconds: float
-    seat: Seat = field(default_factory=Seat)
+    seat: Candidacy = field(default_factory=Candidacy)
     state: State = State.CONNECTING
     reason: str = ""  # why it is in this state, for operators; "" if nothing is wrong
     outage: Outage = field(default_factory=Outage)  # what is news of why it failed
@@ -110,7 +110,7 @@ class ProjectFeed:
             try:
                 await apart(self._one_life(), f"life of feed {self.project_id}")
             except* FAULTS as group:
-                reason = why(group, door_to(self.project.direct_url).place)
+                reason = why(group, connector_for(self.project.direct_url).place)
                 state = _state_after(group)
                 self._enter(state, "" if state is State.TOO_NEW else reason)
                 metrics.faults.labels(self.project_id).inc()

@@ -27,7 +27,7 @@ _part = Part("duties")
 LAST_BATCH_SECONDS = 5.0  # for a feed to end by itself; a batch that is cut off is taken up by who leads next
 
 
-class Duties:
+class Projects:
     """Starts and ends what each project needs, in tasks of the given group."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Duties:
         self._running: dict[str, list[asyncio.Task[None]]] = {}  # feed and caretaker
 
     def __repr__(self) -> str:
-        return f"<Duties {len(self._feeds)} projects>"
+        return f"<Projects {len(self._feeds)} projects>"
 
     def begin(self) -> None:
         """Serve every project of the settings."""

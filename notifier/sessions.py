@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from realtime.postgres.door import door_to
+from realtime.postgres.connector import connector_for
 from realtime.resources import packaged_text
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -53,7 +53,7 @@ def application_name(project: str) -> str:
 async def connect(url: str, project: str = "") -> Any:
     """Open a session of the notifier; raises Unavailable, and of its first statement what asyncpg raises."""
     settings = {"application_name": application_name(project), **_SESSION, **_PLAN}
-    connection = await door_to(url).open(
+    connection = await connector_for(url).open(
         CONNECT_TIMEOUT_SECONDS, settings, command_timeout=COMMAND_TIMEOUT_SECONDS
     )
     try:

@@ -14,6 +14,8 @@ from realtime.errors import ClientError, Code
 
 MAX_CHANNEL_BYTES = 255
 
+TopicKey = tuple[str, str]  # project id, topic
+
 
 class Event(StrEnum):
     """What happened to a row."""

@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from realtime.errors import Unavailable
-from realtime.postgres.door import AWAY, Door
+from realtime.postgres.connector import AWAY, Connector
 from tests.broken_servers import (
     Certificates,
     answer_http,
@@ -94,7 +94,7 @@ async def broken_postgres(directory: Path) -> AsyncIterator[Stage]:
 
 
 async def open_and_close(url: str) -> None:
-    session = await Door(url).open(PATIENCE, {"application_name": "realtime"})
+    session = await Connector(url).open(PATIENCE, {"application_name": "realtime"})
     await session.close(timeout=30)
 
 

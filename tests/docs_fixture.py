@@ -1,7 +1,7 @@
 """The project's documents as tests read them: sections, tables, fenced blocks and the steps in these.
 
-`tests/unit/repository/test_docs.py` compares them with the code; `tests/acceptance/test_documented_examples.py`
-plays the steps. Never starts anything.
+`tests/unit/repository/test_docs.py` compares them with the code, and
+`tests/acceptance/test_documented_examples.py` plays the steps. Never starts anything.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from gateway.websocket.door import REFUSED, Door
+from gateway.websocket.intake import REFUSED, FrameIntake
 from gateway.websocket.pace import Pace
 
 
@@ -46,7 +46,7 @@ class Play:
         self.transport, self.reader = Transport(), Reader()
         self.counted = [0, 0]
         pace = Pace(rate, 65_536, time.monotonic())
-        self.door = Door(self.reader, self.transport, pace, early)  # type: ignore[arg-type]
+        self.door = FrameIntake(self.reader, self.transport, pace, early)  # type: ignore[arg-type]
 
     def open(self) -> Play:
         self.door.open(self.count)

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from gateway.websocket.web_socket import WebSocket
 from gateway.wire.frames import pong_frame, text_frame
-from gateway.wire.outbox import Pump, Socket
+from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.settings.config import Limits
 
 
@@ -23,10 +23,10 @@ def binary_frame(payload: bytes) -> bytes:
 
 async def echo(request: web.Request) -> WebSocket:
     """Take frames as the gateway's `Connection` takes them, and say them back."""
-    web_socket, pump = WebSocket(Limits()), Pump()
+    web_socket, pump = WebSocket(Limits()), QueueWriter()
     await web_socket.prepare(request)
     transport: Any = request.transport
-    socket = Socket(transport, "echo", Limits(), pump)
+    socket = SendQueue(transport, "echo", Limits(), pump)
     web_socket.open(lambda controls, fragments: None)
     while True:
         frame = await web_socket.receive()

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from redis.exceptions import MovedError
 
-from gateway.delivery.topic_subscriptions import Subscriber
+from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.hub.hub import Hub
 from realtime import names
 from realtime.publications import Position, Publication
@@ -144,7 +144,7 @@ class Play:
         self.redis = Redis()
         self.hub: Hub[Any] = Hub()
         redis = cast(Any, self.redis)
-        self.subscriber = Subscriber(redis, redis, self.hub, lambda deliveries: None, "node")
+        self.subscriber = TopicSubscriptions(redis, redis, self.hub, lambda deliveries: None, "node")
         self._joined: dict[tuple[str, str], AsyncExitStack] = {}
 
     @property

@@ -14,9 +14,9 @@ from contextlib import suppress
 from itertools import islice
 
 from gateway.delivery.left_behind import LeftBehind
-from gateway.hub.hub import Hub, Topic, TopicKey
-from gateway.wire.outbox import Socket
-from realtime.channels import is_presence_topic
+from gateway.hub.hub import Hub, Topic
+from gateway.wire.send_queue import SendQueue
+from realtime.channels import TopicKey, is_presence_topic
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.redis.broker import Broker
 from realtime.settings.config import Limits
@@ -36,7 +36,7 @@ _part = Part("empty topics")
 class EmptyTopics:
     """The topics of a node that are empty, as far as its clients have made them."""
 
-    def __init__(self, broker: Broker, hub: Hub[Socket]) -> None:
+    def __init__(self, broker: Broker, hub: Hub[SendQueue]) -> None:
         self._broker = broker
         self._hub = hub
         self._left = LeftBehind(broker.empty_seconds)
@@ -65,7 +65,7 @@ class EmptyTopics:
         self._left.remove(key)
         self._makers[key] = connection_id
 
-    def closed(self, key: TopicKey, topic: Topic[Socket]) -> None:
+    def closed(self, key: TopicKey, topic: Topic[SendQueue]) -> None:
         """A topic is open no more."""
         maker = self._makers.pop(key, None)
         is_enabled = self._enabled.pop(key, None) is not None

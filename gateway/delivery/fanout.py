@@ -12,7 +12,7 @@ import time
 from gateway import metrics
 from gateway.hub.hub import Delivery
 from gateway.wire.frames import count_frames
-from gateway.wire.outbox import Socket
+from gateway.wire.send_queue import SendQueue
 from realtime.publications import is_change, written_at
 from realtime.waiting.survival import Part
 
@@ -32,7 +32,7 @@ class Fanout:
     def __repr__(self) -> str:
         return f"<Fanout {self._deliveries} deliveries in this turn>"
 
-    def deliver(self, deliveries: list[Delivery[Socket]]) -> None:
+    def deliver(self, deliveries: list[Delivery[SendQueue]]) -> None:
         """Queue frames for everybody; the pump writes them at the end of this turn."""
         if not deliveries:
             return
@@ -63,7 +63,7 @@ class Fanout:
             (_CHANGE_AGE if is_change(self._line) else _BROADCAST_AGE).observe(age)
 
 
-def _send(delivery: Delivery[Socket]) -> int:
+def _send(delivery: Delivery[SendQueue]) -> int:
     """Send everybody the same; returns the number of messages."""
     pieces = delivery.pieces
     for socket in delivery.sockets:
@@ -74,7 +74,7 @@ def _send(delivery: Delivery[Socket]) -> int:
     return len(delivery.sockets) * count_frames(pieces)
 
 
-def _send_apart(delivery: Delivery[Socket]) -> int:
+def _send_apart(delivery: Delivery[SendQueue]) -> int:
     usual = count_frames(delivery.pieces)
     count = 0
     for socket in delivery.sockets:

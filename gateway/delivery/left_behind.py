@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
-from gateway.hub.hub import TopicKey
+from realtime.channels import TopicKey
 
 
 class LeftBehind:

@@ -11,11 +11,11 @@ import asyncio
 from dataclasses import dataclass, field
 
 from gateway import metrics
-from gateway.hub.hub import Topic, TopicKey
-from gateway.hub.replay_cache import Reach, Recollection, Room
+from gateway.hub.hub import Topic
+from gateway.hub.replay_cache import Coverage, ReplayBudget, ReplayCache
 from gateway.projects.project import Tenant
-from gateway.wire.outbox import Socket
-from realtime.channels import Channel
+from gateway.wire.send_queue import SendQueue
+from realtime.channels import Channel, TopicKey
 from realtime.errors import ClientError, Unavailable
 from realtime.publications import Position, Publication
 from realtime.redis.broker import Broker
@@ -42,16 +42,16 @@ class Reading:
 class Recovery:
     """All that a node's clients have missed."""
 
-    def __init__(self, broker: Broker, room: Room) -> None:
+    def __init__(self, broker: Broker, room: ReplayBudget) -> None:
         self._broker = broker
         self._room = room
-        self._readings: dict[Recollection, Reading] = {}  # under way
+        self._readings: dict[ReplayCache, Reading] = {}  # under way
         self._turn = asyncio.Semaphore(CALLS_AT_ONCE)
 
     def __repr__(self) -> str:
         return f"<Recovery {self._room.used} bytes, {len(self._readings)} readings>"
 
-    async def begin(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
+    async def begin(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue], since: Position) -> bool:
         """Tell whether history reaches back to what a client has seen; if so, what follows is in memory.
 
         As `find`, but for a client that was promised nothing yet: it gets no more than history keeps.
@@ -61,7 +61,7 @@ class Recovery:
             return False
         return since == topic.position or (topic.memory is not None and topic.memory.is_kept(since.offset))
 
-    async def find(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
+    async def find(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue], since: Position) -> bool:
         """Have in the topic's memory what follows a position; False if history has it no more.
 
         It is there at the moment of the return, or the position is where the topic stands: there must be no
@@ -76,7 +76,7 @@ class Recovery:
             topic.forget()
             return False
 
-    async def _find(self, tenant: Tenant, channel: Channel, topic: Topic[Socket], since: Position) -> bool:
+    async def _find(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue], since: Position) -> bool:
         key = (tenant.project_id, channel.topic)
         while True:
             if since.epoch != topic.position.epoch or since.offset > topic.position.offset:
@@ -85,14 +85,14 @@ class Recovery:
                 return True
             memory = topic.memory or self._begin(tenant, channel, topic)
             match memory.reach(since.offset):
-                case Reach.COVERED:
+                case Coverage.COVERED:
                     return True
-                case Reach.LOST:
+                case Coverage.LOST:
                     return False
-                case Reach.UNREAD:
+                case Coverage.UNREAD:
                     await self._look_back(key, memory, since)
 
-    async def _wait_for(self, key: TopicKey, topic: Topic[Socket], since: Position) -> None:
+    async def _wait_for(self, key: TopicKey, topic: Topic[SendQueue], since: Position) -> None:
         """Wait until this node has seen what another one showed the client before, if Redis has it."""
         if not _is_ahead(since, topic.position):
             return
@@ -105,16 +105,16 @@ class Recovery:
         while _is_ahead(since, topic.position):
             await asyncio.sleep(CATCH_UP_POLL_SECONDS)
 
-    def _begin(self, tenant: Tenant, channel: Channel, topic: Topic[Socket]) -> Recollection:
+    def _begin(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue]) -> ReplayCache:
         history = tenant.history_of(channel)
-        memory = topic.memory = Recollection(topic.position, history.max_entries, self._room)
+        memory = topic.memory = ReplayCache(topic.position, history.max_entries, self._room)
         self._look_later(topic, memory, LOOKS)
         return memory
 
-    def _look_later(self, topic: Topic[Socket], memory: Recollection, looks: int) -> None:
+    def _look_later(self, topic: Topic[SendQueue], memory: ReplayCache, looks: int) -> None:
         asyncio.get_running_loop().call_later(UNUSED_SECONDS, self._look, topic, memory, looks - 1)
 
-    def _look(self, topic: Topic[Socket], memory: Recollection, looks: int) -> None:
+    def _look(self, topic: Topic[SendQueue], memory: ReplayCache, looks: int) -> None:
         if topic.memory is not memory:
             return
         if looks and (memory.is_used or memory in self._readings):
@@ -123,7 +123,7 @@ class Recovery:
         else:
             topic.forget()
 
-    async def _look_back(self, key: TopicKey, memory: Recollection, since: Position) -> None:
+    async def _look_back(self, key: TopicKey, memory: ReplayCache, since: Position) -> None:
         """Read history, or wait for who does; either way the caller has to look again."""
         memory.want(since.offset)
         try:
@@ -137,7 +137,7 @@ class Recovery:
         if reading.error is not None:
             raise Unavailable(reading.error.message, reading.error.reason) from reading.error
 
-    async def _read(self, key: TopicKey, memory: Recollection) -> None:
+    async def _read(self, key: TopicKey, memory: ReplayCache) -> None:
         """Read what is wanted most. Who is cancelled here leaves it to the next of those who wait."""
         reading = self._readings[memory] = Reading()
         try:

@@ -44,20 +44,20 @@ _part = Part("line")
 class Listener(Protocol):
     """Whom a line tells what it hears."""
 
-    def received(self, line: Line, channel: bytes, data: bytes) -> None:
+    def received(self, line: RedisSubscription, channel: bytes, data: bytes) -> None:
         """A message came."""
 
-    def confirmed(self, line: Line, channel: bytes) -> None:
+    def confirmed(self, line: RedisSubscription, channel: bytes) -> None:
         """From here on every message comes, while the connection lasts."""
 
-    def lost(self, line: Line, channels: Collection[bytes]) -> None:
+    def lost(self, line: RedisSubscription, channels: Collection[bytes]) -> None:
         """Messages of these may be missed from here on."""
 
-    def refused(self, line: Line, channels: Collection[bytes]) -> None:
+    def refused(self, line: RedisSubscription, channels: Collection[bytes]) -> None:
         """The server does not have these, and their messages do not come."""
 
 
-class Line:
+class RedisSubscription:
     """The subscription to one server."""
 
     def __init__(self, server: Server, broker: Broker, node_id: str, listener: Listener) -> None:
@@ -79,7 +79,7 @@ class Line:
         self.reason = str(server)  # which server it is, and why it was lost if it was
 
     def __repr__(self) -> str:
-        return f"<Line to {self.server}, {len(self._channels)} channels>"
+        return f"<RedisSubscription to {self.server}, {len(self._channels)} channels>"
 
     @property
     def is_live(self) -> bool:

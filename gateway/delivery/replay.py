@@ -12,14 +12,14 @@ from typing import Protocol
 
 from gateway import metrics
 from gateway.delivery.recovery import Recovery
-from gateway.hub.hub import Topic, TopicKey
+from gateway.hub.hub import Topic
 from gateway.hub.replay_cache import SLICE_BYTES
 from gateway.hub.roster import Roster
 from gateway.projects.project import Tenant
 from gateway.wire.frames import text_frame
 from gateway.wire.native import Resync, encode
-from gateway.wire.outbox import Socket
-from realtime.channels import Channel
+from gateway.wire.send_queue import SendQueue
+from realtime.channels import Channel, TopicKey
 from realtime.publications import Position
 from realtime.waiting.survival import Part
 
@@ -33,10 +33,10 @@ _part = Part("replay")
 class Subscription:
     """A channel that a client is to hear, and the topic that has its messages."""
 
-    socket: Socket
+    socket: SendQueue
     tenant: Tenant
     channel: Channel
-    topic: Topic[Socket]
+    topic: Topic[SendQueue]
 
     @property
     def key(self) -> TopicKey:

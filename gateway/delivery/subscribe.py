@@ -16,12 +16,12 @@ from gateway import metrics
 from gateway.delivery.empty_topics import EmptyTopics
 from gateway.delivery.recovery import Recovery
 from gateway.delivery.replay import HistoryReplay, Replay, RosterReplay, Subscription
-from gateway.delivery.topic_subscriptions import Subscriber
+from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.hub.hub import Hub
 from gateway.projects.project import Tenant
 from gateway.wire.frames import text_frame
 from gateway.wire.native import Subscribed, encode
-from gateway.wire.outbox import Socket
+from gateway.wire.send_queue import SendQueue
 from realtime.channels import Channel
 from realtime.errors import Unavailable
 from realtime.publications import Position
@@ -37,7 +37,11 @@ class Subscriptions:
     """All that a node's clients listen to."""
 
     def __init__(
-        self, hub: Hub[Socket], subscriber: Subscriber, recovery: Recovery, empty_topics: EmptyTopics
+        self,
+        hub: Hub[SendQueue],
+        subscriber: TopicSubscriptions,
+        recovery: Recovery,
+        empty_topics: EmptyTopics,
     ) -> None:
         self._hub = hub
         self._subscriber = subscriber
@@ -46,7 +50,7 @@ class Subscriptions:
         subscriber.on_closed = empty_topics.closed
 
     async def join(
-        self, socket: Socket, tenant: Tenant, channel: Channel, since: Position | None, answer: Answer
+        self, socket: SendQueue, tenant: Tenant, channel: Channel, since: Position | None, answer: Answer
     ) -> Replay | None:
         """Answer a `subscribe` and let its messages follow; what is returned has to be carried out for that.
 
@@ -112,7 +116,7 @@ class Subscriptions:
                 # Another replay of this client may have been faster.
                 is_last = one.socket.has_room and self._step(replay)
 
-    def leave(self, socket: Socket, tenant: Tenant, channel: Channel) -> None:
+    def leave(self, socket: SendQueue, tenant: Tenant, channel: Channel) -> None:
         """Let a client hear a channel no more, at once."""
         key = (tenant.project_id, channel.topic)
         self._hub.remove(key, channel, socket)

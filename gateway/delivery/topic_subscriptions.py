@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from gateway import metrics
-from gateway.delivery.redis_subscription import Line
-from gateway.hub.hub import Delivery, Hub, Topic, TopicKey, TopicState
+from gateway.delivery.redis_subscription import RedisSubscription
+from gateway.hub.hub import Delivery, Hub, Topic, TopicState
 from gateway.presence.store import People
-from gateway.wire.outbox import Socket
+from gateway.wire.send_queue import SendQueue
 from realtime import names
 from realtime.causes.sentence import why
+from realtime.channels import TopicKey
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.publications import Position, read_publication
@@ -37,15 +38,15 @@ CATCHING_UP_AT_ONCE = 32
 _part = Part("subscriber")
 
 
-class Subscriber:
+class TopicSubscriptions:
     """Keeps the hub's topics subscribed and live, each on the line to the server that has it."""
 
     def __init__(
         self,
         broker: Broker,
         people: People,
-        hub: Hub[Socket],
-        deliver: Callable[[list[Delivery[Socket]]], None],
+        hub: Hub[SendQueue],
+        deliver: Callable[[list[Delivery[SendQueue]]], None],
         node_id: str,
     ) -> None:
         self._broker = broker
@@ -54,16 +55,18 @@ class Subscriber:
         self._deliver = deliver
         self._node_id = node_id
         self._servers = broker.store.servers
-        self._lines: dict[Server, Line] = {}
-        self._runs: dict[Line, asyncio.Task[None]] = {}
+        self._lines: dict[Server, RedisSubscription] = {}
+        self._runs: dict[RedisSubscription, asyncio.Task[None]] = {}
         self._keys: dict[bytes, TopicKey] = {}  # of every open topic, by its pub/sub channel
-        self._line_of: dict[bytes, Line | None] = {}  # likewise; None: no server is known to have it
+        self._line_of: dict[
+            bytes, RedisSubscription | None
+        ] = {}  # likewise; None: no server is known to have it
         self._live: dict[TopicKey, asyncio.Event] = {}  # likewise; set while the topic is live
         self._rounds: dict[TopicKey, object] = {}  # of catching up; another one makes the last one void
         self._to_tell: set[TopicKey] = set()  # presence topics that will be told of news
         self._broken: set[TopicKey] = set()  # topics that lost something here, and have to say `resync`
         self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
-        self.on_closed: Callable[[TopicKey, Topic[Socket]], None] = lambda key, topic: None
+        self.on_closed: Callable[[TopicKey, Topic[SendQueue]], None] = lambda key, topic: None
 
     def why_not_ready(self) -> str | None:
         """None while messages are being delivered."""
@@ -83,7 +86,7 @@ class Subscriber:
         return line is not None and line.is_live
 
     @asynccontextmanager
-    async def live_topic(self, key: TopicKey) -> AsyncIterator[Topic[Socket]]:
+    async def live_topic(self, key: TopicKey) -> AsyncIterator[Topic[SendQueue]]:
         """Open a topic, wait until its messages are known to arrive, and keep it meanwhile."""
         with self.kept(key) as topic:
             if key not in self._live:
@@ -92,7 +95,7 @@ class Subscriber:
             yield topic
 
     @contextmanager
-    def kept(self, key: TopicKey) -> Iterator[Topic[Socket]]:
+    def kept(self, key: TopicKey) -> Iterator[Topic[SendQueue]]:
         """Keep a topic open for somebody who does not hear it yet."""
         topic = self._hub.open(key)
         topic.joiners += 1
@@ -142,7 +145,7 @@ class Subscriber:
             self._runs.pop(self._lines.pop(server)).cancel()
         for server in self._servers.all:
             if server not in self._lines:
-                line = self._lines[server] = Line(server, self._broker, self._node_id, self)
+                line = self._lines[server] = RedisSubscription(server, self._broker, self._node_id, self)
                 self._runs[line] = tasks.create_task(line.run(), name=f"listen to {server}")
         for channel in self._keys:
             with _part.survives(str(self._keys[channel])):
@@ -159,7 +162,7 @@ class Subscriber:
         if line is not None:
             line.subscribe(channel)
 
-    def _line_to(self, channel: bytes) -> Line | None:
+    def _line_to(self, channel: bytes) -> RedisSubscription | None:
         try:
             return self._lines.get(self._servers.of(channel))
         except Unavailable:
@@ -167,10 +170,10 @@ class Subscriber:
 
     # What lines tell
 
-    def lost(self, line: Line, channels: Collection[bytes]) -> None:
+    def lost(self, line: RedisSubscription, channels: Collection[bytes]) -> None:
         self._lose([channel for channel in channels if self._line_of.get(channel) is line])
 
-    def refused(self, line: Line, channels: Collection[bytes]) -> None:
+    def refused(self, line: RedisSubscription, channels: Collection[bytes]) -> None:
         for channel in [one for one in channels if self._line_of.get(one) is line]:
             self._lose([channel])
             line.unsubscribe(channel)
@@ -184,7 +187,7 @@ class Subscriber:
             self._live[key].clear()
             self._rounds.pop(key, None)
 
-    def received(self, line: Line, channel: bytes, data: bytes) -> None:
+    def received(self, line: RedisSubscription, channel: bytes, data: bytes) -> None:
         key = self._keys.get(channel)
         if key is None or self._line_of[channel] is not line:
             return
@@ -203,7 +206,7 @@ class Subscriber:
             metrics.gaps.inc()
             self._start_catching_up(key)
 
-    def confirmed(self, line: Line, channel: bytes) -> None:
+    def confirmed(self, line: RedisSubscription, channel: bytes) -> None:
         key = self._keys.get(channel)
         if key is None or self._line_of[channel] is not line:
             return
@@ -246,7 +249,7 @@ class Subscriber:
         for key in self._hub.doubt_rosters():
             self._start_catching_up(key)
 
-    async def _catch_up(self, key: TopicKey, topic: Topic[Socket], mine: object) -> None:
+    async def _catch_up(self, key: TopicKey, topic: Topic[SendQueue], mine: object) -> None:
         """Bring a topic to where Redis is, by history, until nothing is missing.
 
         It ends when the topic is lost meanwhile, or closed: the next confirmation starts one of its own.
@@ -267,7 +270,7 @@ class Subscriber:
             else:
                 return
 
-    async def _read_missed(self, key: TopicKey, topic: Topic[Socket], mine: object) -> None:
+    async def _read_missed(self, key: TopicKey, topic: Topic[SendQueue], mine: object) -> None:
         while self._rounds.get(key) is mine and topic.state is not TopicState.LIVE:
             if topic.roster is not None:
                 at, members = await self._people.members(*key)
@@ -286,7 +289,9 @@ class Subscriber:
         if self._rounds.get(key) is mine:
             self._live[key].set()
 
-    async def _read_pages(self, key: TopicKey, topic: Topic[Socket], until: Position, mine: object) -> bool:
+    async def _read_pages(
+        self, key: TopicKey, topic: Topic[SendQueue], until: Position, mine: object
+    ) -> bool:
         """Hand on what a topic missed, a page at a time; False if history does not reach."""
         since = topic.position
         if since.epoch != until.epoch or since.offset > until.offset:

@@ -11,10 +11,10 @@ from gateway.http.bodies import StatusResponse
 from gateway.presence.node import Node
 from gateway.presence.store import People
 from gateway.projects.project import Tenant
-from gateway.publish.publisher import Voice
+from gateway.publish.publisher import BroadcastPublisher
 from realtime.auth.tokens import Identity
 from realtime.redis.broker import Broker
-from realtime.waiting.single_flight import Recent
+from realtime.waiting.single_flight import SingleFlight
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Services:
     node: Node
     broker: Broker
     people: People
-    voice: Voice
-    recent_status: WeakKeyDictionary[Tenant, Recent[StatusResponse]] = field(
+    publisher: BroadcastPublisher
+    recent_status: WeakKeyDictionary[Tenant, SingleFlight[StatusResponse]] = field(
         default_factory=WeakKeyDictionary
     )  # as every user may see it
 

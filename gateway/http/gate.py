@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from gateway.http.middlewares import tenant_of
-from gateway.http.refusals import Door, Refusals
+from gateway.http.refusals import Refusals, Surface
 from gateway.http.request import Proxies, client_address
 from gateway.projects.project import Tenant
 from gateway.projects.rate_limit import Rates
@@ -64,14 +64,14 @@ class Gate:
                 return await self._held_back(limited)
         return await self._held_back(error) if isinstance(error, RateLimited) else error
 
-    def note(self, door: Door, request: web.Request, code: Code) -> None:
+    def note(self, door: Surface, request: web.Request, code: Code) -> None:
         """Count and log that a request is refused."""
         tenant = tenant_of(request.path, self._tenants)
         self._refusals.note(door, tenant.project_id if tenant else None, code, self._address(request))
 
     def note_unparsable(self, address: str, error: ClientError) -> None:
         """Likewise, of a request that no handler saw."""
-        self._refusals.note(Door.REST, None, error.code, address)
+        self._refusals.note(Surface.REST, None, error.code, address)
 
     async def hold_up_unparsable(self, address: str) -> None:
         """Make an address wait that sends such requests again and again."""

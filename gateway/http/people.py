@@ -36,7 +36,7 @@ async def broadcast(call: Call) -> BroadcastResponse:
         if len(message.payload) > call.tenant.limits.max_message_bytes:
             raise ClientError(Code.MESSAGE_TOO_BIG, f"payload of {message.channel}: too big")
         said.append((channel, broadcast_line(bytes(message.payload), sender, now, to_self=True)))
-    await call.services.voice.publish(call.tenant, *said)
+    await call.services.publisher.publish(call.tenant, *said)
     return BroadcastResponse(accepted=len(messages))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from gateway.http.waiting_room import WaitingRoom
+from gateway.http.idle_connections import IdleConnections
 from realtime.errors import ClientError, Code
 from realtime.logs.setup import get_logger
 from realtime.process.http_protocol import HttpProtocol, closing_bytes
@@ -31,7 +31,7 @@ _HEAD_TOO_LONG = ClientError(Code.INVALID_REQUEST, f"the headers are longer than
 class Edge(Protocol):
     """What all connections of a port share."""
 
-    waiting_room: WaitingRoom
+    waiting_room: IdleConnections
 
     @property
     def head_seconds(self) -> float:

@@ -22,7 +22,7 @@ MAX_REMEMBERED = 10_000  # kinds and addresses; then the oldest are forgotten
 LOGGED_PER_SECOND, LOGGED_AT_ONCE = 1.0, 60.0  # whoever comes from many addresses does not fill the log
 
 
-class Door(StrEnum):
+class Surface(StrEnum):
     """Where somebody was refused."""
 
     WEBSOCKET = "websocket"
@@ -33,19 +33,19 @@ class Refusals:
     """What a node refused lately."""
 
     def __init__(self, now: float) -> None:
-        self._logged_at: dict[tuple[Door, Code, str], float] = {}  # monotonic; the oldest first
+        self._logged_at: dict[tuple[Surface, Code, str], float] = {}  # monotonic; the oldest first
         self._log_rate = Bucket(LOGGED_PER_SECOND, LOGGED_AT_ONCE, now)
 
     def __repr__(self) -> str:
         return f"<Refusals of {len(self._logged_at)} kinds and addresses>"
 
-    def note(self, door: Door, project: str | None, code: Code, address: str) -> None:
+    def note(self, door: Surface, project: str | None, code: Code, address: str) -> None:
         """Count a refusal, log the first of its kind; `project` is None where none is served."""
         metrics.refusals.labels(project or "", door, code).inc()
         if self._is_first((door, code, address_key(address)), time.monotonic()):
             log.info("refusals_began", door=door, code=code, address=address)
 
-    def _is_first(self, kind: tuple[Door, Code, str], now: float) -> bool:
+    def _is_first(self, kind: tuple[Surface, Code, str], now: float) -> bool:
         logged_at = self._logged_at.get(kind)
         if logged_at is not None and now - logged_at < QUIET_SECONDS:
             return False

@@ -13,9 +13,9 @@ from functools import partial
 from aiohttp import web
 
 from gateway.http.gate import Gate
+from gateway.http.idle_connections import IdleConnections, most_waiting
 from gateway.http.middlewares import keep_requests_out_of_the_log
 from gateway.http.protocol import HttpConnection
-from gateway.http.waiting_room import WaitingRoom, most_waiting
 from realtime.errors import ClientError
 from realtime.process.http_protocol import on_prepare, protocol_factory
 
@@ -32,7 +32,7 @@ class PublicEdge:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self.waiting_room = WaitingRoom(most_waiting())
+        self.waiting_room = IdleConnections(most_waiting())
 
     @property
     def head_seconds(self) -> float:

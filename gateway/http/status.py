@@ -11,7 +11,7 @@ from gateway.presence.node import NodeReport
 from realtime import names
 from realtime.errors import ClientError, StatementFailed, Unavailable
 from realtime.redis.broker import FEED_FAILED
-from realtime.waiting.single_flight import Recent
+from realtime.waiting.single_flight import SingleFlight
 
 # A database that is away, or whose role lacks rights.
 NOT_TOLD = (ClientError, StatementFailed)
@@ -21,7 +21,7 @@ async def status(call: Call) -> StatusResponse:
     """Tell how the project does on all nodes; to ordinary users a little, and not asked anew for each."""
     if call.identity.is_service:
         return await _status(call)
-    recent = call.services.recent_status.setdefault(call.tenant, Recent())
+    recent = call.services.recent_status.setdefault(call.tenant, SingleFlight())
     return await recent.get(lambda: _status_for_all(call))
 
 

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
-from gateway.hub.replay_cache import LINE_BYTES, Recollection
+from gateway.hub.replay_cache import LINE_BYTES, ReplayCache
 from gateway.hub.roster import Roster
 from gateway.wire.frames import excluded_by, message_pieces, text_frame
 from gateway.wire.native import Resync, encode
-from realtime.channels import Channel, is_presence_topic, is_table_topic
+from realtime.channels import Channel, TopicKey, is_presence_topic, is_table_topic
 from realtime.publications import Position, Publication, reign_of
 
-TopicKey = tuple[str, str]  # project id, topic
 SocketT = TypeVar("SocketT", bound=Hashable)
 
 # Held back of one topic while history is read; beyond it the oldest go, and history is read again.
@@ -69,7 +68,7 @@ class Topic(Generic[SocketT]):
     audiences: dict[str, Audience[SocketT]] = field(default_factory=dict)  # by channel name
     held: list[Publication] = field(default_factory=list)  # came while not LIVE, by this connection to Redis
     held_bytes: int = 0
-    memory: Recollection | None = None  # for those who come back; up to `position`, if there is one
+    memory: ReplayCache | None = None  # for those who come back; up to `position`, if there is one
     joiners: int = 0  # sockets on their way in, for whom the topic must stay
     roster: Roster | None = None  # of a presence topic
 

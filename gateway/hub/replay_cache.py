@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from itertools import chain
 
-from gateway.hub.replay_frames import Tape
+from gateway.hub.replay_frames import ReplayFrames
 from gateway.wire.frames import PIECE_BYTES, message_frames
 from realtime.channels import Channel
 from realtime.publications import Position, Publication
@@ -24,7 +24,7 @@ SLICE_BYTES = 2 * PIECE_BYTES  # of frames that a client gets in one go, beside 
 LINE_BYTES = 64  # what a line takes beside its text
 
 
-class Reach(Enum):
+class Coverage(Enum):
     """What a recollection can do for a client that has seen a topic up to some offset."""
 
     COVERED = auto()
@@ -32,7 +32,7 @@ class Reach(Enum):
     LOST = auto()  # history does not reach
 
 
-class Room:
+class ReplayBudget:
     """The pages of all topics of a node, within `most_bytes`, unless a single one is larger."""
 
     def __init__(self, most_bytes: int) -> None:
@@ -41,7 +41,7 @@ class Room:
         self._pages: dict[Page, None] = {}  # the one used last at the end
 
     def __repr__(self) -> str:
-        return f"<Room {self.used} bytes in {len(self._pages)} pages>"
+        return f"<ReplayBudget {self.used} bytes in {len(self._pages)} pages>"
 
     def __iter__(self) -> Iterator[Page]:
         return iter(self._pages)
@@ -72,12 +72,12 @@ class Room:
 class Page:
     """Consecutive publications without a hole, and their frames by channel."""
 
-    def __init__(self, memory: Recollection, room: Room, publications: list[Publication]) -> None:
+    def __init__(self, memory: ReplayCache, room: ReplayBudget, publications: list[Publication]) -> None:
         self.size = 0  # bytes taken from the room
         self.publications = publications
         self._memory = memory
         self._room = room
-        self._tapes: dict[str, Tape] = {}  # by channel name
+        self._tapes: dict[str, ReplayFrames] = {}  # by channel name
         self._lines = 0  # bytes of lines
         self._count(publications)
 
@@ -117,8 +117,8 @@ class Page:
             return _slice_apart(channel, self.publications[self._index(offset) :], offset, reader)
         return tape.after(offset, SLICE_BYTES)
 
-    def _tape(self, channel: Channel) -> Tape:
-        tape = self._tapes.setdefault(channel.name, Tape(channel))
+    def _tape(self, channel: Channel) -> ReplayFrames:
+        tape = self._tapes.setdefault(channel.name, ReplayFrames(channel))
         before = tape.size
         for publication in self.publications[tape.publications :]:
             tape.extend(publication)
@@ -137,26 +137,26 @@ class Page:
         self._memory.drop(self)
 
 
-class Recollection:
+class ReplayCache:
     """Pages of one epoch of a topic, up to `end`, where the topic stands."""
 
-    def __init__(self, at: Position, entries: int, room: Room) -> None:
+    def __init__(self, at: Position, entries: int, room: ReplayBudget) -> None:
         self.end = at
         self.is_used = True  # since somebody last looked whether it is
         self._entries = entries  # that history keeps; older ones are not told, though they be here
-        self._room: Room | None = room  # None when it was closed
+        self._room: ReplayBudget | None = room  # None when it was closed
         self._pages: list[Page] = []  # in order, none overlaps another
         self._wanted: Counter[int] = Counter()  # offsets of those who wait for history
         self._lost = -1  # the last offset to which history was found not to reach
 
     def __repr__(self) -> str:
-        return f"<Recollection {len(self._pages)} pages up to {self.end}>"
+        return f"<ReplayCache {len(self._pages)} pages up to {self.end}>"
 
-    def reach(self, offset: int) -> Reach:
+    def reach(self, offset: int) -> Coverage:
         """Tell what to do for a client that has seen this epoch up to `offset`, short of `end`."""
         if self._page_after(offset) is not None:
-            return Reach.COVERED
-        return Reach.LOST if offset <= self._lost else Reach.UNREAD
+            return Coverage.COVERED
+        return Coverage.LOST if offset <= self._lost else Coverage.UNREAD
 
     def is_kept(self, offset: int) -> bool:
         """Whether history, by its number of entries, still has what follows a COVERED offset."""
@@ -229,7 +229,7 @@ class Recollection:
         It is the oldest that anybody wants, and after a failure the middle one: however many come with
         what history has no more, they are told after a few readings.
         """
-        offsets = sorted(offset for offset in self._wanted if self.reach(offset) is Reach.UNREAD)
+        offsets = sorted(offset for offset in self._wanted if self.reach(offset) is Coverage.UNREAD)
         since = offsets[0 if self._lost == -1 else len(offsets) // 2]
         return Position(self.end.epoch, since), self._end_of_hole(since)
 

@@ -18,7 +18,7 @@ CUTS = 16  # first pieces kept for who asks for the same offset; beyond it they 
 INDEX_BYTES = 16  # that a message takes beside its frame
 
 
-class Tape:
+class ReplayFrames:
     """The messages of consecutive publications, as subscribers of one channel get them."""
 
     def __init__(self, channel: Channel) -> None:
@@ -35,7 +35,7 @@ class Tape:
         self._cuts: dict[int, bytes] = {}  # first pieces by index of their first message
 
     def __repr__(self) -> str:
-        return f"<Tape {self.channel.name} {len(self._offsets)} messages, {self._size} bytes>"
+        return f"<ReplayFrames {self.channel.name} {len(self._offsets)} messages, {self._size} bytes>"
 
     @property
     def size(self) -> int:

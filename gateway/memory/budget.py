@@ -90,7 +90,7 @@ class Count(Generic[WhoT]):
                 self.total -= len(piece) + PIECE_OVERHEAD
 
 
-class Rates(Generic[WhoT]):
+class ReadRates(Generic[WhoT]):
     """How fast those read for whom something waits, by what each had taken at the last look."""
 
     def __init__(self) -> None:

@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.presence.heartbeat_store import Pulses
+from gateway.presence.heartbeat_store import HeartbeatStore
 from gateway.presence.node import Node
 from realtime.errors import Unavailable
-from realtime.waiting.single_flight import Recent
+from realtime.waiting.single_flight import SingleFlight
 from realtime.waiting.survival import Part
 
 ResultT = TypeVar("ResultT")
@@ -40,18 +40,18 @@ class Census:
     at: float
 
 
-class Beats:
+class Heartbeats:
     """The beat of this node, and what it knows of the others'."""
 
-    def __init__(self, pulses: Pulses, node: Node) -> None:
+    def __init__(self, pulses: HeartbeatStore, node: Node) -> None:
         self._pulses = pulses
         self._node = node
         self._troubled_at = -math.inf  # monotonic, when Redis last was away or slow, as far as is known here
         self._silent_since: dict[str, float] = {}  # likewise, when a life was first seen to be without a beat
-        self._census: Recent[Census] = Recent(LOOK_SECONDS)
+        self._census: SingleFlight[Census] = SingleFlight(LOOK_SECONDS)
 
     def __repr__(self) -> str:
-        return f"<Beats of {self._node.life}, {len(self._silent_since)} silent>"
+        return f"<Heartbeats of {self._node.life}, {len(self._silent_since)} silent>"
 
     async def run(self) -> None:
         """Beat until cancelled."""

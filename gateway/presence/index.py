@@ -1,7 +1,7 @@
 """Where this node's present life has presence entries, as a value: topics with somebody, and who that is.
 
-The registry says what it is about to send and what was carried out; it learns what to note in Redis first,
-what to forget there, and which quiet topics to keep from expiring. Never awaits; time is an argument.
+The presence writer says what it is about to send and what was carried out. It learns what to note in Redis
+first, what to forget there, and which quiet topics to keep from expiring. Never awaits; time is an argument.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.presence.store import Change
+from realtime.channels import TopicKey
 
 KEEP_SECONDS = 3_600.0  # after which a quiet topic is kept anew; Redis drops it after RUBBISH_SECONDS
 KEPT_AT_ONCE = 500  # topics of one round
 
-Place = tuple[str, str]  # project and topic
-Changes = Mapping[Place, Sequence[Change]]
+Changes = Mapping[TopicKey, Sequence[Change]]
 
 
-class Places:
+class PresenceIndex:
     """The topics under which a life of this node may have entries."""
 
     def __init__(self) -> None:
         self.life = ""  # whose entries these are
-        self._noted: set[Place] = set()  # survivors know to look there
-        self._fields: dict[Place, set[str]] = {}  # that Redis may have; no place without one
-        self._kept_at: dict[Place, float] = {}  # when Redis last heard of a place with entries, oldest first
+        self._noted: set[TopicKey] = set()  # survivors know to look there
+        self._fields: dict[TopicKey, set[str]] = {}  # that Redis may have; no place without one
+        self._kept_at: dict[
+            TopicKey, float
+        ] = {}  # when Redis last heard of a place with entries, oldest first
 
     def __repr__(self) -> str:
-        return f"<Places {len(self._fields)} of {self.life}, {len(self._noted)} noted>"
+        return f"<PresenceIndex {len(self._fields)} of {self.life}, {len(self._noted)} noted>"
 
     def begin(self, life: str) -> None:
         """Be about this life; the entries of a former one are taken away, by this node or by others."""
@@ -37,11 +39,11 @@ class Places:
             self._fields.clear()
             self._kept_at.clear()
 
-    def to_note(self, changes: Changes) -> list[Place]:
+    def to_note(self, changes: Changes) -> list[TopicKey]:
         """Return the places that get an entry, and that nobody would look for."""
         return [place for place in changes if place not in self._noted and any(self._set_in(changes, place))]
 
-    def note(self, places: Iterable[Place]) -> None:
+    def note(self, places: Iterable[TopicKey]) -> None:
         """Survivors know of these now."""
         self._noted.update(places)
 
@@ -51,7 +53,7 @@ class Places:
             for field in self._set_in(changes, place):
                 self._fields.setdefault(place, set()).add(field)
 
-    def carried_out(self, changes: Changes, now: float) -> list[Place]:
+    def carried_out(self, changes: Changes, now: float) -> list[TopicKey]:
         """Redis has these; returns the places that survivors know of and where nobody is left."""
         for place, of_place in changes.items():
             for change in of_place:
@@ -63,15 +65,15 @@ class Places:
                 self._keep(place, now)
         return [place for place in changes if place in self._noted and place not in self._fields]
 
-    def forget(self, places: Iterable[Place]) -> list[Place]:
+    def forget(self, places: Iterable[TopicKey]) -> list[TopicKey]:
         """Return those of these where nobody is, to be forgotten in Redis before anything else is noted."""
         empty = [place for place in dict.fromkeys(places) if place not in self._fields]
         self._noted.difference_update(empty)
         return empty
 
-    def to_keep(self, now: float) -> list[Place]:
+    def to_keep(self, now: float) -> list[TopicKey]:
         """Return some of the places that were quiet for long; they are taken for kept from now on."""
-        due: list[Place] = []
+        due: list[TopicKey] = []
         for place, kept_at in self._kept_at.items():
             if len(due) == KEPT_AT_ONCE or now - kept_at < KEEP_SECONDS:
                 break
@@ -80,18 +82,18 @@ class Places:
             self._keep(place, now)
         return due
 
-    def _keep(self, place: Place, now: float) -> None:
+    def _keep(self, place: TopicKey, now: float) -> None:
         self._kept_at.pop(place, None)
         self._kept_at[place] = now
 
-    def _remove(self, place: Place, field: str) -> None:
+    def _remove(self, place: TopicKey, field: str) -> None:
         if (fields := self._fields.get(place)) is not None:
             fields.discard(field)
             if not fields:
                 del self._fields[place]
                 self._kept_at.pop(place, None)
 
-    def _set_in(self, changes: Changes, place: Place) -> list[str]:
+    def _set_in(self, changes: Changes, place: TopicKey) -> list[str]:
         return [one.field for one in changes[place] if one.entry is not None and self._is_ours(one)]
 
     def _is_ours(self, change: Change) -> bool:

@@ -50,7 +50,7 @@ class _Debt:
     of_the_gone: bool
 
 
-class Owed:
+class Pending:
     """All that a node owes to Redis under its present life; `give_up` begins another one."""
 
     def __init__(self, give_up: Callable[[], None]) -> None:
@@ -63,7 +63,7 @@ class Owed:
         self._all_told.set()
 
     def __repr__(self) -> str:
-        return f"<Owed {len(self._debts)}, {self._of_the_gone} of them about the gone>"
+        return f"<Pending {len(self._debts)}, {self._of_the_gone} of them about the gone>"
 
     async def settle(self) -> None:
         """Wait until nothing is owed any more."""

@@ -23,7 +23,7 @@ MAX_WAITING = 100_000  # beyond it nothing is taken; a connection has one item w
 _part = Part("gatherer")
 
 
-class Gatherer(Generic[ItemT]):
+class Batcher(Generic[ItemT]):
     """Sends items in order.
 
     `prepare` gets a list of them and returns the call that sends them. The call does all or raises
@@ -42,7 +42,7 @@ class Gatherer(Generic[ItemT]):
         self._last: asyncio.Future[None] | None = None  # of what was put last
 
     def __repr__(self) -> str:
-        return f"<Gatherer {len(self._waiting)} waiting>"
+        return f"<Batcher {len(self._waiting)} waiting>"
 
     def put(self, item: ItemT) -> asyncio.Future[None]:
         """Queue an item now; the future tells when it has been sent, or why not."""

@@ -1,6 +1,6 @@
-"""How what clients say gets to Redis: broadcasts and presence, from sockets and from REST alike.
+"""Publishes what clients broadcast, from sockets and from REST alike.
 
-What comes back to subscribers, the sender among them, comes through Redis like everything else.
+Messages reach subscribers, the sender among them, through Redis like everything else.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from gateway.delivery.topic_subscriptions import Subscriber
-from gateway.presence.writer import Registry
 from gateway.projects.project import Tenant
-from gateway.publish.batcher import Call, Gatherer, Outcomes
-from realtime.channels import Channel
+from gateway.publish.batcher import Batcher, Call, Outcomes
+from realtime.channels import Channel, TopicKey
 from realtime.errors import ClientError, Unavailable
 from realtime.redis.broker import Broker, Post
 from realtime.waiting.survival import Part, internal
@@ -29,19 +27,20 @@ Said = tuple[Tenant, Channel, bytes]
 _part = Part("voice")
 
 
-class Voice:
-    """Everything that a node's clients tell others."""
+class BroadcastPublisher:
+    """Publishes the broadcasts of a node's clients, from sockets and from REST alike."""
 
     def __init__(
-        self, broker: Broker, registry: Registry, subscriber: Subscriber, most_bytes: int = MOST_BYTES
+        self, broker: Broker, hears: Callable[[TopicKey], bool], most_bytes: int = MOST_BYTES
     ) -> None:
         self._broker = broker
-        self._registry = registry
-        self._subscriber = subscriber
-        self._posts: Gatherer[Said] = Gatherer(self._prepare)
+        self._hears = hears  # whether messages of a topic would be delivered now
+        self._posts: Batcher[Said] = Batcher(self._prepare)
         self._most_bytes = most_bytes  # that may wait for Redis
-        self.said_bytes = 0  # that wait for it
-        self.is_full_of_presence = False  # clients are present with as much as this node has room for
+        self.waiting_bytes = 0  # that wait for it
+
+    def __repr__(self) -> str:
+        return f"<BroadcastPublisher {self.waiting_bytes} bytes wait>"
 
     async def run(self) -> None:
         await self._posts.run()
@@ -52,69 +51,23 @@ class Voice:
         Raises Unavailable at once while Redis is away or behind, and ClientError `rate_limited` where the
         project has as much history as it may: then none was sent.
         """
-        for channel, _ in said:
-            self._require_redis(tenant, channel.topic)
+        if not all(self._hears((tenant.project_id, channel.topic)) for channel, _ in said):
+            raise Unavailable("Redis cannot be reached now")
         size = sum(len(line) for _, line in said)
-        if self.said_bytes + size > self._most_bytes:
+        if self.waiting_bytes + size > self._most_bytes:
             raise Unavailable("this node has too much to tell Redis")
         with tenant.ledger.room_for(size, tenant.limits.max_history_bytes, time.monotonic()):
             # Whoever said it may be gone before it is sent, and it counts until then.
             await asyncio.shield(asyncio.gather(*[self._put(tenant, *one) for one in said]))
 
     def _put(self, tenant: Tenant, channel: Channel, line: bytes) -> asyncio.Future[None]:
-        self.said_bytes += len(line)
+        self.waiting_bytes += len(line)
         told = self._posts.put((tenant, channel, line))
         told.add_done_callback(lambda _: self._is_told(len(line)))
         return told
 
     def _is_told(self, size: int) -> None:
-        self.said_bytes -= size
-
-    def set_presence(
-        self, tenant: Tenant, topic: str, connection_id: str, entry: bytes | None
-    ) -> asyncio.Future[None]:
-        """Return a future that is done when Redis has it.
-
-        Raises Unavailable at once while Redis is away, and ClientError `rate_limited` where the project has
-        as much presence as it may. If the future fails, Redis may have it or not: then `restore_presence`
-        what is true.
-        """
-        self._require_redis(tenant, topic)
-        key = (connection_id, topic)
-        if entry is None:
-            tenant.presence.release(key)
-            return self._registry.set_presence(tenant.project_id, topic, connection_id, None)
-        if self.is_full_of_presence:
-            raise Unavailable("clients of this node are present with as much as it has room for")
-        size = len(entry)
-        before = tenant.presence.take(key, size, tenant.limits.max_presence_bytes)
-        told = self._registry.set_presence(tenant.project_id, topic, connection_id, entry)
-
-        def undo_if_not_told(told: asyncio.Future[None]) -> None:
-            if told.cancelled() or told.exception() is not None:
-                tenant.presence.undo(key, size, before)
-
-        told.add_done_callback(undo_if_not_told)
-        return told
-
-    def restore_presence(
-        self,
-        tenant: Tenant,
-        topic: str,
-        connection_id: str,
-        entry: Callable[[], bytes | None],
-        told: Callable[[], None],
-    ) -> None:
-        """Let Redis have what `entry` says when that can be told; then `told`."""
-        self._registry.restore_presence(tenant.project_id, topic, connection_id, entry, told)
-
-    def end_presence(self, tenant: Tenant, topic: str, connection_id: str) -> None:
-        tenant.presence.release((connection_id, topic))
-        self._registry.end_presence(tenant.project_id, topic, connection_id)
-
-    def _require_redis(self, tenant: Tenant, topic: str) -> None:
-        if not self._subscriber.hears((tenant.project_id, topic)):
-            raise Unavailable("Redis cannot be reached now")
+        self.waiting_bytes -= size
 
     def _prepare(self, items: list[Said]) -> Call:
         """Send what was gathered, so much at a time that no subscriber of Redis chokes on it."""

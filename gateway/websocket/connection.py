@@ -19,14 +19,13 @@ from gateway.delivery.replays import Replays
 from gateway.delivery.subscribe import Subscriptions
 from gateway.http.request import identify
 from gateway.projects.project import Tenant
-from gateway.publish.publisher import Voice
 from gateway.session.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
 from gateway.session.session import Session, refusal
-from gateway.websocket.telling import Telling
+from gateway.websocket.publishing import ClientPublishing, Ways
 from gateway.websocket.web_socket import CLOSE_SECONDS, WebSocket
 from gateway.wire.frames import PING, pong_frame, text_frame
 from gateway.wire.native import Error, ServerMessage, decode, encode
-from gateway.wire.outbox import Pump, Socket
+from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.errors import (
     CLOSE_CODE,
     CLOSE_HEARTBEAT,
@@ -56,15 +55,15 @@ class Connection:
         tenant: Tenant,
         session: Session,
         subscriptions: Subscriptions,
-        voice: Voice,
-        pump: Pump,
+        ways: Ways,
+        pump: QueueWriter,
         heartbeat_seconds: float,
     ) -> None:
         self.tenant = tenant
         self.session = session
         self._web_socket = web_socket
         self._subscriptions = subscriptions
-        self._telling = Telling(tenant, session, voice, _part)
+        self._telling = ClientPublishing(tenant, session, ways, _part)
         self._pump = pump
         self._heartbeat_seconds = heartbeat_seconds
         self._heard_at = time.monotonic()  # when anything came from the client
@@ -72,7 +71,7 @@ class Connection:
         # Spread over the first interval, so that clients who came together do not stay together.
         self._pinged_at = self._heard_at - random.random() * heartbeat_seconds  # noqa: S311
         self._closing: asyncio.Task[None] | None = None  # ours, once we decided to end it
-        self.socket = Socket(transport, session.connection_id, tenant.limits, pump)
+        self.socket = SendQueue(transport, session.connection_id, tenant.limits, pump)
         self.ended: tuple[int, str | None] | None = None  # close code and reason, if we ended it
         self.socket.on_slow = self._part_from_slow_client
         self.replays = Replays(subscriptions.carry_out, self.fail)

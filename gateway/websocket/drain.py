@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from gateway.websocket.handshake import Endpoint
+from gateway.websocket.handshake import Handshake
 from gateway.websocket.web_socket import CLOSE_SECONDS
 from gateway.wire.native import Reconnect
 from realtime.errors import CLOSE_GOING_AWAY
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.02
 _part = Part("drain")
 
 
-async def drain(endpoint: Endpoint, seconds: float) -> None:
+async def drain(endpoint: Handshake, seconds: float) -> None:
     """Let nobody in any more, tell everybody, and close them all within so many seconds."""
     endpoint.draining = True
     leaving = list(endpoint.connections)
@@ -45,7 +45,7 @@ async def drain(endpoint: Endpoint, seconds: float) -> None:
     log.info("drain_ended", connections_left_count=len(endpoint.connections))
 
 
-async def _wait_until_gone(endpoint: Endpoint) -> None:
+async def _wait_until_gone(endpoint: Handshake) -> None:
     """Wait for the clients' answers to our closes, and close whoever slipped in meanwhile."""
     deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
     while endpoint.connections and asyncio.get_running_loop().time() < deadline:

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from gateway import metrics
-from gateway.hub.hub import TopicKey
 from gateway.websocket.connection import Connection
+from realtime.channels import TopicKey
 from realtime.waiting.survival import Part
 
 MEASURE_SECONDS = 5.0  # between two looks; more often than anybody scrapes

@@ -18,7 +18,7 @@ from structlog.contextvars import bound_contextvars
 from gateway import metrics
 from gateway.delivery.subscribe import Subscriptions
 from gateway.http.gate import Gate
-from gateway.http.refusals import Door
+from gateway.http.refusals import Surface
 from gateway.http.request import (
     SUBPROTOCOL,
     Proxies,
@@ -30,16 +30,16 @@ from gateway.http.request import (
     no_such_project,
     websocket_token,
 )
+from gateway.presence.connection_log import ConnectionLog
 from gateway.presence.node import Node
 from gateway.presence.store import Open
-from gateway.presence.writer import Registry
 from gateway.projects.project import Tenant
-from gateway.publish.publisher import Voice
 from gateway.session.session import Session
 from gateway.websocket.closing import refuse
 from gateway.websocket.connection import Connection
+from gateway.websocket.publishing import Ways
 from gateway.websocket.web_socket import WebSocket
-from gateway.wire.outbox import Pump
+from gateway.wire.send_queue import QueueWriter
 from realtime.auth.tokens import Identity
 from realtime.clean_text import mended
 from realtime.errors import CLOSE_CODE, ClientError, Code, RateLimited, Unavailable
@@ -54,25 +54,25 @@ MAX_USER_AGENT = 256  # characters of it that the connection history keeps
 _part = Part("endpoint")
 
 
-class Endpoint:
+class Handshake:
     """Lets clients in, and knows all that are."""
 
     def __init__(
         self,
         tenants: Tenants,
         subscriptions: Subscriptions,
-        voice: Voice,
-        registry: Registry,
+        ways: Ways,
+        connection_log: ConnectionLog,
         node: Node,
-        pump: Pump,
+        pump: QueueWriter,
         proxies: Proxies,
         gate: Gate,
         heartbeat_seconds: float,
     ) -> None:
         self._tenants = tenants
         self._subscriptions = subscriptions
-        self._voice = voice
-        self._registry = registry
+        self._ways = ways
+        self._connection_log = connection_log
         self._node = node
         self._pump = pump
         self._proxies = proxies
@@ -108,7 +108,7 @@ class Endpoint:
     async def _refuse(self, web_socket: WebSocket, request: web.Request, error: ClientError) -> None:
         error = await self._gate.refused_upgrade(request, error)
         log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
-        self._gate.note(Door.WEBSOCKET, request, error.code)
+        self._gate.note(Surface.WEBSOCKET, request, error.code)
         await _part.run(refuse(web_socket, error))
 
     async def _let_in(self, web_socket: WebSocket, request: web.Request) -> None:
@@ -152,13 +152,13 @@ class Endpoint:
     async def _register(self, tenant: Tenant, facts: Open) -> None:
         """Count the connection over all nodes; while Redis is away, later."""
         try:
-            await self._registry.admit(tenant.project_id, facts, tenant.limits)
+            await self._connection_log.admit(tenant.project_id, facts, tenant.limits)
         except asyncio.CancelledError:  # this node stops; Redis may have counted it, or may yet
-            self._registry.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
+            self._connection_log.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
             raise
         except Unavailable:
             is_in = partial(self._is_in, facts.connection_id)
-            self._registry.readmit(tenant.project_id, facts, tenant.limits, is_in)
+            self._connection_log.readmit(tenant.project_id, facts, tenant.limits, is_in)
 
     async def _serve(
         self,
@@ -170,15 +170,15 @@ class Endpoint:
     ) -> None:
         transport: Any = request.transport
         if transport is None:  # gone while it was let in
-            self._registry.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
+            self._connection_log.depart(tenant.project_id, facts, WSCloseCode.ABNORMAL_CLOSURE, None)
             return
         if tenant.is_gone:  # likewise; from here to `connections` there is no await
-            self._registry.depart(tenant.project_id, facts, CLOSE_CODE[Code.NOT_FOUND], Code.NOT_FOUND)
+            self._connection_log.depart(tenant.project_id, facts, CLOSE_CODE[Code.NOT_FOUND], Code.NOT_FOUND)
             raise no_such_project()
         try:
             connection = self._connection(web_socket, transport, tenant, identity, facts)
         except Exception:
-            self._registry.depart(tenant.project_id, facts, CLOSE_CODE[Code.INTERNAL], Code.INTERNAL)
+            self._connection_log.depart(tenant.project_id, facts, CLOSE_CODE[Code.INTERNAL], Code.INTERNAL)
             raise
         gauge = metrics.connections.labels(tenant.project_id)
         self.connections[connection] = facts
@@ -197,7 +197,7 @@ class Endpoint:
                 None,
             )
             log.debug("connection_closed", code=code, reason=reason)
-            self._registry.depart(tenant.project_id, facts, code, reason)
+            self._connection_log.depart(tenant.project_id, facts, code, reason)
 
     def _connection(
         self,
@@ -214,7 +214,7 @@ class Endpoint:
             tenant,
             session,
             self._subscriptions,
-            self._voice,
+            self._ways,
             self._pump,
             self._heartbeat_seconds,
         )
@@ -230,10 +230,10 @@ class Endpoint:
     def _put_back(self, connection: Connection, facts: Open) -> None:
         project, session = connection.tenant.project_id, connection.session
         is_in = partial(self._is_in, facts.connection_id)
-        self._registry.readmit(project, facts, connection.tenant.limits, is_in)
+        self._connection_log.readmit(project, facts, connection.tenant.limits, is_in)
         for topic in session.presences:
             entry = partial(session.present_entry, topic)
-            self._registry.restore_presence(project, topic, session.connection_id, entry)
+            self._ways.presence.restore(project, topic, session.connection_id, entry)
 
     def _is_in(self, connection_id: str) -> bool:
         return connection_id in self._ids

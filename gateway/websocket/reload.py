@@ -17,7 +17,7 @@ from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.session.session import refusal
 from gateway.websocket.connection import Connection
-from gateway.websocket.handshake import Endpoint
+from gateway.websocket.handshake import Handshake
 from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.errors import CLOSE_CODE, ClientError, Code
 from realtime.process.reload import Changes
@@ -31,14 +31,14 @@ POLL_SECONDS = 0.05
 _part = Part("turnover")
 
 
-class Turnover:
+class ProjectReload:
     """Keeps `tenants`, which all parts of the node look into, as the settings say."""
 
     def __init__(
         self,
         tenants: dict[str, Tenant],
         strangers: Rates,
-        endpoint: Endpoint,
+        endpoint: Handshake,
         http: aiohttp.ClientSession,
         tasks: asyncio.TaskGroup,
     ) -> None:

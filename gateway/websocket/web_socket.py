@@ -14,8 +14,8 @@ from typing import Any
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
 
-from gateway.websocket.door import Door
 from gateway.websocket.frame_rules import may_close_with
+from gateway.websocket.intake import FrameIntake
 from gateway.websocket.pace import Pace
 from realtime.settings.config import Limits
 
@@ -37,7 +37,7 @@ class WebSocket(web.WebSocketResponse):
             timeout=CLOSE_SECONDS,
         )
         self._limits = limits
-        self._door: Door | None = None  # from the answer to the upgrade on
+        self._door: FrameIntake | None = None  # from the answer to the upgrade on
 
     def can_prepare(self, request: web.BaseRequest) -> web.WebSocketReady:
         """Whether this is an upgrade by RFC 6455.
@@ -60,7 +60,7 @@ class WebSocket(web.WebSocketResponse):
         early, handler._message_tail = handler._message_tail, b""
         super()._post_start(request, protocol, writer)
         pace = Pace(self._limits.messages_per_second, self._limits.max_message_bytes, time.monotonic())
-        self._door = Door(handler._payload_parser, handler.transport, pace, early)
+        self._door = FrameIntake(handler._payload_parser, handler.transport, pace, early)
         handler._payload_parser = self._door
 
     @property

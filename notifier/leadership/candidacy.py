@@ -34,7 +34,7 @@ class HandOver(Exception):
 
 
 @dataclass
-class Seat:
+class Candidacy:
     """Without an election its feed is alone: it leads as soon as it can, and goes on."""
 
     me: str = ""  # this notifier's id

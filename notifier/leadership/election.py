@@ -15,8 +15,8 @@ from contextlib import suppress
 import msgspec
 
 from notifier.leadership.assignment import Assigned, assign
-from notifier.leadership.candidacy import LEASE_SECONDS, STABLE_SECONDS, Seat
-from notifier.leadership.lease_store import Claim, Registry, Wish
+from notifier.leadership.candidacy import LEASE_SECONDS, STABLE_SECONDS, Candidacy
+from notifier.leadership.lease_store import Claim, LeaseStore, Wish
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
@@ -91,19 +91,19 @@ class Election:
 
     def __init__(self, store: Store, notifier_id: str) -> None:
         self.id = notifier_id
-        self._seats: dict[str, Seat] = {}  # by project
-        self._left: dict[str, Seat] = {}  # of projects served no more, until their leases are given up
-        self._registry = Registry(store, notifier_id, LEASE_SECONDS)
+        self._seats: dict[str, Candidacy] = {}  # by project
+        self._left: dict[str, Candidacy] = {}  # of projects served no more, until their leases are given up
+        self._registry = LeaseStore(store, notifier_id, LEASE_SECONDS)
         self._fleet = Fleet()
         self._held: set[str] = set()  # projects whose lease is ours, as far as we know
 
     def __repr__(self) -> str:
         return f"<Election {self.id}: {len(self._held)} leases of {len(self._seats)} projects>"
 
-    def seat_of(self, project: str) -> Seat:
+    def seat_of(self, project: str) -> Candidacy:
         """Return this notifier's seat in a project, which it takes if it has none."""
         self._left.pop(project, None)
-        return self._seats.setdefault(project, Seat(self.id, elected=True))
+        return self._seats.setdefault(project, Candidacy(self.id, elected=True))
 
     def leave(self, project: str) -> None:
         """Serve a project no more; its lease is renewed until the feed has ended, and then given up."""
@@ -143,7 +143,7 @@ class Election:
         self._held = {one for (one, _), holder in zip(seats, holders, strict=True) if holder == self.id}
         self._forget_left({claim.project for claim in claims if claim.wish is Wish.LEAVE})
 
-    def _tell(self, project: str, seat: Seat, holder: str | Unavailable | None, now: float) -> None:
+    def _tell(self, project: str, seat: Candidacy, holder: str | Unavailable | None, now: float) -> None:
         if isinstance(holder, Unavailable):  # of this lease alone
             seat.stable = False
             seat.see_nothing(now, why(holder))
@@ -164,7 +164,7 @@ class Election:
             seat.stable = False
             seat.see_nothing(now, trouble)
 
-    def _claim(self, project: str, seat: Seat, now: float) -> Claim:
+    def _claim(self, project: str, seat: Candidacy, now: float) -> Claim:
         if seat.leads_since is None or not seat.deserves_lease(now):
             return Claim(project, Wish.LEAVE)
         # Who has just become leader overwrites the lease of who was it; a leader that does not know yet

@@ -19,7 +19,7 @@ import asyncpg
 
 from notifier import metrics
 from notifier.errors import NoFeed
-from notifier.leadership.candidacy import Seat
+from notifier.leadership.candidacy import Candidacy
 from notifier.sessions import application_name, connect, query
 from realtime import names
 from realtime.logs.setup import get_logger
@@ -47,7 +47,7 @@ class Lead:
 async def leading(
     project: str,
     url: str,
-    seat: Seat,
+    seat: Candidacy,
     stand_by: Callable[[], None],
     await_schema: Callable[[], None],
 ) -> AsyncIterator[Lead]:
@@ -81,7 +81,7 @@ class Candidate:
 
     project: str
     url: str
-    seat: Seat
+    seat: Candidacy
     stand_by: Callable[[], None]
     await_schema: Callable[[], None]
     holder: int | None = None  # the backend that leads, None for nobody,

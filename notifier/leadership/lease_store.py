@@ -38,7 +38,7 @@ class Claim:
     state: str = ""
 
 
-class Registry:
+class LeaseStore:
     """Signs this notifier in and out, under its id."""
 
     def __init__(self, store: Store, notifier_id: str, ttl_seconds: float) -> None:

@@ -25,7 +25,7 @@ from realtime.dev.errors import DevError
 from realtime.dev.postgres import EmbeddedPostgres, postgres
 from realtime.dev.valkey import EmbeddedValkey, valkey
 from realtime.postgres.catalogue import Catalogue
-from realtime.postgres.door import door_to
+from realtime.postgres.connector import connector_for
 from realtime.postgres.pool import Database
 from realtime.process.supervisor import processes
 from realtime.resources import packaged_text
@@ -78,7 +78,7 @@ def _refuse_taken_ports(ports: range) -> None:
 
 
 async def _create_database(server_url: str) -> str:
-    connection = await door_to(server_url).open(OPEN_SECONDS, {})
+    connection = await connector_for(server_url).open(OPEN_SECONDS, {})
     try:
         if not await connection.fetchval("select true from pg_database where datname = $1", PROJECT):
             await connection.execute(f"create database {PROJECT}")

@@ -12,12 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from redis.asyncio import Redis
-from redis.exceptions import BusyLoadingError, ConnectionError
-
 from realtime.dev import directory as files
 from realtime.dev import process
 from realtime.dev.process import ServerProcess
+from realtime.redis.pool import answers
 
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 DEFAULTS: Mapping[str, str] = MappingProxyType(
@@ -87,16 +85,7 @@ async def valkey(
 
 
 async def _wait_ready(server: ServerProcess, url: str) -> None:
-    # Without a retry of its own: we ask again, and see meanwhile whether the server has ended.
-    async with Redis.from_url(url, retry=None) as client:
-
-        async def ready() -> bool:
-            try:
-                return bool(await client.ping())
-            except (ConnectionError, BusyLoadingError):
-                return False
-
-        await server.wait_ready(ready)
+    await server.wait_ready(lambda: answers(url))
 
 
 def _program() -> Path:

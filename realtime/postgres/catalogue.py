@@ -24,7 +24,7 @@ from realtime.resources import packaged_text
 LOOK_LOCK_WAIT = "1s"  # for a partition, which its owner may lock for as long as it likes
 
 
-class Database(Protocol):
+class Sessions(Protocol):
     """Lends connections of asyncpg."""
 
     def connection(self) -> AbstractAsyncContextManager[Any]: ...
@@ -61,7 +61,7 @@ class TableInfo:
 class Catalogue:
     """The door to one project's tables."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Sessions) -> None:
         self._database = database
 
     async def resolve(self, table_name: str, schema: str | None = None) -> Table:

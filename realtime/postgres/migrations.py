@@ -15,7 +15,7 @@ import asyncpg
 from realtime.causes.sentence import why
 from realtime.errors import ClientError, Code, StatementFailed, Unavailable
 from realtime.logs.setup import get_logger
-from realtime.postgres.door import door_to
+from realtime.postgres.connector import connector_for
 from realtime.postgres.pool import Database
 from realtime.resources import packaged_text
 from realtime.settings.config import Project
@@ -61,7 +61,7 @@ async def migrate_project(project: Project) -> None:
         async with database.connection() as connection:
             await migrate(connection)
     except StatementFailed as error:
-        reason = why(error, door_to(project.database_url).place)
+        reason = why(error, connector_for(project.database_url).place)
         raise Unavailable("the schema cannot be installed", reason) from error
     finally:
         await database.close()

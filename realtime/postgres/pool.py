@@ -17,7 +17,7 @@ import asyncpg
 from realtime.causes.sentence import why
 from realtime.errors import StatementFailed, Unavailable
 from realtime.logs.setup import get_logger
-from realtime.postgres.door import away, door_to
+from realtime.postgres.connector import away, connector_for
 from realtime.settings.config import Project
 from realtime.waiting.outage import Outage
 
@@ -65,7 +65,7 @@ class Database:
 
     def __init__(self, project: Project, logged_as: str | None = None) -> None:
         self._opened = False
-        self._door = door_to(project.database_url)
+        self._door = connector_for(project.database_url)
         self._is_pooled = project.listen_url is not None
         self._logged_as = logged_as
         self._outage = Outage()  # what of it is news

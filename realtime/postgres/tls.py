@@ -1,7 +1,7 @@
 """TLS as a `database_url` asks for it: the files that it names, and the context made of them.
 
 Files are looked through when a process starts or reloads, so that a wrong one is a wrong setting. Asked by
-`realtime.postgres.door`; opens no connection.
+`realtime.postgres.connector`; opens no connection.
 """
 
 from __future__ import annotations

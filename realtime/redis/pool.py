@@ -12,6 +12,7 @@ from typing import Any
 from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from realtime.redis.connections import PlainConnection, Pool, TlsConnection
@@ -37,6 +38,15 @@ def guide_client(url: RedisUrl, address: Address) -> redis.Redis:
         return server_client(url, address, GUIDE_TLS_ANSWER_SECONDS)
     login = {"username": url.sentinel_username, "password": url.sentinel_password}
     return _client(address, url.tls, login, GUIDE_TLS_ANSWER_SECONDS)
+
+
+async def answers(url: str) -> bool:
+    """Tell whether the server at a URL answers now: it may not listen yet, or be reading what it had."""
+    async with redis.Redis.from_url(url, retry=None) as client:
+        try:
+            return bool(await client.ping())
+        except (ConnectionError, BusyLoadingError):
+            return False
 
 
 def _client(

@@ -18,7 +18,7 @@ RECENT_SECONDS = 1.0  # between two that begin
 AnswerT = TypeVar("AnswerT")
 
 
-class Recent(Generic[AnswerT]):
+class SingleFlight(Generic[AnswerT]):
     """One answer; an error is one, too."""
 
     def __init__(self, seconds: float | None = None) -> None:

@@ -55,7 +55,7 @@ class Habits:
     rude: float = 0.6
 
 
-class Line:
+class RedisSubscription:
     """One connection that stands: what its client says goes through here."""
 
     def __init__(self, web_socket: aiohttp.ClientWebSocketResponse, connection_id: str) -> None:
@@ -63,7 +63,7 @@ class Line:
         self._web_socket = web_socket
 
     def __repr__(self) -> str:
-        return f"<Line {self.connection_id}>"
+        return f"<RedisSubscription {self.connection_id}>"
 
     async def say(self, /, **message: Any) -> None:
         """Raises Gone."""
@@ -82,7 +82,7 @@ class Part:
     def trying(self) -> None:
         """Take note that the client wants a line from now on."""
 
-    async def speak(self, line: Line) -> None:
+    async def speak(self, line: RedisSubscription) -> None:
         """Say what is to be said while the line stands; may return early, may raise Gone."""
 
     def hear(self, message: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ class Visitor:
                 self._referee.count("refused")
                 return False
             self._referee.count("connections")
-            await self._dwell(web_socket, Line(web_socket, connection_id))
+            await self._dwell(web_socket, RedisSubscription(web_socket, connection_id))
             if self._dice.random() > self._habits.rude:
                 await web_socket.close()
         await web_socket.close()  # nothing is sent any more
@@ -155,7 +155,7 @@ class Visitor:
             raise Gone(greeting)
         return web_socket, greeting["connection_id"]
 
-    async def _dwell(self, web_socket: aiohttp.ClientWebSocketResponse, line: Line) -> None:
+    async def _dwell(self, web_socket: aiohttp.ClientWebSocketResponse, line: RedisSubscription) -> None:
         self._answered_at = asyncio.get_running_loop().time()
         stay = None if self._world.calm.is_set() else self._dice.uniform(*self._habits.stay)
         with suppress(TimeoutError):
@@ -163,7 +163,7 @@ class Visitor:
                 await self._converse(web_socket, line)
         self._stay = None
 
-    async def _converse(self, web_socket: aiohttp.ClientWebSocketResponse, line: Line) -> None:
+    async def _converse(self, web_socket: aiohttp.ClientWebSocketResponse, line: RedisSubscription) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(web_socket), name=f"{self.part.name} listens")
@@ -203,7 +203,7 @@ class Visitor:
         message: dict[str, Any] = decode(frame.data)
         return message
 
-    async def _ping(self, line: Line) -> None:
+    async def _ping(self, line: RedisSubscription) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() - self._answered_at < PONG_SECONDS:
             await line.say(type="ping")

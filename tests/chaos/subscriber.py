@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tests.chaos.client import Line, Part
+from tests.chaos.client import Part, RedisSubscription
 from tests.chaos.ledger import Ledger
 from tests.chaos.mirror import TORN_SECONDS, Replica
 from tests.chaos.referee import BROKEN, Referee
@@ -22,7 +22,7 @@ AGAIN_SECONDS = 0.5  # after a `subscribe` that was `unavailable`
 JUDGE_SECONDS = 1.0
 
 
-class Subscriber(Part):
+class TopicSubscriptions(Part):
     """One client's subscriptions, over all its lines."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Subscriber(Part):
         self._quiet_since: float | None = None  # loop time; None while it stays away
 
     def __repr__(self) -> str:
-        return f"<Subscriber {self.name}, {len(self._joined)} of {len(self.standings)} joined>"
+        return f"<TopicSubscriptions {self.name}, {len(self._joined)} of {len(self.standings)} joined>"
 
     @property
     def replicas(self) -> list[Replica]:
@@ -64,7 +64,7 @@ class Subscriber(Part):
     def trying(self) -> None:
         self._quiet_since = _now()
 
-    async def speak(self, line: Line) -> None:
+    async def speak(self, line: RedisSubscription) -> None:
         self.lines += 1
         self.unrecovered.clear()
         # Of this line: who wants to ask again later may come too late for it.

@@ -10,7 +10,7 @@ import asyncio
 from random import Random
 from typing import Any
 
-from tests.chaos.client import Line, Part
+from tests.chaos.client import Part, RedisSubscription
 from tests.chaos.hearing import Talk
 from tests.chaos.world import World
 
@@ -33,7 +33,7 @@ class Talker(Part):
     def __repr__(self) -> str:
         return f"<Talker {self.name} on {self._talk.channel}>"
 
-    async def speak(self, line: Line) -> None:
+    async def speak(self, line: RedisSubscription) -> None:
         self._life += 1
         while not self._world.calm.is_set():
             await self._say(line)
@@ -42,7 +42,7 @@ class Talker(Part):
             self._last.add(await self._say(line))
             await asyncio.sleep(LAST_SECONDS)
 
-    async def _say(self, line: Line) -> int:
+    async def _say(self, line: RedisSubscription) -> int:
         number = self._talk.next(self.name)
         payload = {"talker": self.name, "life": self._life, "number": number}
         await line.say(type="broadcast", channel=self._talk.channel, payload=payload, ref=number)

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from realtime.causes.kinds import Cause
 from realtime.errors import Unavailable
-from realtime.postgres.door import AWAY
+from realtime.postgres.connector import AWAY
 from realtime.postgres.pool import Database
 from realtime.settings.config import Project
 from tests.broken_postgres import PASSWORD, Stage, broken_postgres, open_and_close, reason_of

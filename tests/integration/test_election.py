@@ -20,7 +20,7 @@ import pytest_asyncio
 from notifier.feed import feed
 from notifier.leadership import candidacy, leader
 from notifier.leadership.election import Facts, Fleet
-from notifier.leadership.lease_store import Claim, Registry, Wish
+from notifier.leadership.lease_store import Claim, LeaseStore, Wish
 from realtime import names
 from realtime.postgres.migrations import migration_sql
 from realtime.redis.client import connect
@@ -64,7 +64,7 @@ async def holders(redis_url: str, *wishes: tuple[str, Wish]) -> list[str | None]
     found = []
     async with connect(redis_url) as store:
         for name, wish in wishes:
-            found += await Registry(store, name, 60).leases([Claim(PROJECT, wish, "live")])
+            found += await LeaseStore(store, name, 60).leases([Claim(PROJECT, wish, "live")])
     return found
 
 
@@ -124,7 +124,11 @@ def test_the_fleet_is_stable_when_nobody_came_went_or_changed_for_a_while() -> N
 
 async def test_who_does_not_sign_in_again_is_no_longer_of_the_fleet(redis_url: str) -> None:
     async with connect(redis_url) as store:
-        stays, goes, dies = Registry(store, "a", 60), Registry(store, "b", 60), Registry(store, "c", 0.2)
+        stays, goes, dies = (
+            LeaseStore(store, "a", 60),
+            LeaseStore(store, "b", 60),
+            LeaseStore(store, "c", 0.2),
+        )
         await goes.sign_in(b"{}")
         assert await dies.sign_in(b'{"c":1}') == {"b": b"{}", "c": b'{"c":1}'}
         await goes.sign_out()

@@ -17,7 +17,7 @@ from gateway.session.session import Session
 from gateway.websocket import connection, handshake
 from gateway.websocket.connection import Connection
 from gateway.wire.native import ServerMessage
-from gateway.wire.outbox import Socket
+from gateway.wire.send_queue import SendQueue
 from realtime import names
 from realtime.redis.client import Store
 from realtime.settings.config import Settings
@@ -107,7 +107,7 @@ async def test_who_cannot_be_put_back_is_closed_and_the_others_are_put_back(
         await eventually(bob_is_back)
 
 
-class FailingSocket(Socket):
+class FailingSocket(SendQueue):
     """Fails for whom it is told to."""
 
     victims: set[str] = set()  # noqa: RUF012 - of the test, by how it fails and connection
@@ -170,7 +170,7 @@ async def test_a_fault_of_a_connection_before_it_is_served_leaves_no_place_taken
 
     monkeypatch.setattr(handshake, "Connection", Unborn)
     async with serving(settings) as (gateway, _):
-        async with gateway.wire.outbox(token=MALLORY) as mallory:
+        async with gateway.wire.send_queue(token=MALLORY) as mallory:
             assert await mallory.is_refused() == ("internal", 1011)
         service = token_for(role="service_role")
 

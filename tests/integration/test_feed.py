@@ -18,7 +18,7 @@ from notifier.errors import LostPlace
 from notifier.feed import feed as feed_module
 from notifier.feed.feed import Feed
 from notifier.feed.snapshots import bounds, parse_snapshot, seen_since
-from notifier.outbox_cleanup import PIECE_ROWS, Tidier
+from notifier.outbox_cleanup import PIECE_ROWS, OutboxCleanup
 from notifier.sessions import connect, query
 from realtime.channels import Table
 from realtime.postgres.backlog import read_backlog
@@ -196,7 +196,7 @@ async def test_tidying_leaves_what_is_not_published(
     reader: Reader, orders_url: str, writer: Any, slow_writer: Any
 ) -> None:
     database = Database(project_at(orders_url))
-    tidier = Tidier(database)
+    tidier = OutboxCleanup(database)
     late = slow_writer.transaction()
     await late.start()
     await insert(slow_writer, 1)
@@ -223,7 +223,7 @@ async def test_tidying_begins_anew_when_the_database_went_back(
 ) -> None:
     """What it deleted has come back, and new changes have ids that it thinks are gone."""
     database = Database(project_at(orders_url))
-    tidier = Tidier(database)
+    tidier = OutboxCleanup(database)
     tidier._deleted = parse_snapshot("9000000:9000000:")
     await insert(writer, 1)
     assert await reader.read() == [1]
@@ -238,7 +238,7 @@ async def test_much_is_tidied_in_pieces(reader: Reader, orders_url: str, writer:
     await reader.feed.advance(await reader.feed.snapshot())
     await reader.feed.confirm()
     database = Database(project_at(orders_url))
-    tidier = Tidier(database)
+    tidier = OutboxCleanup(database)
     assert [await tidier.tidy() for _ in range(3)] == [PIECE_ROWS, 5, 0]
     await database.close()
 
@@ -323,7 +323,7 @@ async def test_a_long_transaction_does_not_slow_the_feed_down(
     assert await pages_touched(reader, "confirm", at, token, *moves) < 30
     await long.rollback()
     database = Database(project_at(orders_url))
-    await Tidier(database).tidy_marks()
+    await OutboxCleanup(database).tidy_marks()
     await database.close()
     assert await writer.fetchval("select count(*) from realtime.mark") == 1
 

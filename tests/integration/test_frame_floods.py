@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from prometheus_client import REGISTRY
 
-from gateway.presence.writer import Registry
+from gateway.presence.connection_log import ConnectionLog
 from gateway.session import flood_guard
 from realtime.settings.config import Limits, Settings
 from tests.fuzzing import fuzz_frames, fuzz_upgrades
@@ -84,13 +84,13 @@ async def test_a_flood_of_frames_is_told_and_then_closed(gateway, kind, monkeypa
 async def test_frames_of_a_client_that_is_not_let_in_yet_stay_in_the_network(gateway, monkeypatch):
     """Its admission waits for Redis; empty continuations are what aiohttp reads without end."""
     may_come = asyncio.Event()
-    admit = Registry.admit
+    admit = ConnectionLog.admit
 
     async def wait(*parts) -> None:
         await may_come.wait()
         await admit(*parts)
 
-    monkeypatch.setattr(Registry, "admit", wait)
+    monkeypatch.setattr(ConnectionLog, "admit", wait)
     before = frames_received("fragment")
     async with raw_socket(gateway, greeted=False) as raw:
         raw.writer.transport.set_write_buffer_limits(0)

@@ -75,7 +75,7 @@ async def test_a_client_that_does_not_read_is_closed_and_hears_why_when_it_reads
 
 
 async def test_a_closed_slow_consumer_that_never_reads_is_let_go(strict, monkeypatch):
-    monkeypatch.setattr("gateway.wire.outbox.PARTING_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.wire.send_queue.PARTING_SECONDS", 0.1)
     gateway, publisher = strict
     before = slow_consumers()
     async with raw_socket(gateway, receive_bytes=4_096) as lazy:

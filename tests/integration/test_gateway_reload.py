@@ -74,7 +74,7 @@ async def status_of(gateway: Gateway, project: str, token: str | None = None) ->
 
 
 async def is_refused(gateway: Gateway, token: str) -> tuple[str, int]:
-    async with gateway.wire.outbox("other", token) as client:
+    async with gateway.wire.send_queue("other", token) as client:
         return await client.is_refused()
 
 
@@ -197,7 +197,7 @@ async def test_origins_and_limits_are_those_of_who_comes_next(gateway: Gateway, 
     page = {"headers": {"Origin": "https://app.example.com"}}
     async with AsyncExitStack() as stack:
         early = await enter(stack, gateway)
-        async with gateway.wire.outbox("other", other_token(), **page) as client:
+        async with gateway.wire.send_queue("other", other_token(), **page) as client:
             assert await client.is_refused() == ("forbidden", 4403)
         limits = Limits(max_channels_per_connection=1)
         await live.change("other", allowed_origins=["https://app.example.com"], limits=limits)

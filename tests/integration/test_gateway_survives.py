@@ -16,7 +16,7 @@ import pytest
 
 from gateway import app
 from gateway.delivery import empty_topics, topic_subscriptions
-from gateway.presence.heartbeat_store import Pulses
+from gateway.presence.heartbeat_store import HeartbeatStore
 from gateway.presence.store import Arrival, Change, People
 from gateway.projects.project import Tenant
 from realtime import names
@@ -35,8 +35,9 @@ STORIES = {
     "beats": "test_a_node_goes_on_beating",
     "life of the node": "test_a_life_goes_on_being_renewed",
     "reaper": "test_dead_nodes_are_cleaned_up_after_but_for_what_fails",
-    "registry": "test_a_client_that_cannot_be_counted_is_refused_alone",
-    "voice": "test_a_broadcast_that_cannot_be_made_fails_alone",
+    "connection log": "test_a_client_that_cannot_be_counted_is_refused_alone",
+    "presence": "test_a_presence_that_cannot_be_told_fails_alone",
+    "publisher": "test_a_broadcast_that_cannot_be_made_fails_alone",
     "tick": "test_a_client_whose_clock_fails_is_closed_alone",
     "memory": "test_what_waits_for_the_others_is_counted",
     "figures": "test_figures_of_the_others_are_taken",
@@ -60,8 +61,6 @@ async def test_every_task_of_the_root_has_its_story(settings):
     below = {
         "keep empty topics",
         "forget empty topics",
-        "tell presence",
-        "tell connections",
         "gateway",
     }  # the root itself, and what its parts have below them
     below |= {name for name in task_names if name.startswith(("listen to", "connection to"))}
@@ -119,7 +118,7 @@ async def test_a_client_that_cannot_be_counted_is_refused_alone(settings, failin
     async with serving(settings) as (gateway, _):
         async with asyncio.TaskGroup() as tasks:
             comings = [tasks.create_task(_comes(gateway, f"user-{number}")) for number in range(20)]
-            async with gateway.wire.outbox(token=MALLORY) as mallory:
+            async with gateway.wire.send_queue(token=MALLORY) as mallory:
                 assert await mallory.is_refused() == ("internal", 1011)
         assert [coming.result() for coming in comings] == [True] * 20
         status, answer, _ = await gateway.http.routes("GET", "/status", token_for())
@@ -152,12 +151,12 @@ async def test_a_node_goes_on_beating(settings, monkeypatch):
 
     beats: list[str] = []
 
-    async def fails_once(pulses: Pulses, life: str, seconds: float) -> None:
+    async def fails_once(pulses: HeartbeatStore, life: str, seconds: float) -> None:
         beats.append(life)
         if len(beats) == 2:
             raise Unheard("beat")
 
-    monkeypatch.setattr(Pulses, "beat", fails_once)
+    monkeypatch.setattr(HeartbeatStore, "beat", fails_once)
     async with serving(settings):
         await eventually(lambda: len(beats) >= 4)
 

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from notifier.leadership.candidacy import Seat
+from notifier.leadership.candidacy import Candidacy
 from notifier.leadership.leader import leading
 from notifier.project import Dismissed
 from notifier.sessions import application_name, connect, query
@@ -37,7 +37,7 @@ async def test_of_many_that_try_at_once_one_leads_and_then_the_next(orders_url: 
     ends = [asyncio.Event() for _ in range(5)]
 
     async def run(number: int) -> None:
-        async with leading(PROJECT, orders_url, Seat(), nothing, nothing) as won:
+        async with leading(PROJECT, orders_url, Candidacy(), nothing, nothing) as won:
             at_once.append(await won.session.fetchval("select pg_backend_pid()"))
             leaders.append(number)
             await ends[number].wait()
@@ -88,7 +88,7 @@ async def test_a_former_leader_finds_that_the_feed_has_moved(orders_url: str) ->
         await lead(former)
         place = await former.fetchval("select ctid from realtime.feed")
         await former.execute("select pg_advisory_unlock_all()")
-        async with leading(PROJECT, orders_url, Seat(), nothing, nothing):
+        async with leading(PROJECT, orders_url, Candidacy(), nothing, nothing):
             stored = "update realtime.feed set batch = batch + 1 where ctid = $1"
             assert await former.execute(stored, place) == "UPDATE 0"
 
@@ -97,7 +97,7 @@ async def test_who_waits_for_the_schema_is_told_and_can_be_dismissed(database_ur
     def dismiss() -> None:
         raise Dismissed
 
-    seat = Seat()
+    seat = Candidacy()
     with pytest.raises(Dismissed):
         async with leading(PROJECT, database_url, seat, nothing, dismiss):
             pass
@@ -105,7 +105,7 @@ async def test_who_waits_for_the_schema_is_told_and_can_be_dismissed(database_ur
 
 
 async def test_one_that_waits_for_the_schema_leads_when_it_comes(database_url: str) -> None:
-    seat, won = Seat(), asyncio.Event()
+    seat, won = Candidacy(), asyncio.Event()
 
     async def run() -> None:
         async with leading(PROJECT, database_url, seat, nothing, nothing):

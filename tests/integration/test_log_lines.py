@@ -157,7 +157,7 @@ async def test_a_refusal_at_the_door_is_told_with_its_code_and_whence(
     gateway: Gateway, everything: pytest.LogCaptureFixture
 ) -> None:
     token = token_for(ttl=-60)
-    async with gateway.wire.outbox(token=token, headers={"X-Request-Id": "from-a-proxy"}) as client:
+    async with gateway.wire.send_queue(token=token, headers={"X-Request-Id": "from-a-proxy"}) as client:
         assert (await client.is_refused())[0] == "token_expired"
     (refused,) = logged(everything, "connection_refused")
     assert (

@@ -125,7 +125,7 @@ class Counting:
 
 @asynccontextmanager
 async def counting(gateway: Gateway) -> AsyncIterator[Counting]:
-    async with gateway.wire.outbox(token=token_for()) as client:
+    async with gateway.wire.send_queue(token=token_for()) as client:
         one = Counting(client)
         assert (await one.hear())["type"] == "connected"
         yield one

@@ -14,7 +14,7 @@ import pytest_asyncio
 from prometheus_client import generate_latest
 
 from notifier.leadership import election
-from notifier.leadership.lease_store import Registry
+from notifier.leadership.lease_store import LeaseStore
 from realtime import names
 from realtime.errors import SettingError
 from realtime.redis.client import connect
@@ -156,7 +156,7 @@ async def test_of_a_removed_project_nothing_is_left_and_the_other_feed_goes_on(
 async def served_by_all(redis_url: str, projects: list[str]) -> bool:
     """Whether that is what the notifiers tell each other."""
     async with connect(redis_url) as store:
-        facts = await Registry(store, "watcher", 0.1).sign_in(b"{}")
+        facts = await LeaseStore(store, "watcher", 0.1).sign_in(b"{}")
     serves = [msgspec.json.decode(fact)["serves"] for name, fact in facts.items() if name != "watcher"]
     return serves == [projects]
 

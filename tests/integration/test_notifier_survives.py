@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from notifier import app, maintenance, projects
 from notifier.leadership import election
-from notifier.leadership.lease_store import Registry
+from notifier.leadership.lease_store import LeaseStore
 from notifier.project import ProjectFeed
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
@@ -179,12 +179,12 @@ async def test_what_a_project_needs_beside_its_feed_is_tried_again(
         await eventually(is_tidy)
 
 
-class FailingRegistry(Registry):
+class FailingLeaseStore(LeaseStore):
     looks = 0
 
     async def sign_in(self, facts: bytes) -> dict[str, bytes]:
-        FailingRegistry.looks += 1
-        if FailingRegistry.looks in (3, 4):
+        FailingLeaseStore.looks += 1
+        if FailingLeaseStore.looks in (3, 4):
             raise Unheard
         return await super().sign_in(facts)
 
@@ -193,10 +193,10 @@ async def test_a_look_that_fails_takes_no_lead_away_for_long(
     settings: Settings, seen: Witness, writer: Any, other_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(election, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(election, "Registry", FailingRegistry)
-    monkeypatch.setattr(FailingRegistry, "looks", 0)
+    monkeypatch.setattr(election, "LeaseStore", FailingLeaseStore)
+    monkeypatch.setattr(FailingLeaseStore, "looks", 0)
     async with serving(settings, other_url):
-        await eventually(lambda: FailingRegistry.looks > 10)
+        await eventually(lambda: FailingLeaseStore.looks > 10)
         await insert(writer, 1)
         await seen.sees(1)
 

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from notifier.feed.feed import Feed
 from notifier.feed.snapshots import bounds, seen_since
-from notifier.outbox_cleanup import PIECE_ROWS, Tidier
+from notifier.outbox_cleanup import PIECE_ROWS, OutboxCleanup
 from notifier.sessions import connect, query
 from realtime.postgres.backlog import COUNTED
 from realtime.postgres.pool import Database
@@ -38,7 +38,7 @@ class Outbox:
     writer: Any
     reader: Any  # the notifier's session
     feed: Feed
-    tidier: Tidier
+    tidier: OutboxCleanup
 
     async def fill(self, rows: int = FINISHED) -> None:
         """Write so many changes, in a few transactions, and publish them."""
@@ -73,7 +73,7 @@ async def outbox(database_url: str) -> AsyncIterator[Outbox]:
             await writer.execute("create sequence numbers")
             # Only the test's own vacuum is to show what comes back.
             await writer.execute("alter table realtime.outbox set (autovacuum_enabled = off)")
-            yield Outbox(writer, reader, feed, Tidier(database))
+            yield Outbox(writer, reader, feed, OutboxCleanup(database))
     finally:
         await database.close()
         await reader.close(timeout=30)

@@ -23,7 +23,7 @@ def facts(name: str, user: str | None = "bob", ip: str = "127.0.0.1") -> Open:
     return Open(connection_id=name, user_id=user, ip=ip, user_agent=None, node="n", connected_at=1.0)
 
 
-class Door:
+class Entrance:
     """Lets connections of a project in and out, as nodes do."""
 
     def __init__(self, store: Store, limits: Limits) -> None:
@@ -45,8 +45,8 @@ class Door:
 
 
 @pytest.fixture
-async def door(store: Store) -> Door:
-    return Door(store, Limits(max_connections=6, max_connections_per_user=3, max_connections_per_ip=5))
+async def door(store: Store) -> Entrance:
+    return Entrance(store, Limits(max_connections=6, max_connections_per_user=3, max_connections_per_ip=5))
 
 
 async def counts(store: Store, *lives: str) -> list[dict[str, int]]:
@@ -57,7 +57,7 @@ async def counts(store: Store, *lives: str) -> list[dict[str, int]]:
 
 
 async def test_places_of_a_life_that_is_not_known_to_be_alive_do_not_count(store):
-    door = Door(store, Limits(max_connections_per_user=3))
+    door = Entrance(store, Limits(max_connections_per_user=3))
     assert await door.enter(DEAD, "1", "2", "3") == [None] * 3
     assert await door.enter(HERE, "4") == [PER_USER]
     assert await door.enter(HERE, "4", "5", "6", "7", suspects=(DEAD,)) == [None] * 3 + [PER_USER]
@@ -98,7 +98,7 @@ async def test_a_connection_that_moves_to_a_new_life_moves_its_count(door, store
 
 
 async def test_only_what_is_limited_is_counted_by_life(store):
-    door = Door(store, Limits())
+    door = Entrance(store, Limits())
     await door.enter(HERE, "1", "2")
     assert await counts(store, HERE) == [{"user:bob": 2, "address:127.0.0.1": 2}, {"all": 2}]
     await door.leave(HERE, "1", "2")
@@ -196,7 +196,7 @@ async def commands(store: Store) -> Counter[str]:
     return found
 
 
-async def cost(store: Store, door: Door, name: str) -> Counter[str]:
+async def cost(store: Store, door: Entrance, name: str) -> Counter[str]:
     """The commands that Redis carries out for a connection that comes in without the places of a suspect."""
     before = await commands(store)
     assert await door.enter(HERE, name, suspects=(DEAD,)) == [None]
@@ -207,7 +207,7 @@ async def cost(store: Store, door: Door, name: str) -> Counter[str]:
 
 
 async def test_an_admission_costs_the_same_however_many_are_there(store):
-    door = Door(store, Limits(max_connections=3, max_connections_per_user=3, max_connections_per_ip=3))
+    door = Entrance(store, Limits(max_connections=3, max_connections_per_user=3, max_connections_per_ip=3))
     await door.enter(DEAD, "1", "2", "3")
     few = await cost(store, door, "4")
     for start in range(0, 3_000, 500):

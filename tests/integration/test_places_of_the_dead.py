@@ -77,7 +77,7 @@ async def test_a_full_project_of_nodes_that_live_refuses_soon(fleet):
         for gateway in (survivor, doomed, survivor, doomed):
             await enter(people, gateway)
         for gateway in (survivor, doomed) * 5:
-            async with gateway.wire.outbox(token=token_for()) as client:
+            async with gateway.wire.send_queue(token=token_for()) as client:
                 assert await client.is_refused() == TOO_MANY
 
 
@@ -105,7 +105,7 @@ async def test_a_frozen_node_that_comes_back_keeps_its_people_and_nobody_else_co
 
 
 async def refuses(gateway: Gateway) -> bool:
-    async with gateway.wire.outbox(token=token_for()) as client:
+    async with gateway.wire.send_queue(token=token_for()) as client:
         return (await client.hear())["type"] == "error"
 
 

@@ -52,7 +52,7 @@ async def refusal(
     gateway: Gateway, token: str, address="192.0.2.1", project="demo"
 ) -> tuple[str, int] | None:
     """How a client is refused; None if it is let in."""
-    async with gateway.wire.outbox(project, token, **via(address)) as client:
+    async with gateway.wire.send_queue(project, token, **via(address)) as client:
         error = await client.hear()
         return (error["code"], await client.hear_close()) if error["type"] == "error" else None
 
@@ -182,9 +182,9 @@ async def test_openings_and_refusals_are_counted(gateway):
     before = [counted(**one) for one in labels], value("realtime_gateway_opened_connections_total", **opened)
     async with gateway.client():
         pass
-    async with gateway.wire.outbox(token="x") as client:
+    async with gateway.wire.send_queue(token="x") as client:
         await client.is_refused()
-    async with gateway.wire.outbox("nowhere", "x") as client:
+    async with gateway.wire.send_queue("nowhere", "x") as client:
         await client.is_refused()
     await gateway.http.routes("GET", "/status")
     await gateway.http.routes("GET", "/status", project="nowhere")
@@ -221,6 +221,6 @@ async def test_what_is_logged_of_refusals_has_a_bound(caplog, monkeypatch):
     seen = refusals.Refusals(0.0)
     with caplog.at_level(logging.INFO):
         for number in range(1_000):
-            seen.note(refusals.Door.REST, None, "not_found", f"192.0.{number // 256}.{number % 256}")
+            seen.note(refusals.Surface.REST, None, "not_found", f"192.0.{number // 256}.{number % 256}")
     assert len(logged(caplog, "refusals_began")) <= refusals.LOGGED_AT_ONCE + 10
     assert repr(seen) == "<Refusals of 50 kinds and addresses>"

@@ -61,13 +61,13 @@ async def another_primary(cluster: ValkeyCluster, than: str) -> str:
     return min(await cluster.primaries() - {than})
 
 
-class Subscriber:
+class TopicSubscriptions:
     """A subscription to the sharded channel, seen as the server sends it."""
 
     def __init__(self, client: Redis) -> None:
         self._subscription: Any = client.pubsub()
 
-    async def __aenter__(self) -> Subscriber:
+    async def __aenter__(self) -> TopicSubscriptions:
         await self._subscription.execute_command("SSUBSCRIBE", CHANNEL)
         assert await self.next() == ["ssubscribe", CHANNEL, 1]
         return self
@@ -141,21 +141,24 @@ async def test_an_emptied_cluster_holds_nothing_on_any_server(cluster: ValkeyClu
 
 
 async def test_what_a_script_publishes_reaches_the_subscribers_of_its_slot(cluster: ValkeyCluster):
-    async with cluster.server(await cluster.primary_of(KEY)).client() as client, Subscriber(client) as heard:
+    async with (
+        cluster.server(await cluster.primary_of(KEY)).client() as client,
+        TopicSubscriptions(client) as heard,
+    ):
         assert await client.eval(PUBLISH, 1, CHANNEL, "hello") == 1
         assert await heard.next() == ["smessage", CHANNEL, "hello"]
 
 
 async def test_a_subscriber_is_told_when_its_slot_moves_away(cluster: ValkeyCluster):
     source = await cluster.primary_of(KEY)
-    async with cluster.server(source).client() as client, Subscriber(client) as heard:
+    async with cluster.server(source).client() as client, TopicSubscriptions(client) as heard:
         await cluster.move_slot(key_slot(KEY.encode()), await another_primary(cluster, than=source))
         assert await heard.next() == ["sunsubscribe", CHANNEL, 0]
 
 
 async def test_a_subscriber_is_told_when_its_primary_is_replaced(cluster: ValkeyCluster):
     primary = await cluster.primary_of(KEY)
-    async with cluster.server(primary).client() as client, Subscriber(client) as heard:
+    async with cluster.server(primary).client() as client, TopicSubscriptions(client) as heard:
         await cluster.failover(primary)
         assert await heard.next() == ["sunsubscribe", CHANNEL, 0]
 

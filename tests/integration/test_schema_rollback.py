@@ -16,7 +16,7 @@ import pytest_asyncio
 from prometheus_client import REGISTRY
 
 from notifier import app
-from notifier.leadership.lease_store import Claim, Registry, Wish
+from notifier.leadership.lease_store import Claim, LeaseStore, Wish
 from realtime import names
 from realtime.channels import Event, Table
 from realtime.postgres import migrations
@@ -127,7 +127,7 @@ async def test_old_and_new_notifiers_beside_each_other_have_one_leader(
 ) -> None:
     await downgrade(writer)
     async with connect(redis_url) as store:
-        registry = Registry(store, "old", 60)
+        registry = LeaseStore(store, "old", 60)
         async with session(orders_url, application_name=f"realtime notifier {PROJECT}") as old:
             await old.execute("select pg_advisory_lock($1::bigint)", names.LEADER_LOCK)
             await registry.leases([Claim(PROJECT, Wish.TAKE, "live")])

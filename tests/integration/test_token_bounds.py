@@ -20,7 +20,7 @@ def bounded(settings: Settings, **more) -> Settings:
 async def test_a_token_for_too_long_opens_no_door(settings):
     async with running_gateway(bounded(settings, max_token_seconds=3_600)) as gateway:
         long, short = token_for(ttl=7_200), token_for(ttl=60)
-        async with gateway.wire.outbox(token=long) as client:
+        async with gateway.wire.send_queue(token=long) as client:
             assert await client.is_refused() == LONG
         status, answer, _ = await gateway.http.routes("GET", "/status", long)
         assert (status, answer["error"]["code"]) == (401, "unauthorized")

@@ -13,10 +13,10 @@ import pytest
 from gateway import metrics as gateway_metrics
 from gateway.delivery.fanout import Fanout
 from gateway.hub.hub import Delivery
-from gateway.publish.batcher import Gatherer
+from gateway.publish.batcher import Batcher
 from gateway.websocket import gauges
 from gateway.wire.frames import message_pieces
-from gateway.wire.outbox import Pump, Socket
+from gateway.wire.send_queue import QueueWriter, SendQueue
 from notifier import metrics as notifier_metrics
 from notifier.feed.publisher import Publisher
 from realtime.channels import parse_channel
@@ -149,8 +149,8 @@ async def test_what_was_written_for_a_client_is_counted_when_it_goes_if_not_befo
     transport = SimpleNamespace(
         is_closing=lambda: False, get_write_buffer_size=lambda: 0, write=lambda data: None
     )
-    pump = Pump()
-    socket = Socket(transport, "ann", Limits(), pump)
+    pump = QueueWriter()
+    socket = SendQueue(transport, "ann", Limits(), pump)
     before = value("realtime_gateway_bytes_sent_total")
     socket.send([b"12345"])
     await asyncio.sleep(0)
@@ -167,7 +167,7 @@ async def test_every_round_trip_that_redis_does_not_carry_out_is_counted_once():
     async def send(items):
         raise Unavailable("Redis is away")
 
-    gatherer = Gatherer(lambda items: partial(send, items))
+    gatherer = Batcher(lambda items: partial(send, items))
     futures = [gatherer.put(number) for number in range(3)]
     before = value("realtime_gateway_redis_failures_total")
     running = asyncio.create_task(gatherer.run())

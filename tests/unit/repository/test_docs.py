@@ -18,7 +18,7 @@ from gateway import metrics as gateway_metrics
 from gateway.http.routes import ENDPOINTS
 from gateway.wire import native
 from notifier import metrics as notifier_metrics
-from notifier.leadership.candidacy import Seat
+from notifier.leadership.candidacy import Candidacy
 from notifier.project import ProjectFeed, State
 from notifier.projects import why_not_ready
 from realtime import errors, names
@@ -143,7 +143,7 @@ def test_whoever_looks_first_finds_each_reason_that_a_notifier_gives() -> None:
     reasons = set()
     for feed.state in State:
         reasons.add(why_not_ready([feed]))
-    feed.state, feed.seat = State.STANDBY, Seat("me", elected=True, trouble="…")
+    feed.state, feed.seat = State.STANDBY, Candidacy("me", elected=True, trouble="…")
     reasons.add(why_not_ready([feed]))
     feed.seat.see_lease(time.monotonic(), None)
     reasons.add(why_not_ready([feed]))

@@ -11,7 +11,7 @@ from gateway.delivery import recovery
 from gateway.delivery.recovery import CALLS_AT_ONCE, Recovery
 from gateway.hub import replay_cache
 from gateway.hub.hub import Hub
-from gateway.hub.replay_cache import Room
+from gateway.hub.replay_cache import ReplayBudget
 from realtime.channels import parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication, Sender, broadcast_line
@@ -83,7 +83,7 @@ class Play:
         self.hub: Hub[Any] = Hub()
         self.topic = self.hub.open(KEY)
         self.hub.caught_up(KEY, at(100), None)
-        self.room = Room(10**9)
+        self.room = ReplayBudget(10**9)
         self.recovery = Recovery(cast(Any, self.redis), self.room)
         self.waiting: list[asyncio.Task[list[int] | None]] = []
 
@@ -305,7 +305,7 @@ async def test_what_nobody_uses_is_forgotten_and_read_again(play, monkeypatch):
 
 async def test_what_is_used_all_the_time_is_forgotten_in_the_end(play, monkeypatch):
     always = property(lambda memory: True, lambda memory, value: None)
-    monkeypatch.setattr(replay_cache.Recollection, "is_used", always, raising=False)
+    monkeypatch.setattr(replay_cache.ReplayCache, "is_used", always, raising=False)
     monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.001)
     play.come_back(50)
     await play.outcomes()

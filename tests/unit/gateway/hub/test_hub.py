@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.hub.hub import Hub, TopicState
-from gateway.hub.replay_cache import Reach, Recollection, Room
+from gateway.hub.replay_cache import Coverage, ReplayBudget, ReplayCache
 from realtime.channels import Event, parse_channel
 from realtime.publications import Publication
 from tests.hub_fixture import KEY, Play, at, begun_anew, line, play_at_five, publication
@@ -170,7 +170,7 @@ def test_a_hub_prints_its_size(play):
 @pytest.fixture
 def remembered(play) -> Play:
     """The play, in which the topic remembers from e-5 on."""
-    play.topic.memory = Recollection(at(5), 1_000, Room(10**9))
+    play.topic.memory = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
     return play
 
 
@@ -178,9 +178,9 @@ def test_what_is_handed_on_is_remembered(remembered):
     remembered.publish(publication(4, 6), publication(7), publication(6, 9))
     assert remembered.topic.memory.end == at(9)
     assert [remembered.topic.memory.reach(offset) for offset in (4, 5, 8)] == [
-        Reach.UNREAD,
-        Reach.COVERED,
-        Reach.COVERED,
+        Coverage.UNREAD,
+        Coverage.COVERED,
+        Coverage.COVERED,
     ]
 
 
@@ -197,7 +197,7 @@ def test_a_lost_subscription_makes_forget(remembered):
 
 def test_what_is_read_of_history_while_behind_is_remembered(play):
     play.hub.fell_behind(play.hub.topics)
-    play.topic.memory = Recollection(at(5), 1_000, Room(10**9))
+    play.topic.memory = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
     play.publish(publication(8))
     play.catch_up(at(7), [publication(6), publication(7)])
     assert play.topic.memory.end == play.topic.position == at(8)
@@ -241,7 +241,7 @@ def test_what_is_held_back_can_be_given_up_but_for_the_last_which_shows_the_hole
 
 def test_a_resync_makes_forget_even_within_one_epoch(play):
     play.hub.fell_behind(play.hub.topics)
-    play.topic.memory = Recollection(at(5), 1_000, Room(10**9))
+    play.topic.memory = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
     play.catch_up(at(3), None)
     assert play.topic.memory is None
     assert play.inbox["ann"] == ["resync e-3"]
@@ -251,14 +251,14 @@ def test_a_new_epoch_in_silence_makes_forget():
     key, hub = ("demo", "room:a"), Hub()
     topic = hub.open(key)
     hub.caught_up(key, at(5), None)
-    topic.memory = Recollection(at(5), 1_000, Room(10**9))
+    topic.memory = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
     hub.received(key, Publication("f", 1, [b'B"payload":1']))
     assert (topic.state, topic.position, topic.memory) == (TopicState.LIVE, at(1, "f"), None)
 
 
 def test_a_topic_that_closes_gives_back_its_room(remembered):
-    room = Room(10**9)
-    remembered.topic.memory = Recollection(at(5), 1_000, room)
+    room = ReplayBudget(10**9)
+    remembered.topic.memory = ReplayCache(at(5), 1_000, room)
     remembered.publish(publication(6))
     assert room.used > 0
     remembered.leave("ann")

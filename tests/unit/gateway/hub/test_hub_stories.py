@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway.hub.hub import TopicState
-from gateway.hub.replay_cache import Reach, Recollection, Room
+from gateway.hub.replay_cache import Coverage, ReplayBudget, ReplayCache
 from realtime.channels import Event, parse_channel
 from realtime.publications import Position, Publication
 from tests.hub_fixture import EVERYTHING, Play, at, begun_anew, line, payloads
@@ -61,7 +61,7 @@ class Chaos:
             self.play.join(event.value, f"table:users:{event}")
         self.events: dict[str, Event] = {}  # of every message, by id
         self.reading: tuple[Position, list[Publication] | None] | None = None
-        self.room = Room(self.chance.choice([400, 10**6]))
+        self.room = ReplayBudget(self.chance.choice([400, 10**6]))
         self.recovered = 0  # clients that came back and got what they missed
         self.haste = 0.3  # how often more is published while history is read
 
@@ -97,7 +97,7 @@ class Chaos:
         """A client that saw some of what "all" heard asks for the rest of it, as it is remembered."""
         topic, heard = self.play.topic, self.play.inbox["all"]
         if topic.memory is None:
-            topic.memory = Recollection(topic.position, 1_000, self.room)
+            topic.memory = ReplayCache(topic.position, 1_000, self.room)
         assert topic.memory.end == topic.position
         since = self.chance.choice(heard or [""])
         offset = int(since.rpartition("-")[2] or -1)
@@ -112,15 +112,15 @@ class Chaos:
                 assert told == expected
                 self.recovered += 1
 
-    def finds(self, memory: Recollection, offset: int) -> bool:
+    def finds(self, memory: ReplayCache, offset: int) -> bool:
         """Have a page at hand that begins behind an offset; it holds a few publications."""
         memory.want(offset)
-        if memory.reach(offset) is Reach.UNREAD:
+        if memory.reach(offset) is Coverage.UNREAD:
             since, until = memory.next_to_read()
             page = self.redis.missed(since, at(until, memory.end.epoch))
             memory.look_back(since, page and page[: self.chance.randint(1, 4)])
         memory.want_no_more(offset)
-        return memory.reach(offset) is Reach.COVERED
+        return memory.reach(offset) is Coverage.COVERED
 
     def lose_connection(self) -> None:
         self.redis.wire.clear()

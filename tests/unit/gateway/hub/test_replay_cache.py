@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from gateway.hub.replay_cache import SLICE_BYTES, Reach, Recollection, Room
+from gateway.hub.replay_cache import SLICE_BYTES, Coverage, ReplayBudget, ReplayCache
 from gateway.wire.frames import PIECE_BYTES
 from realtime.channels import Event, Table, parse_channel
 from realtime.publications import (
@@ -41,14 +41,14 @@ def at(offset: int) -> Position:
     return Position("e", offset)
 
 
-def remembering(start: int, *publications: Publication, entries: int = FOR_EVER) -> Recollection:
-    memory = Recollection(at(start), entries, Room(10**9))
+def remembering(start: int, *publications: Publication, entries: int = FOR_EVER) -> ReplayCache:
+    memory = ReplayCache(at(start), entries, ReplayBudget(10**9))
     for each in publications:
         assert memory.append(each)
     return memory
 
 
-def pieces_after(memory: Recollection, channel, offset: int, reader: str = "") -> list[bytes]:
+def pieces_after(memory: ReplayCache, channel, offset: int, reader: str = "") -> list[bytes]:
     """Everything after an offset, slice by slice."""
     pieces: list[bytes] = []
     while offset < memory.end.offset:
@@ -69,17 +69,17 @@ def told(pieces: list[bytes]) -> list[int]:
 def test_every_offset_within_is_served_with_exactly_what_follows():
     memory = remembering(5, publication(6, 9), publication(10), publication(11, 14))
     for offset in range(5, 14):
-        assert memory.reach(offset) is Reach.COVERED
+        assert memory.reach(offset) is Coverage.COVERED
         assert told(pieces_after(memory, CHANNEL, offset, "")) == list(range(offset + 1, 15))
 
 
 def test_what_is_older_is_to_be_read_and_then_served():
     memory = remembering(5, publication(6))
-    assert memory.reach(2) is Reach.UNREAD
+    assert memory.reach(2) is Coverage.UNREAD
     memory.look_back(at(2), [publication(3), publication(4, 5)])
-    assert memory.reach(2) is Reach.COVERED
+    assert memory.reach(2) is Coverage.COVERED
     assert told(pieces_after(memory, CHANNEL, 2)) == [3, 4, 5, 6]
-    assert memory.reach(1) is Reach.UNREAD
+    assert memory.reach(1) is Coverage.UNREAD
 
 
 def test_a_page_ends_where_what_is_here_begins_whatever_history_brought():
@@ -96,11 +96,11 @@ def test_pages_may_have_holes_between_them_which_are_read_when_somebody_comes_th
     memory.look_back(at(10), [publication(11, 20)])
     memory.look_back(at(30), [publication(31, 40)])
     assert [memory.reach(offset) for offset in (10, 19, 20, 29, 30, 40, 50)] == [
-        *[Reach.COVERED] * 2,
-        *[Reach.UNREAD] * 2,
-        Reach.COVERED,
-        Reach.UNREAD,
-        Reach.COVERED,
+        *[Coverage.COVERED] * 2,
+        *[Coverage.UNREAD] * 2,
+        Coverage.COVERED,
+        Coverage.UNREAD,
+        Coverage.COVERED,
     ]
     memory.want(20)
     assert memory.next_to_read() == (at(20), 30)
@@ -141,7 +141,7 @@ def test_a_slice_of_what_is_not_all_for_a_client_is_no_larger():
     lines = [
         broadcast_line(b'"%s"' % (b"x" * 50_000), Sender("ann", None), "2024", n != 3) for n in range(40)
     ]
-    memory = Recollection(at(0), FOR_EVER, Room(10**9))
+    memory = ReplayCache(at(0), FOR_EVER, ReplayBudget(10**9))
     memory.append(Publication("e", 1, lines))
     offset, count = 0, 0
     while offset < 40:
@@ -182,7 +182,7 @@ def test_any_cut_of_any_tape_is_what_was_missed(seed):
 
 def test_who_broadcast_not_to_itself_does_not_get_that_back():
     lines = [broadcast_line(b"%d" % n, Sender("ann", None), "2024", to_self=n != 2) for n in range(1, 4)]
-    memory = Recollection(at(0), FOR_EVER, Room(10**9))
+    memory = ReplayCache(at(0), FOR_EVER, ReplayBudget(10**9))
     memory.append(Publication("e", 1, lines))
     assert [message["payload"] for message in messages(pieces_after(memory, ROOM, 0, "ann"))] == [1, 3]
     assert [message["payload"] for message in messages(pieces_after(memory, ROOM, 0, "bob"))] == [1, 2, 3]
@@ -208,20 +208,20 @@ def test_an_empty_part_of_a_publication_is_no_harm():
 def test_history_that_does_not_join_up_is_not_taken_in(older):
     memory = remembering(5, publication(6))
     memory.look_back(at(2), older)
-    assert memory.reach(2) is Reach.LOST
+    assert memory.reach(2) is Coverage.LOST
     assert told(pieces_after(memory, CHANNEL, 5)) == [6]
 
 
 def test_where_history_did_not_reach_it_is_not_asked_again():
     memory = remembering(5)
     memory.look_back(at(2), None)
-    assert [memory.reach(offset) for offset in range(5)] == [*[Reach.LOST] * 3, *[Reach.UNREAD] * 2]
+    assert [memory.reach(offset) for offset in range(5)] == [*[Coverage.LOST] * 3, *[Coverage.UNREAD] * 2]
 
 
 def test_what_history_keeps_no_more_is_not_told_to_newcomers_from_memory_either():
     memory = remembering(0, publication(1, 4), *(publication(n) for n in range(5, 11)), entries=5)
     assert [memory.is_kept(offset) for offset in range(10)] == [*[False] * 5, *[True] * 5]
-    assert memory.reach(0) is Reach.COVERED  # for who is reading already
+    assert memory.reach(0) is Coverage.COVERED  # for who is reading already
 
 
 def test_a_burst_is_kept_whole_as_history_keeps_it():
@@ -233,53 +233,53 @@ def test_a_burst_is_kept_whole_as_history_keeps_it():
 
 
 def test_what_was_used_least_recently_goes_and_is_read_again():
-    room = Room(200_000)
-    memory = Recollection(at(300), FOR_EVER, room)
+    room = ReplayBudget(200_000)
+    memory = ReplayCache(at(300), FOR_EVER, room)
     for start in (0, 100, 200):
         memory.look_back(at(start), [publication(start + 1, start + 100, pad="x" * 400)])
     memory.slice(CHANNEL, 0, "")
     memory.look_back(at(100), [publication(101, 200, pad="x" * 400)])
-    assert memory.reach(0) is Reach.COVERED
-    assert Reach.UNREAD in [memory.reach(offset) for offset in (100, 200)]
+    assert memory.reach(0) is Coverage.COVERED
+    assert Coverage.UNREAD in [memory.reach(offset) for offset in (100, 200)]
     assert room.used <= 200_000
 
 
 def test_a_page_that_is_larger_than_the_room_is_there_while_it_is_used():
-    room = Room(1_000)
-    memory = Recollection(at(0), FOR_EVER, room)
+    room = ReplayBudget(1_000)
+    memory = ReplayCache(at(0), FOR_EVER, room)
     memory.append(publication(1, pad="x" * 5_000))
     assert told(pieces_after(memory, CHANNEL, 0)) == [1]
     memory.append(publication(2, pad="x" * 5_000))
-    assert memory.reach(1) is Reach.COVERED
+    assert memory.reach(1) is Coverage.COVERED
 
 
 def test_all_topics_share_one_room_and_give_back_what_they_took():
-    room = Room(12_000)
-    one, other = (Recollection(at(0), FOR_EVER, room) for _ in range(2))
+    room = ReplayBudget(12_000)
+    one, other = (ReplayCache(at(0), FOR_EVER, room) for _ in range(2))
     assert one.append(publication(1, pad="x" * 4_000))
     pieces_after(one, CHANNEL, 0)
     assert 8_000 < room.used <= 12_000
     assert other.append(publication(1, pad="x" * 5_000))
-    assert (one.reach(0), other.reach(0)) == (Reach.UNREAD, Reach.COVERED)
+    assert (one.reach(0), other.reach(0)) == (Coverage.UNREAD, Coverage.COVERED)
     other.close()
     assert room.used == 0
     assert list(room) == []
 
 
 def test_everything_may_have_to_go_at_once():
-    room = Room(10**9)
-    memory = Recollection(at(0), FOR_EVER, room)
+    room = ReplayBudget(10**9)
+    memory = ReplayCache(at(0), FOR_EVER, room)
     memory.append(publication(1, 50))
     pieces_after(memory, CHANNEL, 0)
     room.clear()
-    assert (room.used, memory.reach(0)) == (0, Reach.UNREAD)
+    assert (room.used, memory.reach(0)) == (0, Coverage.UNREAD)
     memory.append(publication(51))
     assert told(pieces_after(memory, CHANNEL, 50)) == [51]
 
 
 def test_the_room_knows_what_its_pages_take():
-    room = Room(10**9)
-    memory = Recollection(at(0), FOR_EVER, room)
+    room = ReplayBudget(10**9)
+    memory = ReplayCache(at(0), FOR_EVER, room)
     memory.append(publication(1, 500, pad="x" * 1_000))
     lines = room.used
     assert lines >= 500 * 1_000
@@ -290,8 +290,8 @@ def test_the_room_knows_what_its_pages_take():
 
 
 def test_nothing_is_taken_in_after_the_end():
-    room = Room(10**9)
-    memory = Recollection(at(5), FOR_EVER, room)
+    room = ReplayBudget(10**9)
+    memory = ReplayCache(at(5), FOR_EVER, room)
     memory.close()
     memory.close()
     memory.look_back(at(0), [publication(1, 5)])
@@ -318,10 +318,10 @@ def test_a_thousand_who_want_what_is_lost_know_it_after_few_readings():
     for offset in range(1_000, 2_000):
         memory.want(offset)
     readings = 0
-    while any(memory.reach(offset) is Reach.UNREAD for offset in range(1_000, 2_000)):
+    while any(memory.reach(offset) is Coverage.UNREAD for offset in range(1_000, 2_000)):
         since, until = memory.next_to_read()
         reaches = since.offset >= 1_777
         memory.look_back(since, [publication(since.offset + 1, until)] if reaches else None)
         readings += 1
     assert readings <= 12
-    assert [memory.reach(offset) for offset in (1_776, 1_777)] == [Reach.LOST, Reach.COVERED]
+    assert [memory.reach(offset) for offset in (1_776, 1_777)] == [Coverage.LOST, Coverage.COVERED]

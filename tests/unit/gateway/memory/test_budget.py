@@ -7,7 +7,7 @@ import random
 import pytest
 
 from gateway.memory.allocator import Trimmer, find_trim
-from gateway.memory.budget import PIECE_OVERHEAD, REFERENCE_BYTES, Count, Debtor, Rates
+from gateway.memory.budget import PIECE_OVERHEAD, REFERENCE_BYTES, Count, Debtor, ReadRates
 
 KIB = 1024
 BURST = [bytes([number]) * KIB for number in range(100)]
@@ -99,14 +99,14 @@ def test_what_is_left_is_what_would_be_counted_without_those_who_went(seed):
 
 
 def test_a_rate_is_known_at_the_second_look():
-    rates: Rates[str] = Rates()
+    rates: ReadRates[str] = ReadRates()
     assert rates.look("a", 1_000, 10.0) is None
     rates.forget_others()
     assert rates.look("a", 3_000, 11.0) == 2_000
 
 
 def test_a_pause_makes_nobody_slow_at_once():
-    rates: Rates[str] = Rates()
+    rates: ReadRates[str] = ReadRates()
     for taken, now in ((0, 0.0), (8_000, 1.0), (8_000, 2.0)):
         rate = rates.look("a", taken, now)
         rates.forget_others()
@@ -118,7 +118,7 @@ def test_a_pause_makes_nobody_slow_at_once():
 
 
 def test_for_whom_nothing_waited_begins_anew():
-    rates: Rates[str] = Rates()
+    rates: ReadRates[str] = ReadRates()
     rates.look("a", 0, 0.0)
     rates.forget_others()
     rates.forget_others()
@@ -126,7 +126,7 @@ def test_for_whom_nothing_waited_begins_anew():
 
 
 def test_two_counts_in_one_look_find_the_same():
-    rates: Rates[str] = Rates()
+    rates: ReadRates[str] = ReadRates()
     rates.look("a", 0, 0.0)
     rates.forget_others()
     assert [rates.look("a", 100, 1.0), rates.look("a", 100, 1.0)] == [100, 100]

@@ -11,20 +11,20 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.presence.heartbeat_store import Pulse
-from gateway.presence.heartbeats import Beats
+from gateway.presence.heartbeat_store import Heartbeat
+from gateway.presence.heartbeats import Heartbeats
 from realtime.errors import Unavailable
 from tests.gateway_fixture import eventually
 
 SILENT, RETURN = 0.4, 0.3
-WELL, OUT, SILENCE = Pulse(True, 0.35), Pulse(False, 0), Pulse(True, 0)
+WELL, OUT, SILENCE = Heartbeat(True, 0.35), Heartbeat(False, 0), Heartbeat(True, 0)
 
 
 class Lives:
     """What Redis knows of lives; it may be away, or slow."""
 
     def __init__(self) -> None:
-        self.pulses: dict[str, Pulse] = {"own-0": Pulse(True, SILENT)}
+        self.pulses: dict[str, Heartbeat] = {"own-0": Heartbeat(True, SILENT)}
         self.is_away = False
         self.answers_in = 0.0
         self.beats = 0
@@ -35,7 +35,7 @@ class Lives:
         await self._answer()
         self.beats += 1
 
-    async def of_all(self) -> dict[str, Pulse]:
+    async def of_all(self) -> dict[str, Heartbeat]:
         await self._answer()
         self.looks += 1
         return dict(self.pulses)
@@ -59,8 +59,8 @@ async def node() -> Any:
 
 
 @pytest.fixture
-async def beats(lives: Lives, node: Any) -> AsyncIterator[Beats]:
-    beats = Beats(cast(Any, lives), node)
+async def beats(lives: Lives, node: Any) -> AsyncIterator[Heartbeats]:
+    beats = Heartbeats(cast(Any, lives), node)
     running = asyncio.create_task(beats.run())
     await eventually(lambda: lives.beats)
     yield beats
@@ -68,7 +68,7 @@ async def beats(lives: Lives, node: Any) -> AsyncIterator[Beats]:
     await asyncio.wait([running])
 
 
-async def suspects(beats: Beats) -> tuple[str, ...]:
+async def suspects(beats: Heartbeats) -> tuple[str, ...]:
     return (await beats.census()).suspects
 
 
@@ -106,7 +106,7 @@ async def test_where_redis_was_away_all_have_a_moment_to_beat_again(beats, lives
     await eventually(lambda: are_suspected(beats, "out-0", "silent-0"))
 
 
-async def are_suspected(beats: Beats, *expected: str) -> bool:
+async def are_suspected(beats: Heartbeats, *expected: str) -> bool:
     found = await suspects(beats)
     assert set(found) <= set(expected)
     return found == expected

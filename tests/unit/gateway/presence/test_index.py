@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.presence.index import KEEP_SECONDS, KEPT_AT_ONCE, Places
+from gateway.presence.index import KEEP_SECONDS, KEPT_AT_ONCE, PresenceIndex
 from gateway.presence.store import Change
 
 LIFE = "n-0"
@@ -19,8 +19,8 @@ def take(who: str, life: str = LIFE) -> Change:
     return Change(f"{life}/{who}", None)
 
 
-def send(places: Places, *changes: Change, now: float = 0.0, place=LOBBY, goes_well=True) -> list:
-    """Send changes of one place as the registry does; returns what was noted and what was vacated."""
+def send(places: PresenceIndex, *changes: Change, now: float = 0.0, place=LOBBY, goes_well=True) -> list:
+    """Send changes of one place as the writer does; returns what was noted and what was vacated."""
     of_place = {place: changes}
     noted = places.to_note(of_place)
     places.note(noted)
@@ -29,8 +29,8 @@ def send(places: Places, *changes: Change, now: float = 0.0, place=LOBBY, goes_w
 
 
 @pytest.fixture
-def places() -> Places:
-    places = Places()
+def places() -> PresenceIndex:
+    places = PresenceIndex()
     places.begin(LIFE)
     return places
 
@@ -72,7 +72,7 @@ def test_what_may_have_been_carried_out_is_there_until_it_is_taken_away(places):
 def test_a_new_life_knows_nothing_of_the_one_before(places):
     send(places, put("a"))
     places.begin("n-1")
-    assert repr(places) == "<Places 0 of n-1, 0 noted>"
+    assert repr(places) == "<PresenceIndex 0 of n-1, 0 noted>"
     assert send(places, put("a"), now=KEEP_SECONDS) == [[], []], "an entry of the life before"
     assert send(places, take("a"), put("a", "n-1"), now=KEEP_SECONDS) == [[LOBBY], []]
 
@@ -83,7 +83,7 @@ def test_nothing_is_remembered_of_a_place_where_nobody_is(places):
         send(places, put("a"), place=place)
         assert send(places, take("a"), place=place) == [[], [place]]
         assert places.forget([place]) == [place]
-    assert repr(places) == "<Places 0 of n-0, 0 noted>"
+    assert repr(places) == "<PresenceIndex 0 of n-0, 0 noted>"
     assert places.to_keep(KEEP_SECONDS) == []
 
 

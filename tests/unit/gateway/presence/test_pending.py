@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from gateway.presence.pending import Owed
+from gateway.presence.pending import Pending
 from realtime.errors import Unavailable
 from tests.expressions import value
 from tests.gateway_fixture import eventually
@@ -42,7 +42,7 @@ class Play:
     def __init__(self) -> None:
         self.redis = Redis()
         self.lives_given_up = 0
-        self.owed = Owed(self._give_up)
+        self.owed = Pending(self._give_up)
         self._names = count()
 
     def _give_up(self) -> None:
@@ -91,9 +91,9 @@ async def test_what_redis_did_not_take_is_tried_until_it_does(play):
 async def test_too_much_about_the_gone_is_forgotten_and_the_life_with_it(play, how):
     setattr(play.redis, how, True)
     play.goes(MOST)
-    assert (play.lives_given_up, repr(play.owed)) == (0, f"<Owed {MOST}, {MOST} of them about the gone>")
+    assert (play.lives_given_up, repr(play.owed)) == (0, f"<Pending {MOST}, {MOST} of them about the gone>")
     play.goes(1_000)
-    assert (play.lives_given_up, repr(play.owed)) == (1, "<Owed 0, 0 of them about the gone>")
+    assert (play.lives_given_up, repr(play.owed)) == (1, "<Pending 0, 0 of them about the gone>")
     assert not await settled(play), "for a goodbye nothing is told"
     tries = len(play.redis.tries)
     setattr(play.redis, how, False)

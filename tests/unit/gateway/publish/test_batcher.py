@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.publish.batcher import Call, Gatherer
+from gateway.publish.batcher import Batcher, Call
 from realtime.errors import Code, Unavailable
 from tests.expressions import value
 
@@ -47,7 +47,7 @@ class Redis:
 
 
 @asynccontextmanager
-async def running(gatherer: Gatherer[str]) -> AsyncIterator[None]:
+async def running(gatherer: Batcher[str]) -> AsyncIterator[None]:
     task = asyncio.create_task(gatherer.run())
     try:
         yield
@@ -57,7 +57,7 @@ async def running(gatherer: Gatherer[str]) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def outcomes(gatherer: Gatherer[str], items: list[str]) -> list[str]:
+async def outcomes(gatherer: Batcher[str], items: list[str]) -> list[str]:
     """What became of each item: the code of its error, or "sent"."""
     futures = [gatherer.put(item) for item in items]
     await asyncio.wait(futures, timeout=10)
@@ -69,7 +69,7 @@ async def test_an_item_that_cannot_be_encoded_fails_alone_before_anything_is_sen
     redis, before = Redis(), value(FAULTS, part="gatherer")
     items = [str(number) for number in range(1_000)]
     items[bad] = "\udcff"
-    gatherer = Gatherer(redis.prepare)
+    gatherer = Batcher(redis.prepare)
     async with running(gatherer):
         told = await outcomes(gatherer, items)
     assert [index for index, code in enumerate(told) if code != "sent"] == [bad]
@@ -81,7 +81,7 @@ async def test_an_item_that_cannot_be_encoded_fails_alone_before_anything_is_sen
 async def test_many_bad_items_are_each_found_and_the_order_of_the_others_is_kept():
     redis = Redis()
     items = ["\udcff" if number % 3 == 0 else str(number) for number in range(100)]
-    gatherer = Gatherer(redis.prepare)
+    gatherer = Batcher(redis.prepare)
     async with running(gatherer):
         told = await outcomes(gatherer, items)
         assert await outcomes(gatherer, ["later"]) == ["sent"]
@@ -91,7 +91,7 @@ async def test_many_bad_items_are_each_found_and_the_order_of_the_others_is_kept
 
 async def test_what_may_be_out_already_is_not_sent_again():
     redis = Redis()
-    gatherer = Gatherer(redis.prepare_late)
+    gatherer = Batcher(redis.prepare_late)
     async with running(gatherer):
         assert await outcomes(gatherer, ["1", "\udcff", "2"]) == [Code.INTERNAL] * 3
         assert await outcomes(gatherer, ["3"]) == ["sent"]
@@ -100,7 +100,7 @@ async def test_what_may_be_out_already_is_not_sent_again():
 
 async def test_an_answer_that_makes_no_sense_fails_the_batch_once():
     redis = Redis(answers=False)
-    gatherer = Gatherer(redis.prepare)
+    gatherer = Batcher(redis.prepare)
     async with running(gatherer):
         assert await outcomes(gatherer, ["1", "2"]) == [Code.INTERNAL] * 2
     assert redis.arrived == ["1", "2"]
@@ -108,7 +108,7 @@ async def test_an_answer_that_makes_no_sense_fails_the_batch_once():
 
 async def test_what_may_be_sent_twice_is_sent_again_until_the_bad_item_is_found():
     redis = Redis()
-    gatherer = Gatherer(redis.prepare_late, repeatable=True)
+    gatherer = Batcher(redis.prepare_late, repeatable=True)
     async with running(gatherer):
         assert await outcomes(gatherer, ["1", "\udcff", "2"]) == ["sent", Code.INTERNAL, "sent"]
     assert redis.arrived[-2:] == ["1", "2"]
@@ -118,7 +118,7 @@ async def test_fewer_outcomes_than_items_are_no_outcome():
     async def send() -> list[None]:
         return [None]
 
-    gatherer: Gatherer[str] = Gatherer(lambda items: send)
+    gatherer: Batcher[str] = Batcher(lambda items: send)
     async with running(gatherer):
         assert await outcomes(gatherer, ["1", "2"]) == [Code.INTERNAL] * 2
 
@@ -134,7 +134,7 @@ async def test_a_redis_that_is_away_fails_the_batch_at_once_and_is_no_fault_of_o
 
         return send
 
-    gatherer = Gatherer(prepare, repeatable=True)
+    gatherer = Batcher(prepare, repeatable=True)
     async with running(gatherer):
         assert await outcomes(gatherer, ["1", "2"]) == [Code.UNAVAILABLE] * 2
     assert tries == [["1", "2"]]

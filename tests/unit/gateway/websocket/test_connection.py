@@ -11,14 +11,13 @@ import pytest
 from aiohttp import WSMessage, WSMsgType
 
 from gateway.presence import pending
-from gateway.presence.writer import Registry
+from gateway.presence.connection_log import ConnectionLog
 from gateway.projects.history_quota import HistoryLedger
 from gateway.publish import publisher
-from gateway.publish.publisher import Voice
 from gateway.websocket.connection import Connection
-from gateway.websocket.door import SLICE_FRAMES
+from gateway.websocket.intake import SLICE_FRAMES
 from gateway.wire.native import Pong
-from gateway.wire.outbox import Pump
+from gateway.wire.send_queue import QueueWriter
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
 from realtime.redis.broker import History, Post
@@ -67,7 +66,8 @@ def connection(flood: Flood, transport: Transport) -> Connection:
     )
     tenant = SimpleNamespace(limits=LIMITS, project_id="demo")
     subscriptions = SimpleNamespace(carry_out=None)
-    parts: list[Any] = [flood, transport, tenant, session, subscriptions, None, Pump(), 25]
+    ways = SimpleNamespace(publisher=None, presence=None)
+    parts: list[Any] = [flood, transport, tenant, session, subscriptions, ways, QueueWriter(), 25]
     return Connection(*parts)
 
 
@@ -123,10 +123,10 @@ async def test_many_messages_of_one_moment_are_several_publications_in_order(
     monkeypatch.setattr(publisher, "CALL_BYTES", 250)
     tenant: Any = Tenant()
     broker = Broker()
-    voice = Voice(cast(Any, broker), cast(Any, None), cast(Any, SimpleNamespace(hears=lambda _: True)))
+    broadcasts = publisher.BroadcastPublisher(cast(Any, broker), lambda _: True)
     said = [(room(number % 2), b"%03d" % number + b"x" * 40) for number in range(40)]
-    async with background(asyncio.create_task(voice.run(), name="voice")):
-        await voice.publish(tenant, *said, (room(9), b"y" * 300))
+    async with background(asyncio.create_task(broadcasts.run(), name="publisher")):
+        await broadcasts.publish(tenant, *said, (room(9), b"y" * 300))
     for posts in broker.calls:
         sizes = [sum(map(len, post.lines)) for post in posts]
         assert sizes == [300] or (max(sizes) <= 100 and sum(sizes) <= 250)
@@ -156,10 +156,11 @@ async def test_the_more_is_owed_the_later_it_is_tried_again(monkeypatch: pytest.
     monkeypatch.setattr(pending, "RETRIES_A_SECOND", 0.5)
     people = AwayPeople()
     node = SimpleNamespace(life="life", lives_before=[], give_life_up=None)
-    registry = Registry(cast(Any, people), cast(Any, node), cast(Any, None))
-    async with background(asyncio.create_task(registry.run(), name="registry")):
+    owed = pending.Pending(cast(Any, None))
+    connection_log = ConnectionLog(cast(Any, people), cast(Any, node), cast(Any, None), owed)
+    async with background(asyncio.create_task(connection_log.run(), name="connection log")):
         for _ in range(20):
-            registry.depart("demo", cast(Any, None), 1000, None)
+            connection_log.depart("demo", cast(Any, None), 1000, None)
         await eventually(lambda: people.tries == 20)
         for _ in range(500):
             await asyncio.sleep(0)

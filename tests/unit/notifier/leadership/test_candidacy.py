@@ -14,8 +14,8 @@ from notifier.leadership.candidacy import (
     LEASE_SECONDS,
     SILENT_SECONDS,
     STABLE_SECONDS,
+    Candidacy,
     HandOver,
-    Seat,
 )
 
 LOOK = 0.25
@@ -26,7 +26,7 @@ class Clock:
 
     def __init__(self, preferred: str = "me") -> None:
         self.now = 1000.0
-        self.seat = Seat("me", elected=True, preferred=preferred)
+        self.seat = Candidacy("me", elected=True, preferred=preferred)
 
     def look(self, holder: str | None, seconds: float = LOOK) -> None:
         """See this holder for so long."""
@@ -74,8 +74,8 @@ def test_a_lease_that_does_not_tell_its_name_is_somebody_elses() -> None:
 
 
 def test_a_feed_alone_always_tries_and_never_ends_anybody() -> None:
-    assert Seat().may_try(0)
-    assert not Seat().may_end_leader(1e9)
+    assert Candidacy().may_try(0)
+    assert not Candidacy().may_end_leader(1e9)
 
 
 def test_a_silent_leader_is_ended_so_long_after_its_last_sign_of_life() -> None:
@@ -201,7 +201,7 @@ def test_who_leads_is_able_even_after_a_fault() -> None:
 
 
 def test_a_leader_that_hears_nothing_of_its_database_does_not_deserve_the_lease():
-    seat = Seat("n1", elected=True)
+    seat = Candidacy("n1", elected=True)
     assert not seat.deserves_lease(0.0)
     seat.lead(0.0)
     assert seat.deserves_lease(DATABASE_SECONDS - 0.1)
@@ -224,7 +224,7 @@ def test_one_that_does_not_see_redis_takes_a_lead_only_after_those_that_do() -> 
     clock.look_in_vain(LOOK)
     assert clock.seat.may_take(clock.now, free_since)
     assert BLIND_PATIENCE_SECONDS > LEASE_SECONDS + GRACE_SECONDS
-    assert Seat().may_take(0, 0), "a feed alone has no Redis to see"
+    assert Candidacy().may_take(0, 0), "a feed alone has no Redis to see"
 
 
 def test_a_standby_is_in_doubt_until_it_knows_a_leader_and_for_as_long_as_it_knows_none() -> None:
@@ -261,7 +261,7 @@ def test_a_leader_that_sees_redis_and_a_feed_alone_are_in_no_doubt() -> None:
     clock = Clock()
     clock.look("me")
     assert clock.seat.doubt(clock.now, leads=True) is None
-    assert Seat().doubt(0, leads=False) is None
+    assert Candidacy().doubt(0, leads=False) is None
 
 
 def test_who_waits_for_the_schema_has_the_lease_and_hands_it_on_like_a_leader() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from structlog.contextvars import bound_contextvars, get_contextvars
 
-from gateway.wire.outbox import Pump, Socket
+from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.logs.format import clean
 from realtime.logs.setup import LogFormat, formatter, get_logger, shared_context
 from realtime.settings.config import Limits
@@ -278,8 +278,8 @@ class Full(asyncio.Transport):
 
 
 async def test_the_pump_works_under_nobodys_id() -> None:
-    pump, slow = Pump(), asyncio.get_running_loop().create_future()
-    socket = Socket(Full(), "c", Limits(max_queue_bytes=1024), pump)
+    pump, slow = QueueWriter(), asyncio.get_running_loop().create_future()
+    socket = SendQueue(Full(), "c", Limits(max_queue_bytes=1024), pump)
     socket.on_slow = lambda: slow.set_result(get_contextvars())
     with bound_contextvars(connection_id="of who came first", project="demo"):
         socket.send([b"x"])

@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from realtime.waiting import single_flight
-from realtime.waiting.single_flight import Recent
+from realtime.waiting.single_flight import SingleFlight
 
 
 class Source:
@@ -34,8 +34,8 @@ def source() -> Source:
 
 
 @pytest.fixture
-def shared() -> Recent[int]:
-    return Recent()
+def shared() -> SingleFlight[int]:
+    return SingleFlight()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_all_who_ask_while_it_is_worked_out_share_it(source: Source, shared: Recent[int]) -> None:
+async def test_all_who_ask_while_it_is_worked_out_share_it(source: Source, shared: SingleFlight[int]) -> None:
     source.may_answer.clear()
     asked = [asyncio.create_task(shared.get(source.answer)) for _ in range(100)]
     await asyncio.sleep(0)
@@ -55,19 +55,19 @@ async def test_all_who_ask_while_it_is_worked_out_share_it(source: Source, share
 
 
 async def test_who_asks_soon_after_gets_the_same(
-    source: Source, shared: Recent[int], monkeypatch: pytest.MonkeyPatch
+    source: Source, shared: SingleFlight[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(single_flight, "RECENT_SECONDS", 3_600)
     assert [await shared.get(source.answer) for _ in range(100)] == [1] * 100
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_who_asks_later_gets_another(source: Source, shared: Recent[int]) -> None:
+async def test_who_asks_later_gets_another(source: Source, shared: SingleFlight[int]) -> None:
     assert [await shared.get(source.answer) for _ in range(3)] == [1, 2, 3]
 
 
 @pytest.mark.usefixtures("at_once")
-async def test_who_leaves_takes_the_answer_from_nobody(source: Source, shared: Recent[int]) -> None:
+async def test_who_leaves_takes_the_answer_from_nobody(source: Source, shared: SingleFlight[int]) -> None:
     source.may_answer.clear()
     leaves, stays = (asyncio.create_task(shared.get(source.answer)) for _ in range(2))
     await asyncio.sleep(0)
@@ -78,7 +78,7 @@ async def test_who_leaves_takes_the_answer_from_nobody(source: Source, shared: R
 
 @pytest.mark.usefixtures("at_once")
 async def test_an_error_goes_to_all_who_asked_and_to_nobody_later(
-    source: Source, shared: Recent[int]
+    source: Source, shared: SingleFlight[int]
 ) -> None:
     source.error = KeyError("broken")
     asked = await asyncio.gather(*(shared.get(source.answer) for _ in range(3)), return_exceptions=True)

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.wire import outbox
+from gateway.wire import send_queue
 from gateway.wire.frames import PIECE_BYTES
-from gateway.wire.outbox import Pump, Socket
+from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.settings.config import Limits
 from tests.gateway_fixture import eventually
 
@@ -39,8 +39,8 @@ class Transport:
 class Client:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.transport = Transport()
-        self.pump = Pump()
-        self.socket = Socket(cast(Any, self.transport), "c", limits, self.pump)
+        self.pump = QueueWriter()
+        self.socket = SendQueue(cast(Any, self.transport), "c", limits, self.pump)
         self.turns: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -154,7 +154,7 @@ async def test_the_time_in_which_a_client_had_taken_all_is_not_its_own(client):
 async def test_looking_takes_no_more_than_its_share_of_the_time(client, monkeypatch):
     now = 0.0
     delays: list[float] = []
-    monkeypatch.setattr(outbox.time, "thread_time", lambda: now)
+    monkeypatch.setattr(send_queue.time, "thread_time", lambda: now)
     client.transport.waiting = 10**6
     client.socket.send([b"x"])
 
@@ -170,7 +170,7 @@ async def test_looking_takes_no_more_than_its_share_of_the_time(client, monkeypa
     )
     client.pump._tick()
     monkeypatch.undo()
-    assert delays == [pytest.approx(0.1 / outbox.TICK_SHARE)]
+    assert delays == [pytest.approx(0.1 / send_queue.TICK_SHARE)]
 
 
 # Who is parted from

@@ -26,10 +26,12 @@ PARTING_SECONDS = 30.0  # for a closed slow consumer to read why
 _part = Part("pump")
 
 
-class Socket:
+class SendQueue:
     """The way out to one client. Shared pieces are queued, never copied before they are written."""
 
-    def __init__(self, transport: asyncio.Transport, connection_id: str, limits: Limits, pump: Pump) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, connection_id: str, limits: Limits, pump: QueueWriter
+    ) -> None:
         self.connection_id = connection_id
         self._transport = transport
         self._limits = limits
@@ -47,7 +49,7 @@ class Socket:
         self.owes: Callable[[], int] = _nothing  # bytes that replays have for it, beyond what is here
 
     def __repr__(self) -> str:
-        return f"<Socket {self.queued_bytes} bytes queued, {self.waiting_bytes} waiting>"
+        return f"<SendQueue {self.queued_bytes} bytes queued, {self.waiting_bytes} waiting>"
 
     @property
     def waiting_bytes(self) -> int:
@@ -200,31 +202,31 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-class Pump:
+class QueueWriter:
     """Writes for all sockets of a node: once a turn of the loop, and by a slow clock for those behind."""
 
     def __init__(self) -> None:
-        self._awake: list[Socket] = []  # got something in this turn
-        self._behind: set[Socket] = set()  # have more than their transport takes
+        self._awake: list[SendQueue] = []  # got something in this turn
+        self._behind: set[SendQueue] = set()  # have more than their transport takes
         self._ticking = False
         self._context = shared_context()  # nobody's ids, whoever wakes it
 
     def __repr__(self) -> str:
-        return f"<Pump {len(self._behind)} sockets behind>"
+        return f"<QueueWriter {len(self._behind)} sockets behind>"
 
-    def wake(self, socket: Socket) -> None:
+    def wake(self, socket: SendQueue) -> None:
         """Take care of a socket that has something to write."""
         socket.is_pumped = True
         if not self._awake:
             asyncio.get_running_loop().call_soon(self._turn, context=self._context)
         self._awake.append(socket)
 
-    def watch(self, socket: Socket) -> None:
+    def watch(self, socket: SendQueue) -> None:
         """See by the clock to a socket for whose room somebody waits."""
         self._behind.add(socket)
         self._tick_if_needed()
 
-    def forget(self, socket: Socket) -> None:
+    def forget(self, socket: SendQueue) -> None:
         """Drop what a closed socket still has."""
         socket.discard()
         self._behind.discard(socket)
@@ -258,7 +260,7 @@ class Pump:
                 socket.fail(error)
         self._tick_if_needed(max(TICK_SECONDS, (time.thread_time() - began) / TICK_SHARE))
 
-    def _look_at(self, socket: Socket, now: float) -> None:
+    def _look_at(self, socket: SendQueue, now: float) -> None:
         if socket.write():
             socket.is_pumped = False
             if socket.let_next():
@@ -268,7 +270,7 @@ class Pump:
         if socket.is_too_slow(now):
             self.part_from(socket)
 
-    def part_from(self, socket: Socket) -> None:
+    def part_from(self, socket: SendQueue) -> None:
         """Close a client that cannot follow."""
         self._behind.discard(socket)
         metrics.slow_consumers.inc()

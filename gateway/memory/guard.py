@@ -15,13 +15,14 @@ from typing import Protocol
 
 from gateway import metrics
 from gateway.hub.hub import Hub
-from gateway.hub.replay_cache import Room
+from gateway.hub.replay_cache import ReplayBudget
 from gateway.memory.allocator import Trimmer, find_trim
 from gateway.memory.answers import Answers
-from gateway.memory.budget import PRESENCE_SHARE, Count, Debtor, Rates
-from gateway.publish.publisher import Voice
+from gateway.memory.budget import PRESENCE_SHARE, Count, Debtor, ReadRates
+from gateway.presence.writer import PresenceWriter
+from gateway.publish.publisher import BroadcastPublisher
 from gateway.websocket.connection import Connection
-from gateway.wire.outbox import Socket
+from gateway.wire.send_queue import SendQueue
 from realtime.logs.setup import get_logger
 from realtime.waiting.survival import Part
 
@@ -51,24 +52,25 @@ class Holders:
 
     connections: Collection[Connection]
     answers: Answers
-    hub: Hub[Socket]
-    room: Room
-    voice: Voice
+    hub: Hub[SendQueue]
+    room: ReplayBudget
+    publisher: BroadcastPublisher
+    presence: PresenceWriter
 
 
-class Keeper:
+class MemoryGuard:
     """Counts, and parts from who is too far behind."""
 
     def __init__(self, budget_bytes: int, holders: Holders) -> None:
         self._budget = budget_bytes
         self._holders = holders
-        self._rates: Rates[Waiting] = Rates()
+        self._rates: ReadRates[Waiting] = ReadRates()
         self._trimmer = Trimmer(find_trim())
         self._counted = 0  # items since others had their turn
         metrics.queue_budget_bytes.set(budget_bytes)
 
     def __repr__(self) -> str:
-        return f"<Keeper of {self._budget} bytes>"
+        return f"<MemoryGuard of {self._budget} bytes>"
 
     async def run(self) -> None:
         """Keep within the budget until cancelled."""
@@ -125,12 +127,12 @@ class Keeper:
             with _part.survives():  # the transport of one may be none any more
                 rate = self._rates.look(answer, answer.taken_bytes, time.monotonic())
                 count.add(Debtor(answer, answer.waiting_bytes, rate=rate))
-        holders.voice.is_full_of_presence = presence_bytes > self._budget // PRESENCE_SHARE
+        holders.presence.is_full = presence_bytes > self._budget // PRESENCE_SHARE
         held = sum(topic.held_bytes for topic in holders.hub.topics.values())
-        count.total += presence_bytes + held + holders.voice.said_bytes
+        count.total += presence_bytes + held + holders.publisher.waiting_bytes
         return count
 
-    def _count_room(self, count: Count[Waiting], room: Room) -> None:
+    def _count_room(self, count: Count[Waiting], room: ReplayBudget) -> None:
         shared = [piece for page in room for piece in page.pieces]
         count.add_pieces(shared)
         count.total += room.used - sum(map(len, shared))

@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.hub.replay_cache import Recollection, Room
+from gateway.hub.replay_cache import ReplayBudget, ReplayCache
 from gateway.memory.answers import Answers
-from gateway.memory.keeper import Holders, Keeper
+from gateway.memory.guard import Holders, MemoryGuard
+from gateway.presence.writer import PresenceWriter
 from gateway.projects.history_quota import HistoryLedger
-from gateway.publish.publisher import Voice
+from gateway.publish.publisher import BroadcastPublisher
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication
@@ -53,51 +54,50 @@ class Broker:
         return send
 
 
-def voice_to(broker: Broker, most_bytes: int) -> Voice:
-    told = SimpleNamespace(add_done_callback=lambda _: None)
-    registry = SimpleNamespace(set_presence=lambda *_: told, end_presence=lambda *_: None)
-    hears = SimpleNamespace(hears=lambda _: True)
-    return Voice(cast(Any, broker), cast(Any, registry), cast(Any, hears), most_bytes)
+def publisher_to(broker: Broker, most_bytes: int) -> BroadcastPublisher:
+    return BroadcastPublisher(cast(Any, broker), lambda _: True, most_bytes)
 
 
 async def test_what_redis_does_not_have_yet_has_a_bound():
     broker, tenant = Broker(), cast(Any, Tenant())
-    voice = voice_to(broker, 1_000)
-    async with background(asyncio.create_task(voice.run())):
-        saying = [asyncio.create_task(voice.publish(tenant, (ROOM, b"x" * 300))) for _ in range(3)]
-        await eventually(lambda: voice.said_bytes == 900)
+    publisher = publisher_to(broker, 1_000)
+    async with background(asyncio.create_task(publisher.run())):
+        saying = [asyncio.create_task(publisher.publish(tenant, (ROOM, b"x" * 300))) for _ in range(3)]
+        await eventually(lambda: publisher.waiting_bytes == 900)
         with pytest.raises(Unavailable):
-            await voice.publish(tenant, (ROOM, b"y" * 101))
-        later = asyncio.create_task(voice.publish(tenant, (ROOM, b"z" * 100)))
+            await publisher.publish(tenant, (ROOM, b"y" * 101))
+        later = asyncio.create_task(publisher.publish(tenant, (ROOM, b"z" * 100)))
         broker.open.set()
         await asyncio.gather(*saying, later)
-        assert voice.said_bytes == 0
-        await voice.publish(tenant, (ROOM, b"w" * 1_000))
+        assert publisher.waiting_bytes == 0
+        await publisher.publish(tenant, (ROOM, b"w" * 1_000))
     assert broker.told == [*[b"x" * 300] * 3, b"z" * 100, b"w" * 1_000]
 
 
 async def test_what_somebody_said_who_is_gone_counts_until_it_is_told():
     broker = Broker()
-    voice = voice_to(broker, 1_000)
-    async with background(asyncio.create_task(voice.run())):
-        saying = asyncio.create_task(voice.publish(cast(Any, Tenant()), (ROOM, b"x" * 300)))
-        await eventually(lambda: voice.said_bytes == 300)
+    publisher = publisher_to(broker, 1_000)
+    async with background(asyncio.create_task(publisher.run())):
+        saying = asyncio.create_task(publisher.publish(cast(Any, Tenant()), (ROOM, b"x" * 300)))
+        await eventually(lambda: publisher.waiting_bytes == 300)
         saying.cancel()
         await asyncio.wait([saying])
-        assert voice.said_bytes == 300
+        assert publisher.waiting_bytes == 300
         broker.open.set()
-        await eventually(lambda: voice.said_bytes == 0)
+        await eventually(lambda: publisher.waiting_bytes == 0)
     assert broker.told == [b"x" * 300]
 
 
 async def test_nobody_new_is_present_where_states_are_too_much_and_all_may_leave():
-    voice, tenant = voice_to(Broker(), 1_000), cast(Any, Tenant())
-    voice.is_full_of_presence = True
+    node = SimpleNamespace(life="life", lives_before=[])
+    writer = PresenceWriter(cast(Any, None), cast(Any, node), cast(Any, None), lambda _: True)
+    tenant = cast(Any, Tenant())
+    writer.is_full = True
     with pytest.raises(Unavailable):
-        voice.set_presence(tenant, "presence", "c", b"{}")
-    assert voice.set_presence(tenant, "presence", "c", None) is not None
-    voice.is_full_of_presence = False
-    assert voice.set_presence(tenant, "presence", "c", b"{}") is not None
+        writer.set(tenant, "presence", "c", b"{}")
+    assert writer.set(tenant, "presence", "c", None) is not None
+    writer.is_full = False
+    assert writer.set(tenant, "presence", "c", b"{}") is not None
 
 
 class Queue:
@@ -132,19 +132,21 @@ class Node:
     def __init__(self, budget: int, *connections: Connection) -> None:
         self.connections = list(connections)
         self.topics: dict[str, Any] = {}
-        self.room = Room(10**9)
-        self.voice: Any = SimpleNamespace(said_bytes=0, is_full_of_presence=False)
+        self.room = ReplayBudget(10**9)
+        self.publisher: Any = SimpleNamespace(waiting_bytes=0)
+        self.presence: Any = SimpleNamespace(is_full=False)
         parts: list[Any] = [
             self.connections,
             Answers(),
             SimpleNamespace(topics=self.topics),
             self.room,
-            self.voice,
+            self.publisher,
+            self.presence,
         ]
-        self.keeper = Keeper(budget, Holders(*parts))
+        self.guard = MemoryGuard(budget, Holders(*parts))
 
     async def look(self) -> float:
-        await self.keeper.look()
+        await self.guard.look()
         return value("realtime_gateway_queue_bytes")
 
     @property
@@ -173,7 +175,7 @@ async def test_over_the_budget_those_furthest_behind_go_at_the_second_look():
 
 async def test_what_can_be_read_again_goes_before_any_client():
     node = Node(100 * KIB, Connection([], transport=50 * KIB))
-    memory = Recollection(Position("e", 0), 10**6, node.room)
+    memory = ReplayCache(Position("e", 0), 10**6, node.room)
     memory.append(Publication("e", 1, [b"x" * 80 * KIB]))
     held = SimpleNamespace(held_bytes=80 * KIB)
     held.shed = lambda: setattr(held, "held_bytes", 0)
@@ -185,7 +187,7 @@ async def test_what_can_be_read_again_goes_before_any_client():
 
 async def test_history_that_clients_wait_for_counts_once_with_their_queues():
     node = Node(10**9)
-    memory = Recollection(Position("e", 0), 10**6, node.room)
+    memory = ReplayCache(Position("e", 0), 10**6, node.room)
     memory.append(Publication("e", 1, [b'B"payload":"%b"' % (b"x" * KIB)] * 300))
     pieces, _ = memory.slice(ROOM, 0, "")
     alone = await node.look()
@@ -195,12 +197,12 @@ async def test_history_that_clients_wait_for_counts_once_with_their_queues():
 
 async def test_what_clients_said_and_are_present_with_counts():
     node = Node(100 * KIB, Connection([], presence=20 * KIB), Connection([], presence=4 * KIB, received=KIB))
-    node.voice.said_bytes = 7 * KIB
+    node.publisher.waiting_bytes = 7 * KIB
     assert await node.look() == 32 * KIB
-    assert node.voice.is_full_of_presence is False
+    assert node.presence.is_full is False
     node.connections.append(Connection([], presence=2 * KIB))
     await node.look()
-    assert node.voice.is_full_of_presence is True
+    assert node.presence.is_full is True
 
 
 async def test_a_count_of_very_many_gives_others_their_turn():

@@ -43,7 +43,7 @@ def away(reason: str) -> Unavailable:
     return Unavailable(AWAY, reason)
 
 
-class Door:
+class Connector:
     """The way to one database."""
 
     def __init__(self, url: str) -> None:
@@ -52,7 +52,7 @@ class Door:
         self._read_at = 0.0  # monotonic, when the context's files were read
 
     def __repr__(self) -> str:
-        return f"<Door {self.place}>"
+        return f"<Connector {self.place}>"
 
     @property
     def place(self) -> str:
@@ -134,6 +134,6 @@ class Door:
 
 
 @lru_cache(MOST_DOORS)
-def door_to(url: str) -> Door:
+def connector_for(url: str) -> Connector:
     """Return the door for a URL; raises SettingError for one that is wrong."""
-    return Door(url)
+    return Connector(url)

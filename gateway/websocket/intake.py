@@ -31,7 +31,7 @@ class Reader(Protocol):
     def feed_eof(self) -> None: ...
 
 
-class State(Enum):
+class IntakeState(Enum):
     """The life of a door, in this order."""
 
     SHUT = auto()  # nothing is let in, and nothing is read from the network
@@ -40,7 +40,7 @@ class State(Enum):
     DEAD = auto()  # the reader has refused something; nothing is read any more
 
 
-class Door:
+class FrameIntake:
     """Lets a client's bytes in. To the transport's protocol it is the reader."""
 
     def __init__(self, reader: Reader, transport: asyncio.Transport, pace: Pace, early: bytes) -> None:
@@ -48,7 +48,7 @@ class Door:
         self._transport = transport
         self._pace = pace
         self._walk = FrameWalk()
-        self._state = State.SHUT
+        self._state = IntakeState.SHUT
         self._waiting = early  # what came; all before `_at` has been let in
         self._at = 0
         self._untaken = 0  # messages and control frames that were let in and not taken yet
@@ -61,9 +61,8 @@ class Door:
         transport.pause_reading()
 
     def __repr__(self) -> str:
-        return (
-            f"<Door {self._state.name}, {len(self._waiting) - self._at} bytes wait, {self._untaken} untaken>"
-        )
+        waiting = len(self._waiting) - self._at
+        return f"<FrameIntake {self._state.name}, {waiting} bytes wait, {self._untaken} untaken>"
 
     @property
     def waiting_bytes(self) -> int:
@@ -73,18 +72,18 @@ class Door:
     @property
     def is_dead(self) -> bool:
         """Whether nothing is let in any more."""
-        return self._state is State.DEAD
+        return self._state is IntakeState.DEAD
 
     def open(self, on_frames: Callable[[int, int], None]) -> None:
         """Begin to let in; `on_frames` hears how many control frames and small fragments there were."""
-        if self._state is State.SHUT:
-            self._state, self._on_frames = State.OPEN, on_frames
+        if self._state is IntakeState.SHUT:
+            self._state, self._on_frames = IntakeState.OPEN, on_frames
             self._let_in()
 
     def close(self) -> None:
         """Let in without waiting for anybody to take it, since somebody looks for a close frame alone."""
-        if self._state in (State.SHUT, State.OPEN):
-            self._state, self._on_frames = State.CLOSING, _ignore
+        if self._state in (IntakeState.SHUT, IntakeState.OPEN):
+            self._state, self._on_frames = IntakeState.CLOSING, _ignore
             if self._next is None:
                 self._let_in()
 
@@ -107,7 +106,7 @@ class Door:
     def taken(self) -> None:
         """Somebody took a message or a control frame."""
         self._untaken = max(0, self._untaken - 1)
-        if self._is_paused and self._state is State.OPEN:
+        if self._is_paused and self._state is IntakeState.OPEN:
             self._transport.pause_reading()  # which aiohttp may just have undone
             if not self._untaken and self._next is None:
                 self._next = asyncio.get_running_loop().call_soon(self._let_in)
@@ -115,7 +114,7 @@ class Door:
     def _let_in(self) -> None:
         """Let in a slice, and see to what is left."""
         self._next = None
-        if self._state is State.SHUT or not self._has_room:
+        if self._state is IntakeState.SHUT or not self._has_room:
             self._pause()
             return
         if seconds := self._pace.seconds_to_wait(time.monotonic()):
@@ -136,7 +135,7 @@ class Door:
 
     @property
     def _has_room(self) -> bool:
-        if not self._untaken or self._state is State.CLOSING:
+        if not self._untaken or self._state is IntakeState.CLOSING:
             self._untaken = self._untaken_bytes = 0
         return self._untaken < SLICE_FRAMES and self._untaken_bytes < SLICE_BYTES
 
@@ -166,7 +165,7 @@ class Door:
             self._transport.pause_reading()
 
     def _end(self) -> None:
-        self._state, self._on_frames = State.DEAD, _ignore
+        self._state, self._on_frames = IntakeState.DEAD, _ignore
         self._waiting, self._at = b"", 0
         if self._next is not None:
             self._next.cancel()

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from gateway.websocket.door import EARLY_BYTES, REFUSED, SLICE_BYTES, SLICE_FRAMES
+from gateway.websocket.intake import EARLY_BYTES, REFUSED, SLICE_BYTES, SLICE_FRAMES
 from tests.door_fixture import Play
 from tests.gateway_fixture import eventually
 from tests.raw_socket import CONTINUATION, PING, TEXT, frame
@@ -156,4 +156,4 @@ async def test_nothing_is_left_of_a_connection_that_is_gone(rate):
     assert play.reader.is_at_end
     await turns(10)
     assert play.reader.heard == heard
-    assert repr(play.door) == f"<Door DEAD, 0 bytes wait, {play.door._untaken} untaken>"
+    assert repr(play.door) == f"<FrameIntake DEAD, 0 bytes wait, {play.door._untaken} untaken>"

@@ -13,23 +13,23 @@ MOST = 8_192  # connections that wait at a time; thousands of clients that come 
 SHARE_OF_FILES = 2  # one in so many that the process may open, where that is less
 
 
-class Waiting(Protocol):
+class Idle(Protocol):
     """A connection that can be ended."""
 
     def abort(self) -> None: ...
 
 
-class WaitingRoom:
+class IdleConnections:
     """Those that wait, the longest waiting first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._waiting: dict[Waiting, None] = {}
+        self._waiting: dict[Idle, None] = {}
 
     def __repr__(self) -> str:
-        return f"<WaitingRoom {len(self._waiting)} of {self._most}>"
+        return f"<IdleConnections {len(self._waiting)} of {self._most}>"
 
-    def enter(self, connection: Waiting) -> None:
+    def enter(self, connection: Idle) -> None:
         """Let a connection wait; ends the one that waits longest where there is no room."""
         self._waiting[connection] = None
         if len(self._waiting) > self._most:
@@ -37,7 +37,7 @@ class WaitingRoom:
             del self._waiting[longest]
             longest.abort()
 
-    def leave(self, connection: Waiting) -> None:
+    def leave(self, connection: Idle) -> None:
         self._waiting.pop(connection, None)
 
 

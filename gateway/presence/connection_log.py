@@ -1,0 +1,120 @@
+"""Tells Redis who is connected to this node, and how each connection ended.
+
+The handshake admits a connection here and records its end. What cannot be sent while Redis is away is sent
+later, in order. The survivors record the end of a connection that nobody recorded, when its node has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+from gateway.presence.heartbeats import LOOK_SECONDS, Heartbeats
+from gateway.presence.node import Node
+from gateway.presence.pending import Pending
+from gateway.presence.store import Arrival, Departure, Open, People
+from gateway.publish.batcher import Batcher
+from realtime.errors import ClientError, Code
+from realtime.settings.config import Limits
+
+HOLD_SECONDS = 10.0  # at most, for a client that finds no place, until it is known whose they are
+MOST_HELD = 10_000  # such clients; beyond it they are refused at once
+
+
+@dataclass(slots=True)
+class _Admission:
+    arrival: Arrival
+    reached: str | None = None  # the limit that forbids it
+
+
+class ConnectionLog:
+    """The open connections of this node, as Redis has them."""
+
+    def __init__(self, people: People, node: Node, heartbeats: Heartbeats, pending: Pending) -> None:
+        self._people = people
+        self._node = node
+        self._heartbeats = heartbeats
+        self._pending = pending
+        self._held = 0  # clients that wait for a place
+        self._connections: Batcher[_Admission | Departure] = Batcher(
+            lambda items: partial(self._send_connections, items), repeatable=True
+        )
+
+    async def run(self) -> None:
+        await self._connections.run()
+
+    async def settle(self) -> None:
+        """Wait until everything that was put has been sent, or refused."""
+        await self._connections.settle()
+
+    async def admit(self, project: str, facts: Open, limits: Limits) -> None:
+        """Let a connection in; raises ClientError `too_many_connections`, Unavailable if nobody can count."""
+        asked_at = time.monotonic()
+        reached = await self._arrive(project, facts, limits)
+        if reached is not None and self._held < MOST_HELD:
+            self._held += 1
+            try:
+                async for suspects in self._suspects(asked_at):
+                    if (reached := await self._arrive(project, facts, limits, suspects)) is None:
+                        break
+            finally:
+                self._held -= 1
+        if reached is not None:
+            raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{reached} is reached")
+
+    async def _suspects(self, asked_at: float) -> AsyncIterator[tuple[str, ...]]:
+        """Tell which lives are not known to be alive, as often as that changes, until it is known of all.
+
+        Of a node that was killed a moment ago the next beat does not come, and of one that is well it does.
+        """
+        told: tuple[str, ...] = ()
+        given_up_at = time.monotonic() + HOLD_SECONDS
+        while True:
+            census = await self._heartbeats.census()
+            if census.suspects != told:
+                told = census.suspects
+                yield told
+            if census.at >= asked_at or time.monotonic() > given_up_at:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _arrive(
+        self, project: str, facts: Open, limits: Limits, suspects: tuple[str, ...] = ()
+    ) -> str | None:
+        """Let a connection in, or return the limit that forbids it."""
+        node = self._node
+        arrival = Arrival(project, node.life, node.lives_before, facts, limits, suspects=suspects)
+        admission = _Admission(arrival)
+        await self._connections.put(admission)
+        return admission.reached
+
+    def readmit(self, project: str, facts: Open, limits: Limits, is_open: Callable[[], bool]) -> None:
+        """Count a connection that was let in before, as long as it is open."""
+
+        def put() -> asyncio.Future[None] | None:
+            if not is_open():
+                return None
+            arrival = Arrival(project, self._node.life, self._node.lives_before, facts, limits, is_in=True)
+            return self._connections.put(_Admission(arrival))
+
+        self._pending.owe(put)
+
+    def depart(self, project: str, facts: Open, code: int, reason: str | None) -> None:
+        """Record the end of a connection."""
+        life, lives_before = self._node.life, self._node.lives_before
+        departure = Departure(project, life, lives_before, facts, code, reason, time.time())
+        self._pending.owe(lambda: self._connections.put(departure), of_the_gone=True)
+
+    async def _send_connections(self, items: list[_Admission | Departure]) -> None:
+        for kind, run in groupby(items, type):
+            if kind is Departure:
+                await self._people.disconnect([one for one in run if isinstance(one, Departure)])
+            else:
+                admissions = [one for one in run if isinstance(one, _Admission)]
+                answers = await self._people.connect([one.arrival for one in admissions])
+                for admission, reached in zip(admissions, answers, strict=True):
+                    admission.reached = reached

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from realtime.causes.kinds import Cause
 from realtime.errors import SettingError, Unavailable
-from realtime.postgres.connector import Surface
+from realtime.postgres.connector import Connector
 from realtime.postgres.tls import check_url
 from realtime.settings.database_url import parse_database_url
 from tests.broken_postgres import PASSWORD, PATIENCE, Stage, broken_postgres, open_and_close, reason_of
@@ -64,20 +64,22 @@ async def test_files_that_cannot_be_read_any_more_leave_the_last_ones_in_force(
     monkeypatch.setattr("realtime.postgres.connector.FRESH_SECONDS", 0)
     ca = tmp_path / "ca.pem"
     ca.write_bytes(stage.certificates.ca.read_bytes())
-    door = Surface(stage.url("tls", sslmode="verify-full", sslrootcert=str(ca)))
+    connector = Connector(stage.url("tls", sslmode="verify-full", sslrootcert=str(ca)))
     for content in (None, b"half a fi", stage.certificates.stranger.read_bytes()):
         if content is not None:
             ca.write_bytes(content)
         if content == stage.certificates.stranger.read_bytes():  # which is right, and is taken
             with pytest.raises(Unavailable):
-                await door.open(PATIENCE, {})
+                await connector.open(PATIENCE, {})
         else:
-            await (await door.open(PATIENCE, {})).close(timeout=30)
+            await (await connector.open(PATIENCE, {})).close(timeout=30)
 
 
 async def test_ours_wins_over_what_the_url_asks_of_a_session(stage: Stage) -> None:
-    door = Surface(stage.url(options="-c%20application_name%3Dx%20-c%20work_mem%3D1MB", application_name="y"))
-    session = await door.open(PATIENCE, {"application_name": "ours"})
+    connector = Connector(
+        stage.url(options="-c%20application_name%3Dx%20-c%20work_mem%3D1MB", application_name="y")
+    )
+    session = await connector.open(PATIENCE, {"application_name": "ours"})
     try:
         assert await session.fetchval("show application_name") == "ours"
         assert await session.fetchval("show work_mem") == "1MB"

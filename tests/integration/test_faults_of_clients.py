@@ -127,7 +127,7 @@ class FailingSocket(SendQueue):
 async def test_a_client_that_cannot_be_written_to_is_cut_off_and_the_others_get_theirs(
     settings, monkeypatch, how
 ):
-    monkeypatch.setattr(connection, "Socket", FailingSocket)
+    monkeypatch.setattr(connection, "SendQueue", FailingSocket)
     monkeypatch.setattr(FailingSocket, "victims", set())
     async with serving(settings) as (gateway, bob), gateway.client(MALLORY) as mallory:
         await mallory.subscribe("room:bob")

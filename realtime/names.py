@@ -9,7 +9,6 @@ from __future__ import annotations
 
 # Postgres
 SCHEMA = "realtime"
-OWNER_ROLE = "realtime_owner"
 DOORBELL = "realtime"  # the NOTIFY channel; without payload
 LEADER_LOCK = (
     0x7265616C_6C656164  # "reallead": by which notifiers of schema version 3 and before know a leader

@@ -108,7 +108,7 @@ async def present(
     """What `GET /presence` answers."""
     params = {} if channel is None else {"channel": channel}
     token = token_for(project, sub="reader")
-    status, answer, _ = await gateway.http.routes("GET", "/presence", token, project=project, params=params)
+    status, answer, _ = await gateway.rest("GET", "/presence", token, project=project, params=params)
     assert (status, answer["count"]) == (200, len(answer["presences"]))
     entries: list[dict[str, Any]] = answer["presences"]
     return entries
@@ -117,9 +117,7 @@ async def present(
 async def history(gateway: Gateway, project: str = "demo", **params: Any) -> dict[str, Any]:
     """What `GET /connections` answers."""
     token = token_for(project, sub=None, role="service_role")
-    status, answer, _ = await gateway.http.routes(
-        "GET", "/connections", token, project=project, params=params
-    )
+    status, answer, _ = await gateway.rest("GET", "/connections", token, project=project, params=params)
     assert status == 200, answer
     page: dict[str, Any] = answer
     return page
@@ -139,7 +137,7 @@ async def end_of(gateway: Gateway, connection_id: str) -> dict[str, Any]:
 
 async def send_broadcasts(gateway: Gateway, token: str = SERVICE, **body: Any) -> tuple[int, Any]:
     """`POST /broadcast`; returns status and answer."""
-    status, answer, _ = await gateway.http.routes("POST", "/broadcast", token, json=body)
+    status, answer, _ = await gateway.rest("POST", "/broadcast", token, json=body)
     return status, answer
 
 

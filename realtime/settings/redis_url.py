@@ -63,10 +63,6 @@ class RedisUrl:
         default=None, repr=False
     )  # options of TLS as redis-py calls them; None is without
 
-    @property
-    def is_cluster(self) -> bool:
-        return self.kind is Kind.CLUSTER
-
 
 def parse_redis_url(url: str) -> RedisUrl:
     """Read the URL; raises SettingError that says what is wrong with it."""

@@ -36,7 +36,7 @@ async def test_a_gateway_bears_whatever_comes(
         process = psutil.Process(gateway.program.pid)
 
         async def connections() -> int:
-            return (await gateway.http.routes("GET", "/status", token_for()))[1]["connections"]
+            return (await gateway.rest("GET", "/status", token_for()))[1]["connections"]
 
         def sockets() -> int:
             """Connections to the public port, as the kernel has them."""

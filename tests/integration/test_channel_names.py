@@ -19,7 +19,7 @@ UNSEEN = {
 
 async def enable(gateway, name: str, schema: str | None = None):
     body = {"table_name": name, "schema": schema or "public"}
-    status, answer, _ = await gateway.http.routes("POST", "/enable", SERVICE, json=body)
+    status, answer, _ = await gateway.rest("POST", "/enable", SERVICE, json=body)
     return status, answer
 
 
@@ -36,11 +36,11 @@ async def test_a_table_that_no_channel_names_is_listed_and_not_enabled(gateway, 
     status, answer = await enable(gateway, name, schema)
     assert (status, answer["error"]["code"]) == (400, "invalid_request")
     assert answer["error"]["message"].startswith("table_name: ")
-    _, answer, _ = await gateway.http.routes("GET", "/tables", SERVICE)
+    _, answer, _ = await gateway.rest("GET", "/tables", SERVICE)
     assert (schema, name, False) in {
         (one["schema"], one["table_name"], one["enabled"]) for one in answer["tables"]
     }
-    status, _, _ = await gateway.http.routes(
+    status, _, _ = await gateway.rest(
         "POST", "/disable", SERVICE, json={"table_name": name, "schema": schema}
     )
     assert status == 200
@@ -60,6 +60,6 @@ async def test_a_broadcast_and_presence_go_by_an_emoji(gateway):
         await client.subscribe(f"presence:room:{FAMILY}")
         assert (await client.hear())["event"] == "sync"
         body = {"channel": f"room:{FAMILY}", "payload": FAMILY}
-        assert (await gateway.http.routes("POST", "/broadcast", SERVICE, json=body))[0] == 202
+        assert (await gateway.rest("POST", "/broadcast", SERVICE, json=body))[0] == 202
         heard = await client.hear()
         assert (heard["channel"], heard["payload"]) == (f"room:{FAMILY}", FAMILY)

@@ -21,7 +21,7 @@ async def node_ids(gateway) -> set[str]:
 
 
 async def status(gateway, token: str = SERVICE) -> dict:
-    code, answer, _ = await gateway.http.routes("GET", "/status", token)
+    code, answer, _ = await gateway.rest("GET", "/status", token)
     assert code == 200
     return answer
 
@@ -138,7 +138,7 @@ WRONG = [
 
 async def test_a_wrong_parameter_is_named(gateway):
     for field, value in WRONG:
-        code, answer, _ = await gateway.http.routes("GET", "/connections", SERVICE, params={field: value})
+        code, answer, _ = await gateway.rest("GET", "/connections", SERVICE, params={field: value})
         assert (code, answer["error"]["code"]) == (400, "invalid_request"), (field, value)
         assert answer["error"]["message"].startswith(field)
 

@@ -176,13 +176,13 @@ async def test_names_that_are_no_text_are_told_as_such_by_rest_and_nothing_else_
     service = token_for(role="service_role")
     async with running_gateway(settings) as gateway:
         await eventually(gateway.is_ready)
-        status, tables, _ = await gateway.http.routes("GET", "/tables", service)
+        status, tables, _ = await gateway.rest("GET", "/tables", service)
         assert (status, len(tables["tables"])) == (200, 1)
         await unnameable_table(stage.writer)
-        status, answer, _ = await gateway.http.routes("GET", "/tables", service)
+        status, answer, _ = await gateway.rest("GET", "/tables", service)
         assert (status, answer["error"]["code"]) == (503, "unavailable")
         assert "UTF-8" in answer["error"]["message"]
-        status, answer, _ = await gateway.http.routes("GET", "/status", service)
+        status, answer, _ = await gateway.rest("GET", "/status", service)
         assert (status, answer["status"]) == (200, "degraded")
         async with gateway.client() as client:
             assert (await client.subscribe("table:orders"))["enabled"] is None

@@ -127,7 +127,7 @@ class FailingSocket(SendQueue):
 async def test_a_client_that_cannot_be_written_to_is_cut_off_and_the_others_get_theirs(
     settings, monkeypatch, how
 ):
-    monkeypatch.setattr(connection, "Socket", FailingSocket)
+    monkeypatch.setattr(connection, "SendQueue", FailingSocket)
     monkeypatch.setattr(FailingSocket, "victims", set())
     async with serving(settings) as (gateway, bob), gateway.client(MALLORY) as mallory:
         await mallory.subscribe("room:bob")
@@ -170,13 +170,13 @@ async def test_a_fault_of_a_connection_before_it_is_served_leaves_no_place_taken
 
     monkeypatch.setattr(handshake, "Connection", Unborn)
     async with serving(settings) as (gateway, _):
-        async with gateway.wire.send_queue(token=MALLORY) as mallory:
+        async with gateway.socket(token=MALLORY) as mallory:
             assert await mallory.is_refused() == ("internal", 1011)
         service = token_for(role="service_role")
 
         async def is_recorded() -> bool:
             path = "/connections?user_id=mallory"
-            events = (await gateway.http.routes("GET", path, service))[1]["connections"]
+            events = (await gateway.rest("GET", path, service))[1]["connections"]
             return [(one["event"], one["code"], one["reason"]) for one in events] == [
                 ("disconnect", 1011, "internal"),
                 ("connect", None, None),

@@ -57,7 +57,7 @@ def frames_received(kind: str) -> float:
 
 async def closed_connections(gateway: Gateway) -> list[tuple[int, str | None]]:
     token = token_for(role="service_role")
-    _, answer, _ = await gateway.http.routes("GET", "/connections?event=disconnect", token)
+    _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect", token)
     return [(one["code"], one["reason"]) for one in answer["connections"]]
 
 

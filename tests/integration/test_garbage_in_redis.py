@@ -121,11 +121,11 @@ async def test_lives_entries_and_reports_that_no_node_wrote_hide_no_other(
         await eventually(dead_is_buried)
         async with gateway.client(token_for(sub="bob")) as bob:
             await bob.ask(type="presence", channel="room:a", state={"here": True}, ref=1)
-            status, present, _ = await gateway.http.routes("GET", "/presence?channel=room:a", SERVICE)
+            status, present, _ = await gateway.rest("GET", "/presence?channel=room:a", SERVICE)
             assert (status, [one["user_id"] for one in present["presences"]]) == (200, ["bob"])
-            status, events, _ = await gateway.http.routes("GET", "/connections?event=connect", SERVICE)
+            status, events, _ = await gateway.rest("GET", "/connections?event=connect", SERVICE)
             assert (status, [one["user_id"] for one in events["connections"]]) == (200, ["bob"])
-            status, answer, _ = await gateway.http.routes("GET", "/status", SERVICE)
+            status, answer, _ = await gateway.rest("GET", "/status", SERVICE)
             assert (status, [one["connections"] for one in answer["nodes"]]) == (200, [1])
             assert (await bob.subscribe("presence:room:a"))["type"] == "subscribed"
             assert [one["user_id"] for one in (await bob.hear())["presences"]] == ["bob"]

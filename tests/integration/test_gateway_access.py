@@ -63,18 +63,18 @@ def database_url():
 
 
 async def test_a_token_may_come_in_the_url(gateway):
-    async with gateway.wire.send_queue(token=token_for()) as client:
+    async with gateway.socket(token=token_for()) as client:
         assert (await client.hear())["type"] == "connected"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
 async def test_a_token_may_come_in_the_authorization_header(gateway, scheme):
-    async with gateway.wire.send_queue(headers={"Authorization": f"{scheme} {token_for()}"}) as client:
+    async with gateway.socket(headers={"Authorization": f"{scheme} {token_for()}"}) as client:
         assert (await client.hear())["type"] == "connected"
 
 
 async def test_a_token_may_come_as_the_second_subprotocol_and_the_first_is_selected(gateway):
-    async with gateway.wire.send_queue(protocols=["realtime", token_for()]) as client:
+    async with gateway.socket(protocols=["realtime", token_for()]) as client:
         assert (await client.hear())["type"] == "connected"
         assert client.web_socket.protocol == "realtime"
 
@@ -88,24 +88,24 @@ async def test_no_subprotocol_is_selected_where_none_is_offered(gateway):
     "protocols", [["bearer", token_for()], [token_for()], ["realtime", token_for(), "x"]]
 )
 async def test_a_token_among_other_subprotocols_is_no_token(gateway, protocols):
-    async with gateway.wire.send_queue(protocols=protocols) as client:
+    async with gateway.socket(protocols=protocols) as client:
         assert await client.is_refused() == ("unauthorized", 4401)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_a_wrong_token_is_refused_and_closed(gateway, wrong):
-    async with gateway.wire.send_queue(token=WRONG[wrong]()) as client:
+    async with gateway.socket(token=WRONG[wrong]()) as client:
         assert await client.is_refused() == ("unauthorized", 4401)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_a_wrong_token_in_a_header_is_refused_the_same(gateway, wrong):
-    async with gateway.wire.send_queue(headers={"Authorization": f"Bearer {WRONG[wrong]()}"}) as client:
+    async with gateway.socket(headers={"Authorization": f"Bearer {WRONG[wrong]()}"}) as client:
         assert await client.is_refused() == ("unauthorized", 4401)
 
 
 async def test_an_expired_token_is_told_so(gateway):
-    async with gateway.wire.send_queue(token=token_for(ttl=-60)) as client:
+    async with gateway.socket(token=token_for(ttl=-60)) as client:
         assert await client.is_refused() == ("token_expired", 4401)
 
 
@@ -124,7 +124,7 @@ async def test_a_token_without_project_id_is_good_where_its_key_is(gateway):
     "project", ["nowhere", "Demo", "-demo", "x" * 64, "de.mo", "%64emo%20", "a%00b", "%F0%9F%98%80"]
 )
 async def test_a_project_that_is_not_there_is_not_found(gateway, project):
-    async with gateway.wire.send_queue(project, token=token_for()) as client:
+    async with gateway.socket(project, token=token_for()) as client:
         assert await client.is_refused() == ("not_found", 4404)
 
 
@@ -194,7 +194,7 @@ async def test_without_origin_every_setting_lets_in(picky, gateway):
 
 
 async def test_without_allowed_origins_no_origin_is_allowed(gateway):
-    async with gateway.wire.send_queue(token=token_for(), origin="http://localhost") as client:
+    async with gateway.socket(token=token_for(), origin="http://localhost") as client:
         assert await client.is_refused() == ("forbidden", 4403)
 
 
@@ -219,24 +219,24 @@ async def test_a_star_allows_every_origin(database_url, redis_url):
 )
 async def test_plain_http_gets_a_status_and_the_body_of_rest(gateway, project, token, origin, status, code):
     headers = {"Origin": origin} if origin else {}
-    answer = await gateway.http.routes("GET", "/ws", token, project, headers=headers)
+    answer = await gateway.rest("GET", "/ws", token, project, headers=headers)
     assert (answer[0], answer[1]["error"]["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "DELETE"])
 async def test_a_socket_is_opened_by_get_alone(gateway, method):
-    status, _, headers = await gateway.http.routes(method, "/ws", token_for())
+    status, _, headers = await gateway.rest(method, "/ws", token_for())
     assert (status, headers["Allow"]) == (405, "GET")
 
 
 async def test_an_upgrade_of_an_old_version_is_plain_http(gateway):
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "5"}
-    status, body, _ = await gateway.http.routes("GET", "/ws", token_for(), headers=headers)
+    status, body, _ = await gateway.rest("GET", "/ws", token_for(), headers=headers)
     assert (status, body["error"]["code"]) == (400, "invalid_request")
 
 
 async def test_another_path_is_not_found_in_the_body_of_rest(gateway):
     with pytest.raises(WSServerHandshakeError, match="404"):
         await gateway.http.ws_connect(f"{gateway.url}/ws")
-    status, body, _ = await gateway.http.routes("GET", "/nowhere")
+    status, body, _ = await gateway.rest("GET", "/nowhere")
     assert (status, body["error"]["code"]) == (404, "not_found")

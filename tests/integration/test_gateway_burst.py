@@ -98,7 +98,7 @@ async def test_100_000_rows_of_one_statement_reach_ten_subscribers_in_order_once
 
 async def is_live(gateway: Gateway) -> bool:
     try:
-        _, status, _ = await gateway.http.routes("GET", "/status", token_for(role="service_role"))
+        _, status, _ = await gateway.rest("GET", "/status", token_for(role="service_role"))
     except aiohttp.ClientConnectionError:
         return False
     return status["notifier"]["status"] == "live"

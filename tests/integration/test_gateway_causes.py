@@ -95,7 +95,7 @@ async def what_clients_hear(gateway: Gateway) -> list[str]:
         ("GET", "/presence", None),
         ("GET", "/status", None),
     ):
-        _, answer, _ = await gateway.http.routes(method, path, service, json=body)
+        _, answer, _ = await gateway.rest(method, path, service, json=body)
         answer.get("nodes", [{}])[0].clear()  # what a node is called is no secret
         said.append(json.dumps(answer))
     return said

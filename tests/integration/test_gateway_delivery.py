@@ -86,7 +86,7 @@ async def test_a_closed_slow_consumer_that_never_reads_is_let_go(strict, monkeyp
 
 
 async def is_alone(gateway):
-    _, status, _ = await gateway.http.routes("GET", "/status", token_for())
+    _, status, _ = await gateway.rest("GET", "/status", token_for())
     return status["connections"] == 0
 
 

@@ -127,7 +127,7 @@ async def ends_of(gateway, ids):
 
     async def recorded():
         token = token_for(role="service_role")
-        _, answer, _ = await gateway.http.routes("GET", "/connections?event=disconnect&limit=100", token)
+        _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect&limit=100", token)
         ends = {one["connection_id"]: (one["code"], one["reason"]) for one in answer["connections"]}
         return ids.keys() <= ends.keys() and {ids[one]: ends[one] for one in ids}
 

@@ -70,11 +70,11 @@ def listening(client: Client) -> asyncio.Task[tuple[str, int]]:
 
 async def status_of(gateway: Gateway, project: str, token: str | None = None) -> int:
     token = token or token_for(project, role="service_role")
-    return (await gateway.http.routes("GET", "/status", token, project=project))[0]
+    return (await gateway.rest("GET", "/status", token, project=project))[0]
 
 
 async def is_refused(gateway: Gateway, token: str) -> tuple[str, int]:
-    async with gateway.wire.send_queue("other", token) as client:
+    async with gateway.socket("other", token) as client:
         return await client.is_refused()
 
 
@@ -92,7 +92,7 @@ async def test_an_added_project_is_served_at_once(gateway: Gateway, live: Live) 
         await client.say(type="broadcast", channel="room:a", payload=1)
         assert (await client.hear())["payload"] == 1
     preflight = {"Origin": "https://app.example.com", "Access-Control-Request-Method": "GET"}
-    status, _, headers = await gateway.http.routes("OPTIONS", "/status", project="third", headers=preflight)
+    status, _, headers = await gateway.rest("OPTIONS", "/status", project="third", headers=preflight)
     assert (status, headers["Access-Control-Allow-Origin"]) == (204, "https://app.example.com")
     assert 'realtime_gateway_connections{project="third"}' in generate_latest().decode()
 
@@ -135,7 +135,7 @@ async def test_how_the_sockets_of_a_removed_project_ended_is_recorded(gateway: G
 
     async def ends() -> list[tuple[int, str]]:
         token = other_token(role="service_role")
-        _, answer, _ = await gateway.http.routes("GET", "/connections?event=disconnect", token, **OTHER)
+        _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect", token, **OTHER)
         return [(one["code"], one["reason"]) for one in answer["connections"]]
 
     assert await eventually(ends) == [(4404, "not_found")]
@@ -197,7 +197,7 @@ async def test_origins_and_limits_are_those_of_who_comes_next(gateway: Gateway, 
     page = {"headers": {"Origin": "https://app.example.com"}}
     async with AsyncExitStack() as stack:
         early = await enter(stack, gateway)
-        async with gateway.wire.send_queue("other", other_token(), **page) as client:
+        async with gateway.socket("other", other_token(), **page) as client:
             assert await client.is_refused() == ("forbidden", 4403)
         limits = Limits(max_channels_per_connection=1)
         await live.change("other", allowed_origins=["https://app.example.com"], limits=limits)
@@ -232,7 +232,7 @@ async def test_another_database_is_asked_from_then_on_and_the_former_left(
         await live.change("other", database_url=first)
 
         async def tables() -> list[str]:
-            _, answer, _ = await gateway.http.routes("GET", "/tables", service, **OTHER)
+            _, answer, _ = await gateway.rest("GET", "/tables", service, **OTHER)
             return [table["table_name"] for table in answer["tables"]]
 
         assert await tables() == ["first"]

@@ -118,10 +118,10 @@ async def test_a_client_that_cannot_be_counted_is_refused_alone(settings, failin
     async with serving(settings) as (gateway, _):
         async with asyncio.TaskGroup() as tasks:
             comings = [tasks.create_task(_comes(gateway, f"user-{number}")) for number in range(20)]
-            async with gateway.wire.send_queue(token=MALLORY) as mallory:
+            async with gateway.socket(token=MALLORY) as mallory:
                 assert await mallory.is_refused() == ("internal", 1011)
         assert [coming.result() for coming in comings] == [True] * 20
-        status, answer, _ = await gateway.http.routes("GET", "/status", token_for())
+        status, answer, _ = await gateway.rest("GET", "/status", token_for())
         assert (status, answer["connections"]) == (200, 1)
 
 
@@ -218,7 +218,7 @@ async def test_a_broadcast_that_cannot_be_made_fails_alone(settings, monkeypatch
         messages = [
             {"channel": "room:bad" if number == 3 else "room:good", "payload": number} for number in range(7)
         ]
-        status, answer, _ = await gateway.http.routes(
+        status, answer, _ = await gateway.rest(
             "POST", "/broadcast", token_for(role="service_role"), json={"messages": messages}
         )
         assert (status, answer["error"]["code"]) == (500, "internal")
@@ -239,7 +239,7 @@ async def test_settings_are_read_again_after_a_reading_that_failed(settings):
         reloads.ask()
 
         async def is_served() -> bool:
-            return (await gateway.http.routes("GET", "/status", project="third"))[0] == 401
+            return (await gateway.rest("GET", "/status", project="third"))[0] == 401
 
         await eventually(is_served)
 
@@ -265,10 +265,7 @@ async def test_a_project_that_cannot_be_added_keeps_no_other_from_it(settings, m
         reloads.ask()
 
         async def statuses() -> list[int]:
-            return [
-                (await gateway.http.routes("GET", "/status", project=name))[0]
-                for name in ("c", "bad", "other")
-            ]
+            return [(await gateway.rest("GET", "/status", project=name))[0] for name in ("c", "bad", "other")]
 
         async def are_right() -> bool:
             return await statuses() == [401, 404, 404]

@@ -115,17 +115,17 @@ async def test_by_rest_it_is_429_and_nothing_of_the_request_is_sent(bounded: Bou
     messages = [{"channel": f"room:{number}", "payload": "x" * 60_000} for number in range(10)]
     async with bounded() as gateway, client_of_other(gateway) as listener:
         await listener.subscribe("room:0")
-        status, answer, _ = await gateway.http.routes(
+        status, answer, _ = await gateway.rest(
             "POST", "/broadcast", SERVICE, **OTHER, json={"messages": messages}
         )
         assert (status, answer) == (202, {"accepted": 10})
         assert (await listener.hear())["type"] == "broadcast"
         body = {"messages": [{"channel": "room:0", "payload": 1}, *messages]}
-        status, answer, headers = await gateway.http.routes("POST", "/broadcast", SERVICE, **OTHER, json=body)
+        status, answer, headers = await gateway.rest("POST", "/broadcast", SERVICE, **OTHER, json=body)
         assert (status, answer["error"]["code"], headers["Retry-After"]) == (429, "rate_limited", "1")
         assert (await listener.ask(type="ping"))["type"] == "pong"
         small = {"channel": "room:0", "payload": "small"}
-        assert (await gateway.http.routes("POST", "/broadcast", SERVICE, **OTHER, json=small))[0] == 202
+        assert (await gateway.rest("POST", "/broadcast", SERVICE, **OTHER, json=small))[0] == 202
         assert (await listener.hear())["payload"] == "small"
 
 

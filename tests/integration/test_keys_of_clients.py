@@ -62,7 +62,7 @@ async def test_who_asks_by_rest_leaves_nothing_in_redis(gateway, sql, store, end
     async with gateway.client():
         before = await keys_in(store)
         for _ in range(3):
-            status, answer, _ = await gateway.http.routes(endpoint.method, endpoint.path, SERVICE, **more)
+            status, answer, _ = await gateway.rest(endpoint.method, endpoint.path, SERVICE, **more)
             assert status < 300, answer
         assert set(await changed_since(store, before)) == set(may_change)
 

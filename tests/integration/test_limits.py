@@ -126,9 +126,7 @@ async def test_a_broadcast_by_rest_has_the_limit_of_a_message(limited):
     async with limited("max_message_bytes = 2000") as gateway:
         for size, expected in [(1998, 202), (1999, 413)]:
             body = {"channel": "room:a", "payload": "x" * size}
-            status, _, _ = await gateway.http.routes(
-                "POST", "/broadcast", token_for(role="service_role"), json=body
-            )
+            status, _, _ = await gateway.rest("POST", "/broadcast", token_for(role="service_role"), json=body)
             assert status == expected
 
 
@@ -139,7 +137,7 @@ async def test_a_state_over_the_limit_is_refused_and_the_one_before_stays(limite
         assert (await client.ask(type="presence", state=largest, ref=1))["type"] == "ack"
         refused = await client.ask(type="presence", state={"pad": largest["pad"] + "x"}, ref=2)
         assert (refused["code"], refused["ref"]) == ("message_too_big", 2)
-        _, answer, _ = await gateway.http.routes("GET", "/presence", token_for())
+        _, answer, _ = await gateway.rest("GET", "/presence", token_for())
         assert [entry["state"] for entry in answer["presences"]] == [largest]
 
 
@@ -181,9 +179,7 @@ def slow_consumers() -> float:
 
 async def closes_of(gateway: Gateway, reason: str | None) -> list[int]:
     """The codes with which connections ended for a reason, as the connection history has them."""
-    _, answer, _ = await gateway.http.routes(
-        "GET", "/connections?event=disconnect", token_for(role="service_role")
-    )
+    _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect", token_for(role="service_role"))
     return [one["code"] for one in answer["connections"] if one["reason"] == reason]
 
 

@@ -52,7 +52,7 @@ async def enter(people: AsyncExitStack, gateway: Gateway, sub: str | None = "bob
 
 async def refusal(gateway: Gateway, sub: str | None = "bob", **more) -> tuple[str, int]:
     """How a client that may not come in is told so."""
-    async with gateway.wire.send_queue(token=token_for(sub=sub), **more) as client:
+    async with gateway.socket(token=token_for(sub=sub), **more) as client:
         return await client.is_refused()
 
 
@@ -60,7 +60,7 @@ async def gets_in_at_last(gateway: Gateway, sub: str | None = "bob", **more) -> 
     """Try until there is a place."""
 
     async def tried() -> bool:
-        async with gateway.wire.send_queue(token=token_for(sub=sub), **more) as client:
+        async with gateway.socket(token=token_for(sub=sub), **more) as client:
             return (await client.hear())["type"] == "connected"
 
     await eventually(tried)
@@ -172,7 +172,7 @@ async def test_a_client_that_came_too_fast_gets_in_later(limited):
 
 
 async def refusal_or_none(gateway: Gateway) -> str | None:
-    async with gateway.wire.send_queue(token=token_for()) as client:
+    async with gateway.socket(token=token_for()) as client:
         return (await client.hear()).get("code")
 
 
@@ -235,7 +235,7 @@ async def is_ready(gateway: Gateway) -> bool:
 
 
 async def enters(people: AsyncExitStack, gateway: Gateway) -> bool:
-    client = await people.enter_async_context(gateway.wire.send_queue(token=token_for(sub="bob")))
+    client = await people.enter_async_context(gateway.socket(token=token_for(sub="bob")))
     return (await client.hear())["type"] == "connected"
 
 

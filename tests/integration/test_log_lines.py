@@ -157,7 +157,7 @@ async def test_a_refusal_at_the_door_is_told_with_its_code_and_whence(
     gateway: Gateway, everything: pytest.LogCaptureFixture
 ) -> None:
     token = token_for(ttl=-60)
-    async with gateway.wire.send_queue(token=token, headers={"X-Request-Id": "from-a-proxy"}) as client:
+    async with gateway.socket(token=token, headers={"X-Request-Id": "from-a-proxy"}) as client:
         assert (await client.is_refused())[0] == "token_expired"
     (refused,) = logged(everything, "connection_refused")
     assert (
@@ -175,9 +175,9 @@ async def test_a_refusal_at_the_door_is_told_with_its_code_and_whence(
 async def test_an_answer_names_the_id_under_which_it_is_logged(
     gateway: Gateway, everything: pytest.LogCaptureFixture
 ) -> None:
-    _, _, first = await gateway.http.routes("GET", "/status")
-    _, _, second = await gateway.http.routes("GET", "/status", headers={"X-Request-Id": "a.B-c_9"})
-    _, _, third = await gateway.http.routes("GET", "/status", project="nowhere")
+    _, _, first = await gateway.rest("GET", "/status")
+    _, _, second = await gateway.rest("GET", "/status", headers={"X-Request-Id": "a.B-c_9"})
+    _, _, third = await gateway.rest("GET", "/status", project="nowhere")
     ids = [headers["X-Request-Id"] for headers in (first, second, third)]
     refused = logged(everything, "request_refused")
     assert [one["request_id"] for one in refused] == ids
@@ -190,7 +190,7 @@ async def test_an_answer_names_the_id_under_which_it_is_logged(
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 65, "ü", "a/b", 'a"', "<script>"])
 async def test_an_id_that_is_not_sane_is_replaced(gateway: Gateway, given: str) -> None:
-    _, _, headers = await gateway.http.routes("GET", "/status", headers={"X-Request-Id": given})
+    _, _, headers = await gateway.rest("GET", "/status", headers={"X-Request-Id": given})
     assert re.fullmatch(r"[0-9a-f]{16}", headers["X-Request-Id"])
 
 
@@ -208,7 +208,7 @@ async def test_an_error_that_nobody_foresaw_is_told_with_its_request(
 
     async with running_gateway(settings, expected_errors=1) as gateway:
         monkeypatch.setattr("gateway.presence.node.Node.all_reports", fail)
-        status, _, headers = await gateway.http.routes("GET", "/status", token_for())
+        status, _, headers = await gateway.rest("GET", "/status", token_for())
     assert status == 500
     (failed,) = logged(everything, "request_failed")
     assert failed["request_id"] == headers["X-Request-Id"]

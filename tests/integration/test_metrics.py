@@ -125,7 +125,7 @@ class Counting:
 
 @asynccontextmanager
 async def counting(gateway: Gateway) -> AsyncIterator[Counting]:
-    async with gateway.wire.send_queue(token=token_for()) as client:
+    async with gateway.socket(token=token_for()) as client:
         one = Counting(client)
         assert (await one.hear())["type"] == "connected"
         yield one
@@ -230,12 +230,12 @@ async def test_who_comes_back_is_counted_by_what_became_of_it(service):
 
 async def test_requests_are_counted_by_endpoint_and_never_by_path(service):
     gateway = service.gateway
-    assert (await gateway.http.routes("GET", "/status", token_for()))[0] == 200
-    assert (await gateway.http.routes("GET", "/status", "nonsense"))[0] == 401
-    assert (await gateway.http.routes("GET", "/status"))[0] == 401
-    assert (await gateway.http.routes("GET", "/status", token_for(), project="nobody"))[0] == 404
-    assert (await gateway.http.routes("GET", "/tables", token_for()))[0] == 403
-    assert (await gateway.http.routes("GET", "/unheard", token_for()))[0] == 404
+    assert (await gateway.rest("GET", "/status", token_for()))[0] == 200
+    assert (await gateway.rest("GET", "/status", "nonsense"))[0] == 401
+    assert (await gateway.rest("GET", "/status"))[0] == 401
+    assert (await gateway.rest("GET", "/status", token_for(), project="nobody"))[0] == 404
+    assert (await gateway.rest("GET", "/tables", token_for()))[0] == 403
+    assert (await gateway.rest("GET", "/unheard", token_for()))[0] == 404
     for endpoint, status, count in (("/status", "200", 1), ("/status", "401", 2), ("/tables", "403", 1)):
         name = "realtime_gateway_requests_total"
         assert await service.grown(name, endpoint=endpoint, status=status) == count

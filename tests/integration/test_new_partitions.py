@@ -25,7 +25,7 @@ def one_project(settings: Settings) -> Settings:
 
 async def status_becomes(gateway: Gateway, status: str) -> None:
     async def reached() -> bool:
-        _, body, _ = await gateway.http.routes("GET", "/status", SERVICE)
+        _, body, _ = await gateway.rest("GET", "/status", SERVICE)
         return bool(body["status"] == status)
 
     await eventually(reached)

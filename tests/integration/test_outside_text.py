@@ -32,7 +32,7 @@ BODIES = {
 async def test_a_broadcast_that_no_client_could_read_is_sent_to_nobody(gateway: Gateway, body: bytes) -> None:
     async with gateway.client() as client:
         await client.subscribe("room:a")
-        status, answer, _ = await gateway.http.routes(
+        status, answer, _ = await gateway.rest(
             "POST", "/broadcast", SERVICE, data=body, headers={"Content-Type": "application/json"}
         )
         assert (status, answer["error"]["code"]) == (400, "invalid_request")
@@ -129,5 +129,5 @@ async def test_the_reason_of_a_clients_close_is_kept_nowhere(gateway: Gateway, r
 
 
 async def last_end(gateway: Gateway) -> dict[str, object] | None:
-    _, answer, _ = await gateway.http.routes("GET", "/connections?user_id=leaver&event=disconnect", SERVICE)
+    _, answer, _ = await gateway.rest("GET", "/connections?user_id=leaver&event=disconnect", SERVICE)
     return answer["connections"][0] if answer["connections"] else None

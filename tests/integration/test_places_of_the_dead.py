@@ -77,7 +77,7 @@ async def test_a_full_project_of_nodes_that_live_refuses_soon(fleet):
         for gateway in (survivor, doomed, survivor, doomed):
             await enter(people, gateway)
         for gateway in (survivor, doomed) * 5:
-            async with gateway.wire.send_queue(token=token_for()) as client:
+            async with gateway.socket(token=token_for()) as client:
                 assert await client.is_refused() == TOO_MANY
 
 
@@ -105,7 +105,7 @@ async def test_a_frozen_node_that_comes_back_keeps_its_people_and_nobody_else_co
 
 
 async def refuses(gateway: Gateway) -> bool:
-    async with gateway.wire.send_queue(token=token_for()) as client:
+    async with gateway.socket(token=token_for()) as client:
         return (await client.hear())["type"] == "error"
 
 
@@ -136,5 +136,5 @@ async def lives(store: Store) -> list[str]:
 async def is_at(gateway: Gateway, life: str) -> bool:
     """Whether it is the life of a node that nobody is connected to."""
     token = token_for(role="service_role")
-    _, answer, _ = await gateway.http.routes("GET", "/status", token)
+    _, answer, _ = await gateway.rest("GET", "/status", token)
     return {node["id"]: node["connections"] for node in answer["nodes"]}[life.rpartition("-")[0]] == 0

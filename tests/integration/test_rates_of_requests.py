@@ -45,14 +45,14 @@ def via(address: str) -> dict[str, dict[str, str]]:
 
 
 async def statuses(gateway: Gateway, count: int, path="/status", token=None, address="192.0.2.1", **more):
-    return [(await gateway.http.routes("GET", path, token, **via(address), **more))[0] for _ in range(count)]
+    return [(await gateway.rest("GET", path, token, **via(address), **more))[0] for _ in range(count)]
 
 
 async def refusal(
     gateway: Gateway, token: str, address="192.0.2.1", project="demo"
 ) -> tuple[str, int] | None:
     """How a client is refused; None if it is let in."""
-    async with gateway.wire.send_queue(project, token, **via(address)) as client:
+    async with gateway.socket(project, token, **via(address)) as client:
         error = await client.hear()
         return (error["code"], await client.hear_close()) if error["type"] == "error" else None
 
@@ -68,7 +68,7 @@ async def test_an_address_that_asks_too_often_is_told_so_whatever_it_asks_and_ot
             "Access-Control-Request-Method": "GET",
             **via("192.0.2.1")["headers"],
         }
-        assert (await gateway.http.routes("OPTIONS", "/status", headers=preflight))[0] == 429
+        assert (await gateway.rest("OPTIONS", "/status", headers=preflight))[0] == 429
         assert await statuses(gateway, 1, token=token_for(), address="192.0.2.2") == [200]
         assert await statuses(gateway, 1, token=token_for("other"), project="other") == [200]
         assert await refusal(gateway, token_for()) is None
@@ -78,7 +78,7 @@ async def test_an_address_that_asks_too_often_is_told_so_whatever_it_asks_and_ot
 async def test_it_is_told_when_to_come_again(limited):
     async with limited(requests_per_second_per_ip=0.5) as gateway:
         await statuses(gateway, 1)
-        status, body, headers = await gateway.http.routes("GET", "/status", **via("192.0.2.1"))
+        status, body, headers = await gateway.rest("GET", "/status", **via("192.0.2.1"))
         assert (status, body["error"]["code"], headers["Retry-After"]) == (429, "rate_limited", "2")
         await eventually(lambda: is_let_through(gateway))
 
@@ -182,13 +182,13 @@ async def test_openings_and_refusals_are_counted(gateway):
     before = [counted(**one) for one in labels], value("realtime_gateway_opened_connections_total", **opened)
     async with gateway.client():
         pass
-    async with gateway.wire.send_queue(token="x") as client:
+    async with gateway.socket(token="x") as client:
         await client.is_refused()
-    async with gateway.wire.send_queue("nowhere", "x") as client:
+    async with gateway.socket("nowhere", "x") as client:
         await client.is_refused()
-    await gateway.http.routes("GET", "/status")
-    await gateway.http.routes("GET", "/status", project="nowhere")
-    await gateway.http.routes("PUT", "/status")
+    await gateway.rest("GET", "/status")
+    await gateway.rest("GET", "/status", project="nowhere")
+    await gateway.rest("PUT", "/status")
     assert [counted(**one) for one in labels] == [one + 1 for one in before[0]]
     assert value("realtime_gateway_opened_connections_total", **opened) == before[1] + 1
 

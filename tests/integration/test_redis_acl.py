@@ -37,9 +37,7 @@ async def test_a_user_with_the_documented_rights_can_run_all_of_it(tmp_path, dat
                 assert await client.hear_rows(1) == [1]
                 answer = await client.ask(type="broadcast", channel="room:a", payload=1, ref=2)
                 assert answer["type"] == "ack"
-            status, answer, _ = await gateway.http.routes(
-                "GET", "/connections", token_for(role="service_role")
-            )
+            status, answer, _ = await gateway.rest("GET", "/connections", token_for(role="service_role"))
             assert (status, answer["connections"][-1]["event"]) == (200, "connect")
         async with Redis.from_url(server.url) as redis:
             assert await redis.execute_command("ACL LOG") == []

@@ -190,7 +190,7 @@ def id_of(client):
 async def are_present(gateway: Gateway, entries: list, channel: str | None = None) -> bool:
     """Whether `GET /presence` tells of these, in whatever order, as soon as it can tell."""
     params = {} if channel is None else {"channel": channel}
-    status, answer, _ = await gateway.http.routes("GET", "/presence", token_for(sub="reader"), params=params)
+    status, answer, _ = await gateway.rest("GET", "/presence", token_for(sub="reader"), params=params)
     by_id = itemgetter("connection_id")
     return status == 200 and sorted(answer["presences"], key=by_id) == sorted(entries, key=by_id)
 

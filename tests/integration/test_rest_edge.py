@@ -34,7 +34,7 @@ PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-He
 
 async def code_of(gateway, method, path, token, project="demo", **more):
     """Status and code of a refusal, which has the one form of all."""
-    status, body, headers = await gateway.http.routes(method, path, token, project, **more)
+    status, body, headers = await gateway.rest(method, path, token, project, **more)
     assert set(body) == {"error"}
     assert set(body["error"]) == {"code", "message"}
     assert headers["Content-Type"].startswith("application/json")
@@ -65,7 +65,7 @@ async def test_another_scheme_than_bearer_is_no_token(gateway):
 
 
 async def test_401_says_how_to_authenticate(gateway):
-    _, _, headers = await gateway.http.routes("GET", "/status")
+    _, _, headers = await gateway.rest("GET", "/status")
     assert headers["WWW-Authenticate"] == "Bearer"
 
 
@@ -80,7 +80,7 @@ async def test_401_says_how_to_authenticate(gateway):
 )
 async def test_another_method_is_not_allowed(gateway, method, path, allowed):
     assert await code_of(gateway, method, path, SERVICE) == (405, "method_not_allowed")
-    _, _, headers = await gateway.http.routes(method, path, SERVICE)
+    _, _, headers = await gateway.rest(method, path, SERVICE)
     assert allowed in headers["Allow"].split(",")
 
 
@@ -152,7 +152,7 @@ async def test_a_huge_body_is_refused(gateway):
 
 async def test_a_charset_in_the_content_type_is_no_harm(gateway, sql):
     headers = {"Content-Type": "application/json; charset=utf-8"}
-    status, _, _ = await gateway.http.routes(
+    status, _, _ = await gateway.rest(
         "POST", "/enable", SERVICE, data=b'{"table_name":"orders"}', headers=headers
     )
     assert status == 200
@@ -321,7 +321,7 @@ async def test_the_openapi_document_tells_the_types_of_parameters_and_the_forms_
     ],
 )
 async def test_a_broadcast_in_neither_form_or_in_both_is_refused_and_the_field_named(gateway, body, field):
-    _, answer, _ = await gateway.http.routes("POST", "/broadcast", SERVICE, json=body)
+    _, answer, _ = await gateway.rest("POST", "/broadcast", SERVICE, json=body)
     assert answer["error"]["code"] == "invalid_request"
     assert answer["error"]["message"].startswith(f"{field}: ")
 
@@ -341,13 +341,13 @@ async def test_a_broadcast_in_neither_form_or_in_both_is_refused_and_the_field_n
     ],
 )
 async def test_a_wrong_parameter_is_refused_and_named(gateway, query):
-    status, answer, _ = await gateway.http.routes("GET", f"/connections?{query}", SERVICE)
+    status, answer, _ = await gateway.rest("GET", f"/connections?{query}", SERVICE)
     assert (status, answer["error"]["code"]) == (400, "invalid_request")
     assert answer["error"]["message"].startswith(query.partition("=")[0] + ": ")
 
 
 async def test_a_parameter_that_nobody_knows_is_ignored(gateway):
-    assert (await gateway.http.routes("GET", "/connections?later=1", SERVICE))[0] == 200
+    assert (await gateway.rest("GET", "/connections?later=1", SERVICE))[0] == 200
 
 
 async def test_without_its_database_rest_is_unavailable_and_sockets_live(redis_url):
@@ -361,7 +361,7 @@ async def test_without_its_database_rest_is_unavailable_and_sockets_live(redis_u
             ("GET", "/tables", {}),
         ]:
             assert await code_of(gateway, method, path, SERVICE, **more) == (503, "unavailable")
-        status, body, _ = await gateway.http.routes("GET", "/status", SERVICE)
+        status, body, _ = await gateway.rest("GET", "/status", SERVICE)
         assert (status, body["status"]) == (200, "degraded")
         answer = await client.subscribe("table:orders")
         assert answer.get("enabled") is None
@@ -380,7 +380,7 @@ async def test_a_database_that_goes_away_takes_rest_with_it_and_no_stream(
 ):
     name = urlsplit(database_url).path.removeprefix("/")
     async with gateway.client() as client:
-        assert (await gateway.http.routes("GET", "/tables", SERVICE))[0] == 200
+        assert (await gateway.rest("GET", "/tables", SERVICE))[0] == 200
         async with streaming(client, publisher):
             await administrator.execute(f"alter database {name} allow_connections false")
             await administrator.fetch(
@@ -392,4 +392,4 @@ async def test_a_database_that_goes_away_takes_rest_with_it_and_no_stream(
 
 
 async def answers(gateway, path):
-    return (await gateway.http.routes("GET", path, SERVICE))[0] == 200
+    return (await gateway.rest("GET", path, SERVICE))[0] == 200

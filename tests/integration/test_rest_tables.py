@@ -15,7 +15,7 @@ ALL = ["INSERT", "UPDATE", "DELETE"]
 
 
 async def post(gateway, path, body, token=SERVICE, **more):
-    status, answer, _ = await gateway.http.routes("POST", path, token, json=body, **more)
+    status, answer, _ = await gateway.rest("POST", path, token, json=body, **more)
     return status, answer
 
 
@@ -43,7 +43,7 @@ async def test_enable_answers_what_is_on_now(gateway, sql):
 async def test_enable_again_replaces(gateway, sql):
     await gateway.enable("orders", events=["INSERT"], columns=["id"])
     assert (await gateway.enable("orders", events=["DELETE", "UPDATE"]))["events"] == ["UPDATE", "DELETE"]
-    _, status, _ = await gateway.http.routes("GET", "/status", SERVICE)
+    _, status, _ = await gateway.rest("GET", "/status", SERVICE)
     assert status["tables"] == [
         {"schema": "public", "table_name": "orders", "events": ["UPDATE", "DELETE"], "columns": None}
     ]
@@ -56,7 +56,7 @@ async def test_an_event_named_twice_counts_once(gateway, sql):
 
 async def test_columns_come_back_in_the_answer_in_status_and_in_tables(gateway, sql):
     assert (await gateway.enable("orders", columns=["note", "id"]))["columns"] == ["note", "id"]
-    _, status, _ = await gateway.http.routes("GET", "/status", SERVICE)
+    _, status, _ = await gateway.rest("GET", "/status", SERVICE)
     assert sorted(status["tables"][0]["columns"]) == ["id", "note"]
 
 
@@ -76,7 +76,7 @@ async def test_disable_works_where_nothing_was_ever_installed(gateway, sql):
 async def test_tables_lists_all_with_columns_and_primary_key(gateway, sql):
     await sql.execute("create schema audit; create table audit.logins (a int, b text, primary key (b, a))")
     await gateway.enable("orders", events=["INSERT"])
-    _, answer, _ = await gateway.http.routes("GET", "/tables", SERVICE)
+    _, answer, _ = await gateway.rest("GET", "/tables", SERVICE)
     tables = {(table["schema"], table["table_name"]): table for table in answer["tables"]}
     assert list(tables) == [("audit", "logins"), ("public", "orders"), ("public", "users")]
     assert tables["audit", "logins"] == {
@@ -226,7 +226,7 @@ async def test_a_locked_table_is_unavailable_with_nothing_half_done(gateway, sql
     async with sql.transaction():
         await sql.execute("insert into orders values (1, 'x')")
         assert (await refused(gateway, "/enable", {"table_name": "orders"}))[:2] == (503, "unavailable")
-        _, status, _ = await gateway.http.routes("GET", "/status", SERVICE)
+        _, status, _ = await gateway.rest("GET", "/status", SERVICE)
         assert [table["table_name"] for table in status["tables"]] == ["users"]
     await gateway.enable("orders")
 
@@ -243,7 +243,7 @@ async def test_status_tells_connections_of_all_nodes_and_the_notifier(gateway, s
     ):
 
         async def status():
-            code, found, _ = await gateway.http.routes("GET", "/status", SERVICE)
+            code, found, _ = await gateway.rest("GET", "/status", SERVICE)
             assert code == 200
             return found if found["status"] == "ok" and found["connections"] == 2 else None
 
@@ -256,12 +256,12 @@ async def test_status_tells_connections_of_all_nodes_and_the_notifier(gateway, s
 
 
 async def test_status_is_degraded_without_a_notifier(gateway, sql):
-    _, found, _ = await gateway.http.routes("GET", "/status", SERVICE)
+    _, found, _ = await gateway.rest("GET", "/status", SERVICE)
     assert (found["status"], found["notifier"]["status"]) == ("degraded", "down")
 
 
 async def test_an_ordinary_token_sees_no_tables_nodes_or_notifier(gateway):
-    status, found, _ = await gateway.http.routes("GET", "/status", token_for())
+    status, found, _ = await gateway.rest("GET", "/status", token_for())
     assert status == 200
     assert set(found) == {"project_id", "status", "connections"}
 
@@ -276,11 +276,9 @@ async def test_many_ordinary_tokens_that_ask_for_status_ask_the_database_once(ga
     monkeypatch.setattr("gateway.projects.tables.read_backlog", counted)
     monkeypatch.setattr("realtime.waiting.single_flight.RECENT_SECONDS", 3_600)
     for _ in range(2):
-        answers = await asyncio.gather(
-            *(gateway.http.routes("GET", "/status", token_for()) for _ in range(50))
-        )
+        answers = await asyncio.gather(*(gateway.rest("GET", "/status", token_for()) for _ in range(50)))
         assert {status for status, _, _ in answers} == {200}
     assert len(asked) == 1
     for _ in range(3):
-        await gateway.http.routes("GET", "/status", SERVICE)
+        await gateway.rest("GET", "/status", SERVICE)
     assert len(asked) == 4

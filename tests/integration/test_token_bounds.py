@@ -20,9 +20,9 @@ def bounded(settings: Settings, **more) -> Settings:
 async def test_a_token_for_too_long_opens_no_door(settings):
     async with running_gateway(bounded(settings, max_token_seconds=3_600)) as gateway:
         long, short = token_for(ttl=7_200), token_for(ttl=60)
-        async with gateway.wire.send_queue(token=long) as client:
+        async with gateway.socket(token=long) as client:
             assert await client.is_refused() == LONG
-        status, answer, _ = await gateway.http.routes("GET", "/status", long)
+        status, answer, _ = await gateway.rest("GET", "/status", long)
         assert (status, answer["error"]["code"]) == (401, "unauthorized")
         async with gateway.client(short) as client:
             assert (await client.ask(type="auth", token=long))["code"] == "unauthorized"
@@ -33,7 +33,7 @@ async def test_a_bound_is_in_force_after_a_reload_for_who_comes_next(settings, c
     live, long = Live(settings, caplog), token_for(ttl=7_200)
     async with running_gateway(settings, reloads=live.reloads) as gateway, gateway.client(long) as client:
         await live.change("demo", max_token_seconds=3_600)
-        assert (await gateway.http.routes("GET", "/status", long))[0] == 401
+        assert (await gateway.rest("GET", "/status", long))[0] == 401
         assert (await client.ask(type="ping"))["type"] == "pong"
 
 

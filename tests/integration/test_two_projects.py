@@ -41,7 +41,7 @@ async def settings(databases: dict[str, str], redis_url: str) -> Settings:
 
 async def rest(gateway: Gateway, method: str, path: str, project: str, **more):
     service = token(project, sub=None, role="service_role")
-    return await gateway.http.routes(method, path, service, project=project, **more)
+    return await gateway.rest(method, path, service, project=project, **more)
 
 
 async def expect_silence(client) -> None:

@@ -24,6 +24,7 @@ from gateway import metrics
 from gateway.delivery.empty_topics import EmptyTopics
 from gateway.delivery.fanout import Fanout
 from gateway.delivery.recovery import Recovery
+from gateway.delivery.stages import Outlet, Stages
 from gateway.delivery.subscribe import Subscriptions
 from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.http import openapi, routes
@@ -105,11 +106,12 @@ async def run(
             metrics.add_project(name)
         node = Node(people, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
         hub: Hub[SendQueue] = Hub()
-        subscriber = TopicSubscriptions(broker, people, hub, Fanout().deliver, node.id)
+        stages = Stages()  # none has to wait: what is in order is delivered at once
+        subscriber = TopicSubscriptions(broker, people, hub, Outlet(stages, Fanout().deliver), node.id)
         budget = settings.queue_budget_bytes or default_budget()
         room = ReplayBudget(budget // REPLAY_SHARE)
         empty_topics = EmptyTopics(broker, hub)
-        subscriptions = Subscriptions(hub, subscriber, Recovery(broker, room), empty_topics)
+        subscriptions = Subscriptions(hub, subscriber, Recovery(broker, room, stages), empty_topics)
         beats = Heartbeats(HeartbeatStore(store), node)
         pending = Pending(node.give_life_up)
         connection_log = ConnectionLog(people, node, beats, pending)

@@ -1,4 +1,4 @@
-"""The hub as small plays see it: what Redis publishes, and what each socket was sent in the end.
+"""The hub as small plays see it: what Redis publishes, and what each subscriber was sent in the end.
 
 Shared by the unit tests of the hub. Publications are lines of the feed, positions have one-letter epochs.
 """
@@ -9,7 +9,9 @@ import json
 import struct
 from collections import defaultdict
 
-from gateway.hub.hub import Hub
+from gateway.hub.hub import Delivery, Hub, deliver
+from gateway.hub.subscribers import subscription
+from gateway.hub.topic import Step, Topic
 from realtime.channels import Event, Table, parse_channel
 from realtime.publications import Position, Publication, change_line, line_prefix
 
@@ -44,8 +46,13 @@ def begun_anew(epoch: str) -> Publication:
     return Publication(epoch, 1, [])
 
 
+def delivered(topic: Topic[str], steps: list[Step]) -> list[Delivery[str]]:
+    """What is to be sent for steps of a topic, where no stage waits."""
+    return [delivery for step in steps for delivery in deliver(topic, step)]
+
+
 class Play:
-    """A hub with sockets that keep what they are sent: the id of each change, or `resync POSITION`."""
+    """A hub with subscribers that keep what they are sent: the id of each change, or `resync POSITION`."""
 
     def __init__(self, *, live_at: Position | None = None) -> None:
         self.hub: Hub[str] = Hub()
@@ -55,30 +62,34 @@ class Play:
         if live_at is not None:
             self.catch_up(live_at)
 
-    def join(self, socket: str, name: str = EVERYTHING) -> None:
-        self.hub.add(KEY, parse_channel(name), socket)
+    def join(self, subscriber: str, name: str = EVERYTHING) -> None:
+        self.hub.add(KEY, subscription(subscriber, parse_channel(name), subscriber))
 
-    def leave(self, socket: str, name: str = EVERYTHING) -> None:
-        self.hub.remove(KEY, parse_channel(name), socket)
+    def leave(self, subscriber: str, name: str = EVERYTHING) -> None:
+        self.hub.remove(KEY, subscription(subscriber, parse_channel(name), subscriber))
 
     def publish(self, *publications: Publication) -> None:
         for each in publications:
-            self._deliver(self.hub.received(KEY, each))
+            self._deliver(self.topic.received(each))
 
     def catch_up(self, position: Position, missed: list[Publication] | None = None) -> None:
-        self._deliver(self.hub.caught_up(KEY, position, missed))
+        self._deliver(self.topic.caught_up(position, missed))
 
     def miss(self, *page: Publication) -> None:
         """Hand on a page of history to a topic that is BEHIND."""
-        self._deliver(self.hub.missed(KEY, list(page)))
+        self._deliver(self.topic.missed(page))
 
-    def _deliver(self, deliveries) -> None:
-        for delivery in deliveries:
+    def lose(self) -> None:
+        """The subscription to Redis is lost."""
+        self.topic.lose()
+
+    def _deliver(self, steps: list[Step]) -> None:
+        for delivery in delivered(self.topic, steps):
             for message in payloads(b"".join(delivery.pieces)):
                 said = message["id"] if message["type"] == "realtime" else f"resync {message['position']}"
-                for socket in delivery.sockets:
-                    self.inbox[socket].append(said)
-                    self.channels[socket].add(message["channel"])
+                for subscriber in delivery.subscribers:
+                    self.inbox[subscriber].append(said)
+                    self.channels[subscriber].add(message["channel"])
 
 
 def play_at_five() -> Play:

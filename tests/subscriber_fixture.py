@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any, cast
 
 from redis.exceptions import MovedError
 
+from gateway.delivery.stages import Outlet, Stage, Stages
 from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.hub.hub import Hub
 from realtime import names
@@ -140,11 +142,13 @@ class Redis:
 class Play:
     """A subscriber, and the clients who wait for its topics."""
 
-    def __init__(self) -> None:
+    def __init__(self, *stages: Stage) -> None:
         self.redis = Redis()
         self.hub: Hub[Any] = Hub()
+        self.deliver: Callable[[list[Any]], None] = lambda deliveries: None
         redis = cast(Any, self.redis)
-        self.subscriber = TopicSubscriptions(redis, redis, self.hub, lambda deliveries: None, "node")
+        outlet = Outlet(Stages(stages), lambda deliveries: self.deliver(deliveries))
+        self.subscriber = TopicSubscriptions(redis, redis, self.hub, outlet, "node")
         self._joined: dict[tuple[str, str], AsyncExitStack] = {}
 
     @property

@@ -14,7 +14,8 @@ from contextlib import suppress
 from itertools import islice
 
 from gateway.delivery.left_behind import LeftBehind
-from gateway.hub.hub import Hub, Topic
+from gateway.hub.hub import Hub
+from gateway.hub.topic import Topic
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import TopicKey, is_presence_topic
 from realtime.errors import ClientError, Code, Unavailable
@@ -69,7 +70,7 @@ class EmptyTopics:
         """A topic is open no more."""
         maker = self._makers.pop(key, None)
         is_enabled = self._enabled.pop(key, None) is not None
-        if maker is None or is_enabled or topic.position.offset:
+        if maker is None or is_enabled or not topic.is_empty:
             return
         now = time.monotonic()
         self._left.add(key, maker, now)
@@ -105,7 +106,7 @@ class EmptyTopics:
     def _empty(self) -> Iterator[tuple[str, str, float]]:
         for key in self._makers:
             topic = self._hub.topics.get(key)
-            if topic is not None and not topic.position.offset:
+            if topic is not None and topic.is_empty:
                 yield *key, self._enabled.get(key, self._broker.empty_seconds)
 
     async def _forget_on(self) -> None:

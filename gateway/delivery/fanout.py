@@ -1,7 +1,7 @@
-"""Hands what the hub decided to the sockets of its subscribers, and tells how long that took.
+"""Hands what the hub decided to the send queues of its subscribers, and tells how long that took.
 
-Deliveries come from the hub through the subscriber. Figures are taken once a turn of the loop, never for
-each socket: with a thousand subscribers they must not be seen in the costs.
+Deliveries come from the hub through the topic subscriptions. Figures are taken once a turn of the loop, never
+for each send queue: with a thousand subscribers they must not be seen in the costs.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class Fanout:
         return f"<Fanout {self._deliveries} deliveries in this turn>"
 
     def deliver(self, deliveries: list[Delivery[SendQueue]]) -> None:
-        """Queue frames for everybody; the pump writes them at the end of this turn."""
+        """Queue frames for everybody; they are written at the end of this turn."""
         if not deliveries:
             return
         is_first = self._began_at is None
         if is_first:
             self._began_at = time.monotonic()
         for delivery in deliveries:
-            self._deliveries += len(delivery.sockets)
-            self._messages += _send_apart(delivery) if delivery.apart else _send(delivery)
+            self._deliveries += len(delivery.subscribers)
+            self._messages += _send(delivery)
         self._line = deliveries[-1].line or self._line
-        if is_first:  # the pump was woken before, and has written when this runs
+        if is_first:  # the queues' writer was woken before, and has written when this runs
             asyncio.get_running_loop().call_soon(self._written)
 
     def _written(self) -> None:
@@ -66,22 +66,9 @@ class Fanout:
 def _send(delivery: Delivery[SendQueue]) -> int:
     """Send everybody the same; returns the number of messages."""
     pieces = delivery.pieces
-    for socket in delivery.sockets:
+    for send_queue in delivery.subscribers:
         try:
-            socket.send(pieces)  # most of the CPU of a node is spent here, and in the pump
+            send_queue.send(pieces)  # most of the CPU of a node is spent here, and by the queues' writer
         except Exception as error:
-            socket.fail(error)
-    return len(delivery.sockets) * count_frames(pieces)
-
-
-def _send_apart(delivery: Delivery[SendQueue]) -> int:
-    usual = count_frames(delivery.pieces)
-    count = 0
-    for socket in delivery.sockets:
-        own = delivery.apart.get(socket.connection_id)
-        try:
-            socket.send(delivery.pieces if own is None else own)
-        except Exception as error:
-            socket.fail(error)
-        count += usual if own is None else count_frames(own)
-    return count
+            send_queue.fail(error)
+    return len(delivery.subscribers) * count_frames(pieces)

@@ -1,8 +1,8 @@
 """How clients that come back find what they missed: a page of history is read once for all of a topic's.
 
-Asked by subscriptions and replays; reads through the broker and keeps pages in the topic, where the hub
-extends them. When a node died, ten thousand come within seconds: the first reads, the others wait and look
-again.
+Asked by subscriptions and replays; reads through the broker and keeps pages in the topic's replay cache,
+which the hub extends. When a node died, ten thousand come within seconds: the first reads, the others wait
+and look again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from gateway import metrics
-from gateway.hub.hub import Topic
+from gateway.delivery.stages import Stages
 from gateway.hub.replay_cache import Coverage, ReplayBudget, ReplayCache
+from gateway.hub.topic import Topic
 from gateway.projects.project import Tenant
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import Channel, TopicKey
@@ -21,7 +22,7 @@ from realtime.publications import Position, Publication
 from realtime.redis.broker import Broker
 from realtime.waiting.survival import Part
 
-UNUSED_SECONDS = 5.0  # between two looks at a recollection; one that nobody used in between is forgotten
+UNUSED_SECONDS = 5.0  # between two looks at a replay cache; one that nobody used in between is forgotten
 LOOKS = 12  # after which it is forgotten in any case: history forgets by age, too
 CATCH_UP_POLL_SECONDS = 0.005
 
@@ -33,7 +34,7 @@ _part = Part("recovery")
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """History is being read for a recollection."""
+    """History is being read for a replay cache."""
 
     over: asyncio.Event = field(default_factory=asyncio.Event)
     error: Unavailable | None = None  # that those who wait get as well
@@ -42,30 +43,33 @@ class Reading:
 class Recovery:
     """All that a node's clients have missed."""
 
-    def __init__(self, broker: Broker, room: ReplayBudget) -> None:
+    def __init__(self, broker: Broker, budget: ReplayBudget, stages: Stages) -> None:
         self._broker = broker
-        self._room = room
+        self._budget = budget
+        self._stages = stages
         self._readings: dict[ReplayCache, Reading] = {}  # under way
         self._turn = asyncio.Semaphore(CALLS_AT_ONCE)
 
     def __repr__(self) -> str:
-        return f"<Recovery {self._room.used} bytes, {len(self._readings)} readings>"
+        return f"<Recovery {self._budget.used} bytes, {len(self._readings)} readings>"
 
     async def begin(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue], since: Position) -> bool:
-        """Tell whether history reaches back to what a client has seen; if so, what follows is in memory.
+        """Tell whether history reaches back to what a client has seen; if so, what follows is in the cache.
 
         As `find`, but for a client that was promised nothing yet: it gets no more than history keeps.
         """
         await self._wait_for((tenant.project_id, channel.topic), topic, since)
         if not await self.find(tenant, channel, topic, since):
             return False
-        return since == topic.position or (topic.memory is not None and topic.memory.is_kept(since.offset))
+        cache = topic.replay_cache
+        return since == topic.position or (cache is not None and cache.is_kept(since.offset))
 
     async def find(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue], since: Position) -> bool:
-        """Have in the topic's memory what follows a position; False if history has it no more.
+        """Have in the topic's replay cache what follows a position; False if history has it no more.
 
-        It is there at the moment of the return, or the position is where the topic stands: there must be no
-        await before what depends on it. The topic must have been live, and stay open. Raises Unavailable.
+        It is there at the moment of the return, and no stage needs anything of it, or the position is where
+        the topic stands: there must be no await before what depends on it. The topic must have been live, and
+        stay open. Raises Unavailable.
         """
         try:
             return await self._find(tenant, channel, topic, since)
@@ -83,14 +87,15 @@ class Recovery:
                 return False
             if since.offset == topic.position.offset:
                 return True
-            memory = topic.memory or self._begin(tenant, channel, topic)
-            match memory.reach(since.offset):
+            cache = topic.replay_cache or self._begin(tenant, channel, topic)
+            match cache.coverage(since.offset):
                 case Coverage.COVERED:
-                    return True
+                    if not await self._stages.prepare(key, cache.to_choose_from(since.offset)):
+                        return True
                 case Coverage.LOST:
                     return False
                 case Coverage.UNREAD:
-                    await self._look_back(key, memory, since)
+                    await self._look_back(key, cache, since)
 
     async def _wait_for(self, key: TopicKey, topic: Topic[SendQueue], since: Position) -> None:
         """Wait until this node has seen what another one showed the client before, if Redis has it."""
@@ -107,48 +112,48 @@ class Recovery:
 
     def _begin(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue]) -> ReplayCache:
         history = tenant.history_of(channel)
-        memory = topic.memory = ReplayCache(topic.position, history.max_entries, self._room)
-        self._look_later(topic, memory, LOOKS)
-        return memory
+        cache = topic.replay_cache = ReplayCache(topic.position, history.max_entries, self._budget)
+        self._look_later(topic, cache, LOOKS)
+        return cache
 
-    def _look_later(self, topic: Topic[SendQueue], memory: ReplayCache, looks: int) -> None:
-        asyncio.get_running_loop().call_later(UNUSED_SECONDS, self._look, topic, memory, looks - 1)
+    def _look_later(self, topic: Topic[SendQueue], cache: ReplayCache, looks: int) -> None:
+        asyncio.get_running_loop().call_later(UNUSED_SECONDS, self._look, topic, cache, looks - 1)
 
-    def _look(self, topic: Topic[SendQueue], memory: ReplayCache, looks: int) -> None:
-        if topic.memory is not memory:
+    def _look(self, topic: Topic[SendQueue], cache: ReplayCache, looks: int) -> None:
+        if topic.replay_cache is not cache:
             return
-        if looks and (memory.is_used or memory in self._readings):
-            memory.is_used = False
-            self._look_later(topic, memory, looks)
+        if looks and (cache.is_used or cache in self._readings):
+            cache.is_used = False
+            self._look_later(topic, cache, looks)
         else:
             topic.forget()
 
-    async def _look_back(self, key: TopicKey, memory: ReplayCache, since: Position) -> None:
+    async def _look_back(self, key: TopicKey, cache: ReplayCache, since: Position) -> None:
         """Read history, or wait for who does; either way the caller has to look again."""
-        memory.want(since.offset)
+        cache.want(since.offset)
         try:
-            reading = self._readings.get(memory)
+            reading = self._readings.get(cache)
             if reading is None:
-                await self._read(key, memory)
+                await self._read(key, cache)
                 return
             await reading.over.wait()
         finally:
-            memory.want_no_more(since.offset)
+            cache.want_no_more(since.offset)
         if reading.error is not None:
             raise Unavailable(reading.error.message, reading.error.reason) from reading.error
 
-    async def _read(self, key: TopicKey, memory: ReplayCache) -> None:
+    async def _read(self, key: TopicKey, cache: ReplayCache) -> None:
         """Read what is wanted most. Who is cancelled here leaves it to the next of those who wait."""
-        reading = self._readings[memory] = Reading()
+        reading = self._readings[cache] = Reading()
         try:
             async with self._turn:
-                since, until = memory.next_to_read()
-                memory.look_back(since, await self._page(key, since, until))
+                since, until = cache.next_to_read()
+                cache.look_back(since, await self._page(key, since, until))
         except Unavailable as error:
             reading.error = error
             raise
         finally:
-            del self._readings[memory]
+            del self._readings[cache]
             reading.over.set()
 
     async def _page(self, key: TopicKey, since: Position, until: int) -> list[Publication] | None:

@@ -1,7 +1,7 @@
-"""What one server of Redis tells this node, over a connection that is made anew whenever it is in doubt.
+"""The subscription to one server of Redis, over a connection that is made anew whenever it is in doubt.
 
-A probe goes the way of every message: when none comes back, or it finds that another Redis reigns, the
-subscription is dead however healthy its connection looks. What a message means is up to the subscriber.
+A probe goes the way of every message: when none comes back, or the server has another `master_replid`, the
+subscription is dead however healthy its connection looks. What a message means is up to the listener.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAST_RETRY_SECONDS = 2.0
 PROBE_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 3 * PROBE_SECONDS
 PROBE_NAMES = 100_000  # that are tried to find one among the keys of a server
-LOT = 1_000  # channels that are asked for before the server has answered
+BATCH = 1_000  # channels that are subscribed to before the server has answered
 
 FAULTS = (RedisError, OSError, TimeoutError, Unavailable)
 
@@ -42,18 +42,18 @@ _part = Part("line")
 
 
 class Listener(Protocol):
-    """Whom a line tells what it hears."""
+    """Whom a subscription tells what it receives."""
 
-    def received(self, line: RedisSubscription, channel: bytes, data: bytes) -> None:
+    def received(self, server: RedisSubscription, channel: bytes, data: bytes) -> None:
         """A message came."""
 
-    def confirmed(self, line: RedisSubscription, channel: bytes) -> None:
+    def confirmed(self, server: RedisSubscription, channel: bytes) -> None:
         """From here on every message comes, while the connection lasts."""
 
-    def lost(self, line: RedisSubscription, channels: Collection[bytes]) -> None:
+    def lost(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
         """Messages of these may be missed from here on."""
 
-    def refused(self, line: RedisSubscription, channels: Collection[bytes]) -> None:
+    def refused(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
         """The server does not have these, and their messages do not come."""
 
 
@@ -66,7 +66,7 @@ class RedisSubscription:
         self._servers = broker.store.servers
         self._node_id = node_id
         self._listener = listener
-        self._channels: set[bytes] = set()  # that are to be heard
+        self._channels: set[bytes] = set()  # that are subscribed to, or about to be
         self._commands: deque[tuple[str, bytes]] = deque()  # not sent yet; as many as topics open and close
         self._is_asked = asyncio.Event()  # for one of them
         self._is_answered = asyncio.Event()  # what was sent before the last PING
@@ -95,7 +95,7 @@ class RedisSubscription:
         self._ask("unsubscribe", channel)
 
     def run_along(self, part: Coroutine[Any, Any, None], name: str) -> None:
-        """Let something be a part of the present connection, if there is one.
+        """Run something as a part of the present connection, if there is one.
 
         The connection ends with the first part that fails, and all parts with the connection.
         """
@@ -145,13 +145,13 @@ class RedisSubscription:
             self._unconfirmed = Counter(channels)
             for channel in channels:
                 self._ask("subscribe", channel)
-            # Before any topic is caught up: under this reign or a later one.
-            reign = await self._broker.probe(self._probe)
+            # Before any topic is caught up: from this Redis or a later one.
+            replid = await self._broker.probe(self._probe)
             async with redis_errors_as_unavailable():
                 await pubsub.connect()
             self._tasks = tasks
             self.run_along(self._carry_out_commands(pubsub), "subscribe and unsubscribe")
-            self.run_along(self._keep_probing(reign), "probe")
+            self.run_along(self._keep_probing(replid), "probe")
             self.run_along(self._read(pubsub), "read Redis")
 
     def _channel_here(self) -> bytes:
@@ -165,26 +165,26 @@ class RedisSubscription:
     async def _carry_out_commands(self, pubsub: Any) -> None:
         """Send what was asked for since the last time as few commands, in order.
 
-        A lot at a time: a server ends a subscription whose answers it cannot get rid of.
+        A batch at a time: a server ends a subscription whose answers it cannot get rid of.
         """
         sent = 0
         while True:
-            command, channels = await self._next_lot()
-            for batch in self._servers.batches(channels):
-                await (pubsub.ssubscribe if command == "subscribe" else pubsub.sunsubscribe)(*batch)
+            command, channels = await self._next_batch()
+            for of_slots in self._servers.batches(channels):
+                await (pubsub.ssubscribe if command == "subscribe" else pubsub.sunsubscribe)(*of_slots)
             sent += len(channels)
-            if sent >= LOT:
+            if sent >= BATCH:
                 sent = 0
                 self._is_answered.clear()
                 await pubsub.ping()
                 await self._is_answered.wait()
 
-    async def _next_lot(self) -> tuple[str, list[bytes]]:
+    async def _next_batch(self) -> tuple[str, list[bytes]]:
         """Wait for commands, and return those of one kind that follow each other."""
         await self._is_asked.wait()
         command, _ = self._commands[0]
         channels: list[bytes] = []
-        while self._commands and self._commands[0][0] == command and len(channels) < LOT:
+        while self._commands and self._commands[0][0] == command and len(channels) < BATCH:
             channels.append(self._commands.popleft()[1])
         if not self._commands:
             self._is_asked.clear()
@@ -194,11 +194,11 @@ class RedisSubscription:
         self._commands.append((command, channel))
         self._is_asked.set()
 
-    async def _keep_probing(self, reign: str) -> None:
+    async def _keep_probing(self, replid: str) -> None:
         while True:
             if self._servers.of(self._probe) is not self.server:
                 self._probe_elsewhere()
-            elif await self._broker.probe(self._probe) != reign:
+            elif await self._broker.probe(self._probe) != replid:
                 raise Unavailable("Redis restarted, or another one took its place")
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_SECONDS):
@@ -259,7 +259,7 @@ class RedisSubscription:
             self._probe_elsewhere()
 
     def _refused(self, error: MovedError) -> None:
-        """Another server has a slot: its channels are not heard here."""
+        """Another server has a slot: its channels are not subscribed to here."""
         error.host = error.host or self.server.address[0]
         refused = [one for one in self._unconfirmed if slot_of(one) == error.slot_id]
         for channel in refused:

@@ -1,4 +1,4 @@
-"""What a client still has to get of a channel before it hears it live: slices, sent as its socket drains.
+"""What a client still has to get of a channel before it hears it live: slices, sent as its send queue drains.
 
 Begun by subscriptions; a step is one slice that is at hand. What is at hand is shared by all who need it, and
 a client that reads nothing has a slice of it, and a position. Nothing here joins the hub: whoever makes the
@@ -12,12 +12,12 @@ from typing import Protocol
 
 from gateway import metrics
 from gateway.delivery.recovery import Recovery
-from gateway.hub.hub import Topic
+from gateway.hub.hub import resync_frame
 from gateway.hub.replay_cache import SLICE_BYTES
 from gateway.hub.roster import Roster
+from gateway.hub.subscribers import Subscription
+from gateway.hub.topic import Topic
 from gateway.projects.project import Tenant
-from gateway.wire.frames import text_frame
-from gateway.wire.native import Resync, encode
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import Channel, TopicKey
 from realtime.publications import Position
@@ -30,13 +30,20 @@ _part = Part("replay")
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
-    """A channel that a client is to hear, and the topic that has its messages."""
+class Joining:
+    """A client on its way into a topic: what it will hear, and for which project."""
 
-    socket: SendQueue
+    subscription: Subscription[SendQueue]
     tenant: Tenant
-    channel: Channel
     topic: Topic[SendQueue]
+
+    @property
+    def channel(self) -> Channel:
+        return self.subscription.channel
+
+    @property
+    def send_queue(self) -> SendQueue:
+        return self.subscription.subscriber
 
     @property
     def key(self) -> TopicKey:
@@ -46,11 +53,11 @@ class Subscription:
 class Replay(Protocol):
     """What is left to be told before a subscription is live."""
 
-    subscription: Subscription
+    joining: Joining
 
     @property
     def owed_bytes(self) -> int:
-        """What waits for the client beyond what its socket has, as far as that is known."""
+        """What waits for the client beyond what its send queue has, as far as that is known."""
 
     @property
     def held_bytes(self) -> int:
@@ -68,8 +75,8 @@ class HistoryReplay:
 
     held_bytes = 0
 
-    def __init__(self, subscription: Subscription, recovery: Recovery, since: Position) -> None:
-        self.subscription = subscription
+    def __init__(self, joining: Joining, recovery: Recovery, since: Position) -> None:
+        self.joining = joining
         self._recovery = recovery
         self._since = since
         self._at = since  # the client was sent all up to here
@@ -77,25 +84,25 @@ class HistoryReplay:
         self._is_lost = False  # history does not reach any more
 
     def __repr__(self) -> str:
-        return f"<HistoryReplay of {self.subscription.channel.name} at {self._at}>"
+        return f"<HistoryReplay of {self.joining.channel.name} at {self._at}>"
 
     @property
     def owed_bytes(self) -> int:
-        messages = max(0, self.subscription.topic.position.offset - self._at.offset)
+        messages = max(0, self.joining.topic.position.offset - self._at.offset)
         read = self._at.offset - self._since.offset
         return messages * self._sent_bytes // read if read else messages * GUESSED_BYTES
 
     async def find(self) -> None:
-        one = self.subscription
+        one = self.joining
         self._is_lost = not await self._recovery.find(one.tenant, one.channel, one.topic, self._at)
 
     def step(self) -> bool:
-        topic = self.subscription.topic
+        topic = self.joining.topic
         if not self._is_lost and self._at != topic.position:
             try:
                 self._send_slice()
             except Exception as error:  # what nobody can make frames of is lost, too
-                _part.note(error, self.subscription.channel.topic)
+                _part.note(error, self.joining.channel.topic)
                 topic.forget()
                 self._is_lost = True
         if self._is_lost:
@@ -103,34 +110,33 @@ class HistoryReplay:
         return self._is_lost or self._at == topic.position
 
     def _send_slice(self) -> None:
-        one = self.subscription
-        assert one.topic.memory is not None, "it was found"
-        pieces, reached = one.topic.memory.slice(one.channel, self._at.offset, one.socket.connection_id)
+        one = self.joining
+        assert one.topic.replay_cache is not None, "it was found"
+        pieces, reached = one.topic.replay_cache.slice(one.subscription, self._at.offset)
         self._at = Position(self._at.epoch, reached)
         self._sent_bytes += sum(map(len, pieces))
         if pieces:
-            one.socket.send(pieces)
+            one.send_queue.send(pieces)
 
     def _tell_resync(self) -> None:
         """The client was too slow for history, which forgets; or a new one has begun."""
         metrics.resyncs.inc()
         metrics.messages_sent.inc()
-        one = self.subscription
-        message = Resync(channel=one.channel.name, position=str(one.topic.position))
-        one.socket.send([text_frame(encode(message))])
+        one = self.joining
+        one.send_queue.send([resync_frame(one.channel.name, one.topic.position)])
 
 
 class RosterReplay:
     """Who is present: a list of a moment, and what has changed since, or the list of another moment."""
 
-    def __init__(self, subscription: Subscription, roster: Roster) -> None:
-        self.subscription = subscription
+    def __init__(self, joining: Joining, roster: Roster) -> None:
+        self.joining = joining
         self._roster = roster
         self._list = roster.attendance()
         self._told = 0  # members of the list
 
     def __repr__(self) -> str:
-        return f"<RosterReplay of {self.subscription.channel.name}, {self._told} of {len(self._list)} told>"
+        return f"<RosterReplay of {self.joining.channel.name}, {self._told} of {len(self._list)} told>"
 
     @property
     def owed_bytes(self) -> int:
@@ -158,4 +164,4 @@ class RosterReplay:
 
     def _send(self, frames: list[bytes]) -> None:
         metrics.messages_sent.inc(len(frames))
-        self.subscription.socket.send(frames)
+        self.joining.send_queue.send(frames)

@@ -38,7 +38,7 @@ class Replays:
 
     def start(self, replay: Replay) -> None:
         """Go on with a replay whose channel has no other."""
-        channel = replay.subscription.channel.name
+        channel = replay.joining.channel.name
         self._replays[channel] = replay
         task = self._tasks[channel] = asyncio.create_task(self._carry(replay), name=f"replay {channel}")
         task.add_done_callback(lambda task: self._ended(channel, task))

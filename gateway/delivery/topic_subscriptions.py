@@ -1,97 +1,85 @@
 """How the topics of a node become and stay live: which server has them, and what was missed of them.
 
-Messages come from lines to Redis, go through the hub and leave as deliveries. After every reconnect, after
-every hole and when a topic moves to another server, what was missed is read from history before anything
-newer is handed on.
+Messages come from the subscriptions to servers of Redis, are put in order by their topic and leave as
+deliveries. After every reconnect, after every hole and when a topic moves to another server, what was missed
+is read from history before anything newer is delivered.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from typing import assert_never
 
 from gateway import metrics
+from gateway.delivery.catching_up import CatchingUp
+from gateway.delivery.open_topic import Change, OpenTopic
 from gateway.delivery.redis_subscription import RedisSubscription
-from gateway.hub.hub import Delivery, Hub, Topic, TopicState
+from gateway.delivery.stages import Outlet, TopicQueue
+from gateway.hub.hub import Hub, deliver, tell_presence
+from gateway.hub.topic import Step, Topic, TopicState
 from gateway.presence.store import People
 from gateway.wire.send_queue import SendQueue
 from realtime import names
-from realtime.causes.sentence import why
 from realtime.channels import TopicKey
 from realtime.errors import Unavailable
-from realtime.logs.setup import get_logger
-from realtime.publications import Position, read_publication
+from realtime.publications import read_publication
 from realtime.redis.broker import Broker
 from realtime.redis.cluster import Server
 from realtime.waiting.survival import Part
 
-log = get_logger(__name__)
-
 GATHER_SECONDS = 0.1  # in which changes of presence are told together
 ARRANGE_SECONDS = 0.05  # in which changes of servers are gathered
-RETRY_SECONDS = 0.1  # after a topic could not be caught up; a connection of before a restart fails once
 GRACE_SECONDS = 1.0  # a topic that everybody left is kept for those who come back at once
-BROKEN_SECONDS = 1.0  # likewise, where that is a fault of ours
-CATCHING_UP_AT_ONCE = 32
 
 _part = Part("subscriber")
 
 
 class TopicSubscriptions:
-    """Keeps the hub's topics subscribed and live, each on the line to the server that has it."""
+    """Keeps the hub's topics subscribed and live, each by the subscription to the server that has it."""
 
     def __init__(
-        self,
-        broker: Broker,
-        people: People,
-        hub: Hub[SendQueue],
-        deliver: Callable[[list[Delivery[SendQueue]]], None],
-        node_id: str,
+        self, broker: Broker, people: People, hub: Hub[SendQueue], outlet: Outlet, node_id: str
     ) -> None:
         self._broker = broker
-        self._people = people
         self._hub = hub
-        self._deliver = deliver
+        self._outlet = outlet
         self._node_id = node_id
         self._servers = broker.store.servers
-        self._lines: dict[Server, RedisSubscription] = {}
-        self._runs: dict[RedisSubscription, asyncio.Task[None]] = {}
-        self._keys: dict[bytes, TopicKey] = {}  # of every open topic, by its pub/sub channel
-        self._line_of: dict[
-            bytes, RedisSubscription | None
-        ] = {}  # likewise; None: no server is known to have it
-        self._live: dict[TopicKey, asyncio.Event] = {}  # likewise; set while the topic is live
-        self._rounds: dict[TopicKey, object] = {}  # of catching up; another one makes the last one void
-        self._to_tell: set[TopicKey] = set()  # presence topics that will be told of news
-        self._broken: set[TopicKey] = set()  # topics that lost something here, and have to say `resync`
-        self._catching_up = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
+        self._catching_up = CatchingUp(broker, people, self._move)
+        self._subscriptions: dict[Server, RedisSubscription] = {}
+        self._runs: dict[Server, asyncio.Task[None]] = {}  # of the subscriptions
+        self._open: dict[bytes, OpenTopic] = {}  # by its channel of Redis
         self.on_closed: Callable[[TopicKey, Topic[SendQueue]], None] = lambda key, topic: None
+
+    def __repr__(self) -> str:
+        return f"<TopicSubscriptions to {len(self._open)} topics of {len(self._subscriptions)} servers>"
 
     def why_not_ready(self) -> str | None:
         """None while messages are being delivered."""
-        if dead := [line.reason for line in self._lines.values() if not line.is_live]:
+        if dead := [each.reason for each in self._subscriptions.values() if not each.is_live]:
             return f"messages from Redis do not arrive: {'; '.join(dead)}"
-        if self._lines:
+        if self._subscriptions:
             return None
         return ": ".join(filter(None, ("no server of Redis is known", self._servers.why_unknown)))
 
     def is_open(self, key: TopicKey) -> bool:
         """Whether this node subscribes to a topic, or is about to."""
-        return key in self._live
+        return _channel_of(key) in self._open
 
     def hears(self, key: TopicKey) -> bool:
         """Whether messages of a topic would be delivered now: the server that has it is heard."""
-        line = self._line_to(names.topic_channel(*key).encode())
-        return line is not None and line.is_live
+        server = self._subscription_to(_channel_of(key))
+        return server is not None and server.is_live
 
     @asynccontextmanager
     async def live_topic(self, key: TopicKey) -> AsyncIterator[Topic[SendQueue]]:
         """Open a topic, wait until its messages are known to arrive, and keep it meanwhile."""
         with self.kept(key) as topic:
-            if key not in self._live:
-                self._subscribe(key)
-            await self._live[key].wait()
+            one = self._open.get(_channel_of(key)) or self._subscribe(key, topic)
+            await one.live.wait()
             yield topic
 
     @contextmanager
@@ -105,13 +93,15 @@ class TopicSubscriptions:
             topic.joiners -= 1
             self.close_soon_if_idle(key)
 
-    def _subscribe(self, key: TopicKey) -> None:
-        channel = names.topic_channel(*key).encode()
-        self._live[key] = asyncio.Event()
-        self._keys[channel] = key
-        line = self._line_of[channel] = self._line_to(channel)
-        if line is not None:
-            line.subscribe(channel)
+    def _subscribe(self, key: TopicKey, topic: Topic[SendQueue]) -> OpenTopic:
+        one = OpenTopic(key, _channel_of(key), topic)
+        take, fail = partial(self._deliver, one), partial(self._break, one)
+        one.queue = TopicQueue(key, topic, self._outlet.stages, take, fail)
+        self._open[one.channel] = one
+        one.server = self._subscription_to(one.channel)
+        if one.server is not None:
+            one.server.subscribe(one.channel)
+        return one
 
     def close_soon_if_idle(self, key: TopicKey) -> None:
         topic = self._hub.topics.get(key)
@@ -119,19 +109,18 @@ class TopicSubscriptions:
             asyncio.get_running_loop().call_later(GRACE_SECONDS, self._close_if_idle, key)
 
     def _close_if_idle(self, key: TopicKey) -> None:
-        topic = self._hub.topics.get(key)
-        if topic is not None and self._hub.close(key):
-            channel = names.topic_channel(*key).encode()
-            del self._live[key], self._keys[channel]
-            self._rounds.pop(key, None)
-            self._broken.discard(key)
-            if (line := self._line_of.pop(channel)) is not None:
-                line.unsubscribe(channel)
-            self.on_closed(key, topic)
+        if not self._hub.close(key):
+            return
+        one = self._open.pop(_channel_of(key))
+        one.round = None
+        one.queue.close()
+        if one.server is not None:
+            one.server.unsubscribe(one.channel)
+        self.on_closed(key, one.topic)
 
     async def run(self) -> None:
         """Stay subscribed until cancelled."""
-        self._lines, self._runs = {}, {}  # those of a run that failed have ended
+        self._subscriptions, self._runs = {}, {}  # those of a run that failed have ended
         async with asyncio.TaskGroup() as tasks:
             while True:
                 with _part.survives():
@@ -140,166 +129,137 @@ class TopicSubscriptions:
                 await asyncio.sleep(ARRANGE_SECONDS)
 
     def _arrange(self, tasks: asyncio.TaskGroup) -> None:
-        """Have a line to every server, and every topic on the right one."""
-        for server in self._lines.keys() - set(self._servers.all):
-            self._runs.pop(self._lines.pop(server)).cancel()
+        """Have a subscription to every server, and every topic on the right one."""
+        for server in self._subscriptions.keys() - set(self._servers.all):
+            del self._subscriptions[server]
+            self._runs.pop(server).cancel()
         for server in self._servers.all:
-            if server not in self._lines:
-                line = self._lines[server] = RedisSubscription(server, self._broker, self._node_id, self)
-                self._runs[line] = tasks.create_task(line.run(), name=f"listen to {server}")
-        for channel in self._keys:
-            with _part.survives(str(self._keys[channel])):
-                self._put_on_its_line(channel)
+            if server not in self._subscriptions:
+                new = self._subscriptions[server] = RedisSubscription(
+                    server, self._broker, self._node_id, self
+                )
+                self._runs[server] = tasks.create_task(new.run(), name=f"listen to {server}")
+        for one in self._open.values():
+            with _part.survives(str(one.key)):
+                self._put_on_its_server(one)
 
-    def _put_on_its_line(self, channel: bytes) -> None:
-        before, line = self._line_of[channel], self._line_to(channel)
-        if line is before:
+    def _put_on_its_server(self, one: OpenTopic) -> None:
+        before, server = one.server, self._subscription_to(one.channel)
+        if server is before:
             return
-        self._line_of[channel] = line
+        one.server = server
         if before is not None:
-            self._lose([channel])
-            before.unsubscribe(channel)
-        if line is not None:
-            line.subscribe(channel)
+            self._move(one, Change.LOST)
+            before.unsubscribe(one.channel)
+        if server is not None:
+            server.subscribe(one.channel)
 
-    def _line_to(self, channel: bytes) -> RedisSubscription | None:
+    def _subscription_to(self, channel: bytes) -> RedisSubscription | None:
+        """The subscription to the server that has a channel, if one is known."""
         try:
-            return self._lines.get(self._servers.of(channel))
+            return self._subscriptions.get(self._servers.of(channel))
         except Unavailable:
             return None
 
-    # What lines tell
+    # What subscriptions to servers tell
 
-    def lost(self, line: RedisSubscription, channels: Collection[bytes]) -> None:
-        self._lose([channel for channel in channels if self._line_of.get(channel) is line])
+    def lost(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
+        for one in self._on(server, channels):
+            self._move(one, Change.LOST)
 
-    def refused(self, line: RedisSubscription, channels: Collection[bytes]) -> None:
-        for channel in [one for one in channels if self._line_of.get(one) is line]:
-            self._lose([channel])
-            line.unsubscribe(channel)
-            self._line_of[channel] = None  # so that it is put on a line again, whichever that is
+    def refused(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
+        for one in list(self._on(server, channels)):
+            self._move(one, Change.LOST)
+            server.unsubscribe(one.channel)
+            one.server = None  # so that it is subscribed to again, whichever server has it
         self._servers.tell_news()
 
-    def _lose(self, channels: Collection[bytes]) -> None:
-        lost = [self._keys[channel] for channel in channels]
-        self._hub.fell_behind(lost)
-        for key in lost:
-            self._live[key].clear()
-            self._rounds.pop(key, None)
-
-    def received(self, line: RedisSubscription, channel: bytes, data: bytes) -> None:
-        key = self._keys.get(channel)
-        if key is None or self._line_of[channel] is not line:
+    def received(self, server: RedisSubscription, channel: bytes, data: bytes) -> None:
+        one = self._open.get(channel)
+        if one is None or one.server is not server:
             return
         metrics.publications_received.inc()
         try:
-            self._take_in(key, data)
+            one.queue.put(one.topic.received(read_publication(data)))
+            if one.topic.state is TopicState.BEHIND and one.live.is_set():
+                self._move(one, Change.GAP)
         except Exception as error:
-            self._break(key, error)
+            self._break(one, error)
 
-    def _take_in(self, key: TopicKey, data: bytes) -> None:
-        self._deliver(self._hub.received(key, read_publication(data)))
-        topic = self._hub.topics[key]
-        if topic.roster is not None and topic.roster.has_news:
-            self._tell_presence_soon(key)
-        if self._live[key].is_set() and self._hub.topics[key].state is TopicState.BEHIND:
-            metrics.gaps.inc()
-            self._start_catching_up(key)
+    def confirmed(self, server: RedisSubscription, channel: bytes) -> None:
+        for one in self._on(server, [channel]):
+            with _part.survives(str(one.key)):
+                self._move(one, Change.CONFIRMED)
 
-    def confirmed(self, line: RedisSubscription, channel: bytes) -> None:
-        key = self._keys.get(channel)
-        if key is None or self._line_of[channel] is not line:
-            return
-        with _part.survives(str(key)):
-            if self._hub.topics[key].is_live:
-                self._hub.fell_behind([key])  # nothing is known to arrive but from here on
-            self._start_catching_up(key)
-
-    def _break(self, key: TopicKey, error: Exception) -> None:
-        """What came cannot be handed on, or was handed to some alone: tell all of them `resync`."""
-        _part.note(error, str(key))
-        if key in self._live:
-            self._broken.add(key)
-            self._hub.fell_behind([key])
-            self._start_catching_up(key)
-
-    def _tell_presence_soon(self, key: TopicKey) -> None:
-        """Gather what happens within a moment."""
-        if key not in self._to_tell:
-            self._to_tell.add(key)
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self.tell_presence, key)
-
-    def tell_presence(self, key: TopicKey) -> None:
-        """Tell a presence topic's subscribers what they were not told yet."""
-        self._to_tell.discard(key)
-        try:
-            self._deliver(self._hub.tell_presence(key))
-        except Exception as error:
-            self._break(key, error)
-
-    def _start_catching_up(self, key: TopicKey) -> None:
-        self._live[key].clear()
-        mine = self._rounds[key] = object()
-        line = self._line_of[names.topic_channel(*key).encode()]
-        if line is not None:
-            line.run_along(self._catch_up(key, self._hub.topics[key], mine), f"catch up {key}")
+    def _on(self, server: RedisSubscription, channels: Iterable[bytes]) -> Iterator[OpenTopic]:
+        """Those of the topics that are on this server now."""
+        for channel in channels:
+            one = self._open.get(channel)
+            if one is not None and one.server is server:
+                yield one
 
     def read_rosters_again(self) -> None:
         """Redis may have lost who is present, and whoever leaves then is announced by nobody."""
-        for key in self._hub.doubt_rosters():
-            self._start_catching_up(key)
+        for one in self._open.values():
+            if one.topic.roster is not None and one.topic.is_live:
+                self._move(one, Change.DOUBTED)
 
-    async def _catch_up(self, key: TopicKey, topic: Topic[SendQueue], mine: object) -> None:
-        """Bring a topic to where Redis is, by history, until nothing is missing.
+    # What happens to a topic
 
-        It ends when the topic is lost meanwhile, or closed: the next confirmation starts one of its own.
-        """
-        while self._rounds.get(key) is mine:
-            try:
-                async with self._catching_up:
-                    await self._read_missed(key, topic, mine)
-            except Unavailable as error:
-                # Of this topic alone, perhaps: its slot may be on the move.
-                log.debug("catching_up_failed", project=key[0], topic=key[1], error=why(error))
-                await asyncio.sleep(RETRY_SECONDS)
-            except Exception as error:
-                _part.note(error, str(key))
-                self._broken.add(key)  # what history has would fail again
-                self._hub.fell_behind([key])  # it may be LIVE, and have told some alone
-                await asyncio.sleep(BROKEN_SECONDS)
-            else:
+    def _move(self, one: OpenTopic, change: Change) -> None:
+        """The one place where a topic's record goes from state to state, and where it is caught up from."""
+        match change:
+            case Change.LOST | Change.DOUBTED:
+                one.topic.lose()
+            case Change.CONFIRMED if one.topic.is_live:
+                one.topic.lose()  # nothing is known to arrive but from here on
+            case Change.CONFIRMED:
+                pass  # what is held came by this connection
+            case Change.GAP:
+                metrics.gaps.inc()
+            case Change.BROKEN | Change.FAILED:
+                one.is_broken = True
+                one.queue.give_up()
+            case Change.CAUGHT_UP:
+                one.is_broken, one.round = False, None
+                one.live.set()
                 return
+            case _:
+                assert_never(change)
+        one.live.clear()
+        if change is not Change.FAILED:  # whose round goes on
+            one.round = None
+            if change is not Change.LOST and one.server is not None:
+                self._catch_up(one, one.server)
 
-    async def _read_missed(self, key: TopicKey, topic: Topic[SendQueue], mine: object) -> None:
-        while self._rounds.get(key) is mine and topic.state is not TopicState.LIVE:
-            if topic.roster is not None:
-                at, members = await self._people.members(*key)
-                if self._rounds.get(key) is mine:
-                    self._deliver(self._hub.roster_read(key, at, members))
-                continue
-            position = await self._broker.position(*key)
-            is_lost = False
-            if topic.state is TopicState.BEHIND:
-                is_lost = key in self._broken or not await self._read_pages(key, topic, position, mine)
-            if self._rounds.get(key) is mine:
-                if is_lost:
-                    metrics.resyncs.inc()
-                self._broken.discard(key)
-                self._deliver(self._hub.caught_up(key, position, None if is_lost else []))
-        if self._rounds.get(key) is mine:
-            self._live[key].set()
+    def _catch_up(self, one: OpenTopic, server: RedisSubscription) -> None:
+        mine = one.round = object()
+        server.run_along(self._catching_up.run(one, mine), f"catch up {one.key}")
 
-    async def _read_pages(
-        self, key: TopicKey, topic: Topic[SendQueue], until: Position, mine: object
-    ) -> bool:
-        """Hand on what a topic missed, a page at a time; False if history does not reach."""
-        since = topic.position
-        if since.epoch != until.epoch or since.offset > until.offset:
-            return False
-        while self._rounds.get(key) is mine and topic.position.offset < until.offset:
-            page = await self._broker.page(*key, since=topic.position, until=until.offset)
-            if page is None:
-                return False
-            if self._rounds.get(key) is mine:
-                self._deliver(self._hub.missed(key, page))
-        return True
+    def _break(self, one: OpenTopic, error: Exception) -> None:
+        """What came cannot be delivered, or was delivered to some alone: tell all of them `resync`."""
+        _part.note(error, str(one.key))
+        if self._open.get(one.channel) is one:
+            self._move(one, Change.BROKEN)
+
+    def _deliver(self, one: OpenTopic, step: Step) -> None:
+        self._outlet.deliver(deliver(one.topic, step))
+        if one.topic.roster is not None and one.topic.roster.has_news and not one.is_presence_due:
+            one.is_presence_due = True
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._tell_presence, one)
+
+    def tell_presence(self, key: TopicKey) -> None:
+        """Tell a presence topic's subscribers what they were not told yet."""
+        if (one := self._open.get(_channel_of(key))) is not None:
+            self._tell_presence(one)
+
+    def _tell_presence(self, one: OpenTopic) -> None:
+        one.is_presence_due = False
+        try:
+            self._outlet.deliver(tell_presence(one.topic))
+        except Exception as error:
+            self._break(one, error)
+
+
+def _channel_of(key: TopicKey) -> bytes:
+    return names.topic_channel(*key).encode()

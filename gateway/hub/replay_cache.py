@@ -1,21 +1,22 @@
 """What a node remembers of a topic for clients that come back: pages of history, read once for all of them.
 
-Pages are read where a client needs one, and the hub adds what it hands on; every client takes shared frames
+Pages are read where a client needs one, and the hub adds what it delivers; every client takes shared frames
 from them, a slice at a time. Between two pages there may be a hole, within one there is none. All topics have
-one room: where it is full, the page that was used least recently goes, and who needs it reads it again.
+one budget: where it is used up, the page that was used least recently goes, and who needs it reads it again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from enum import Enum, auto
 from itertools import chain
+from typing import Any
 
-from gateway.hub.replay_frames import ReplayFrames
-from gateway.wire.frames import PIECE_BYTES, message_frames
-from realtime.channels import Channel
+from gateway.hub.replay_frames import ReplayFrames, own_slice
+from gateway.hub.subscribers import Subscription
+from gateway.wire.frames import PIECE_BYTES
 from realtime.publications import Position, Publication
 
 PAGE_BYTES = 4 * PIECE_BYTES  # of lines; a page that has more takes in no further publication
@@ -25,7 +26,7 @@ LINE_BYTES = 64  # what a line takes beside its text
 
 
 class Coverage(Enum):
-    """What a recollection can do for a client that has seen a topic up to some offset."""
+    """What a replay cache can do for a client that has seen a topic up to some offset."""
 
     COVERED = auto()
     UNREAD = auto()  # history may have it
@@ -70,14 +71,14 @@ class ReplayBudget:
 
 
 class Page:
-    """Consecutive publications without a hole, and their frames by channel."""
+    """Consecutive publications without a hole, and their frames by audience."""
 
-    def __init__(self, memory: ReplayCache, room: ReplayBudget, publications: list[Publication]) -> None:
-        self.size = 0  # bytes taken from the room
+    def __init__(self, cache: ReplayCache, budget: ReplayBudget, publications: list[Publication]) -> None:
+        self.size = 0  # bytes taken from the budget
         self.publications = publications
-        self._memory = memory
-        self._room = room
-        self._tapes: dict[str, ReplayFrames] = {}  # by channel name
+        self._cache = cache
+        self._budget = budget
+        self._frames: dict[Hashable, ReplayFrames] = {}  # by audience
         self._lines = 0  # bytes of lines
         self._count(publications)
 
@@ -98,8 +99,8 @@ class Page:
 
     @property
     def pieces(self) -> Iterator[bytes]:
-        """The pieces of frames that sockets may share with it."""
-        return chain.from_iterable(tape.pieces for tape in self._tapes.values())
+        """The pieces of frames that send queues may share with it."""
+        return chain.from_iterable(frames.pieces for frames in self._frames.values())
 
     def append(self, publication: Publication) -> None:
         self.publications.append(publication)
@@ -108,22 +109,26 @@ class Page:
     def _count(self, publications: list[Publication]) -> None:
         size = _size(publications)
         self._lines += size
-        self._room.take(self, size)
+        self._budget.take(self, size)
 
-    def slice(self, channel: Channel, offset: int, reader: str) -> tuple[list[bytes], int]:
-        """Return the next messages after an offset, as one connection gets them, and up to where they go."""
-        tape = self._tape(channel)
-        if reader in tape.senders:
-            return _slice_apart(channel, self.publications[self._index(offset) :], offset, reader)
-        return tape.after(offset, SLICE_BYTES)
+    def slice(self, subscription: Subscription[Any], offset: int) -> tuple[list[bytes], int]:
+        """Return the next messages after an offset, as a subscription gets them, and up to where they go."""
+        frames = self._frames_of(subscription)
+        if subscription.selector.reader in frames.excluded:
+            rest = self.publications[self._index(offset) :]
+            return own_slice(subscription, rest, offset, SLICE_BYTES)
+        return frames.after(offset, SLICE_BYTES)
 
-    def _tape(self, channel: Channel) -> ReplayFrames:
-        tape = self._tapes.setdefault(channel.name, ReplayFrames(channel))
-        before = tape.size
-        for publication in self.publications[tape.publications :]:
-            tape.extend(publication)
-        self._room.take(self, tape.size - before)
-        return tape
+    def _frames_of(self, subscription: Subscription[Any]) -> ReplayFrames:
+        frames = self._frames.get(subscription.audience)
+        if frames is None:
+            frames = ReplayFrames(subscription.channel, subscription.selector.shared)
+            self._frames[subscription.audience] = frames
+        before = frames.size
+        for publication in self.publications[frames.publications :]:
+            frames.extend(publication)
+        self._budget.take(self, frames.size - before)
+        return frames
 
     def publication_after(self, offset: int) -> Publication:
         return self.publications[self._index(offset)]
@@ -133,18 +138,18 @@ class Page:
         return bisect_right(self.publications, offset, key=_last)
 
     def go(self) -> None:
-        self._room.give_back(self)
-        self._memory.drop(self)
+        self._budget.give_back(self)
+        self._cache.drop(self)
 
 
 class ReplayCache:
     """Pages of one epoch of a topic, up to `end`, where the topic stands."""
 
-    def __init__(self, at: Position, entries: int, room: ReplayBudget) -> None:
+    def __init__(self, at: Position, entries: int, budget: ReplayBudget) -> None:
         self.end = at
         self.is_used = True  # since somebody last looked whether it is
         self._entries = entries  # that history keeps; older ones are not told, though they be here
-        self._room: ReplayBudget | None = room  # None when it was closed
+        self._budget: ReplayBudget | None = budget  # None when it was closed
         self._pages: list[Page] = []  # in order, none overlaps another
         self._wanted: Counter[int] = Counter()  # offsets of those who wait for history
         self._lost = -1  # the last offset to which history was found not to reach
@@ -152,7 +157,7 @@ class ReplayCache:
     def __repr__(self) -> str:
         return f"<ReplayCache {len(self._pages)} pages up to {self.end}>"
 
-    def reach(self, offset: int) -> Coverage:
+    def coverage(self, offset: int) -> Coverage:
         """Tell what to do for a client that has seen this epoch up to `offset`, short of `end`."""
         if self._page_after(offset) is not None:
             return Coverage.COVERED
@@ -163,17 +168,23 @@ class ReplayCache:
         page = self._page_after(offset)
         return page is not None and page.publication_after(offset).last > self.end.offset - self._entries
 
-    def slice(self, channel: Channel, offset: int, reader: str) -> tuple[list[bytes], int]:
-        """Return the next messages after a COVERED offset for connection `reader`, and up to where they go.
+    def slice(self, subscription: Subscription[Any], offset: int) -> tuple[list[bytes], int]:
+        """Return the next messages after a COVERED offset for a subscription, and up to where they go.
 
-        The messages are ready to write; there may be none of them for this channel.
+        The messages are ready to write; there may be none of them for this subscription.
         """
         page = self._page_after(offset)
         assert page is not None, "covered"
-        assert self._room is not None, "what is closed has no pages"
+        assert self._budget is not None, "what is closed has no pages"
         self.is_used = True
-        self._room.touch(page)
-        return page.slice(channel, offset, reader)
+        self._budget.touch(page)
+        return page.slice(subscription, offset)
+
+    def to_choose_from(self, offset: int) -> list[Publication]:
+        """The publications out of which the next slice after a COVERED offset is chosen, and some more."""
+        page = self._page_after(offset)
+        assert page is not None, "covered"
+        return page.publications
 
     def _page_after(self, offset: int) -> Page | None:
         """The page with the message that follows an offset."""
@@ -184,10 +195,10 @@ class ReplayCache:
     # As time goes on
 
     def append(self, publication: Publication) -> bool:
-        """Take in what the topic hands on; False if it does not follow, and all must be forgotten."""
+        """Take in what the topic delivers; False if it does not follow, and all must be forgotten."""
         if publication.epoch != self.end.epoch or publication.first != self.end.offset + 1:
             return False
-        if publication.lines and self._room is not None:
+        if publication.lines and self._budget is not None:
             last = self._pages[-1] if self._pages else None
             if last is not None and last.last == self.end.offset and not last.is_full:
                 last.append(publication)
@@ -197,8 +208,8 @@ class ReplayCache:
         return True
 
     def _add(self, publications: list[Publication]) -> None:
-        assert self._room is not None, "asked before"
-        page = Page(self, self._room, publications)
+        assert self._budget is not None, "asked before"
+        page = Page(self, self._budget, publications)
         self._pages.insert(bisect_right(self._pages, page.first, key=_first), page)
 
     def drop(self, page: Page) -> None:
@@ -207,10 +218,10 @@ class ReplayCache:
             self._pages.remove(page)
 
     def close(self) -> None:
-        """Give back the room; nothing is taken in any more."""
+        """Give back what it has of the budget; nothing is taken in any more."""
         for page in list(self._pages):
             page.go()
-        self._room = None
+        self._budget = None
 
     # Looking back
 
@@ -229,7 +240,7 @@ class ReplayCache:
         It is the oldest that anybody wants, and after a failure the middle one: however many come with
         what history has no more, they are told after a few readings.
         """
-        offsets = sorted(offset for offset in self._wanted if self.reach(offset) is Coverage.UNREAD)
+        offsets = sorted(offset for offset in self._wanted if self.coverage(offset) is Coverage.UNREAD)
         since = offsets[0 if self._lost == -1 else len(offsets) // 2]
         return Position(self.end.epoch, since), self._end_of_hole(since)
 
@@ -240,7 +251,7 @@ class ReplayCache:
 
     def look_back(self, since: Position, page: list[Publication] | None) -> None:
         """Take in what history has next after `since`, as far as it is not here; None: it does not reach."""
-        if self._room is None:
+        if self._budget is None:
             return
         until = self._end_of_hole(since.offset)
         found = _up_to(until, page or [])
@@ -266,22 +277,6 @@ def _is_whole(since: Position, publications: Iterable[Publication]) -> bool:
             return False
         since = Position(publication.epoch, publication.last)
     return True
-
-
-def _slice_apart(
-    channel: Channel, publications: Iterable[Publication], offset: int, reader: str
-) -> tuple[list[bytes], int]:
-    """A slice of what is not all for one connection: made for it alone."""
-    parts: list[bytes] = []
-    size = 0
-    for publication in publications:
-        for number, length, frame in message_frames(channel, publication.after(offset), reader):
-            parts += frame
-            size += length
-            if size >= SLICE_BYTES:
-                return [b"".join(parts)], number
-        offset = publication.last
-    return ([b"".join(parts)] if parts else []), offset
 
 
 def _first(page: Page) -> int:

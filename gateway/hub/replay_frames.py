@@ -1,15 +1,18 @@
 """A stretch of a topic as frames, built once for all who come back, whatever each of them has seen.
 
-A page of a recollection extends it; a socket is sent what lies behind an offset, a slice at a time. Most of
-that are pieces which all readers share; only the first piece is cut for each offset.
+A page of a replay cache extends it; a subscriber is sent what lies behind an offset, a slice at a time. Most
+of that are pieces which a whole audience shares; only the first piece is cut for each offset.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from typing import Any
 
-from gateway.wire.frames import PIECE_BYTES, excluded_by, message_frames
+from gateway.hub.subscribers import Selector, Subscription, excluded_readers
+from gateway.wire.frames import PIECE_BYTES, message_frames
 from realtime.channels import Channel
 from realtime.publications import Publication
 
@@ -19,12 +22,13 @@ INDEX_BYTES = 16  # that a message takes beside its frame
 
 
 class ReplayFrames:
-    """The messages of consecutive publications, as subscribers of one channel get them."""
+    """The messages of consecutive publications, as one audience of a channel gets them."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, selector: Selector) -> None:
         self.channel = channel
+        self.selector = selector  # of all who share these
         self.publications = 0  # of which it was made
-        self.senders: set[str] = set()  # connections that some message is not for
+        self.excluded: set[str] = set()  # connections that some message is not for
         self.last = 0  # the last offset, whether or not its message is for this channel
         self._size = 0  # bytes of all frames
         self._offsets = array("Q")  # of each message
@@ -44,7 +48,7 @@ class ReplayFrames:
 
     @property
     def pieces(self) -> list[bytes]:
-        """The pieces that all readers share."""
+        """The pieces that the audience shares."""
         return self._pieces
 
     def extend(self, publication: Publication) -> None:
@@ -53,8 +57,9 @@ class ReplayFrames:
         self.last = publication.last
         self._cuts.clear()
         if not self.channel.table:
-            self.senders |= excluded_by(publication)
-        for offset, length, parts in message_frames(self.channel, publication):
+            self.excluded |= excluded_readers(publication)
+        numbers = self.selector.select(publication)
+        for offset, length, parts in message_frames(self.channel, publication, numbers):
             self._offsets.append(offset)
             self._starts.append(self._size)
             self._growing += parts
@@ -98,3 +103,21 @@ class ReplayFrames:
         if len(self._growing) > 1:
             self._growing = [b"".join(self._growing)]
         return self._growing[0]
+
+
+def own_slice(
+    subscription: Subscription[Any], publications: Iterable[Publication], offset: int, most_bytes: int
+) -> tuple[list[bytes], int]:
+    """As `after`, made for one subscription alone: not all of what its audience gets is for it."""
+    parts: list[bytes] = []
+    size = 0
+    for publication in publications:
+        rest = publication.after(offset)
+        numbers = subscription.selector.select(rest)
+        for number, length, frame in message_frames(subscription.channel, rest, numbers):
+            parts += frame
+            size += length
+            if size >= most_bytes:
+                return [b"".join(parts)], number
+        offset = publication.last
+    return ([b"".join(parts)] if parts else []), offset

@@ -53,7 +53,7 @@ class Holders:
     connections: Collection[Connection]
     answers: Answers
     hub: Hub[SendQueue]
-    room: ReplayBudget
+    replays: ReplayBudget
     publisher: BroadcastPublisher
     presence: PresenceWriter
 
@@ -94,9 +94,8 @@ class MemoryGuard:
         metrics.largest_queue_bytes.set(count.largest)
 
     def _give_up_what_can_be_read_again(self) -> None:
-        self._holders.room.clear()
-        for topic in self._holders.hub.topics.values():
-            topic.shed()
+        self._holders.replays.clear()
+        self._holders.hub.shed()
 
     def _part_from_some(self, count: Count[Waiting]) -> None:
         waiting = count.total
@@ -114,7 +113,7 @@ class MemoryGuard:
     async def _count(self) -> Count[Waiting]:
         holders = self._holders
         count: Count[Waiting] = Count()
-        self._count_room(count, holders.room)
+        self._count_replays(count, holders.replays)
         presence_bytes = 0
         for connection in list(holders.connections):
             try:
@@ -128,14 +127,13 @@ class MemoryGuard:
                 rate = self._rates.look(answer, answer.taken_bytes, time.monotonic())
                 count.add(Debtor(answer, answer.waiting_bytes, rate=rate))
         holders.presence.is_full = presence_bytes > self._budget // PRESENCE_SHARE
-        held = sum(topic.held_bytes for topic in holders.hub.topics.values())
-        count.total += presence_bytes + held + holders.publisher.waiting_bytes
+        count.total += presence_bytes + holders.hub.held_bytes + holders.publisher.waiting_bytes
         return count
 
-    def _count_room(self, count: Count[Waiting], room: ReplayBudget) -> None:
-        shared = [piece for page in room for piece in page.pieces]
+    def _count_replays(self, count: Count[Waiting], replays: ReplayBudget) -> None:
+        shared = [piece for page in replays for piece in page.pieces]
         count.add_pieces(shared)
-        count.total += room.used - sum(map(len, shared))
+        count.total += replays.used - sum(map(len, shared))
 
     def _count_connection(self, count: Count[Waiting], connection: Connection) -> None:
         socket, own = connection.socket, connection.own_bytes

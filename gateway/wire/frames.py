@@ -1,7 +1,8 @@
 """WebSocket frames as a server writes them: unmasked, so one frame serves every subscriber.
 
-The hub builds a publication's frames once a channel; a socket only writes them. Frames are gathered into
-pieces of about PIECE_BYTES that end at a frame's end, so that other frames may go between two pieces.
+Lines that were chosen for subscribers of a channel become frames once; a send queue only writes them. Frames
+are gathered into pieces of about PIECE_BYTES that end at a frame's end, so that others may go between two
+pieces.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from realtime.channels import Channel
-from realtime.publications import EVENT_OF_MARK, NOT_TO_SENDER, Publication
+from realtime.publications import NOT_TO_SENDER, Publication
 
 PIECE_BYTES = 65_536
 
@@ -58,20 +59,12 @@ def count_frames(pieces: Iterable[bytes]) -> int:
     return count
 
 
-def excluded_by(publication: Publication) -> set[str]:
-    """The connections to which a publication must be written apart, since not all of it is for them."""
-    return {line[1 : line.index(b" ")].decode() for line in publication.lines if line[:1] == NOT_TO_SENDER}
-
-
-def message_pieces(channel: Channel, publication: Publication, reader: str | None = None) -> list[bytes]:
-    """The messages of a publication as a channel's subscribers get them, ready to write.
-
-    `reader` is the connection that they are for, if some are not for it.
-    """
+def message_pieces(channel: Channel, publication: Publication, numbers: Iterable[int]) -> list[bytes]:
+    """These lines of a publication as messages of a channel, ready to write."""
     pieces: list[bytes] = []
     piece: list[bytes] = []
     size = 0
-    for _, length, parts in message_frames(channel, publication, reader):
+    for _, length, parts in message_frames(channel, publication, numbers):
         piece += parts
         size += length
         if size >= PIECE_BYTES:
@@ -83,23 +76,19 @@ def message_pieces(channel: Channel, publication: Publication, reader: str | Non
 
 
 def message_frames(
-    channel: Channel, publication: Publication, reader: str | None = None
+    channel: Channel, publication: Publication, numbers: Iterable[int]
 ) -> Iterator[tuple[int, int, tuple[bytes, ...]]]:
-    """Yield the offset of each of these messages, the length of its frame, and the frame in parts."""
+    """Yield the offset of each of these lines, the length of its frame, and the frame in parts."""
     kind = b"realtime" if channel.table else b"broadcast"
     head = b'{"type":"' + kind + b'","channel":' + msgspec.json.encode(channel.name) + b","
     tail = b',"id":"' + publication.epoch.encode() + b"-"
     fixed = len(head) + len(tail) + len(b'"}')
-    wanted = channel.event
-    for offset, line in enumerate(publication.lines, publication.first):
-        if wanted is not None and EVENT_OF_MARK[line[0]] is not wanted:
-            continue
-        number = b"%d" % offset
-        body = line[1:]
-        if not channel.table and line[:1] == NOT_TO_SENDER:
-            sender, _, body = body.partition(b" ")
-            if sender.decode() == reader:
-                continue
-        header = _header(fixed + len(body) + len(number))
-        length = len(header) + fixed + len(body) + len(number)
-        yield offset, length, (header, head, body, tail, number, b'"}')
+    lines, first = publication.lines, publication.first
+    for number in numbers:
+        line = lines[number]
+        body = line[1:] if line[:1] != NOT_TO_SENDER else line[line.index(b" ") + 1 :]
+        offset = first + number
+        digits = b"%d" % offset
+        header = _header(fixed + len(body) + len(digits))
+        length = len(header) + fixed + len(body) + len(digits)
+        yield offset, length, (header, head, body, tail, digits, b'"}')

@@ -12,10 +12,10 @@ import pytest
 
 from gateway import metrics as gateway_metrics
 from gateway.delivery.fanout import Fanout
-from gateway.hub.hub import Delivery
+from gateway.hub.hub import Delivery, Hub, deliver
+from gateway.hub.subscribers import subscription
 from gateway.publish.batcher import Batcher
 from gateway.websocket import gauges
-from gateway.wire.frames import message_pieces
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from notifier import metrics as notifier_metrics
 from notifier.feed.publisher import Publisher
@@ -31,7 +31,7 @@ PROJECT = "counted"
 
 
 class Inbox:
-    """A socket that keeps what it is sent."""
+    """A send queue that keeps what it is sent."""
 
     def __init__(self, connection_id: str = "") -> None:
         self.connection_id = connection_id
@@ -49,8 +49,12 @@ async def grown(deliveries: list[Any], *names: str, **labels: str) -> list[float
     return [value(name, **labels) - old for name, old in zip(names, before, strict=True)]
 
 
-def of_table(name: str, lines: list[bytes], *sockets: Inbox) -> Delivery[Any]:
-    return Delivery(sockets, message_pieces(parse_channel(name), Publication("e", 1, lines)), {}, lines[-1])
+def published(name: str, lines: list[bytes], *inboxes: Inbox) -> list[Delivery[Any]]:
+    """What is delivered of these lines to the subscribers of a channel."""
+    topic = Hub[Any]().open((PROJECT, parse_channel(name).topic))
+    for inbox in inboxes:
+        topic.subscribers.add(subscription(inbox, parse_channel(name), inbox.connection_id))
+    return deliver(topic, Publication("e", 1, lines))
 
 
 # Deliveries
@@ -59,7 +63,7 @@ def of_table(name: str, lines: list[bytes], *sockets: Inbox) -> Delivery[Any]:
 async def test_a_publication_counts_once_its_deliveries_and_messages_for_each_subscriber():
     inboxes = [Inbox() for _ in range(3)]
     assert await grown(
-        [of_table("table:users", [line(), line()], *inboxes)],
+        published("table:users", [line(), line()], *inboxes),
         "realtime_gateway_deliveries_total",
         "realtime_gateway_messages_sent_total",
         "realtime_gateway_fanout_seconds_count",
@@ -68,7 +72,11 @@ async def test_a_publication_counts_once_its_deliveries_and_messages_for_each_su
 
 
 async def test_several_audiences_of_a_publication_are_one_fan_out():
-    deliveries = [of_table(name, [line()], Inbox()) for name in ("table:users", "table:public.users")]
+    deliveries = [
+        delivery
+        for name in ("table:users", "table:public.users")
+        for delivery in published(name, [line()], Inbox())
+    ]
     names = ("realtime_gateway_fanout_seconds_count", "realtime_gateway_deliveries_total")
     assert await grown(deliveries, *names) == [1, 2]
 
@@ -80,19 +88,17 @@ async def test_publications_that_come_in_one_go_are_one_fan_out():
     before = value(count)
     for _ in range(2):
         for _ in range(3):
-            fanout.deliver([of_table("table:users", [line()], Inbox())])
+            fanout.deliver(published("table:users", [line()], Inbox()))
         await asyncio.sleep(0)
     assert (value(count), faults) == (before + 2, [])
 
 
 async def test_what_a_sender_does_not_hear_is_not_counted_as_sent_to_it():
     said = broadcast_line(b"1", Sender("ann", None), rfc3339(time.time()), to_self=False)
-    channel, publication = parse_channel("room:1"), Publication("e", 1, [said])
     ann, bob = Inbox("ann"), Inbox("bob")
-    pieces = message_pieces(channel, publication)
-    delivery = Delivery([ann, bob], pieces, {"ann": message_pieces(channel, publication, "ann")}, said)
-    assert await grown([delivery], "realtime_gateway_messages_sent_total") == [1]
-    assert (ann.sent, bob.sent) == ([[]], [pieces])
+    deliveries = published("room:1", [said], ann, bob)
+    assert await grown(deliveries, "realtime_gateway_messages_sent_total") == [1]
+    assert (len(ann.sent), len(bob.sent)) == (0, 1)
 
 
 async def test_nothing_is_measured_where_nobody_listens():
@@ -105,18 +111,17 @@ async def test_the_age_of_what_is_delivered_is_that_of_its_last_message(kind):
     old, new = (broadcast_line(b"1", sender, rfc3339(time.time() - age), True) for age in (1_000, 100))
     if kind == "change":
         old, new = (b'I"data":{},"old":null,"commit_' + one[one.index(b"timestamp") :] for one in (old, new))
-    channel = parse_channel("table:users" if kind == "change" else "room:1")
-    delivery = Delivery([Inbox()], message_pieces(channel, Publication("e", 1, [old, new])), {}, new)
+    deliveries = published("table:users" if kind == "change" else "room:1", [old, new], Inbox())
     name = "realtime_gateway_delivery_age_seconds"
-    count, age = await grown([delivery], f"{name}_count", f"{name}_sum", kind=kind)
+    count, age = await grown(deliveries, f"{name}_count", f"{name}_sum", kind=kind)
     assert (count, age) == (1, pytest.approx(100, abs=20))
 
 
 async def test_a_clock_that_is_behind_makes_no_age_below_zero():
     ahead = broadcast_line(b"1", Sender(None, None), rfc3339(time.time() + 1_000), to_self=True)
-    delivery = of_table("room:1", [ahead], Inbox())
+    deliveries = published("room:1", [ahead], Inbox())
     name = "realtime_gateway_delivery_age_seconds"
-    assert await grown([delivery], f"{name}_count", f"{name}_sum", kind="broadcast") == [1, 0]
+    assert await grown(deliveries, f"{name}_count", f"{name}_sum", kind="broadcast") == [1, 0]
 
 
 @pytest.mark.parametrize("at", ["None", "infinity", "12026-01-01T00:00:00.000000Z"])
@@ -125,8 +130,8 @@ async def test_what_a_superuser_wrote_at_no_time_of_ours_has_no_age_and_is_no_fa
     asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
     told = b'I"data":{},"old":null,"commit_timestamp":"%b"' % at.encode()
     names = ("realtime_gateway_deliveries_total", "realtime_gateway_delivery_age_seconds_count")
-    assert await grown([of_table("table:users", [told], Inbox())], names[0]) == [1]
-    assert await grown([of_table("table:users", [told], Inbox())], names[1], kind="change") == [0]
+    assert await grown(published("table:users", [told], Inbox()), names[0]) == [1]
+    assert await grown(published("table:users", [told], Inbox()), names[1], kind="change") == [0]
     assert faults == []
 
 
@@ -139,7 +144,7 @@ async def test_presence_has_no_age():
 async def test_the_age_is_measured_whatever_else_is_told_in_that_turn():
     fanout, count = Fanout(), "realtime_gateway_delivery_age_seconds_count"
     before = value(count, kind="change")
-    fanout.deliver([of_table("table:users", [line()], Inbox())])
+    fanout.deliver(published("table:users", [line()], Inbox()))
     fanout.deliver([Delivery([Inbox()], [b"\x81\x00"])])
     await asyncio.sleep(0)
     assert value(count, kind="change") == before + 1

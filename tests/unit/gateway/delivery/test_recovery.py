@@ -9,18 +9,22 @@ import pytest
 
 from gateway.delivery import recovery
 from gateway.delivery.recovery import CALLS_AT_ONCE, Recovery
+from gateway.delivery.stages import Stages
 from gateway.hub import replay_cache
 from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget
+from gateway.hub.subscribers import subscription
 from realtime.channels import parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication, Sender, broadcast_line
 from realtime.redis.broker import History
 from tests.gateway_fixture import eventually
+from tests.hub_fixture import delivered
 from tests.unit.gateway.wire.test_frames import messages
 
 ROOM = parse_channel("room:a")
 KEY = ("demo", ROOM.topic)
+ME = subscription("me", ROOM, "me")
 
 
 def at(offset: int, epoch: str = "e") -> Position:
@@ -82,9 +86,9 @@ class Play:
         self.redis = Redis(100)
         self.hub: Hub[Any] = Hub()
         self.topic = self.hub.open(KEY)
-        self.hub.caught_up(KEY, at(100), None)
-        self.room = ReplayBudget(10**9)
-        self.recovery = Recovery(cast(Any, self.redis), self.room)
+        self.topic.caught_up(at(100), None)
+        self.budget = ReplayBudget(10**9)
+        self.recovery = Recovery(cast(Any, self.redis), self.budget, Stages())
         self.waiting: list[asyncio.Task[list[int] | None]] = []
 
     def come_back(self, *offsets: int, epoch: str = "e") -> None:
@@ -98,7 +102,7 @@ class Play:
             return None
         heard: list[int] = []
         while since != self.topic.position:
-            pieces, reached = self.topic.memory.slice(ROOM, since.offset, "me")
+            pieces, reached = self.topic.replay_cache.slice(ME, since.offset)
             heard += [message["payload"] for message in messages(pieces)]
             since = at(reached, since.epoch)
             if not await self.recovery.find(tenant, ROOM, self.topic, since):
@@ -109,12 +113,12 @@ class Play:
         """Somebody comes back to another channel that has the same history."""
         key = ("demo", name)
         topic = self.hub.open(key)
-        self.hub.caught_up(key, at(100), None)
+        topic.caught_up(at(100), None)
 
         async def recover() -> list[int]:
             channel, tenant = parse_channel(name), cast(Any, Tenant())
             assert await self.recovery.begin(tenant, channel, topic, at(7))
-            pieces, reached = topic.memory.slice(channel, 7, "me")
+            pieces, reached = topic.replay_cache.slice(subscription("me", channel, "me"), 7)
             assert reached == 100
             return [message["payload"] for message in messages(pieces)]
 
@@ -123,7 +127,10 @@ class Play:
     def publish(self, *publications: Publication) -> None:
         for each in publications:
             self.redis.log.append(each)
-            self.hub.received(KEY, each)
+            self.take_in(each)
+
+    def take_in(self, publication: Publication) -> None:
+        delivered(self.topic, self.topic.received(publication))
 
     async def all_wait(self) -> None:
         """Until whoever came has got as far as it can, and somebody reads."""
@@ -224,39 +231,39 @@ async def test_history_that_does_not_reach_loses_those_alone_who_need_it(play):
 async def test_a_new_epoch_while_history_is_read_does_not_recover(play):
     play.come_back(50, 40)
     await play.all_wait()
-    play.hub.received(KEY, publication(1, "f"))
+    play.take_in(publication(1, "f"))
     assert await play.outcomes() == [None, None]
-    assert play.topic.memory is None
+    assert play.topic.replay_cache is None
 
 
 async def test_a_resync_while_history_is_read_does_not_recover_what_redis_lost(play):
     play.come_back(98)
     await play.all_wait()
-    play.hub.fell_behind(play.hub.topics)
-    play.hub.caught_up(KEY, at(90), None)
+    play.topic.lose()
+    delivered(play.topic, play.topic.caught_up(at(90), None))
     assert await play.outcomes() == [None]
 
 
 async def test_a_lost_subscription_while_history_is_read_asks_redis_again(play):
     play.come_back(50)
     await play.all_wait()
-    play.hub.fell_behind(play.hub.topics)
+    play.topic.lose()
     play.publish(publication(101))
     play.redis.log.insert(0, publication(1))
-    play.hub.caught_up(KEY, at(101), [publication(101)])
+    delivered(play.topic, play.topic.caught_up(at(101), [publication(101)]))
     assert await play.outcomes() == [after(50, 101)]
     assert play.redis.readings == [(50, 100), (50, 101)]
 
 
 async def test_what_does_not_fit_is_read_in_pages_as_it_is_needed(play):
-    play.redis.page_size, play.room.most_bytes = 7, 600
+    play.redis.page_size, play.budget.most_bytes = 7, 600
     play.redis.open.set()
     play.come_back(0, 1, 95)
     assert await play.outcomes() == [after(0), after(1), after(95)]
     play.publish(publication(101))
     play.come_back(3)
     assert (await play.outcomes())[-1] == after(3, 101)
-    assert play.room.used <= 600 + 7 * 300
+    assert play.budget.used <= 600 + 7 * 300
 
 
 async def test_a_page_is_read_once_for_all_who_read_on_at_the_same_pace(play):
@@ -286,8 +293,8 @@ async def test_those_ahead_of_this_node_wait_for_it_and_few_of_them_ask(play):
     play.redis.log += [publication(101), publication(102)]
     play.come_back(*[101] * 200)
     await play.all_wait()
-    play.hub.received(KEY, publication(101))
-    play.hub.received(KEY, publication(102))
+    play.take_in(publication(101))
+    play.take_in(publication(102))
     assert await play.outcomes() == [[102]] * 200
     assert play.redis.readings.count((-1, -1)) <= CALLS_AT_ONCE
 
@@ -296,7 +303,7 @@ async def test_what_nobody_uses_is_forgotten_and_read_again(play, monkeypatch):
     monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.01)
     play.come_back(50)
     await play.outcomes()
-    await eventually(lambda: play.topic.memory is None)
+    await eventually(lambda: play.topic.replay_cache is None)
     assert repr(play.recovery) == "<Recovery 0 bytes, 0 readings>"
     play.come_back(50)
     assert (await play.outcomes())[-1] == after(50)
@@ -309,13 +316,13 @@ async def test_what_is_used_all_the_time_is_forgotten_in_the_end(play, monkeypat
     monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.001)
     play.come_back(50)
     await play.outcomes()
-    await eventually(lambda: play.topic.memory is None)
+    await eventually(lambda: play.topic.replay_cache is None)
 
 
 async def test_what_is_being_read_is_not_forgotten(play, monkeypatch):
     monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.001)
     monkeypatch.setattr(recovery, "LOOKS", 10**9)
     play.come_back(50)
-    await eventually(lambda: play.topic.memory is not None and not play.topic.memory.is_used)
+    await eventually(lambda: play.topic.replay_cache is not None and not play.topic.replay_cache.is_used)
     assert await play.outcomes() == [after(50)]
     assert len(play.redis.readings) == 1

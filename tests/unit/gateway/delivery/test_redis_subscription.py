@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from redis.exceptions import MovedError
 
-from gateway.delivery import redis_subscription, topic_subscriptions
+from gateway.delivery import catching_up, redis_subscription, topic_subscriptions
 from gateway.delivery.redis_subscription import DEAD_AFTER_SECONDS
-from gateway.hub.hub import TopicState
+from gateway.hub.topic import TopicState
 from realtime.errors import Unavailable
 from realtime.publications import Position
 from realtime.redis.cluster import slot_of
@@ -101,14 +101,14 @@ async def test_a_lost_confirmation_is_not_waited_for_on_the_next_connection(play
 
 
 async def test_a_server_is_asked_for_so_many_channels_at_once_as_it_can_answer(play, monkeypatch):
-    monkeypatch.setattr(redis_subscription, "LOT", 3)
+    monkeypatch.setattr(redis_subscription, "BATCH", 3)
     await eventually(lambda: play.redis.connections and play.connection.asked)
     play.redis.pongs.clear()
     for number in range(8):
         await play.join(("demo", f"room:{number}"))
     await eventually(lambda: len(play.connection.asked) >= 3)
     await play.settle()
-    assert len(play.connection.asked) <= 5  # the probe, one that came alone, and a lot
+    assert len(play.connection.asked) <= 5  # the probe, one that came alone, and a batch
     play.redis.pongs.set()
     await eventually(lambda: len(play.connection.asked) == 9)
 
@@ -257,7 +257,7 @@ async def test_a_topic_that_a_server_refuses_is_asked_for_again_wherever_it_is_b
 
 
 async def test_a_topic_that_cannot_be_caught_up_leaves_the_others_alone(play, monkeypatch):
-    monkeypatch.setattr(topic_subscriptions, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(catching_up, "RETRY_SECONDS", 0)
     other = ("demo", "room:b")
     joining, joining_other = await play.join(ROOM), await play.join(other)
     fails = asyncio.Event()

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.hub.hub import Hub, TopicState
+from gateway.hub.hub import Hub
+from gateway.hub.topic import TopicState
 from realtime.errors import ClientError
 from realtime.publications import Position, Publication, parse_position, reign_of
+from tests.hub_fixture import delivered
 
 BEFORE, EXPIRED, AFTER = "a" * 12 + "1" * 8, "b" * 12 + "1" * 8, "c" * 12 + "2" * 8
 ROOM, LOBBY = ("demo", "room:a"), ("demo", "presence:room:a")
 
 
 def state_after(key: tuple[str, str], position: Position, publication: Publication) -> TopicState:
-    hub: Hub[str] = Hub()
-    topic = hub.open(key)
-    if topic.roster is None:
-        hub.caught_up(key, position, None)
-    else:
-        hub.roster_read(key, position, {})
+    topic = Hub[str]().open(key)
+    begun = topic.caught_up(position, None) if topic.roster is None else topic.roster_read(position, {})
+    delivered(topic, begun)
     assert topic.is_live
-    hub.received(key, publication)
+    delivered(topic, topic.received(publication))
     return topic.state
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.hub.hub import Hub, TopicState
+from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import Coverage, ReplayBudget, ReplayCache
+from gateway.hub.subscribers import subscription
+from gateway.hub.topic import TopicState
 from realtime.channels import Event, parse_channel
 from realtime.publications import Publication
-from tests.hub_fixture import KEY, Play, at, begun_anew, line, play_at_five, publication
+from tests.hub_fixture import KEY, Play, at, begun_anew, delivered, line, play_at_five, publication
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def test_who_left_hears_nothing_more(play):
 def test_leaving_what_one_is_not_in_does_nothing(play):
     play.leave("bob")
     play.leave("ann", "table:public.users")
-    play.hub.remove(("demo", "room:a"), parse_channel("room:a"), "ann")
+    play.hub.remove(("demo", "room:a"), subscription("ann", parse_channel("room:a"), "ann"))
     play.publish(publication(6))
     assert play.inbox["ann"] == ["e-6"]
 
@@ -92,16 +94,10 @@ def test_an_event_channel_hears_its_events_alone(play):
 def test_topics_and_projects_do_not_mix():
     play = Play(live_at=at(5))
     play.join("ann")
-    other = ("other", KEY[1])
-    play.hub.open(other)
-    play.hub.caught_up(other, at(5), None)
-    assert play.hub.received(other, publication(6)) == []
-    assert play.topic.position == at(5)
-
-
-def test_what_nobody_asked_for_is_dropped():
-    assert Hub().received(KEY, publication(1)) == []
-    assert Hub().caught_up(KEY, at(1), []) == []
+    other = play.hub.open(("other", KEY[1]))
+    other.caught_up(at(5), None)
+    assert delivered(other, other.received(publication(6))) == []
+    assert (other.position, play.topic.position) == (at(6), at(5))
 
 
 # Again, and overlapping
@@ -170,14 +166,14 @@ def test_a_hub_prints_its_size(play):
 @pytest.fixture
 def remembered(play) -> Play:
     """The play, in which the topic remembers from e-5 on."""
-    play.topic.memory = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
+    play.topic.replay_cache = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
     return play
 
 
 def test_what_is_handed_on_is_remembered(remembered):
     remembered.publish(publication(4, 6), publication(7), publication(6, 9))
-    assert remembered.topic.memory.end == at(9)
-    assert [remembered.topic.memory.reach(offset) for offset in (4, 5, 8)] == [
+    assert remembered.topic.replay_cache.end == at(9)
+    assert [remembered.topic.replay_cache.coverage(offset) for offset in (4, 5, 8)] == [
         Coverage.UNREAD,
         Coverage.COVERED,
         Coverage.COVERED,
@@ -187,24 +183,24 @@ def test_what_is_handed_on_is_remembered(remembered):
 @pytest.mark.parametrize("happens", [publication(8), publication(1, epoch="f"), begun_anew("f")])
 def test_a_topic_that_falls_behind_forgets(remembered, happens):
     remembered.publish(happens)
-    assert remembered.topic.memory is None
+    assert remembered.topic.replay_cache is None
 
 
 def test_a_lost_subscription_makes_forget(remembered):
-    remembered.hub.fell_behind(remembered.hub.topics)
-    assert remembered.topic.memory is None
+    remembered.lose()
+    assert remembered.topic.replay_cache is None
 
 
 def test_what_is_read_of_history_while_behind_is_remembered(play):
-    play.hub.fell_behind(play.hub.topics)
-    play.topic.memory = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
+    play.lose()
+    play.topic.replay_cache = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
     play.publish(publication(8))
     play.catch_up(at(7), [publication(6), publication(7)])
-    assert play.topic.memory.end == play.topic.position == at(8)
+    assert play.topic.replay_cache.end == play.topic.position == at(8)
 
 
 def test_what_was_missed_is_handed_on_page_by_page_and_then_what_was_held(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(9))
     play.miss(publication(6), publication(7))
     assert (play.inbox["ann"], play.topic.state) == (["e-6", "e-7"], TopicState.BEHIND)
@@ -215,21 +211,20 @@ def test_what_was_missed_is_handed_on_page_by_page_and_then_what_was_held(play):
 
 
 def test_history_that_ends_in_the_middle_of_what_was_missed_is_told_as_resync(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.miss(publication(6))
     play.catch_up(at(20), None)
     play.publish(publication(21))
     assert play.inbox["ann"] == ["e-6", "resync e-20", "e-21"]
 
 
-def test_nothing_is_missed_by_a_topic_that_is_live_or_gone(play):
+def test_nothing_is_missed_by_a_topic_that_is_live(play):
     play.miss(publication(6))
-    assert play.inbox["ann"] == []
-    assert Hub().missed(KEY, [publication(6)]) == []
+    assert (play.inbox["ann"], play.topic.position) == ([], at(5))
 
 
 def test_what_is_held_back_can_be_given_up_but_for_the_last_which_shows_the_hole(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(6), publication(7), publication(8))
     held = play.topic.held_bytes
     play.topic.shed()
@@ -240,25 +235,25 @@ def test_what_is_held_back_can_be_given_up_but_for_the_last_which_shows_the_hole
 
 
 def test_a_resync_makes_forget_even_within_one_epoch(play):
-    play.hub.fell_behind(play.hub.topics)
-    play.topic.memory = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
+    play.lose()
+    play.topic.replay_cache = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
     play.catch_up(at(3), None)
-    assert play.topic.memory is None
+    assert play.topic.replay_cache is None
     assert play.inbox["ann"] == ["resync e-3"]
 
 
 def test_a_new_epoch_in_silence_makes_forget():
     key, hub = ("demo", "room:a"), Hub()
     topic = hub.open(key)
-    hub.caught_up(key, at(5), None)
-    topic.memory = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
-    hub.received(key, Publication("f", 1, [b'B"payload":1']))
-    assert (topic.state, topic.position, topic.memory) == (TopicState.LIVE, at(1, "f"), None)
+    topic.caught_up(at(5), None)
+    topic.replay_cache = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
+    delivered(topic, topic.received(Publication("f", 1, [b'B"payload":1'])))
+    assert (topic.state, topic.position, topic.replay_cache) == (TopicState.LIVE, at(1, "f"), None)
 
 
 def test_a_topic_that_closes_gives_back_its_room(remembered):
     room = ReplayBudget(10**9)
-    remembered.topic.memory = ReplayCache(at(5), 1_000, room)
+    remembered.topic.replay_cache = ReplayCache(at(5), 1_000, room)
     remembered.publish(publication(6))
     assert room.used > 0
     remembered.leave("ann")

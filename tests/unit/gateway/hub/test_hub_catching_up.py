@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.hub.hub import MAX_HELD_PUBLICATIONS, Hub, TopicState
+from gateway.hub.hub import Hub
+from gateway.hub.topic import MAX_HELD_PUBLICATIONS, TopicState
 from realtime.publications import Publication
-from tests.hub_fixture import Play, at, begun_anew, line, play_at_five, publication
+from tests.hub_fixture import Play, at, begun_anew, delivered, line, play_at_five, publication
 
 
 @pytest.fixture
@@ -28,14 +29,14 @@ def test_after_a_hole_nothing_is_handed_on_until_history_filled_it(play):
 
 
 def test_what_came_while_history_was_read_follows_it_once(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(8), publication(9), publication(10))
     play.catch_up(at(8), [publication(6, 8)])
     assert play.inbox["ann"] == ["e-6", "e-7", "e-8", "e-9", "e-10"]
 
 
 def test_history_may_bring_more_than_was_asked_for(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(7), publication(8), publication(9))
     play.catch_up(at(6), [publication(6), publication(7), publication(8)])
     assert play.inbox["ann"] == ["e-6", "e-7", "e-8", "e-9"]
@@ -43,7 +44,7 @@ def test_history_may_bring_more_than_was_asked_for(play):
 
 
 def test_a_hole_in_what_was_held_back_is_filled_too(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(7), publication(9))
     play.catch_up(at(6), [publication(6)])
     assert play.inbox["ann"] == ["e-6", "e-7"]
@@ -54,7 +55,7 @@ def test_a_hole_in_what_was_held_back_is_filled_too(play):
 
 
 def test_a_lost_subscription_that_missed_nothing_goes_on_in_silence(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.catch_up(at(5), [])
     play.publish(publication(6))
     assert play.inbox["ann"] == ["e-6"]
@@ -68,14 +69,14 @@ def test_catching_up_a_live_topic_changes_nothing(play):
 
 
 def test_who_joins_a_topic_that_is_behind_hears_from_its_position_on(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.join("bob")
     play.catch_up(at(6), [publication(6)])
     assert play.inbox["bob"] == ["e-6"]
 
 
 def test_a_flood_while_history_is_read_is_bounded_and_loses_nothing(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     last = 5 + 2 * MAX_HELD_PUBLICATIONS
     play.publish(*(publication(offset) for offset in range(6, last + 1)))
     assert len(play.topic.held) <= MAX_HELD_PUBLICATIONS
@@ -87,8 +88,8 @@ def test_a_flood_while_history_is_read_is_bounded_and_loses_nothing(play):
 
 def test_large_messages_while_history_is_read_are_bounded_by_bytes_and_lose_nothing(play, monkeypatch):
     bound = 20 * len(line())
-    monkeypatch.setattr("gateway.hub.hub.MAX_HELD_BYTES", bound)
-    play.hub.fell_behind(play.hub.topics)
+    monkeypatch.setattr("gateway.hub.topic.MAX_HELD_BYTES", bound)
+    play.lose()
     for offset in range(6, 106):
         play.publish(publication(offset))
         assert sum(len(text) for each in play.topic.held for text in each.lines) <= bound
@@ -100,8 +101,8 @@ def test_large_messages_while_history_is_read_are_bounded_by_bytes_and_lose_noth
 
 
 def test_a_message_larger_than_what_may_be_held_still_tells_of_the_hole_before_it(play, monkeypatch):
-    monkeypatch.setattr("gateway.hub.hub.MAX_HELD_BYTES", 1)
-    play.hub.fell_behind(play.hub.topics)
+    monkeypatch.setattr("gateway.hub.topic.MAX_HELD_BYTES", 1)
+    play.lose()
     play.publish(publication(7))
     play.catch_up(at(5), [])
     assert play.topic.state is TopicState.BEHIND
@@ -114,9 +115,9 @@ def test_a_message_larger_than_what_may_be_held_still_tells_of_the_hole_before_i
 def test_what_was_held_back_ends_with_the_connection_that_it_came_by(was_live):
     play = Play(live_at=at(0) if was_live else None)
     play.join("ann")
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(1, 2))
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.catch_up(at(0, "f"), None)
     assert (play.topic.state, play.topic.position) == (TopicState.LIVE, at(0, "f"))
     assert play.inbox["ann"] == (["resync f-0"] if was_live else [])
@@ -125,7 +126,7 @@ def test_what_was_held_back_ends_with_the_connection_that_it_came_by(was_live):
 def test_what_was_held_back_of_another_epoch_is_not_handed_on_though_it_begins_that_one():
     play = Play(live_at=at(0))
     play.join("ann")
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(1), publication(2))
     play.catch_up(at(0, "f"), None)
     assert (play.topic.state, play.inbox["ann"]) == (TopicState.BEHIND, ["resync f-0"])
@@ -137,7 +138,7 @@ def test_what_was_held_back_of_another_epoch_is_not_handed_on_though_it_begins_t
 def test_an_epoch_that_began_while_history_was_read_is_read_anew():
     play = Play(live_at=at(0))
     play.join("ann")
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(1, epoch="f"))
     play.catch_up(at(0), [])
     assert (play.topic.state, play.inbox["ann"]) == (TopicState.BEHIND, [])
@@ -146,12 +147,11 @@ def test_an_epoch_that_began_while_history_was_read_is_read_anew():
 
 
 def test_a_join_that_was_held_back_of_another_epoch_makes_no_ghost():
-    hub, key = Hub[str](), ("demo", "presence:lobby")
-    topic = hub.open(key)
-    hub.received(key, Publication("e", 1, [b"Jlife-1/ghost {}"]))
-    hub.roster_read(key, at(0, "f"), {})
+    topic = Hub[str]().open(("demo", "presence:lobby"))
+    delivered(topic, topic.received(Publication("e", 1, [b"Jlife-1/ghost {}"])))
+    delivered(topic, topic.roster_read(at(0, "f"), {}))
     assert (topic.state, topic.roster.entries()) == (TopicState.BEHIND, [])
-    hub.roster_read(key, at(0, "f"), {})
+    delivered(topic, topic.roster_read(at(0, "f"), {}))
     assert (topic.state, topic.roster.entries()) == (TopicState.LIVE, [])
 
 
@@ -160,7 +160,7 @@ def test_a_join_that_was_held_back_of_another_epoch_makes_no_ghost():
 
 def test_a_hole_that_history_cannot_fill_is_told_to_everyone(play):
     play.join("bob", "table:users:DELETE")
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(21))
     play.catch_up(at(20), None)
     assert play.inbox["ann"] == ["resync e-20", "e-21"]
@@ -196,7 +196,7 @@ def test_a_straggler_of_an_epoch_that_ended_does_no_harm():
 
 
 def test_a_history_that_went_back_in_time_is_told(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.catch_up(at(3), None)
     play.publish(publication(4))
     assert play.inbox["ann"] == ["resync e-3", "e-4"]
@@ -246,7 +246,7 @@ def test_a_new_beginning_that_history_had_shown_before_is_nothing(play):
 
 
 def test_a_new_beginning_that_comes_while_history_is_read_is_told_after_it(play):
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     play.publish(publication(6), begun_anew("f"), publication(1, epoch="f"))
     play.catch_up(at(6), [publication(6)])
     assert play.topic.state is TopicState.BEHIND
@@ -296,5 +296,5 @@ def test_a_hole_right_after_joining_is_filled_from_history():
 
 def test_a_lost_subscription_leaves_a_joining_topic_joining():
     play = Play()
-    play.hub.fell_behind(play.hub.topics)
+    play.lose()
     assert play.topic.state is TopicState.JOINING

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.hub.hub import Hub, Topic, TopicState
+from gateway.hub.hub import Hub
+from gateway.hub.topic import Topic, TopicState
 from realtime.publications import Publication
-from tests.hub_fixture import at
+from tests.hub_fixture import at, delivered
 
 KEY = ("demo", "presence:room:a")
 COMES, GOES, ANOTHER = b"Jn-0/ann {}", b"Ln-0/ann {}", b"Jn-0/bob {}"
 
 
-def after(*lines: bytes) -> tuple[Hub[str], Topic[str]]:
+def after(*lines: bytes) -> Topic[str]:
     """A live topic in which this happened."""
-    hub: Hub[str] = Hub()
-    topic = hub.open(KEY)
-    hub.roster_read(KEY, at(0), {})
-    hub.received(KEY, Publication("e", 1, list(lines)))
-    return hub, topic
+    topic = Hub[str]().open(KEY)
+    delivered(topic, topic.roster_read(at(0), {}))
+    take_in(topic, Publication("e", 1, list(lines)))
+    return topic
+
+
+def take_in(topic: Topic[str], publication: Publication) -> None:
+    delivered(topic, topic.received(publication))
 
 
 def test_where_all_had_left_a_new_epoch_goes_on_as_a_join():
-    hub, topic = after(COMES, GOES)
-    hub.received(KEY, Publication("f", 1, [ANOTHER]))
+    topic = after(COMES, GOES)
+    take_in(topic, Publication("f", 1, [ANOTHER]))
     assert (topic.state, topic.position, topic.roster.entries()) == (TopicState.LIVE, at(1, "f"), [b"{}"])
 
 
@@ -37,6 +41,6 @@ def test_where_all_had_left_a_new_epoch_goes_on_as_a_join():
     ids=["somebody was there", "the beginning was missed", "under another reign"],
 )
 def test_a_new_epoch_that_may_hide_something_is_read_anew(lines, publication):
-    hub, topic = after(*lines)
-    hub.received(KEY, publication)
+    topic = after(*lines)
+    take_in(topic, publication)
     assert topic.state is TopicState.BEHIND

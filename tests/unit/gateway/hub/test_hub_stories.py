@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.hub.hub import TopicState
 from gateway.hub.replay_cache import Coverage, ReplayBudget, ReplayCache
+from gateway.hub.subscribers import subscription
+from gateway.hub.topic import TopicState
 from realtime.channels import Event, parse_channel
 from realtime.publications import Position, Publication
 from tests.hub_fixture import EVERYTHING, Play, at, begun_anew, line, payloads
+
+ALL = subscription("all", parse_channel(EVERYTHING), "")
 
 
 @dataclass
@@ -96,15 +99,15 @@ class Chaos:
     def come_back(self) -> None:
         """A client that saw some of what "all" heard asks for the rest of it, as it is remembered."""
         topic, heard = self.play.topic, self.play.inbox["all"]
-        if topic.memory is None:
-            topic.memory = ReplayCache(topic.position, 1_000, self.room)
-        assert topic.memory.end == topic.position
+        if topic.replay_cache is None:
+            topic.replay_cache = ReplayCache(topic.position, 1_000, self.room)
+        assert topic.replay_cache.end == topic.position
         since = self.chance.choice(heard or [""])
         offset = int(since.rpartition("-")[2] or -1)
         if since.startswith(f"{topic.position.epoch}-") and offset < topic.position.offset:
             told: list[str] = []
-            while offset < topic.position.offset and self.finds(topic.memory, offset):
-                pieces, offset = topic.memory.slice(parse_channel(EVERYTHING), offset, "")
+            while offset < topic.position.offset and self.finds(topic.replay_cache, offset):
+                pieces, offset = topic.replay_cache.slice(ALL, offset)
                 told += [message["id"] for message in payloads(b"".join(pieces))]
             expected = heard[heard.index(since) + 1 :]
             assert told == expected[: len(told)]
@@ -115,17 +118,17 @@ class Chaos:
     def finds(self, memory: ReplayCache, offset: int) -> bool:
         """Have a page at hand that begins behind an offset; it holds a few publications."""
         memory.want(offset)
-        if memory.reach(offset) is Coverage.UNREAD:
+        if memory.coverage(offset) is Coverage.UNREAD:
             since, until = memory.next_to_read()
             page = self.redis.missed(since, at(until, memory.end.epoch))
             memory.look_back(since, page and page[: self.chance.randint(1, 4)])
         memory.want_no_more(offset)
-        return memory.reach(offset) is Coverage.COVERED
+        return memory.coverage(offset) is Coverage.COVERED
 
     def lose_connection(self) -> None:
         self.redis.wire.clear()
         self.reading = None
-        self.play.hub.fell_behind(self.play.hub.topics)
+        self.play.lose()
 
     def trim(self) -> None:
         self.redis.kept_from = max(self.redis.kept_from, len(self.redis.log) - 2)

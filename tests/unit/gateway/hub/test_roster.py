@@ -7,10 +7,13 @@ import random
 
 import pytest
 
-from gateway.hub.hub import Hub
+from gateway.hub.hub import Hub, tell_presence
 from gateway.hub.roster import SYNC_BYTES, Roster
+from gateway.hub.subscribers import subscription
+from gateway.hub.topic import Topic
 from realtime.channels import parse_channel
 from realtime.publications import Position, Publication
+from tests.hub_fixture import delivered
 
 
 def line(kind: str, who: str, state: int = 0) -> bytes:
@@ -207,54 +210,46 @@ def _follow(copy: dict[str, int], messages: list[dict]) -> None:
 KEY = ("demo", "presence")
 
 
-def live_topic(members: dict[bytes, bytes], position: Position) -> Hub[str]:
-    hub: Hub[str] = Hub()
-    hub.open(KEY)
-    assert hub.roster_read(KEY, position, members) == []
-    hub.add(KEY, parse_channel("presence"), "socket")
-    return hub
+def live_topic(members: dict[bytes, bytes], position: Position) -> Topic[str]:
+    topic = Hub[str]().open(KEY)
+    assert delivered(topic, topic.roster_read(position, members)) == []
+    topic.subscribers.add(subscription("ann", parse_channel("presence"), "ann"))
+    return topic
 
 
 def test_what_redis_published_is_told_when_the_moment_is_over():
-    hub = live_topic({}, Position("e", 5))
-    assert hub.received(KEY, Publication("e", 6, [line("J", "a")])) == []
-    (delivery,) = hub.tell_presence(KEY)
+    topic = live_topic({}, Position("e", 5))
+    assert delivered(topic, topic.received(Publication("e", 6, [line("J", "a")]))) == []
+    (delivery,) = tell_presence(topic)
     assert [decoded(piece)["event"] for piece in delivery.pieces] == ["join"]
-    assert hub.tell_presence(KEY) == []
+    assert tell_presence(topic) == []
 
 
 def test_a_new_epoch_is_read_again_since_redis_lost_who_was_there():
-    hub = live_topic({b"n-0/a": b"{}"}, Position("e", 5))
-    assert hub.received(KEY, Publication("f", 1, [line("J", "b")])) == []
-    assert not hub.topics[KEY].is_live
-    (delivery,) = hub.roster_read(KEY, Position("f", 1), {b"n-0/b": b'{"connection_id":"b"}'})
+    topic = live_topic({b"n-0/a": b"{}"}, Position("e", 5))
+    assert topic.received(Publication("f", 1, [line("J", "b")])) == []
+    assert not topic.is_live
+    steps = topic.roster_read(Position("f", 1), {b"n-0/b": b'{"connection_id":"b"}'})
+    (delivery,) = delivered(topic, steps)
     (sync,) = map(decoded, delivery.pieces)
     assert (sync["event"], sync["presences"]) == ("sync", [{"connection_id": "b"}])
-    assert hub.topics[KEY].is_live
+    assert topic.is_live
 
 
 def test_the_first_change_ever_needs_no_reading():
-    hub = live_topic({}, Position("e", 0))
-    hub.received(KEY, Publication("f", 1, [line("J", "b")]))
-    assert hub.topics[KEY].is_live
+    topic = live_topic({}, Position("e", 0))
+    topic.received(Publication("f", 1, [line("J", "b")]))
+    assert topic.is_live
 
 
-def test_doubtful_rosters_are_those_of_live_presence_topics():
-    hub = live_topic({}, Position("e", 5))
-    hub.open(("demo", "room:a"))
-    hub.open(("other", "presence"))
-    assert hub.doubt_rosters() == [KEY]
-    assert hub.doubt_rosters() == []
-    assert not hub.topics[KEY].is_live
-
-
-def test_what_came_while_the_list_was_read_is_not_told_twice():
-    hub: Hub[str] = Hub()
-    hub.open(KEY)
+@pytest.mark.parametrize("was_live", [False, True])
+def test_what_came_while_the_list_was_read_is_not_told_twice(was_live):
+    topic = live_topic({}, Position("e", 0)) if was_live else Hub[str]().open(KEY)
+    topic.lose()
     for offset, who in enumerate("abc", 1):
-        hub.received(KEY, Publication("e", offset, [line("J", who)]))
-    hub.roster_read(KEY, Position("e", 2), {b"n-0/a": b"{}", b"n-0/b": b"{}"})
-    roster = hub.topics[KEY].roster
+        topic.received(Publication("e", offset, [line("J", who)]))
+    delivered(topic, topic.roster_read(Position("e", 2), {b"n-0/a": b"{}", b"n-0/b": b"{}"}))
+    roster = topic.roster
     assert roster is not None
     assert len(roster.entries()) == 3
     assert told(roster) == [("join", [("c", 0)])]

@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget, ReplayCache
+from gateway.hub.subscribers import subscription
 from gateway.memory.answers import Answers
 from gateway.memory.guard import Holders, MemoryGuard
 from gateway.presence.writer import PresenceWriter
@@ -131,15 +133,15 @@ class Connection:
 class Node:
     def __init__(self, budget: int, *connections: Connection) -> None:
         self.connections = list(connections)
-        self.topics: dict[str, Any] = {}
-        self.room = ReplayBudget(10**9)
+        self.hub: Hub[Any] = Hub()
+        self.replays = ReplayBudget(10**9)
         self.publisher: Any = SimpleNamespace(waiting_bytes=0)
         self.presence: Any = SimpleNamespace(is_full=False)
         parts: list[Any] = [
             self.connections,
             Answers(),
-            SimpleNamespace(topics=self.topics),
-            self.room,
+            self.hub,
+            self.replays,
             self.publisher,
             self.presence,
         ]
@@ -175,21 +177,23 @@ async def test_over_the_budget_those_furthest_behind_go_at_the_second_look():
 
 async def test_what_can_be_read_again_goes_before_any_client():
     node = Node(100 * KIB, Connection([], transport=50 * KIB))
-    memory = ReplayCache(Position("e", 0), 10**6, node.room)
-    memory.append(Publication("e", 1, [b"x" * 80 * KIB]))
-    held = SimpleNamespace(held_bytes=80 * KIB)
-    held.shed = lambda: setattr(held, "held_bytes", 0)
-    node.topics["a"] = held
+    cache = ReplayCache(Position("e", 0), 10**6, node.replays)
+    cache.append(Publication("e", 1, [b"x" * 80 * KIB]))
+    topic = node.hub.open(("demo", "room:a"))
+    for offset, size in [(1, 80 * KIB), (2, 1)]:
+        topic.received(Publication("e", offset, [b"x" * size]))
+    assert node.hub.held_bytes > 80 * KIB
     for _ in range(3):
         await node.look()
-    assert (node.parted, node.room.used, held.held_bytes) == ([False], 0, 0)
+    assert (node.parted, node.replays.used, len(topic.held)) == ([False], 0, 1)
+    assert node.hub.held_bytes < KIB
 
 
 async def test_history_that_clients_wait_for_counts_once_with_their_queues():
     node = Node(10**9)
-    memory = ReplayCache(Position("e", 0), 10**6, node.room)
-    memory.append(Publication("e", 1, [b'B"payload":"%b"' % (b"x" * KIB)] * 300))
-    pieces, _ = memory.slice(ROOM, 0, "")
+    cache = ReplayCache(Position("e", 0), 10**6, node.replays)
+    cache.append(Publication("e", 1, [b'B"payload":"%b"' % (b"x" * KIB)] * 300))
+    pieces, _ = cache.slice(subscription(None, ROOM, ""), 0)
     alone = await node.look()
     node.connections += [Connection(pieces) for _ in range(10)]
     assert alone <= await node.look() < alone + 70 * KIB  # the cut piece, and places in queues

@@ -1,0 +1,102 @@
+"""How one topic is brought to where Redis is: what it missed is read of history, a page at a time.
+
+Begun when a subscription is confirmed and after every hole; ends when nothing is missing, or when the topic
+is lost or closed meanwhile. Steps go to the topic's queue, in front of anything newer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway import metrics
+from gateway.delivery.open_topic import Change, OpenTopic
+from gateway.hub.topic import TopicState
+from gateway.presence.store import People
+from realtime.causes.sentence import why
+from realtime.errors import Unavailable
+from realtime.logs.setup import get_logger
+from realtime.publications import Position
+from realtime.redis.broker import Broker
+from realtime.waiting.survival import Part
+
+log = get_logger(__name__)
+
+RETRY_SECONDS = 0.1  # after a topic could not be caught up; a connection of before a restart fails once
+BROKEN_SECONDS = 1.0  # likewise, where that is a fault of ours
+CATCHING_UP_AT_ONCE = 32
+
+_part = Part("subscriber")
+
+
+class CatchingUp:
+    """Reads what topics missed."""
+
+    def __init__(self, broker: Broker, people: People, move: Callable[[OpenTopic, Change], None]) -> None:
+        self._broker = broker
+        self._people = people
+        self._move = move
+        self._turn = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
+
+    def __repr__(self) -> str:
+        return f"<CatchingUp {self._turn!r}>"
+
+    async def run(self, one: OpenTopic, mine: object) -> None:
+        """Bring a topic to where Redis is, by history, until nothing is missing.
+
+        It ends when the topic is lost meanwhile, or closed: the next confirmation starts one of its own.
+        """
+        while one.is_in(mine):
+            await one.queue.room()
+            try:
+                async with self._turn:
+                    await self._read_missed(one, mine)
+            except Unavailable as error:
+                # Of this topic alone, perhaps: its slot may be on the move.
+                project, topic = one.key
+                log.debug("catching_up_failed", project=project, topic=topic, error=why(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:
+                _part.note(error, str(one.key))
+                if one.is_in(mine):
+                    self._move(one, Change.FAILED)  # what history has would fail again
+                await asyncio.sleep(BROKEN_SECONDS)
+
+    async def _read_missed(self, one: OpenTopic, mine: object) -> None:
+        """Read until nothing is missing, or until there is no room for more."""
+        while one.is_in(mine) and one.queue.has_room:
+            if one.topic.is_live:
+                self._move(one, Change.CAUGHT_UP)
+            elif one.topic.roster is not None:
+                await self._read_roster(one, mine)
+            else:
+                await self._read_history(one, mine)
+
+    async def _read_roster(self, one: OpenTopic, mine: object) -> None:
+        at, members = await self._people.members(*one.key)
+        if one.is_in(mine):
+            one.queue.put(one.topic.roster_read(at, members))
+
+    async def _read_history(self, one: OpenTopic, mine: object) -> None:
+        position = await self._broker.position(*one.key)
+        is_lost = False
+        if one.topic.state is TopicState.BEHIND:
+            is_lost = one.is_broken or not await self._read_pages(one, position, mine)
+        if one.is_in(mine) and one.queue.has_room:
+            if is_lost:
+                metrics.resyncs.inc()
+            one.is_broken = False
+            one.queue.put(one.topic.caught_up(position, None if is_lost else []))
+
+    async def _read_pages(self, one: OpenTopic, until: Position, mine: object) -> bool:
+        """Order what a topic missed, a page at a time, while there is room; False: history does not reach."""
+        topic = one.topic
+        if topic.ordered.epoch != until.epoch or topic.ordered.offset > until.offset:
+            return False
+        while one.is_in(mine) and one.queue.has_room and topic.ordered.offset < until.offset:
+            page = await self._broker.page(*one.key, since=topic.ordered, until=until.offset)
+            if page is None:
+                return False
+            if one.is_in(mine):
+                one.queue.put(topic.missed(page))
+        return True

@@ -1,0 +1,171 @@
+"""Who gets which line: the one place that chooses, for live delivery, catching up and replay alike.
+
+A subscription is a subscriber, a channel and a selector. Subscriptions of one channel whose selectors have
+the same conditions are an audience: they get the same lines, and so the same frames. A new reason to leave a
+line out is one more condition; frames are made of the lines that were chosen, elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from realtime.channels import Channel, Event
+from realtime.publications import EVENT_OF_MARK, NOT_TO_SENDER, Publication
+
+SubscriberT = TypeVar("SubscriberT", bound=Hashable)
+
+Lines = Sequence[int]  # numbers of lines within a publication, in order
+
+
+class Condition(Hashable, Protocol):
+    """What a line has to meet; equal conditions are met by the same lines."""
+
+    def is_met(self, line: bytes) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OfEvent:
+    """The line tells of one kind of change."""
+
+    event: Event
+
+    def is_met(self, line: bytes) -> bool:
+        return EVENT_OF_MARK[line[0]] is self.event
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Chooses lines: those that meet all conditions, without what `reader` broadcast with `self: false`."""
+
+    conditions: tuple[Condition, ...] = ()
+    reader: str | None = None  # a connection; None where no line excludes one
+
+    @property
+    def shared(self) -> Selector:
+        """The selector of all who have the same conditions; `reader` alone may get fewer lines."""
+        return Selector(self.conditions)
+
+    def select(self, publication: Publication) -> Lines:
+        """Return the numbers of the lines that were chosen."""
+        lines = publication.lines
+        numbers: Lines = range(len(lines))
+        for condition in self.conditions:
+            numbers = [number for number in numbers if condition.is_met(lines[number])]
+        if self.reader is not None:
+            numbers = [number for number in numbers if _excluded(lines[number]) != self.reader]
+        return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription(Generic[SubscriberT]):
+    """Somebody who hears a channel, and which lines of its topic that are."""
+
+    subscriber: SubscriberT
+    channel: Channel
+    selector: Selector
+
+    @property
+    def audience(self) -> Hashable:
+        """Equal for all subscriptions that share their frames."""
+        return self.channel.name, self.selector.conditions
+
+
+def subscription(subscriber: SubscriberT, channel: Channel, connection_id: str) -> Subscription[SubscriberT]:
+    """Subscribe a connection to all that a channel's name promises."""
+    conditions = (OfEvent(channel.event),) if channel.event is not None else ()
+    reader = None if channel.table is not None else connection_id  # a change has no sender
+    return Subscription(subscriber, channel, Selector(conditions, reader))
+
+
+class Selection(NamedTuple, Generic[SubscriberT]):
+    """Lines that were chosen for these subscribers; there is at least one of each."""
+
+    channel: Channel
+    numbers: Lines
+    subscribers: Collection[SubscriberT]
+
+
+@dataclass(slots=True)
+class Audience(Generic[SubscriberT]):
+    """The subscribers of one channel whose selectors have the same conditions."""
+
+    channel: Channel
+    selector: Selector
+    subscribers: set[SubscriberT] = field(default_factory=set)
+    readers: dict[str, Subscription[SubscriberT]] = field(default_factory=dict)  # who may be excluded
+
+    def select(self, publication: Publication) -> list[Selection[SubscriberT]]:
+        """Choose for all of them: most get the same lines, who is excluded from one gets its own choice."""
+        numbers = self.selector.select(publication)
+        if self.readers and (excluded := excluded_readers(publication).intersection(self.readers)):
+            return self._select_apart(publication, [self.readers[reader] for reader in excluded])
+        return [Selection(self.channel, numbers, self.subscribers)] if numbers else []
+
+    def _select_apart(
+        self, publication: Publication, apart: list[Subscription[SubscriberT]]
+    ) -> list[Selection[SubscriberT]]:
+        others = self.subscribers.difference(one.subscriber for one in apart)
+        choices = [Selection(self.channel, self.selector.select(publication), others)] if others else []
+        choices += [
+            Selection(self.channel, one.selector.select(publication), (one.subscriber,)) for one in apart
+        ]
+        return [choice for choice in choices if choice.numbers]
+
+
+class Subscribers(Generic[SubscriberT]):
+    """All subscriptions to one topic."""
+
+    def __init__(self) -> None:
+        self._audiences: dict[Hashable, Audience[SubscriberT]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Subscribers {len(self)} in {len(self._audiences)} audiences>"
+
+    def __len__(self) -> int:
+        return sum(len(audience.subscribers) for audience in self._audiences.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._audiences)
+
+    def add(self, subscription: Subscription[SubscriberT]) -> None:
+        """Choose for a subscription, too; it may be there already."""
+        audience = self._audiences.get(subscription.audience)
+        if audience is None:
+            audience = Audience(subscription.channel, subscription.selector.shared)
+            self._audiences[subscription.audience] = audience
+        audience.subscribers.add(subscription.subscriber)
+        if subscription.selector.reader is not None:
+            audience.readers[subscription.selector.reader] = subscription
+
+    def remove(self, subscription: Subscription[SubscriberT]) -> None:
+        """Undo `add`; nothing happens to a subscription that is not there."""
+        audience = self._audiences.get(subscription.audience)
+        if audience is None:
+            return
+        audience.subscribers.discard(subscription.subscriber)
+        if subscription.selector.reader is not None:
+            audience.readers.pop(subscription.selector.reader, None)
+        if not audience.subscribers:
+            del self._audiences[subscription.audience]
+
+    def select(self, publication: Publication) -> list[Selection[SubscriberT]]:
+        """Choose who gets which lines; nobody appears twice for one audience."""
+        return [choice for audience in self._audiences.values() for choice in audience.select(publication)]
+
+    def everybody(self) -> Iterator[tuple[Channel, Collection[SubscriberT]]]:
+        """Who is to be told what concerns all of the topic."""
+        for audience in self._audiences.values():
+            yield audience.channel, audience.subscribers
+
+
+def excluded_readers(publication: Publication) -> set[str]:
+    """The connections that some line is not for: these broadcast it with `self: false`."""
+    excluded = {_excluded(line) for line in publication.lines if line[:1] == NOT_TO_SENDER}
+    return {reader for reader in excluded if reader is not None}
+
+
+def _excluded(line: bytes) -> str | None:
+    """The connection that a line is not for; None: it is for all."""
+    return line[1 : line.index(b" ")].decode() if line[:1] == NOT_TO_SENDER else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from gateway import metrics
 from gateway.delivery.stages import Stages
@@ -88,7 +89,7 @@ class Recovery:
             if since.offset == topic.position.offset:
                 return True
             cache = topic.replay_cache or self._begin(tenant, channel, topic)
-            match cache.coverage(since.offset):
+            match coverage := cache.coverage(since.offset):
                 case Coverage.COVERED:
                     if not await self._stages.prepare(key, cache.to_choose_from(since.offset)):
                         return True
@@ -96,6 +97,8 @@ class Recovery:
                     return False
                 case Coverage.UNREAD:
                     await self._look_back(key, cache, since)
+                case _:
+                    assert_never(coverage)
 
     async def _wait_for(self, key: TopicKey, topic: Topic[SendQueue], since: Position) -> None:
         """Wait until this node has seen what another one showed the client before, if Redis has it."""

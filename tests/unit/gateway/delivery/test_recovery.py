@@ -98,6 +98,7 @@ class Play:
             return None
         heard: list[int] = []
         while since != self.topic.position:
+            assert self.topic.memory is not None
             pieces, reached = self.topic.memory.slice(ROOM, since.offset, "me")
             heard += [message["payload"] for message in messages(pieces)]
             since = at(reached, since.epoch)
@@ -114,6 +115,7 @@ class Play:
         async def recover() -> list[int]:
             channel, tenant = parse_channel(name), cast(Any, Tenant())
             assert await self.recovery.begin(tenant, channel, topic, at(7))
+            assert topic.memory is not None
             pieces, reached = topic.memory.slice(channel, 7, "me")
             assert reached == 100
             return [message["payload"] for message in messages(pieces)]

@@ -107,7 +107,13 @@ async def _server(
     port = free_port()
     token = issue(JWT_SECRET, PROJECT, "bench", "authenticated", 3600, time.time())
     if kind == "naive":
-        path, module = "/ws", ("bench.naive", str(port), redis_url, names.topic_channel(PROJECT, TABLE.topic))
+        path = "/ws"
+        module: tuple[str, ...] = (
+            "bench.naive",
+            str(port),
+            redis_url,
+            names.topic_channel(PROJECT, TABLE.topic),
+        )
     else:
         path = f"/projects/{PROJECT}/realtime/ws?token={token}"
         module = ("realtime", "--log-level", "WARNING", "gateway", "--host", "127.0.0.1", "--port", str(port))

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WebSocketReader
-from aiohttp.web_ws import WebSocketDataQueue
+from aiohttp.web_ws import WebSocketDataQueue  # type: ignore[attr-defined]  # for who reads it in our place
 
 from gateway.websocket.intake import FrameIntake
 from gateway.websocket.pace import Pace

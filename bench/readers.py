@@ -26,12 +26,12 @@ def main(port: int, path: str, subscribers: int) -> None:
     received = 0
     while True:
         for key, _ in selector.select():
-            if key.fileobj is sys.stdin:
-                if not sys.stdin.readline():
-                    return
+            if isinstance(key.fileobj, socket.socket):
+                received += _count(key.fileobj, key.data)
+            elif sys.stdin.readline():
                 print(received, flush=True)
             else:
-                received += _count(key.fileobj, key.data)  # type: ignore[arg-type]
+                return
 
 
 def _subscribe(port: int, path: str) -> socket.socket:

@@ -51,7 +51,7 @@ class Stage:
     async def published(self, name: str) -> int:
         """How many changes of a table Redis has numbered."""
         topic = Table("public", name).topic
-        return int(await self.redis.hget(names.topic_meta(PROJECT, topic), "offset") or 0)  # type: ignore[misc]
+        return int(await self.redis.hget(names.topic_meta(PROJECT, topic), "offset") or 0)
 
     async def wait_published(self, name: str, changes: int) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):

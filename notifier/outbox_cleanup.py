@@ -5,11 +5,10 @@ Any session may: what the stored S1 of the feed sees has been published whole, a
 
 from __future__ import annotations
 
-from typing import Any
-
 from notifier.feed.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from notifier.sessions import query
 from realtime.postgres.pool import Database, transaction
+from realtime.postgres.session import Session
 
 PIECE_ROWS = 50_000  # deleted by one statement, so that none takes long
 
@@ -46,7 +45,7 @@ class OutboxCleanup:
             self._deleted = published
         return deleted
 
-    async def _published(self, connection: Any) -> Snapshot:
+    async def _published(self, connection: Session) -> Snapshot:
         """What is published whole; nothing new where there is no feed."""
         text = await connection.fetchval("select s1::text from realtime.feed")
         return self._deleted if text is None else parse_snapshot(text)

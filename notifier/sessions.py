@@ -6,9 +6,8 @@ whoever takes over. LISTEN and the lead need a direct connection.
 
 from __future__ import annotations
 
-from typing import Any
-
 from realtime.postgres.connector import connector_for
+from realtime.postgres.session import OwnSession
 from realtime.resources import packaged_text
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -50,7 +49,7 @@ def application_name(project: str) -> str:
     return f"realtime notifier {project}".strip()[:63]
 
 
-async def connect(url: str, project: str = "") -> Any:
+async def connect(url: str, project: str = "") -> OwnSession:
     """Open a session of the notifier; raises Unavailable, and of its first statement what asyncpg raises."""
     settings = {"application_name": application_name(project), **_SESSION, **_PLAN}
     connection = await connector_for(url).open(

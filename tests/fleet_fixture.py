@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 
 from realtime.settings.config import Settings
 from tests.change_stream import DEADLINE
+from tests.condition import Condition
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
 
 SERVICE = token_for(sub=None, role="service_role")
@@ -57,7 +58,7 @@ class Crowd:
         """How often each connection was told of with this event."""
         return Counter(one for kind, one in self.told if kind == event)
 
-    async def becomes(self, true: Callable[[], bool]) -> None:
+    async def becomes(self, true: Condition) -> None:
         """Listen until it is so."""
         while not true():
             self.hear(await self.client.hear())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ from realtime.process.reload import Reloads
 from realtime.settings.config import Limits, Project, Settings
 from tests.change_stream import DEADLINE, Publisher, background, publisher_to, streaming
 from tests.clean_log import clean_log
+from tests.condition import Condition
 from tests.ports import free_port
 
 SECRET = "a secret of more than thirty-two bytes"
@@ -60,11 +61,11 @@ def settings_for(
     return Settings(redis_url=redis_url, projects={"demo": project, "other": project}, **more)
 
 
-async def eventually(true: Callable[[], Awaitable[Any] | Any], deadline: float = DEADLINE) -> Any:
+async def eventually(true: Condition, deadline: float = DEADLINE) -> Any:
     """Wait until it is true; return what it was then."""
     async with asyncio.timeout(deadline):
         while True:
-            found = true()
+            found: Any = true()
             if asyncio.iscoroutine(found):
                 found = await found
             if found:
@@ -188,7 +189,7 @@ async def running_gateway(
     task = asyncio.create_task(serve, name="gateway")
     with clean_log(expected_errors):
         async with background(task), aiohttp.ClientSession() as http:
-            await asyncio.wait([task, listening], return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE)
+            await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE)
             if task.done():
                 await task
             yield Gateway(settings, listening.result(), http, internal_port)

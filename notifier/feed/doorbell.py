@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from notifier.sessions import query
 from realtime import names
+from realtime.postgres.session import OwnSession
 
 SILENCE_SECONDS = 5  # without a word of a notifier that is awake, after which writers ring
 RENEW_SECONDS = 2.0
@@ -26,7 +26,7 @@ _HAS_ROOM = "select pg_notification_queue_usage() < 0.5"  # as in realtime.ring_
 class Doorbell:
     """One session that listens for rings, and may silence them by the leader's lock. `rings` counts them."""
 
-    def __init__(self, connection: Any, lock: int) -> None:
+    def __init__(self, connection: OwnSession, lock: int) -> None:
         self._connection = connection
         self._lock = lock
         self._rung = asyncio.Event()  # a ring came since the last wait
@@ -98,7 +98,7 @@ class Doorbell:
 
 
 @asynccontextmanager
-async def listening(connection: Any, lock: int) -> AsyncIterator[Doorbell]:
+async def listening(connection: OwnSession, lock: int) -> AsyncIterator[Doorbell]:
     """Listen on a session that serves nothing else; closes it."""
     doorbell = Doorbell(connection, lock)
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
 
 from notifier.errors import UNREADABLE, LostPlace, NoFeed
 from notifier.feed.outbox_rows import slices, table_facts, topics_of
@@ -18,6 +17,7 @@ from notifier.feed.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, s
 from notifier.sessions import query
 from realtime.postgres.migrations import check_version
 from realtime.postgres.pool import transaction
+from realtime.postgres.session import OwnSession, Row, fetch_one
 from realtime.publications import change_line
 from realtime.redis.broker import Chunk
 from realtime.settings.config import MAX_CHANGE_BYTES
@@ -45,13 +45,10 @@ class Feed:
     A mark says what a topic took last, TOKEN:ID; Redis keeps it with the topic, the database beside the feed.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: OwnSession) -> None:
         self._connection = connection
         self._life = secrets.token_hex(4)  # no token of another life begins with it
-        self._place = (
-            0,
-            0,
-        )  # where the feed's row is: Postgres would have to look for it among its old versions
+        self._place = (0, 0)  # where the feed's row is, which Postgres would seek among its old versions
         self._number = 0  # of the current batch
         self._commit_times = False  # whether the database tracks them
         self.token = ""  # of the current batch
@@ -70,20 +67,23 @@ class Feed:
         False if the feed is that of another database, from which this one was restored or copied: then
         all that was captured before is given up.
         """
-        feeds = await self._connection.fetch(_PLACE)
-        if len(feeds) != 1:
-            raise NoFeed(len(feeds))
-        found = read_place(feeds[0])
+        found = read_place(await self._row())
         if found.elsewhere:
             await self._begin_anew(found.number)
         else:
             await self._connection.execute(_SETTLE_HERE)
-        place = read_place(await self._connection.fetchrow(_PLACE))
+        place = read_place(await self._row())
         self._place, self._number, self.token = place.row, place.number, place.token
         self._commit_times = place.commit_times
         self.s1, self.s2 = place.s1, place.s2
         self.marks = read_marks(await self._connection.fetch(_MARKS))
         return not found.elsewhere
+
+    async def _row(self) -> Row:
+        feeds = await self._connection.fetch(_PLACE)
+        if len(feeds) != 1:
+            raise NoFeed(len(feeds))
+        return feeds[0]
 
     async def _begin_anew(self, number: int) -> None:
         async with transaction(self._connection, isolation="repeatable_read"):
@@ -118,8 +118,9 @@ class Feed:
         if not ranges:
             return False
         token = self._token(self._number + 1)
-        row = await self._connection.fetchrow(
-            _ADVANCE, self._place, self.token, token, str(snapshot), *bounds(ranges), *_columns(self.moved)
+        here = self._place, self.token
+        row = await fetch_one(
+            self._connection, _ADVANCE, *here, token, str(snapshot), *bounds(ranges), *_columns(self.moved)
         )
         if not self._has_moved(row):
             return False
@@ -127,7 +128,7 @@ class Feed:
         self._keep_marks()
         return True
 
-    def _has_moved(self, row: Any) -> bool:
+    def _has_moved(self, row: Row) -> bool:
         """Learn where the feed's row is after a statement that was to change it."""
         self._check_place(row["found"])
         if row["moved_to"] is None:
@@ -182,7 +183,7 @@ class Feed:
                 yield piece
 
     async def _chunks(
-        self, read: Callable[[list[int]], Awaitable[list[Any]]]
+        self, read: Callable[[list[int]], Awaitable[list[Row]]]
     ) -> AsyncGenerator[list[Chunk], None]:
         self.moved, self._new, self.left_out = {}, set(), 0
         async with aclosing(self._pages()) as pages:
@@ -192,11 +193,10 @@ class Feed:
                 for ids in slices(changes, CHUNK_BYTES):
                     yield self._by_topic(await read(ids))
 
-    async def _changes(self, ids: list[int]) -> list[Any]:
-        rows: list[Any] = await self._connection.fetch(_CHANGES, ids, self._commit_times)
-        return rows
+    async def _changes(self, ids: list[int]) -> list[Row]:
+        return await self._connection.fetch(_CHANGES, ids, self._commit_times)
 
-    async def _readable_changes(self, ids: list[int]) -> list[Any]:
+    async def _readable_changes(self, ids: list[int]) -> list[Row]:
         """Leave out what cannot be read, as bytes that are no text: it is found by halves."""
         try:
             async with transaction(self._connection):  # of its own, or within that of a cursor
@@ -208,7 +208,7 @@ class Feed:
         middle = len(ids) // 2
         return await self._readable_changes(ids[:middle]) + await self._readable_changes(ids[middle:])
 
-    def _by_topic(self, rows: list[Any]) -> list[Chunk]:
+    def _by_topic(self, rows: list[Row]) -> list[Chunk]:
         chunks: dict[tuple[str, str], Chunk] = {}
         for change_id, schema, name, event, data, old, truncated, committed_at in rows:
             topic, prefixes = table_facts(schema, name)
@@ -236,7 +236,7 @@ class Feed:
         self._new.add(topic)
         return True
 
-    async def _pages(self) -> AsyncGenerator[list[Any], None]:
+    async def _pages(self) -> AsyncGenerator[list[Row], None]:
         """Yield ids and sizes of the current batch; a small one, as most are, costs one round trip."""
         asked = *bounds(seen_since(self.s1, self.s2)), MAX_CHANGE_BYTES
         page = await self._connection.fetch(_BATCH, *asked, SMALL_BATCH + 1, timeout=LONG_SECONDS)
@@ -251,7 +251,7 @@ class Feed:
     async def confirm(self) -> None:
         """Note that the current batch has been published whole, before a pause."""
         if self.s1 != self.s2:
-            row = await self._connection.fetchrow(_CONFIRM, self._place, self.token, *_columns(self.moved))
+            row = await fetch_one(self._connection, _CONFIRM, self._place, self.token, *_columns(self.moved))
             self._has_moved(row)
             self.s1 = self.s2
             self._keep_marks()
@@ -283,7 +283,7 @@ class Feed:
             shed = await self._connection.fetch(_SHED, *asked, timeout=LONG_SECONDS)
             token = f"{self._token(self._number)}-{secrets.token_hex(4)}"
             lost = {topic: f"{token}:0" for topic in topics_of(shed) if self._has_room_for(topic)}
-            row = await self._connection.fetchrow(_RENAME, self._place, self.token, token, *_columns(lost))
+            row = await fetch_one(self._connection, _RENAME, self._place, self.token, token, *_columns(lost))
             self._check_place(row["found"])
         self._place = row["moved_to"]
         self.token, self.moved, self._new = token, {}, set()

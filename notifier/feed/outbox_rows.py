@@ -4,11 +4,11 @@ are read at once. Knows no SQL.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
 
+from notifier.feed.place import Fields
 from realtime.channels import Event, Table
 from realtime.publications import line_prefix
 
@@ -33,7 +33,7 @@ def slices(changes: Iterable[tuple[int, int]], most: int) -> list[list[int]]:
     return found
 
 
-def topics_of(shed: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def topics_of(shed: Iterable[Fields]) -> Iterator[str]:
     """Return the topics that rows of `shed.sql` name. Names that are bytes, and no UTF-8, have none."""
     for row in shed:
         schema, name = row["schema_name"], row["table_name"]

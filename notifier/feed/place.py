@@ -6,9 +6,9 @@ other types. What this program never writes is refused by name, before anything 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from notifier.feed.snapshots import Snapshot, parse_snapshot
 from realtime.errors import RealtimeError
@@ -28,6 +28,12 @@ class UnreadableFeed(RealtimeError):
         return f"realtime.{self.where} has {self.found!r:.100}, which this program never writes"
 
 
+class Fields(Protocol):
+    """A row, whose columns may have any type."""
+
+    def __getitem__(self, column: str, /) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A row of `place.sql`."""
@@ -41,7 +47,7 @@ class Place:
     commit_times: bool  # the database tracks them
 
 
-def read_place(found: Mapping[str, Any]) -> Place:
+def read_place(found: Fields) -> Place:
     """Read the feed's row; raises UnreadableFeed."""
     number = found["batch"]
     if type(number) is not int or number < 0:
@@ -57,7 +63,7 @@ def read_place(found: Mapping[str, Any]) -> Place:
     )
 
 
-def read_marks(rows: Iterable[Sequence[Any]]) -> dict[str, str]:
+def read_marks(rows: Iterable[Iterable[object]]) -> dict[str, str]:
     """Read the mark of each topic; raises UnreadableFeed."""
     return {_text("mark.topic", topic): _short_text("mark.mark", mark) for topic, mark in rows}
 

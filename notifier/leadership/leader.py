@@ -13,7 +13,6 @@ from asyncio import sleep
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
@@ -24,6 +23,7 @@ from notifier.sessions import application_name, connect, query
 from realtime import names
 from realtime.logs.setup import get_logger
 from realtime.postgres.migrations import SCHEMA_VERSION, check_could_use, check_version, migrate
+from realtime.postgres.session import OwnSession, Row
 
 log = get_logger(__name__)
 
@@ -39,7 +39,7 @@ _WHO_LEADS, _LEAD = query("who_leads"), query("lead")
 class Lead:
     """What a leader has: the session that makes it one, and the lock by which that is known."""
 
-    session: Any
+    session: OwnSession
     lock: int
 
 
@@ -112,7 +112,7 @@ class Candidate:
                 self.stand_by()
             await sleep(TRY_SECONDS)
 
-    async def _connect(self) -> Any:
+    async def _connect(self) -> OwnSession:
         connection = await connect(self.url, self.project)
         try:
             await check_could_use(connection)
@@ -122,7 +122,7 @@ class Candidate:
         self.seat.proven = True
         return connection
 
-    async def _schema_comes(self, connection: Any) -> bool:
+    async def _schema_comes(self, connection: OwnSession) -> bool:
         """Wait for the schema; False when another is known to do so."""
         while not await _schema_is_whole(connection):
             self.seat.await_schema(time.monotonic())
@@ -132,7 +132,7 @@ class Candidate:
             await sleep(TRY_SECONDS)
         return True
 
-    async def _contend(self, connection: Any, lock: int) -> bool:
+    async def _contend(self, connection: OwnSession, lock: int) -> bool:
         """Try until we lead, or until another is known to."""
         while not await self._try(connection, lock):
             self.seat.resign()
@@ -142,7 +142,7 @@ class Candidate:
                 return False
         return True
 
-    async def _try(self, connection: Any, lock: int) -> bool:
+    async def _try(self, connection: OwnSession, lock: int) -> bool:
         found = await connection.fetch(_WHO_LEADS, names.LEADER_LOCK, timeout=ANSWER_SECONDS)
         if len(found) != 1:
             raise NoFeed(len(found))
@@ -157,7 +157,7 @@ class Candidate:
             await self._end(connection, row["pid"])
         return False
 
-    async def _take(self, connection: Any, row: Any, lock: int) -> bool:
+    async def _take(self, connection: OwnSession, row: Row, lock: int) -> bool:
         """Lead, if nobody was quicker. Older notifiers are kept out, unless a stranger has their lock."""
         keeps_out = await connection.fetchval("select pg_try_advisory_lock($1::bigint)", names.LEADER_LOCK)
         place = row["place"], row["former_lock"]
@@ -175,7 +175,7 @@ class Candidate:
             and self.seat.may_end_leader(now)
         )
 
-    async def _end(self, connection: Any, holder: int) -> None:
+    async def _end(self, connection: OwnSession, holder: int) -> None:
         """End a session; that we have not the right to is told once."""
         try:
             await connection.fetchval("select pg_terminate_backend($1)", holder, timeout=ANSWER_SECONDS)
@@ -188,7 +188,7 @@ class Candidate:
             log.warning("silent_leader_ended", project=self.project, backend_pid=holder)
 
 
-async def _lock_of_its_own(connection: Any) -> int:
+async def _lock_of_its_own(connection: OwnSession) -> int:
     """Take an advisory lock that nobody else has; a pooler gives it up for us where it keeps the session."""
     while True:
         lock = secrets.randbits(LOCK_BITS)
@@ -196,7 +196,7 @@ async def _lock_of_its_own(connection: Any) -> int:
             return lock
 
 
-async def _schema_is_whole(connection: Any) -> bool:
+async def _schema_is_whole(connection: OwnSession) -> bool:
     """Whether all of it is there; its version is the last that an installation, or a restore, brings."""
     if not await connection.fetchval("select to_regclass('realtime.version') is not null"):
         return False

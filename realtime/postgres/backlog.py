@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from realtime.postgres.pool import transaction
+from realtime.postgres.session import Session, fetch_one
 from realtime.resources import packaged_text
 
 COUNTED = 100_000  # more is reported as this many
@@ -21,12 +21,12 @@ class Backlog:
     lag_seconds: float
 
 
-async def read_backlog(connection: Any) -> Backlog:
+async def read_backlog(connection: Session) -> Backlog:
     """Read it on a connection to the project's database; nothing waits where nothing is installed."""
     if not await connection.fetchval("select to_regclass('realtime.feed') is not null"):
         return Backlog(0, 0.0)
     async with transaction(connection, readonly=True):
         # Statistics of the hour before must not make it read the whole table.
         await connection.execute("set local enable_seqscan = off; set local jit = off")
-        row = await connection.fetchrow(_QUERY, COUNTED)
+        row = await fetch_one(connection, _QUERY, COUNTED)
     return Backlog(row["pending"], round(row["lag_seconds"], 3))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import asyncpg
 
@@ -18,6 +18,7 @@ from realtime.clean_text import is_storable
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.postgres.migrations import check_usable, is_installed, migrate
 from realtime.postgres.pool import transaction
+from realtime.postgres.session import Row, Session
 from realtime.postgres.triggers import Located, mend, switch
 from realtime.resources import packaged_text
 
@@ -27,7 +28,7 @@ LOOK_LOCK_WAIT = "1s"  # for a partition, which its owner may lock for as long a
 class Sessions(Protocol):
     """Lends connections of asyncpg."""
 
-    def connection(self) -> AbstractAsyncContextManager[Any]: ...
+    def connection(self) -> AbstractAsyncContextManager[Session]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +140,14 @@ class Catalogue:
             return sum(row["root"] is not None for row in await _astray(connection))
 
 
-async def _enabled(connection: Any) -> list[EnabledTable]:
+async def _enabled(connection: Session) -> list[EnabledTable]:
     if not await is_installed(connection):
         return []
     await check_usable(connection)
     return [_enabled_table(row) for row in await connection.fetch(_query("enabled"))]
 
 
-async def _locate(connection: Any, table: Table) -> Located:
+async def _locate(connection: Session, table: Table) -> Located:
     if not is_storable(table.schema + table.name):
         raise _not_found(table)
     row = await _row_of(connection, "locate", table.schema, table.name)
@@ -155,7 +156,7 @@ async def _locate(connection: Any, table: Table) -> Located:
     return Located(table, **row)
 
 
-async def _row_of(connection: Any, query: str, *names: str | None) -> Any:
+async def _row_of(connection: Session, query: str, *names: str | None) -> Row | None:
     """Ask for what has these names; nothing has one with a character that the database's encoding has not."""
     try:
         return await connection.fetchrow(_query(query), *names)
@@ -183,7 +184,7 @@ def _check(wanted: EnabledTable, located: Located) -> None:
             raise _invalid("columns", "name at least one, or leave it out for all of them")
 
 
-async def _astray(connection: Any) -> list[Any]:
+async def _astray(connection: Session) -> list[Row]:
     if not await is_installed(connection):
         return []
     await check_usable(connection)
@@ -195,13 +196,13 @@ async def _astray(connection: Any) -> list[Any]:
         raise Unavailable("a partition of an enabled table is locked by another transaction") from error
 
 
-def _table_info(row: Any, enabled: dict[Table, EnabledTable]) -> TableInfo:
+def _table_info(row: Row, enabled: dict[Table, EnabledTable]) -> TableInfo:
     table = Table(row["schema_name"], row["table_name"])
     columns = tuple(Column(name, type_name) for name, type_name in row["columns"])
     return TableInfo(table, columns, tuple(row["primary_key"]), enabled.get(table))
 
 
-def _enabled_table(row: Any) -> EnabledTable:
+def _enabled_table(row: Row) -> EnabledTable:
     return EnabledTable(
         Table(row["schema_name"], row["table_name"]),
         tuple(event for event in Event if event in row["events"]),

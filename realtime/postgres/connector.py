@@ -8,6 +8,7 @@ operators.
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,6 +20,7 @@ import asyncpg
 from realtime.causes.kinds import Cause
 from realtime.causes.sentence import Phase, place_of, why
 from realtime.errors import SettingError, Unavailable
+from realtime.postgres.session import OwnSession
 from realtime.postgres.tls import context_of, os_user
 from realtime.settings.database_url import Address, parse_database_url
 
@@ -48,7 +50,7 @@ class Connector:
 
     def __init__(self, url: str) -> None:
         self._url = parse_database_url(url, "database_url")
-        self._context: Any = None
+        self._context: ssl.SSLContext | None = None
         self._read_at = 0.0  # monotonic, when the context's files were read
 
     def __repr__(self) -> str:
@@ -59,7 +61,7 @@ class Connector:
         """Host and port, for operators."""
         return self._url.place
 
-    async def open(self, seconds: float, settings: Mapping[str, str], **options: Any) -> Any:
+    async def open(self, seconds: float, settings: Mapping[str, str], **options: Any) -> OwnSession:
         """Open a session at the first host that has one for us; `options` are asyncpg's.
 
         It takes `seconds` a host at most, unless the URL has another `connect_timeout`. Raises Unavailable.
@@ -83,9 +85,10 @@ class Connector:
                     break
         raise away("; ".join(reasons)) from cause
 
-    async def _open_at(self, address: Address, settings: Mapping[str, str], **options: Any) -> Any:
+    async def _open_at(self, address: Address, settings: Mapping[str, str], **options: Any) -> OwnSession:
         url = self._url
         user = url.user or os_user("database_url")
+        more: dict[str, Any] = {**url.more, "ssl": self._ssl(), **options}
         return await asyncpg.connect(
             self._dsn(),
             host=address[0],
@@ -94,14 +97,12 @@ class Connector:
             # Never None: the driver would look into the environment.
             password=url.password if url.password is not None or "passfile" in url.more else "",
             database=url.database or user,
-            ssl=self._ssl(),
             direct_tls=url.is_tls_direct,
             server_settings={**({"options": url.options} if url.options else {}), **settings},
-            **{name: value for name, value in url.more.items() if name != "target_session_attrs"},
-            **options,
+            **more,
         )
 
-    def _ssl(self) -> Any:
+    def _ssl(self) -> ssl.SSLContext | str | bool:
         """Return what asyncpg takes: a context of ours, or a mode in which it may go without TLS."""
         if self._url.sslmode in _MAY_GO_WITHOUT_TLS:
             return False if self._url.sslmode == "disable" else self._url.sslmode
@@ -110,7 +111,7 @@ class Connector:
             self._read_at = time.monotonic()
         return self._context
 
-    def _renewed(self) -> Any:
+    def _renewed(self) -> ssl.SSLContext:
         """Read the files again; where that fails, as while they are replaced, go by what was read before."""
         try:
             return context_of(self._url)

@@ -8,7 +8,6 @@ as long as that says that it may, and never changes it. Never touches a table of
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import asyncpg
 
@@ -17,6 +16,7 @@ from realtime.errors import ClientError, Code, StatementFailed, Unavailable
 from realtime.logs.setup import get_logger
 from realtime.postgres.connector import connector_for
 from realtime.postgres.pool import Database
+from realtime.postgres.session import Row, Session, fetch_one
 from realtime.resources import packaged_text
 from realtime.settings.config import Project
 
@@ -67,7 +67,7 @@ async def migrate_project(project: Project) -> None:
         await database.close()
 
 
-async def migrate(connection: Any) -> None:
+async def migrate(connection: Session) -> None:
     """Install or upgrade the schema; ClientError `forbidden` names the right that the role lacks.
 
     Leaves a newer one alone, and raises TooNew if this program may not use it.
@@ -102,18 +102,18 @@ def migration_sql(role: str) -> str:
     return "\n\n".join(["\n".join(head), *map(_script, (LOCK, *SCRIPTS)), "commit;\n"])
 
 
-async def _by(connection: Any) -> str:
+async def _by(connection: Session) -> str:
     """Name the sessions that may be in the way: anybody can hold a lock that keeps a table as it is."""
     found = await connection.fetch(_script("holders"))
     return f"; locks are held by {', '.join(row['session'] for row in found)}" if found else ""
 
 
-async def is_installed(connection: Any) -> bool:
+async def is_installed(connection: Session) -> bool:
     """Tell whether the schema is there, of whatever version."""
     return bool((await _state(connection))["installed"])
 
 
-async def check_usable(connection: Any) -> int | None:
+async def check_usable(connection: Session) -> int | None:
     """Return the version of the schema, None where there is none yet.
 
     Raises ClientError `forbidden` if the role may not use it, and TooNew if this program may not.
@@ -126,12 +126,13 @@ async def check_usable(connection: Any) -> int | None:
     return await check_version(connection)
 
 
-async def check_version(connection: Any) -> int | None:
+async def check_version(connection: Session) -> int | None:
     """Return the version of a schema that is there, None while a dump brings it back; raises TooNew."""
     # Not by name: before version 3 there was no `oldest`.
-    row = await connection.fetchrow(
+    row = await fetch_one(
+        connection,
         "select max(version) as version, max((to_jsonb(v) ->> 'oldest')::integer) as oldest"
-        " from realtime.version as v"
+        " from realtime.version as v",
     )
     if row["oldest"] is not None and row["oldest"] > SCHEMA_VERSION:
         raise TooNew(row["version"], row["oldest"])
@@ -139,7 +140,7 @@ async def check_version(connection: Any) -> int | None:
     return version
 
 
-async def check_could_use(connection: Any) -> None:
+async def check_could_use(connection: Session) -> None:
     """Raise what would keep a notifier from using the schema, or from bringing it up to date first."""
     version = await check_usable(connection)
     if version is not None and version < SCHEMA_VERSION:
@@ -149,7 +150,7 @@ async def check_could_use(connection: Any) -> None:
         raise _forbidden(f"role {state['role']} lacks UPDATE on sequence realtime.silent_until")
 
 
-async def _migrate_once(connection: Any) -> None:
+async def _migrate_once(connection: Session) -> None:
     if await _is_current(connection):
         return
     async with connection.transaction():
@@ -172,19 +173,19 @@ async def _migrate_once(connection: Any) -> None:
     log.info("schema_migrated", version=SCHEMA_VERSION)
 
 
-async def _is_current(connection: Any) -> bool:
+async def _is_current(connection: Session) -> bool:
     """Compare versions; a newer one that we may use is current too, since an old function survives in it."""
     return (await check_usable(connection) or 0) >= SCHEMA_VERSION
 
 
-async def _check_may_install(connection: Any) -> None:
+async def _check_may_install(connection: Session) -> None:
     state = await _state(connection)
     if state["missing"]:
         raise _forbidden(f"role {state['role']} lacks {' and '.join(state['missing'])}")
 
 
-async def _state(connection: Any) -> Any:
-    return await connection.fetchrow(_script("state"))
+async def _state(connection: Session) -> Row:
+    return await fetch_one(connection, _script("state"))
 
 
 def _forbidden(reason: str) -> ClientError:

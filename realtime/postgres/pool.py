@@ -13,11 +13,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
+from asyncpg.transaction import Transaction
 
 from realtime.causes.sentence import why
 from realtime.errors import StatementFailed, Unavailable
 from realtime.logs.setup import get_logger
 from realtime.postgres.connector import away, connector_for
+from realtime.postgres.session import LentSession, OwnSession, Row, Session
 from realtime.settings.config import Project
 from realtime.waiting.outage import Outage
 
@@ -69,7 +71,7 @@ class Database:
         self._is_pooled = project.listen_url is not None
         self._logged_as = logged_as
         self._outage = Outage()  # what of it is news
-        self._pool: Any = asyncpg.create_pool(
+        self._pool: asyncpg.Pool[Row] = asyncpg.create_pool(
             connect=self._connect,
             min_size=0,
             max_size=MAX_CONNECTIONS,
@@ -78,12 +80,12 @@ class Database:
             statement_cache_size=0 if self._is_pooled else 100,
         )
 
-    async def _connect(self, _dsn: None, **options: Any) -> Any:
+    async def _connect(self, dsn: str | None = None, **options: Any) -> OwnSession:
         settings = {"application_name": "realtime"} | ({} if self._is_pooled else _SESSION)
         return await self._door.open(CONNECT_TIMEOUT_SECONDS, settings, **options)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
+    async def connection(self) -> AsyncIterator[Session]:
         """Borrow a connection. What asyncpg raises inside leaves as Unavailable or StatementFailed."""
         try:
             connection = await self._acquire()
@@ -103,7 +105,7 @@ class Database:
         except asyncpg.PostgresError as error:
             raise StatementFailed(str(error)) from error
 
-    async def _acquire(self) -> Any:
+    async def _acquire(self) -> LentSession:
         await self._pool
         self._opened = True
         return await self._pool.acquire()
@@ -115,7 +117,7 @@ class Database:
         if self._outage.is_news(error.reason, time.monotonic()):
             log.warning("database_unavailable", project=self._logged_as, error=error.reason)
 
-    async def _give_back(self, connection: Any) -> None:
+    async def _give_back(self, connection: LentSession) -> None:
         """Return it to the pool, or end it where it does not come to rest: its server may be out of reach."""
         with suppress(*_LOST):
             await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
@@ -132,7 +134,7 @@ class Database:
 
 
 @asynccontextmanager
-async def transaction(connection: Any, **options: Any) -> AsyncIterator[None]:
+async def transaction(connection: Session, **options: Any) -> AsyncIterator[None]:
     """A transaction as asyncpg begins it, that ends soon when it is cut off, or a server is silent.
 
     asyncpg would wait half a minute for the rollback, and raise its failure in place of the cancellation.
@@ -154,7 +156,7 @@ async def transaction(connection: Any, **options: Any) -> AsyncIterator[None]:
     await block.commit()
 
 
-async def _roll_back_soon(connection: Any, block: Any) -> None:
+async def _roll_back_soon(connection: Session, block: Transaction) -> None:
     """Or end the session."""
     rollback = asyncio.create_task(block.rollback(), name="roll back")
     try:

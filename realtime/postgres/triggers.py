@@ -15,6 +15,7 @@ import asyncpg
 from realtime.channels import Table
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.postgres.pool import transaction
+from realtime.postgres.session import Session
 from realtime.resources import packaged_text
 
 LOCK_WAIT = "100ms"  # how long writers may queue behind one try
@@ -37,7 +38,7 @@ class Located:
     role: str
 
 
-async def switch(connection: Any, located: Located, statement: str, *arguments: Any) -> None:
+async def switch(connection: Session, located: Located, statement: str, *arguments: Any) -> None:
     """Run a statement that takes locks, until it got them or the time is up."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + LOCK_SECONDS
@@ -58,13 +59,13 @@ async def switch(connection: Any, located: Located, statement: str, *arguments: 
         tries += 1
 
 
-async def _in_transaction(connection: Any, statement: str, *arguments: Any) -> Any:
+async def _in_transaction(connection: Session, statement: str, *arguments: Any) -> Any:
     async with transaction(connection):
         await connection.execute(f"set local lock_timeout = '{LOCK_WAIT}'")
         return await connection.fetchval(statement, *arguments)
 
 
-async def mend(connection: Any, relation: int, root: int | None) -> bool:
+async def mend(connection: Session, relation: int, root: int | None) -> bool:
     """Put right one table that `realtime.astray_v1` named; tell whether that was possible now."""
     try:
         return bool(await _in_transaction(connection, "select realtime.mend_v1($1, $2)", relation, root))
@@ -80,7 +81,7 @@ def _not_owner(located: Located, error: asyncpg.InsufficientPrivilegeError) -> C
     )
 
 
-async def _locked(connection: Any, located: Located) -> Unavailable:
+async def _locked(connection: Session, located: Located) -> Unavailable:
     pids = [str(row["pid"]) for row in await connection.fetch(_BLOCKERS, located.oid)]
     by = f" (pid {', '.join(pids)})" if pids else ""
     return Unavailable(f"table {located.table} is locked by another transaction{by}")

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -27,10 +27,9 @@ AT_ONCE = 50  # sockets that are opened together
 class Node(Gateway):
     """A gateway process."""
 
-    program: Program | None = None
+    program: Program = field(kw_only=True)
 
     def send(self, number: signal.Signals) -> None:
-        assert self.program is not None
         self.program.send(number)
 
 

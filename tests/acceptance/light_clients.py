@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.raw_socket import CLOSE, PING, PONG, TEXT, frame
 
@@ -42,9 +43,8 @@ class LightClient:
         """Stay, and come back at once, until cancelled."""
         loop = asyncio.get_running_loop()
         for port in itertools.cycle(self.ports):
-            wire = _Wire(self)
             try:
-                await loop.create_connection(lambda wire=wire: wire, "127.0.0.1", port)
+                _, wire = await loop.create_connection(partial(_Wire, self), "127.0.0.1", port)
             except OSError:
                 self.tries += 1
                 await asyncio.sleep(0.01)  # a port of which nobody is there any more answers at once

@@ -15,7 +15,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 import aiohttp
 
 from realtime.dev import process
+from tests.condition import Condition
 from tests.gateway_fixture import Client, eventually
 from tests.ports import free_port
 
@@ -93,7 +94,7 @@ class Program:
         """How it ended; None while it runs."""
         return self._process.poll()
 
-    async def does(self, true: Callable[[], Awaitable[Any] | Any]) -> None:
+    async def does(self, true: Condition) -> None:
         """Wait until something is true, as long as it runs."""
 
         async def settled() -> bool:

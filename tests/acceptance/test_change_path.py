@@ -47,7 +47,7 @@ async def subscribers(parts: Served) -> AsyncIterator[list[Client]]:
 
 async def hear_ids(client: Client, count: int) -> list[int]:
     """The ids of the rows in the next messages, each of which is a change."""
-    ids = []
+    ids: list[int] = []
     for _ in range(count):
         frame = await client.web_socket.receive(QUIET_SECONDS)
         assert frame.type is aiohttp.WSMsgType.TEXT, f"{frame} after {len(ids)} rows"

@@ -61,8 +61,8 @@ async def test_the_environment_may_name_the_file_and_goes_over_it(messages: Stag
 
 async def test_the_internal_ports_tell_how_each_part_does(messages: Stage) -> None:
     gateway_port, notifier_port = free_port(), free_port()
-    inside = {"notifier_words": ("--internal-port", notifier_port)}
-    async with served(messages, "--internal-port", gateway_port, **inside) as parts:
+    inside = ("--internal-port", notifier_port)
+    async with served(messages, "--internal-port", gateway_port, notifier_words=inside) as parts:
         await expect_delivery(messages, parts)
         for port, figure in (
             (gateway_port, "realtime_gateway_deliveries"),

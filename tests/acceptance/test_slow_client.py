@@ -51,7 +51,8 @@ async def has_parted_from_one(internal_port: int) -> bool:
 
 async def hear_to_the_end(raw: RawSocket) -> tuple[list[int], str, tuple[str, int]]:
     """The rows that came, the id of the last one, and the codes of the error and of the close."""
-    rows, since, error = [], "", ""
+    rows: list[int] = []
+    since = error = ""
     while True:
         opcode, payload = await raw.frame()
         if opcode == CLOSE:

@@ -97,7 +97,11 @@ def by_environment(directory: Path, command: str) -> Iterator[tuple[str, Command
                 yield name, ([command, "--config", str(path)], {variable: value})
 
 
-def outcomes_of(commands: list[Command]) -> list[tuple[int, str, str | None]]:
+# How a command ended, what it said last, and how it crashed, if it did.
+Outcome = tuple[int, str, str | None]
+
+
+def outcomes_of(commands: list[Command]) -> list[Outcome]:
     done = subprocess.run(
         (sys.executable, "-m", "tests.many_commands"),
         input=json.dumps(commands),
@@ -108,7 +112,7 @@ def outcomes_of(commands: list[Command]) -> list[tuple[int, str, str | None]]:
         check=True,
         timeout=SECONDS,
     )
-    return json.loads(done.stdout)
+    return [tuple(one) for one in json.loads(done.stdout)]
 
 
 @pytest.mark.parametrize("source", [by_file, by_environment])
@@ -132,8 +136,10 @@ def test_every_value_of_every_setting_is_taken_or_one_line_names_it(source, tmp_
     # Whatever is refused is refused by each command, before it does anything.
     by_setting = [words for _, words, line in refused if not line.startswith("Error: --ttl")]
     for command in ("gateway", "notifier", "migrate"):
-        words = [([command, *words[1:]], environment) for words, environment in by_setting[::20]]
-        assert {(status, crash) for status, _, crash in outcomes_of(words)} == {(1, None)}
+        commands: list[Command] = [
+            ([command, *words[1:]], environment) for words, environment in by_setting[::20]
+        ]
+        assert {(status, crash) for status, _, crash in outcomes_of(commands)} == {(1, None)}
 
 
 COMMANDS = ("gateway", "notifier", "migrate", "token")
@@ -142,7 +148,7 @@ COMMANDS = ("gateway", "notifier", "migrate", "token")
 def told_by_all(config: Path, commands: tuple[str, ...] = COMMANDS) -> str:
     """The line with which each of the commands ends, which is the same."""
     outcomes = outcomes_of([([command, "--config", str(config)], {}) for command in commands])
-    ((status, said, crash),) = {tuple(one) for one in outcomes}
+    ((status, said, crash),) = set(outcomes)
     assert (status, crash) == (1, None)
     (line,) = said.splitlines()
     assert PASSWORD not in line

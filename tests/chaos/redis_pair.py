@@ -58,7 +58,7 @@ class Server:
     async def command(self, *words: object) -> None:
         assert self._server is not None
         async with Redis.from_url(self._server.url) as client:
-            await client.execute_command(*words)  # type: ignore[no-untyped-call]
+            await client.execute_command(*words)
 
     async def is_in_sync(self) -> bool:
         """Whether it is a replica with all that its primary had when it connected."""

@@ -101,7 +101,7 @@ class Stage:
     @property
     def gateway_urls(self) -> list[str]:
         """Where clients connect."""
-        return [f"http://127.0.0.1:{link.port}" for link in self.links["client-gateway"]]
+        return [f"http://127.0.0.1:{_port(link)}" for link in self.links["client-gateway"]]
 
     def token(self, sub: str, service: bool = False) -> str:
         role = SERVICE_ROLE if service else DEFAULT_ROLE
@@ -130,7 +130,7 @@ class Stage:
         for program in ("gateway", "notifier"):
             for index, node in enumerate(NODES):
                 redis = self.redis.url(self.links[f"{program}-redis"][index])
-                database = self.database.at(self.links[f"{program}-postgres"][index].port)
+                database = self.database.at(_port(self.links[f"{program}-postgres"][index]))
                 lines = (
                     f"redis_url = {json.dumps(redis)}",
                     TOP + f"[projects.{PROJECT}]",
@@ -176,3 +176,8 @@ async def staged(
         yield stage
     for process in (*stage.gateways, *stage.notifiers):
         process.look_through_log()
+
+
+def _port(way: Way) -> int:
+    assert isinstance(way, Link)
+    return way.port

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -180,7 +181,8 @@ async def test_a_broadcast_to_no_channel_or_without_payload_is_refused(here):
         for channel in BAD_CHANNELS:
             refused = await client.ask(type="broadcast", channel=channel, payload=1, ref=1)
             assert (refused["code"], refused["ref"]) == ("invalid_channel", 1), channel
-        for wrong in [{"channel": "room:a"}, {"payload": 1}, {"channel": 1, "payload": 1}]:
+        wrongs: list[dict[str, Any]] = [{"channel": "room:a"}, {"payload": 1}, {"channel": 1, "payload": 1}]
+        for wrong in wrongs:
             assert (await client.ask(type="broadcast", **wrong))["code"] == "invalid_message"
         wrong_self = await client.ask(type="broadcast", channel="room:a", payload=1, self="no")
         assert wrong_self["code"] == "invalid_message"

@@ -33,7 +33,7 @@ async def measures(database: Database) -> Database:
 
 async def changes(database: Database) -> list[tuple[str, str, dict[str, int], dict[str, int] | None]]:
     return [
-        (table, event, json.loads(data), old and json.loads(old))
+        (table, event, json.loads(data), json.loads(old) if old else None)
         for table, event, data, old in await database.captured()
     ]
 

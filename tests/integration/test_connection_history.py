@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from msgspec import structs
 
@@ -106,7 +107,8 @@ async def test_pages_lead_to_the_oldest_event_and_miss_none(here, there):
 
 
 async def _paged(gateway, **params) -> list[dict]:
-    found, cursor = [], {}
+    found: list[Any] = []
+    cursor: dict[str, Any] = {}
     while True:
         page = await history(gateway, **params, **cursor)
         assert len(page["connections"]) <= params.get("limit", 50)

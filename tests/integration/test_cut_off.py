@@ -81,7 +81,7 @@ class Beginning:
 
 
 async def test_a_transaction_that_is_cut_off_while_it_begins_ends_its_session() -> None:
-    connection = Beginning()
+    connection: Any = Beginning()
 
     async def work() -> None:
         async with transaction(connection):

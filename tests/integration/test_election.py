@@ -22,6 +22,7 @@ from notifier.leadership import candidacy, leader
 from notifier.leadership.election import Facts, Fleet
 from notifier.leadership.lease_store import Claim, LeaseStore, Wish
 from realtime import names
+from realtime.errors import Unavailable
 from realtime.postgres.migrations import migration_sql
 from realtime.redis.client import connect
 from realtime.settings.config import Settings
@@ -59,7 +60,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader, "SAME_HOLDER_SECONDS", 0.5)
 
 
-async def holders(redis_url: str, *wishes: tuple[str, Wish]) -> list[str | None]:
+async def holders(redis_url: str, *wishes: tuple[str, Wish]) -> list[str | Unavailable | None]:
     """Carry out wishes of notifiers for one lease; return who held it after each."""
     found = []
     async with connect(redis_url) as store:

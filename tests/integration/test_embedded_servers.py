@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -45,7 +47,7 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-async def query(url: str, sql: str) -> object:
+async def query(url: str, sql: str) -> Any:
     connection = await asyncpg.connect(url)
     try:
         return await connection.fetchval(sql)
@@ -193,7 +195,7 @@ async def test_both_end_by_themselves_after_kill_9_of_their_parent(tmp_path):
     await kill(dev)
 
     for pid in (postgres_pid, valkey_pid):
-        assert await until(lambda pid=pid: ended(pid), DEADLINE_SECONDS)
+        assert await until(partial(ended, pid), DEADLINE_SECONDS)
 
 
 async def test_a_server_that_still_runs_there_is_stopped_first(tmp_path):

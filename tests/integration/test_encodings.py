@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from realtime.channels import Table
+from realtime.channels import Event, Table
 from realtime.errors import ClientError, Code
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
@@ -166,7 +166,7 @@ async def test_a_name_that_the_database_cannot_have_is_that_of_no_table(stage: S
                 await tables.resolve(name)
             assert resolved.value.code is Code.NOT_FOUND
             with pytest.raises(ClientError) as enabled:
-                await tables.enable(Table("public", name), ["INSERT"], None, 1_000)
+                await tables.enable(Table("public", name), [Event.INSERT], None, 1_000)
             assert enabled.value.code is Code.NOT_FOUND
 
 

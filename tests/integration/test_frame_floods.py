@@ -136,7 +136,7 @@ async def test_clients_that_are_refused_are_not_listened_to_for_long(gateway):
 
 async def test_no_task_is_left_of_clients_that_break_every_rule(gateway):
     def tasks() -> Counter[str]:
-        return Counter(task.get_coro().__qualname__ for task in asyncio.all_tasks())
+        return Counter(getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
 
     await eventually(gateway.is_ready)
     before = tasks()

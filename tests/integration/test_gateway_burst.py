@@ -38,7 +38,9 @@ async def process(directory: Path, *arguments: str):
 
 def memory_kib(pid: int, field: str) -> int:
     """VmRSS, what a process holds now, or VmHWM, the most it ever held."""
-    return int(re.search(rf"{field}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+    found = re.search(rf"{field}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert found, field
+    return int(found[1])
 
 
 async def hear_all(raw) -> None:

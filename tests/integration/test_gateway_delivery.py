@@ -44,7 +44,8 @@ def slow_consumers():
 
 async def hear_to_the_end(raw):
     """The ids of the rows that came, the code of the error and that of the close, behind which is nothing."""
-    rows, error = [], None
+    rows: list[int] = []
+    error = None
     while True:
         opcode, payload = await raw.frame()
         if opcode == CLOSE:
@@ -101,7 +102,7 @@ async def test_a_client_that_reads_slowly_but_steadily_survives_a_burst(database
     ):
         await subscribe(steady)
         await publish_burst(publisher)
-        rows = []
+        rows: list[int] = []
         while len(rows) < BURST_KIB:
             rows.append(json.loads(await steady.text())["data"]["id"])
             if len(rows) % STEP_KIB == 0:

@@ -7,7 +7,7 @@ fails. Bob must not notice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +180,13 @@ class FailingBroker(Broker):
     rounds = 0
     forgotten = 0
 
-    async def keep_empty(self, topics: Sequence[tuple[str, str, float]]) -> None:
+    async def keep_empty(self, topics: Iterable[tuple[str, str, float]]) -> None:
         FailingBroker.rounds += 1
         if self.rounds < 3:
             raise Unheard
         await super().keep_empty(topics)
 
-    async def forget_empty(self, topics: Sequence[tuple[str, str]]) -> None:
+    async def forget_empty(self, topics: Iterable[tuple[str, str]]) -> None:
         FailingBroker.forgotten += 1
         if self.forgotten < 3:
             raise Unheard

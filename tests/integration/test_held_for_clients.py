@@ -17,7 +17,7 @@ PAUSE_MS = 60_000
 
 
 def held() -> float:
-    return REGISTRY.get_sample_value("realtime_gateway_queue_bytes")
+    return REGISTRY.get_sample_value("realtime_gateway_queue_bytes") or 0.0
 
 
 async def test_what_clients_sent_and_redis_does_not_take_counts(gateway, store):

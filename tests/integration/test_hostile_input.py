@@ -174,7 +174,9 @@ async def test_a_channel_meant_as_a_command_is_a_name_like_any_other(gateway, sq
 
 async def test_a_wrong_token_in_auth_is_refused_and_the_old_stays_in_force(gateway):
     strangers = [token_for("other"), token_for(sub="bob"), token_for(sub=None)]
-    codes = dict.fromkeys(["", "x", "..", "a.b.c", "\0", "🦀", "x" * 60_000, *strangers], "unauthorized")
+    codes: dict[object, str] = dict.fromkeys(
+        ["", "x", "..", "a.b.c", "\0", "🦀", "x" * 60_000, *strangers], "unauthorized"
+    )
     codes |= {None: "invalid_message", 5: "invalid_message", token_for(ttl=-60): "token_expired"}
     heard = {token: await code_of(gateway, json.dumps({"type": "auth", "token": token})) for token in codes}
     assert heard == codes

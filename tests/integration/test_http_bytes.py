@@ -215,6 +215,7 @@ async def test_the_refusal_quotes_nothing_of_the_request(gateway):
 async def test_the_internal_port_tells_no_version_either(settings):
     async with running_gateway(settings, internal=True) as gateway:
         for sent in [request("/healthz"), request("/nowhere"), b"x\r\n\r\n", b""]:
+            assert gateway.internal_port is not None
             heard = await heard_from(gateway.internal_port, sent)
             assert b"\r\nServer: realtime\r\n" in heard
             assert not re.search(rb"(?i)python|aiohttp", heard)

@@ -8,6 +8,7 @@ import gzip
 import json
 import socket
 from itertools import count
+from typing import Any
 
 import aiohttp
 import jwt
@@ -24,12 +25,15 @@ from tests.clean_log import logged
 
 NOW = 1_700_000_000.0
 SECRET = "a secret of more than thirty-two bytes"
-PRIVATE = {"old": ec.generate_private_key(ec.SECP256R1()), "new": ed25519.Ed25519PrivateKey.generate()}
+PRIVATE: dict[str, Any] = {
+    "old": ec.generate_private_key(ec.SECP256R1()),
+    "new": ed25519.Ed25519PrivateKey.generate(),
+}
 ALGORITHM = {"old": "ES256", "new": "EdDSA"}
 
 
 def token(kid: str, sub: str = "alice") -> str:
-    key, algorithm = PRIVATE.get(kid, PRIVATE["old"]), ALGORITHM.get(kid, "ES256")
+    key, algorithm = PRIVATE[kid if kid in PRIVATE else "old"], ALGORITHM.get(kid, "ES256")
     return jwt.encode({"sub": sub, "exp": NOW + 60}, key, algorithm, headers={"kid": kid})
 
 
@@ -57,7 +61,7 @@ class Issuer:
     def __init__(self) -> None:
         self.fetches = 0
         self.status = 200
-        self.headers = {}
+        self.headers: dict[str, str] = {}
         self.body = document("old")
         self.asked = asyncio.Event()
         self.open = asyncio.Event()

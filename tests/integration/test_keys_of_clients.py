@@ -283,7 +283,7 @@ async def test_survivors_are_told_of_so_many_places_that_were_left(fast, store, 
     monkeypatch.setattr("gateway.presence.writer.MOST_LINGERING", 5)
     async with fast.client() as client:
         for number in range(30):
-            for state in ({}, None):
+            for state in (dict[str, Any](), None):
                 await client.ask(type="presence", channel=f"room:{number}", state=state, ref=number)
         (life,) = await store.call("SMEMBERS", names.nodes())
 
@@ -298,7 +298,7 @@ async def test_who_comes_after_all_have_left_is_told_as_a_join(gateway, store, m
     async with gateway.client() as alice, gateway.client() as bob:
         watched, who = await crowd(bob, LOBBY), alice.connected["connection_id"]
         for _ in range(3):
-            for state in ({}, None):
+            for state in (dict[str, Any](), None):
                 await alice.ask(type="presence", channel="room:lobby", state=state, ref=1)
 
             async def is_forgotten() -> bool:

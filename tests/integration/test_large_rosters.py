@@ -117,7 +117,7 @@ class Copy:
 
 
 def waiting() -> float:
-    return REGISTRY.get_sample_value("realtime_gateway_queue_bytes") / MIB
+    return (REGISTRY.get_sample_value("realtime_gateway_queue_bytes") or 0.0) / MIB
 
 
 async def test_many_who_ask_and_do_not_read_hold_little(crowd):

@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 import pytest
@@ -66,7 +67,7 @@ async def gets_in_at_last(gateway: Gateway, sub: str | None = "bob", **more) -> 
     await eventually(tried)
 
 
-def via(*addresses: str) -> dict[str, dict[str, str]]:
+def via(*addresses: str) -> dict[str, Any]:
     return {"headers": {"X-Forwarded-For": ", ".join(addresses)}}
 
 

@@ -57,7 +57,9 @@ class Stage:
     async def figure(self, name: str) -> float:
         url = f"http://127.0.0.1:{self.internal_port}/metrics"
         async with self.gateway.http.get(url) as answer:
-            return float(re.search(rf"^{name} (\S+)$", await answer.text(), re.MULTILINE)[1])
+            found = re.search(rf"^{name} (\S+)$", await answer.text(), re.MULTILINE)
+        assert found, name
+        return float(found[1])
 
     async def publish_rows(
         self, count: int, publisher: Publisher | None = None, table: Table = ORDERS

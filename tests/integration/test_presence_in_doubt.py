@@ -227,7 +227,7 @@ async def test_a_topic_is_noted_on_while_a_fail_over_may_bring_back_who_went_fro
     async with here.client() as alice:
         assert await set_state(alice, {}) == "ack"
         assert await set_state(alice, None) == "ack"
-        for state in ({}, None):  # sent after whatever follows from that
+        for state in (dict[str, Any](), None):  # sent after whatever follows from that
             assert await set_state(alice, state, channel=LOBBY) == "ack"
         (life,) = await lives(store)
         noted = await store.call("SMEMBERS", names.node_topics(life.decode()))

@@ -6,10 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 
 from gateway.http import gate, refusals
+from realtime.errors import Code
 from realtime.settings.config import Limits, Settings, load
 from tests.clean_log import logged
 from tests.expressions import value
@@ -31,7 +33,7 @@ def limited(database_url: str, redis_url: str) -> Limited:
     """Run a gateway whose projects have these limits, behind a proxy on this machine."""
 
     @asynccontextmanager
-    async def run(**limits: float) -> AsyncIterator[Gateway]:
+    async def run(**limits: Any) -> AsyncIterator[Gateway]:
         settings = settings_for(database_url, redis_url, limits=Limits(**limits), trusted_proxies=HERE)
         async with running_gateway(settings) as gateway:
             await eventually(gateway.is_ready)
@@ -40,7 +42,7 @@ def limited(database_url: str, redis_url: str) -> Limited:
     return run
 
 
-def via(address: str) -> dict[str, dict[str, str]]:
+def via(address: str) -> dict[str, Any]:
     return {"headers": {"X-Forwarded-For": address}}
 
 
@@ -221,6 +223,6 @@ async def test_what_is_logged_of_refusals_has_a_bound(caplog, monkeypatch):
     seen = refusals.Refusals(0.0)
     with caplog.at_level(logging.INFO):
         for number in range(1_000):
-            seen.note(refusals.Surface.REST, None, "not_found", f"192.0.{number // 256}.{number % 256}")
+            seen.note(refusals.Surface.REST, None, Code.NOT_FOUND, f"192.0.{number // 256}.{number % 256}")
     assert len(logged(caplog, "refusals_began")) <= refusals.LOGGED_AT_ONCE + 10
     assert repr(seen) == "<Refusals of 50 kinds and addresses>"

@@ -43,6 +43,7 @@ class Feed:
     def after(self, channel: str, since: str) -> list[str]:
         """The ids that a channel has beyond one."""
         parsed = parse_channel(channel)
+        assert parsed.table is not None
         heard = self.heard[parsed.table.name]
         start = [id_ for id_, _ in heard].index(since) + 1
         return [id_ for id_, event in heard[start:] if parsed.event in (None, event)]

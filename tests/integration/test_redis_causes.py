@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -26,7 +27,8 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
 def broken(stage: Stage) -> Iterator[tuple[str, str, Cause, str]]:
     """URLs, with the place, the cause, and a piece of what the server said."""
     here = {where: f"127.0.0.1:{port}" for where, port in stage.ports.items()}
-    url, well, ca = stage.url, here["redis"], {"ssl_ca_certs": stage.certificates.ca}
+    url, well = stage.url, here["redis"]
+    ca: dict[str, Any] = {"ssl_ca_certs": stage.certificates.ca}
     yield url("nobody"), here["nobody"], Cause.REFUSED, ""
     yield url(at="nosuch.invalid"), f"nosuch.invalid:{stage.ports['redis']}", Cause.UNKNOWN_HOST, ""
     yield url("http"), here["http"], Cause.PROTOCOL, ""

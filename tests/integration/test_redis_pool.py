@@ -42,7 +42,7 @@ async def test_a_pool_that_is_closed_while_it_connects_keeps_no_connection(
     redis_url: str, turns: int
 ) -> None:
     async with pool_at(redis_url) as pool:
-        call = asyncio.create_task(pool.ping())
+        call = asyncio.ensure_future(pool.ping())
         for _ in range(turns):
             await asyncio.sleep(0)
         await pool.aclose()
@@ -107,7 +107,7 @@ async def test_who_waits_for_a_connection_gets_it_when_the_one_before_is_cancell
     async with pool_at(redis_url) as pool:
         connections = pool.connection_pool
         held = await connections.get_connection()
-        first, second = [asyncio.create_task(pool.echo(name)) for name in ("first", "second")]
+        first, second = [asyncio.ensure_future(pool.echo(name)) for name in ("first", "second")]
         for _ in TURNS:
             await asyncio.sleep(0)
         await connections.release(held)

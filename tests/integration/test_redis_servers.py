@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
@@ -194,7 +196,7 @@ async def test_two_of_three_sentinels_make_a_frozen_primary_a_replica(pair: Sent
 
 async def test_a_sentinel_wants_a_password_of_its_own(pair: SentinelPair):
     _, _, port = pair.sentinels[0].rpartition(":")
-    async with Redis(port=int(port), password=PASSWORD, retry=None) as client:
+    async with Redis(port=int(port), password=PASSWORD, retry=Retry(NoBackoff(), 0)) as client:
         with pytest.raises(AuthenticationError):
             await client.execute_command("SENTINEL MASTER", SERVICE)
 
@@ -211,7 +213,7 @@ async def test_tls_is_spoken_by_who_trusts_the_authority_and_has_the_password(tl
 
 
 async def test_a_plain_connection_to_tls_is_refused(tls: TlsServer):
-    async with Redis(port=tls.port, password=PASSWORD, retry=None) as client:
+    async with Redis(port=tls.port, password=PASSWORD, retry=Retry(NoBackoff(), 0)) as client:
         with pytest.raises(ConnectionError):
             await client.ping()
 

@@ -165,7 +165,7 @@ WRONG_BODIES = [
     ({"table_name": "orders", "schema": 5}, "schema"),
     ({"table_name": "orders", "schema": ""}, "schema"),
 ]
-WRONG_ENABLES = [
+WRONG_ENABLES: list[tuple[dict[str, object], str]] = [
     ({"events": []}, "events"),
     ({"events": None}, "events"),
     ({"events": "INSERT"}, "events"),

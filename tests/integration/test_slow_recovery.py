@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -71,10 +72,14 @@ async def rows_until(raw: RawSocket, wanted: str) -> tuple[list[int], dict]:
     return rows, message
 
 
+def slow_consumers() -> float:
+    return REGISTRY.get_sample_value("realtime_gateway_slow_consumers_total") or 0.0
+
+
 async def test_who_reads_slowly_gets_all_of_it_once_and_then_what_is_live(story):
     async with lazy(story) as raw:
         await story.come_back(raw)
-        rows = []
+        rows: list[int] = []
         while len(rows) < ROWS + 2 * BATCH:
             rows.append((await hear(raw))["data"]["id"])
             if len(rows) in (1_000, 5_000):
@@ -108,7 +113,8 @@ async def test_what_it_says_meanwhile_is_answered(story):
         say(raw, type="broadcast", channel="room:a", payload=1, ref="b")
         say(raw, type="auth", token=token_for(), ref="a")
         say(raw, type="presence", state={}, ref="i")
-        rows, answers = [], {}
+        rows: list[int] = []
+        answers: dict[str, Any] = {}
         while len(answers) < 6:
             message = await hear(raw)
             if message["type"] == "realtime":
@@ -257,12 +263,10 @@ async def test_history_that_is_not_read_is_waiting_too(database_url, redis_url):
         async with gateway.client() as client:
             story = Story(gateway, publisher, (await client.subscribe("table:orders"))["position"])
         await story.publish(ROWS)
-        before = REGISTRY.get_sample_value("realtime_gateway_slow_consumers_total")
+        before = slow_consumers()
         async with lazy(story) as raw:
             await story.come_back(raw)
-            await eventually(
-                lambda: REGISTRY.get_sample_value("realtime_gateway_slow_consumers_total") == before + 1
-            )
+            await eventually(lambda: slow_consumers() == before + 1)
             rows, error = await rows_until(raw, "error")
             assert (error["code"], await raw.close_code()) == ("slow_consumer", 4413)
             assert rows == list(range(1, len(rows) + 1))

@@ -183,8 +183,10 @@ async def test_a_redis_that_does_not_do_what_a_leader_needs_makes_a_standby_unre
             if case in ("replica", "maxmemory"):
                 async with running(less) as standby:
                     await eventually(standby.is_ready)
-                    words = ("replicaof", "127.0.0.1", 1) if case == "replica" else ("config", "set", case, 1)
-                    await redis.execute_command(*words)
+                    command = (
+                        ("replicaof", "127.0.0.1", 1) if case == "replica" else ("config", "set", case, 1)
+                    )
+                    await redis.execute_command(*command)
                     await standby.tells("demo: could not lead")
             else:
                 async with running(less) as standby:

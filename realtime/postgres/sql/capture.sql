@@ -148,127 +148,50 @@ as $$
     where c.oid = pg_partition_root(relation) and c.oid <> relation
 $$;
 
--- AFTER INSERT, once a statement.
-create or replace function realtime.capture_insert_v1() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set timezone = 'UTC'
-set datestyle = 'ISO'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = 1
-set plan_cache_mode = force_generic_plan
-as $$
-#variable_conflict use_variable
+-- The trigger functions capture_insert_v1, capture_update_v1 and capture_delete_v1, from one template: each runs
+-- AFTER a statement, once. What Postgres keeps is the same text that three functions written out would have.
+do $make$
 declare
-    into_schema text := TG_TABLE_SCHEMA;
-    into_table text := TG_TABLE_NAME;
-    max_bytes integer := TG_ARGV[0];
-    hidden text[] := '{}';
-    plain boolean := has_column_privilege(TG_RELID, TG_ARGV[3]::smallint, 'SELECT') is null;
-    columns text;
-begin
-    if TG_ARGV[2] = 'partition' then
-        select * into into_schema, into_table from realtime.root_v1(TG_RELID, TG_NAME);
-        if not found then return null; end if;
-    end if;
-    if TG_ARGV[1] <> '' then hidden := realtime.hidden_v1(TG_RELID, TG_ARGV[1]::text[]); end if;
-    if not plain then columns := realtime.virtual_v1(TG_RELID); end if;
-    if columns is not null then
-        execute realtime.virtual_capture_v1(columns, 'new_rows', null)
-            using into_schema, into_table, TG_OP, max_bytes, hidden, TG_RELID;
-        get diagnostics max_bytes = row_count;
-        if max_bytes = 0 then return null; end if;
-    else
+    -- What an insert or a delete writes. %1 event, %2 its transition table, %3 a row of it.
+    of_one_table constant text := $$
         insert into realtime.outbox (schema_name, table_name, event, data, truncated)
-        select into_schema, into_table, 'INSERT',
+        select into_schema, into_table, '%1$s',
                case when big then realtime.key_v1(data, hidden, TG_RELID) else data end, big
         from (select data, data ^@ '!' or octet_length(data) > max_bytes from (
-            select case when plain and pg_column_size(n.*) < 100000
-                then (to_jsonb(n.*) - hidden)::text
-                else realtime.careful_v1(row_to_json(n.*), hidden, TG_RELID) end
-            from new_rows n offset 0
-        ) as r (data)) as r (data, big);
-        if not found then return null; end if;
-    end if;
-    if current_setting('max_prepared_transactions')::integer = 0
-       and (to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp())
-           is not true then
-        perform realtime.ring_v1();
-    end if;
-    return null;
-end
-$$;
+            select case when plain and pg_column_size(%3$s.*) < 100000
+                then (to_jsonb(%3$s.*) - hidden)::text
+                else realtime.careful_v1(row_to_json(%3$s.*), hidden, TG_RELID) end
+            from %2$s %3$s offset 0
+        ) as r (data)) as r (data, big);$$;
 
--- AFTER UPDATE. OLD and NEW are paired by their place in the transition tables, never by key. The join is
--- FULL for its plan alone: it cannot be a nested loop, whatever the plan was made for.
-create or replace function realtime.capture_update_v1() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-set timezone = 'UTC'
-set datestyle = 'ISO'
-set intervalstyle = 'postgres'
-set bytea_output = 'hex'
-set extra_float_digits = 1
-set plan_cache_mode = force_generic_plan
-as $$
-#variable_conflict use_variable
-declare
-    into_schema text := TG_TABLE_SCHEMA;
-    into_table text := TG_TABLE_NAME;
-    max_bytes integer := TG_ARGV[0];
-    hidden text[] := '{}';
-    plain boolean := has_column_privilege(TG_RELID, TG_ARGV[3]::smallint, 'SELECT') is null;
-    columns text;
-begin
-    if TG_ARGV[2] = 'partition' then
-        select * into into_schema, into_table from realtime.root_v1(TG_RELID, TG_NAME);
-        if not found then return null; end if;
-    end if;
-    if TG_ARGV[1] <> '' then hidden := realtime.hidden_v1(TG_RELID, TG_ARGV[1]::text[]); end if;
-    if not plain then columns := realtime.virtual_v1(TG_RELID); end if;
-    if columns is not null then
-        execute realtime.virtual_capture_v1(columns, 'new_rows', 'old_rows')
-            using into_schema, into_table, TG_OP, max_bytes, hidden, TG_RELID;
-        get diagnostics max_bytes = row_count;
-        if max_bytes = 0 then return null; end if;
-    else
+    -- What an update writes. OLD and NEW are paired by their place in the transition tables, never by key. The
+    -- join is FULL for its plan alone: it cannot be a nested loop, whatever the plan was made for. %1 event,
+    -- %2 the new rows, %3 the old ones.
+    of_two_tables constant text := $$
         insert into realtime.outbox (schema_name, table_name, event, data, old, truncated)
-        select into_schema, into_table, 'UPDATE',
+        select into_schema, into_table, '%1$s',
                case when big then realtime.key_v1(data, hidden, TG_RELID) else data end,
                case when not big then was end, big
         from (
             select i, data, was,
                    data ^@ '!' or was ^@ '!' or octet_length(data) + octet_length(was) > max_bytes
-            from (
-                select row_number() over () as i, case
-                    when plain and pg_column_size(n.*) < 100000
-                    then (to_jsonb(n.*) - hidden)::text
-                    else realtime.careful_v1(row_to_json(n.*), hidden, TG_RELID) end as data
-                from new_rows n
-            ) n full join (
-                select row_number() over () as i, case
-                    when plain and pg_column_size(o.*) < 100000
-                    then (to_jsonb(o.*) - hidden)::text
-                    else realtime.careful_v1(row_to_json(o.*), hidden, TG_RELID) end as was
-                from old_rows o
-            ) o using (i)
+            from (%2$s) n full join (%3$s) o using (i)
             where data is distinct from was or data ^@ '!'
         ) as r (i, data, was, big)
-        order by i;
-        if not found then return null; end if;
-    end if;
-    if current_setting('max_prepared_transactions')::integer = 0
-       and (to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp())
-           is not true then
-        perform realtime.ring_v1();
-    end if;
-    return null;
-end
-$$;
+        order by i;$$;
 
--- AFTER DELETE.
-create or replace function realtime.capture_delete_v1() returns trigger
+    -- The rows of one side of an update. %1 the transition table, %2 a row of it, %3 the name of its text.
+    numbered constant text := $$
+                select row_number() over () as i, case
+                    when plain and pg_column_size(%2$s.*) < 100000
+                    then (to_jsonb(%2$s.*) - hidden)::text
+                    else realtime.careful_v1(row_to_json(%2$s.*), hidden, TG_RELID) end as %3$s
+                from %1$s %2$s
+            $$;
+
+    -- %1 name, %2 the transition table whose rows are `data`, %3 that of `old` as a literal, %4 what it writes.
+    template constant text := $template$
+create or replace function realtime.%1$I() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
@@ -294,20 +217,11 @@ begin
     if TG_ARGV[1] <> '' then hidden := realtime.hidden_v1(TG_RELID, TG_ARGV[1]::text[]); end if;
     if not plain then columns := realtime.virtual_v1(TG_RELID); end if;
     if columns is not null then
-        execute realtime.virtual_capture_v1(columns, 'old_rows', null)
+        execute realtime.virtual_capture_v1(columns, '%2$s', %3$s)
             using into_schema, into_table, TG_OP, max_bytes, hidden, TG_RELID;
         get diagnostics max_bytes = row_count;
         if max_bytes = 0 then return null; end if;
-    else
-        insert into realtime.outbox (schema_name, table_name, event, data, truncated)
-        select into_schema, into_table, 'DELETE',
-               case when big then realtime.key_v1(data, hidden, TG_RELID) else data end, big
-        from (select data, data ^@ '!' or octet_length(data) > max_bytes from (
-            select case when plain and pg_column_size(o.*) < 100000
-                then (to_jsonb(o.*) - hidden)::text
-                else realtime.careful_v1(row_to_json(o.*), hidden, TG_RELID) end
-            from old_rows o offset 0
-        ) as r (data)) as r (data, big);
+    else%4$s
         if not found then return null; end if;
     end if;
     if current_setting('max_prepared_transactions')::integer = 0
@@ -317,4 +231,15 @@ begin
     end if;
     return null;
 end
-$$;
+$$
+$template$;
+begin
+    execute format(template, 'capture_insert_v1', 'new_rows', 'null',
+                   format(of_one_table, 'INSERT', 'new_rows', 'n'));
+    execute format(template, 'capture_update_v1', 'new_rows', '''old_rows''',
+                   format(of_two_tables, 'UPDATE', format(numbered, 'new_rows', 'n', 'data'),
+                          format(numbered, 'old_rows', 'o', 'was')));
+    execute format(template, 'capture_delete_v1', 'old_rows', 'null',
+                   format(of_one_table, 'DELETE', 'old_rows', 'o'));
+end
+$make$;

@@ -6,7 +6,7 @@ import asyncio
 import time
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -145,13 +145,13 @@ async def test_the_age_is_measured_whatever_else_is_told_in_that_turn():
     fanout, count = Fanout(), "realtime_gateway_delivery_age_seconds_count"
     before = value(count, kind="change")
     fanout.deliver(published("table:users", [line()], Inbox()))
-    fanout.deliver([Delivery([Inbox()], [b"\x81\x00"])])
+    fanout.deliver([Delivery([cast(Any, Inbox())], [b"\x81\x00"])])
     await asyncio.sleep(0)
     assert value(count, kind="change") == before + 1
 
 
 async def test_what_was_written_for_a_client_is_counted_when_it_goes_if_not_before():
-    transport = SimpleNamespace(
+    transport: Any = SimpleNamespace(
         is_closing=lambda: False, get_write_buffer_size=lambda: 0, write=lambda data: None
     )
     pump = QueueWriter()
@@ -172,7 +172,7 @@ async def test_every_round_trip_that_redis_does_not_carry_out_is_counted_once():
     async def send(items):
         raise Unavailable("Redis is away")
 
-    gatherer = Batcher(lambda items: partial(send, items))
+    gatherer: Batcher[int] = Batcher(lambda items: partial(send, items))
     futures = [gatherer.put(number) for number in range(3)]
     before = value("realtime_gateway_redis_failures_total")
     running = asyncio.create_task(gatherer.run())
@@ -195,9 +195,10 @@ async def test_a_publisher_counts_the_tries_that_redis_did_not_take(monkeypatch)
         yield []
 
     project = Project(database_url="postgresql://nobody@127.0.0.1/none", jwt_secret="x" * 32)
-    feed = SimpleNamespace(chunks=chunks, token="1", left_out=0)
-    broker = SimpleNamespace(publish_changes=publish_changes)
-    publisher = Publisher(PROJECT, project, None, feed, broker, lambda reason: None)
+    history: Any = None
+    feed: Any = SimpleNamespace(chunks=chunks, token="1", left_out=0)
+    broker: Any = SimpleNamespace(publish_changes=publish_changes)
+    publisher = Publisher(PROJECT, project, history, feed, broker, lambda reason: None)
     assert await publisher.publish_batch() == 5
     assert value("realtime_notifier_redis_failures_total", project=PROJECT) == 2
     assert value("realtime_notifier_changes_total", project=PROJECT) == 5

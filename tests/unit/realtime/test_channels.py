@@ -51,7 +51,9 @@ def test_a_table_channel_names_a_table_and_maybe_an_event(name, table, event):
 
 @pytest.mark.parametrize("name", ["table:Users", 'table:"USERS"', "table:users", "table:uSERS:INSERT"])
 def test_the_case_of_a_table_is_kept(name):
-    assert parse_channel(name).table.name == name.replace(":INSERT", "").replace('"', "")[len("table:") :]
+    table = parse_channel(name).table
+    assert table is not None
+    assert table.name == name.replace(":INSERT", "").replace('"', "")[len("table:") :]
 
 
 def test_a_name_is_not_normalised():
@@ -103,6 +105,7 @@ def test_all_spellings_of_a_table_travel_under_one_topic(event):
         '"public"."users"',
     ):
         channel = parse_channel(f"table:{spelling}{event}")
+        assert channel.table is not None
         assert channel.topic == "table:public.users" == channel.table.topic
 
 

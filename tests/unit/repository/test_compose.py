@@ -17,7 +17,7 @@ from gateway.app import GOODBYE_SECONDS
 from gateway.http.middlewares import REQUEST_ID
 from gateway.http.request_ids import request_ids
 from gateway.http.server import STOP_SECONDS
-from gateway.websocket.connection import CLOSE_SECONDS
+from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.cli.main import main
 from realtime.process.health import health_routes
 from realtime.settings.config import Settings, load

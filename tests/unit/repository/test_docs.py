@@ -89,7 +89,7 @@ def test_an_operator_is_told_what_to_do_about_every_code() -> None:
         ("Messages of the server", native.ServerMessage),
     ],
 )
-def test_every_message_is_in_its_table(heading: str, parent: type) -> None:
+def test_every_message_is_in_its_table(heading: str, parent: type[msgspec.Struct]) -> None:
     documented = {kind for row in table(PROTOCOL, heading) for kind in re.findall(r"\w+", row[0])}
     known = {str(kind.__struct_config__.tag) for kind in parent.__subclasses__()}
     assert documented == known | (MADE_OF_LINES if parent is native.ServerMessage else set())

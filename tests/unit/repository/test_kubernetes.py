@@ -18,7 +18,7 @@ import pytest
 
 from gateway import app
 from gateway.http import middlewares, routes, server
-from gateway.websocket import connection
+from gateway.websocket import web_socket
 from realtime import __version__
 from realtime.cli.main import main
 from realtime.process.health import health_routes
@@ -145,7 +145,7 @@ def test_a_gateway_has_time_to_drain_and_no_two_drain_at_once(stage: str) -> Non
     deployment = one(stage, "Deployment", "realtime-gateway")["spec"]
     pod = deployment["template"]["spec"]
     _, pause = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-    last = connection.CLOSE_SECONDS + 1 + server.STOP_SECONDS + app.GOODBYE_SECONDS
+    last = web_socket.CLOSE_SECONDS + 1 + server.STOP_SECONDS + app.GOODBYE_SECONDS
     assert pod["terminationGracePeriodSeconds"] >= int(pause) + seconds + last + SLACK_SECONDS
     assert deployment["minReadySeconds"] >= int(pause) + seconds
     assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0

@@ -52,11 +52,11 @@ def _calls_in(path: Path) -> list[Call]:
 def _call(where: str, level: str, node: ast.Call) -> Call:
     match node.args:
         case [ast.Constant(value=str(event))]:
-            is_plain = True
+            name: str | None = event
         case _:
-            event, is_plain = None, False
+            name = None
     facts = frozenset(keyword.arg for keyword in node.keywords)
-    return Call(where, "error" if level == "exception" else level, event, facts - EXCEPTION, is_plain)
+    return Call(where, "error" if level == "exception" else level, name, facts - EXCEPTION, name is not None)
 
 
 def documented() -> dict[str, tuple[str, set[str]]]:
@@ -76,7 +76,8 @@ def test_an_event_has_a_literal_name_and_facts_by_name(call: Call) -> None:
 
 
 def test_every_event_is_documented_with_its_level_and_facts() -> None:
-    levels, facts = defaultdict(set), defaultdict(set)
+    levels: dict[str | None, set[str]] = defaultdict(set)
+    facts: dict[str | None, set[str | None]] = defaultdict(set)
     for call in calls():
         levels[call.event].add(call.level)
         facts[call.event] |= call.facts - IDS

@@ -5,6 +5,8 @@ What they count is for `test_counting.py`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
@@ -51,7 +53,8 @@ def test_a_project_that_comes_back_begins_at_0():
 
 @pytest.mark.parametrize("state", State)
 async def test_a_state_tells_whether_changes_are_published_and_whose_backlog_is_known(state):
-    feed = ProjectFeed(PROJECT, *[None] * 4)
+    nothing: Any = None
+    feed = ProjectFeed(PROJECT, nothing, nothing, nothing, nothing)
     feed.state = next(one for one in State if one is not state)
     notifier_metrics.measure_backlog(PROJECT, Backlog(5, 1.5))
     feed._enter(state)

@@ -102,6 +102,7 @@ class Play:
             return None
         heard: list[int] = []
         while since != self.topic.position:
+            assert self.topic.replay_cache is not None
             pieces, reached = self.topic.replay_cache.slice(ME, since.offset)
             heard += [message["payload"] for message in messages(pieces)]
             since = at(reached, since.epoch)
@@ -118,6 +119,7 @@ class Play:
         async def recover() -> list[int]:
             channel, tenant = parse_channel(name), cast(Any, Tenant())
             assert await self.recovery.begin(tenant, channel, topic, at(7))
+            assert topic.replay_cache is not None
             pieces, reached = topic.replay_cache.slice(subscription("me", channel, "me"), 7)
             assert reached == 100
             return [message["payload"] for message in messages(pieces)]

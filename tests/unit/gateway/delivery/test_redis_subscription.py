@@ -156,7 +156,7 @@ class Program:
         channel = self._says[self.said % len(self._says)]
         self.said += 1
         self.now += timeout + 0.001 if channel is None else 1.0
-        return channel and {"type": "smessage", "channel": channel, "data": b"e 1\nB1"}
+        return {"type": "smessage", "channel": channel, "data": b"e 1\nB1"} if channel else None
 
 
 async def follow(play: Play, monkeypatch, program: Program) -> None:

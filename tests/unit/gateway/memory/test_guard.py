@@ -23,8 +23,8 @@ from realtime.publications import Position, Publication
 from realtime.redis.broker import History, Post
 from realtime.settings.config import Limits
 from tests.change_stream import background
+from tests.expressions import value
 from tests.gateway_fixture import eventually
-from tests.unit.repository.test_series import value
 
 ROOM = parse_channel("room:a")
 KIB = 1024

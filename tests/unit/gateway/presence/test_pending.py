@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from functools import partial
 from itertools import count
 
 import pytest
@@ -51,7 +51,7 @@ class Play:
     def goes(self, clients: int = 1) -> None:
         for _ in range(clients):
             name = f"gone {next(self._names)}"
-            self.owed.owe(lambda name=name: self.redis.put(name), of_the_gone=True)
+            self.owed.owe(partial(self.redis.put, name), of_the_gone=True)
 
     def is_here(self, clients: int = 1) -> None:
         for _ in range(clients):
@@ -59,7 +59,7 @@ class Play:
 
 
 @pytest.fixture
-async def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Play]:
+async def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     monkeypatch.setattr("gateway.presence.pending.RETRY_SECONDS", 0.01)
     monkeypatch.setattr("gateway.presence.pending.MOST_OWED", MOST)
     monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", -1.0)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.publish.batcher import Batcher, Call
-from realtime.errors import Code, Unavailable
+from realtime.errors import ClientError, Code, Unavailable
 from tests.expressions import value
 
 FAULTS = "realtime_unforeseen_faults_total"
@@ -61,7 +61,8 @@ async def outcomes(gatherer: Batcher[str], items: list[str]) -> list[str]:
     """What became of each item: the code of its error, or "sent"."""
     futures = [gatherer.put(item) for item in items]
     await asyncio.wait(futures, timeout=10)
-    return ["sent" if one.exception() is None else one.exception().code for one in futures]
+    failures = [one.exception() for one in futures]
+    return [one.code if isinstance(one, ClientError) else "sent" for one in failures]
 
 
 @pytest.mark.parametrize("bad", [0, 1, 7, 499, 998, 999])

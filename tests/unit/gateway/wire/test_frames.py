@@ -113,6 +113,7 @@ def test_the_channel_is_spelled_as_the_client_spelled_it(name):
 
 def test_odd_names_reach_the_client_unharmed():
     channel = parse_channel('table:"a.b"."say ""hé"" \\":INSERT')
+    assert channel.table is not None
     publication = Publication("e", 1, [line(table=channel.table)])
     [message] = messages(all_pieces(channel, publication))
     assert (message["channel"], message["table"]) == (channel.name, 'say "hé" \\')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, cast
 
 import pytest
@@ -154,7 +155,7 @@ async def test_the_time_in_which_a_client_had_taken_all_is_not_its_own(client):
 async def test_looking_takes_no_more_than_its_share_of_the_time(client, monkeypatch):
     now = 0.0
     delays: list[float] = []
-    monkeypatch.setattr(send_queue.time, "thread_time", lambda: now)
+    monkeypatch.setattr(time, "thread_time", lambda: now)
     client.transport.waiting = 10**6
     client.socket.send([b"x"])
 
@@ -163,7 +164,7 @@ async def test_looking_takes_no_more_than_its_share_of_the_time(client, monkeypa
         now += 0.1
         return False
 
-    client.socket.is_too_slow = slow_look  # type: ignore[method-assign]
+    client.socket.is_too_slow = slow_look
     client.pump.watch(client.socket)
     monkeypatch.setattr(
         asyncio.get_running_loop().__class__, "call_later", lambda self, delay, *_: delays.append(delay)

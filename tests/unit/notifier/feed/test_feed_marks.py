@@ -1,16 +1,19 @@
 """Where the feed takes a topic to stand, and which topics it finds astray."""
 
+from typing import Any
+
 import pytest
 
 from notifier.feed.feed import Feed
 
+NO_SESSION: Any = None  # what is tested here asks nothing
 A, B = "table:public.a", "table:public.b"
 
 
 @pytest.fixture
 def feed():
     """In batch t2, which has moved `a` as far as it was read."""
-    feed = Feed(None)
+    feed = Feed(NO_SESSION)
     feed.token, feed.marks, feed.moved = "t2", {A: "t1:5", B: "t1:6"}, {A: "t2:8"}
     return feed
 
@@ -40,4 +43,4 @@ def test_a_topic_that_the_database_does_not_know_is_astray(feed):
 
 
 def test_before_the_first_batch_no_mark_is_right():
-    assert Feed(None).strays({A: "t1:5", B: ""}, published=False) == {A: ("t1:5", "")}
+    assert Feed(NO_SESSION).strays({A: "t1:5", B: ""}, published=False) == {A: ("t1:5", "")}

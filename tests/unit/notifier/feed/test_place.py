@@ -29,7 +29,7 @@ def test_what_this_program_writes_is_read():
     assert read_place(ROW | {"batch": 0, "token": "", "s1": "1:1:", "s2": "1:1:"}).token == ""
 
 
-WRONG = {
+WRONG: dict[str, list[object]] = {
     "batch": [None, "7", 7.0, Decimal("NaN"), Decimal(7), -1, True, b"7"],
     "token": [None, 7, b"x", "x" * (MAX_TOKEN + 1)],
     "s1": [None, "", "1:1", "a:b:", "1:2:x", "5:1:", "1:9:3,2", "1:9:2,2", b"1:1:", 1, "1" * 5_000 + ":1:"],

@@ -16,7 +16,8 @@ def expand(ranges) -> list[int]:
 
 def consecutive_snapshots(chance: random.Random, steps: int) -> list[Snapshot]:
     """Snapshots as Postgres takes them: `xmax` follows the last transaction that ended."""
-    next_xid, running, xmax = chance.randint(3, 6), set(), 3
+    running: set[int] = set()
+    next_xid, xmax = chance.randint(3, 6), 3
     snapshots = []
     for _ in range(steps):
         for _ in range(chance.randint(0, 4)):

@@ -9,6 +9,7 @@ import json
 import random
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 import jwt
 import pytest
@@ -37,7 +38,7 @@ def keys_of(**settings) -> VerificationKeys:
 
 
 BY_SECRET = keys_of(jwt_secret=SECRET)
-BY_KEY = {
+BY_KEY: dict[str, tuple[Any, Any]] = {
     "RS256": (RSA, keys_of(jwt_public_key=pem(RSA))),
     "ES256": (P256, keys_of(jwt_public_key=pem(P256))),
     "EdDSA": (ED25519, keys_of(jwt_public_key=pem(ED25519))),
@@ -177,7 +178,7 @@ def test_the_project_may_pin_fewer_algorithms_than_its_keys_could_check():
 @pytest.mark.parametrize("key", [RSA, P256, ED25519])
 def test_another_key_of_the_same_kind_is_refused(key):
     algorithm = next(name for name, (private, _) in BY_KEY.items() if private is key)
-    others = {
+    others: dict[Any, Any] = {
         RSA: rsa.generate_private_key(65537, 2048),
         P256: ec.generate_private_key(ec.SECP256R1()),
         ED25519: ed25519.Ed25519PrivateKey.generate(),
@@ -306,7 +307,8 @@ def test_numbers_that_are_none_are_refused(claim, number):
 
 def test_a_token_for_another_project_is_refused():
     assert identity(token(project_id="demo"))
-    for other in ("Demo", "demo ", "", None, 5, ["demo"], {}, True):
+    others: tuple[object, ...] = ("Demo", "demo ", "", None, 5, ["demo"], {}, True)
+    for other in others:
         assert "another project" in refusal(token(project_id=other)).message
 
 
@@ -419,7 +421,7 @@ def test_random_changes_of_a_token_never_get_through_and_never_raise_anything_el
 
 def test_random_signed_claims_are_taken_or_refused_but_never_raise_anything_else():
     dice = random.Random(7)
-    atoms = [
+    atoms: list[object] = [
         None,
         True,
         0,

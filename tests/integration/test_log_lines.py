@@ -30,7 +30,7 @@ from tests.limits_fixture import toml
 from tests.ports import free_port
 
 TEXT = re.compile(
-    r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARNING|ERROR) +realtime\.migrations schema_migrated .+"
+    r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARNING|ERROR) +realtime\.postgres\.migrations schema_migrated .+"
 )
 
 

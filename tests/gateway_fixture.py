@@ -18,7 +18,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from gateway import app
+from gateway import app, metrics
 from notifier import app as notifier_app
 from realtime.auth.tokens import issue
 from realtime.process.reload import Reloads
@@ -71,6 +71,20 @@ async def eventually(true: Condition, deadline: float = DEADLINE) -> Any:
             if found:
                 return found
             await asyncio.sleep(0.01)
+
+
+async def stays(true: Condition, seconds: float, pause: float = 0.05) -> None:
+    """Assert at every look that it is true, for so long; the last look is after that time."""
+    clock = asyncio.get_running_loop()
+    until = clock.time() + seconds
+    is_over = False
+    while not is_over:
+        is_over = clock.time() >= until
+        found: Any = true()
+        if asyncio.iscoroutine(found):
+            found = await found
+        assert found, f"no longer true after {clock.time() - until + seconds:.2f} of {seconds:g} s"
+        await asyncio.sleep(pause)
 
 
 @dataclass
@@ -181,6 +195,7 @@ class Gateway:
 async def running_gateway(
     settings: Settings, *, internal: bool = False, expected_errors: int = 0, reloads: Reloads | None = None
 ) -> AsyncIterator[Gateway]:
+    _begin_gauges(settings)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     internal_port = free_port() if internal else None
     serve = app.run(
@@ -193,6 +208,15 @@ async def running_gateway(
             if task.done():
                 await task
             yield Gateway(settings, listening.result(), http, internal_port)
+
+
+def _begin_gauges(settings: Settings) -> None:
+    """Set the gauges to 0 that a former gateway of this process left behind."""
+    for gauge in (metrics.queue_bytes, metrics.largest_queue_bytes, metrics.owed):
+        gauge.set(0)
+    for gauge in (metrics.connections, metrics.subscriptions, metrics.presences, metrics.topics):
+        for project in settings.projects:
+            gauge.labels(project).set(0)
 
 
 @asynccontextmanager

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import asyncpg
 
-from notifier import app, metrics
+from notifier import app
 from notifier.feed.feed import Feed
 from notifier.feed.publisher import Publisher
 from realtime.channels import Event, Table
@@ -23,7 +25,9 @@ from realtime.redis.broker import Broker, table_history
 from realtime.redis.client import connect
 from realtime.settings.config import Project, Settings
 from tests.change_stream import DEADLINE
-from tests.gateway_fixture import SECRET, eventually
+from tests.expressions import value
+from tests.gateway_fixture import SECRET, eventually, stays
+from tests.ports import free_port
 
 PROJECT = "demo"
 ORDERS = Table("public", "orders")
@@ -47,9 +51,11 @@ def settings_at(redis_url: str, poll_seconds: float = HOUR, **projects: Project)
 
 
 @asynccontextmanager
-async def notifier(settings: Settings, reloads: Reloads | None = None) -> AsyncIterator[asyncio.Task[None]]:
+async def notifier(
+    settings: Settings, reloads: Reloads | None = None, internal_port: int | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
     """Run a notifier while the block does; it must not end by itself."""
-    task = asyncio.create_task(app.run(settings, "127.0.0.1", None, reloads), name="notifier")
+    task = asyncio.create_task(app.run(settings, "127.0.0.1", internal_port, reloads), name="notifier")
     try:
         yield task
         assert not task.done(), task
@@ -58,6 +64,48 @@ async def notifier(settings: Settings, reloads: Reloads | None = None) -> AsyncI
         await asyncio.wait([task])
     if not task.cancelled():
         task.result()
+
+
+class Notifier:
+    """A notifier as its internal port shows it."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/readyz"
+
+    async def reason(self) -> str | None:
+        """Why it is not ready; None when it is."""
+        async with aiohttp.ClientSession() as http:
+            try:
+                async with http.get(self._url) as answer:
+                    told = (await answer.json()).get("reason")
+                    assert (answer.status == 200) is (told is None)
+                    return None if told is None else str(told)
+            except aiohttp.ClientConnectionError:
+                return "it does not run yet"
+
+    async def is_ready(self) -> bool:
+        return await self.reason() is None
+
+    async def tells(self, pattern: str) -> None:
+        """Wait until it is not ready, for such a reason."""
+
+        async def told() -> bool:
+            return bool(re.search(pattern, await self.reason() or ""))
+
+        await eventually(told)
+
+    async def is_never_ready(self, seconds: float) -> None:
+        async def is_not() -> bool:
+            return not await self.is_ready()
+
+        await stays(is_not, seconds)
+
+
+@asynccontextmanager
+async def notifier_with_a_port(settings: Settings) -> AsyncIterator[Notifier]:
+    port = free_port()
+    async with notifier(settings, internal_port=port):
+        yield Notifier(port)
 
 
 @asynccontextmanager
@@ -179,4 +227,4 @@ async def lead(connection: Any, lock: int = 1) -> int:
 
 
 def late_changes(project: str = PROJECT) -> float:
-    return float(metrics.late_changes.labels(project)._value.get())
+    return value("realtime_notifier_late_changes_total", project=project)

@@ -39,9 +39,9 @@ async def is_ready(url: str) -> bool:
     return (await get(f"{url}/readyz"))[0] == 200
 
 
-async def enable(url: str, table: str) -> None:
-    headers = {"Authorization": f"Bearer {token_for(role=SERVICE_ROLE)}"}
-    address = f"{url}/projects/demo/realtime/enable"
+async def enable(url: str, table: str, project: str = "demo") -> None:
+    headers = {"Authorization": f"Bearer {token_for(project, role=SERVICE_ROLE)}"}
+    address = f"{url}/projects/{project}/realtime/enable"
     async with (
         aiohttp.ClientSession(headers=headers) as http,
         http.post(address, json={"table_name": table}) as answer,

@@ -22,6 +22,7 @@ from tests.gateway_fixture import Client, eventually, token_for
 
 ROWS = 100_000
 SUBSCRIBERS = 10
+MOST_BURSTS = 5  # to find a notifier in the middle of one
 QUIET_SECONDS = 60.0  # without a message, while more should come
 # Twenty-five megabytes of frames wait for all subscribers of a node together, since they share them.
 GATEWAY_MIB = 200
@@ -101,11 +102,22 @@ async def test_a_notifier_killed_in_a_burst_loses_and_repeats_nothing(messages: 
         async def published() -> int:
             return (await broker.position("demo", MESSAGES.topic)).offset
 
-        burst = asyncio.create_task(insert(messages, ROWS))
-        await eventually(published)
+        async def has_passed(offset: int) -> bool:
+            return await published() > offset
+
+        rows = 0
+        for _ in range(MOST_BURSTS):
+            before, rows = rows, rows + ROWS
+            burst = asyncio.create_task(insert(messages, ROWS), name="burst")
+            await eventually(lambda before=before: has_passed(before))
+            parts.notifier.send(signal.SIGSTOP)
+            if await published() < rows:
+                break
+            parts.notifier.send(signal.SIGCONT)  # it was faster than we looked
+            await burst
         assert await parts.notifier.stop(signal.SIGKILL) == -signal.SIGKILL
-        assert 0 < await published() < ROWS
+        assert rows - ROWS < await published() < rows
         words = ("notifier", *LOCAL, "--config", messages.config)
         async with running(*words, directory=messages.directory):
             await burst
-            await expect_all(messages, clients, ROWS)
+            await expect_all(messages, clients, rows)

@@ -38,6 +38,7 @@ async def test_gateway_and_notifier_run_from_one_file(messages: Stage) -> None:
 
 
 async def test_the_environment_is_settings_enough(messages: Stage) -> None:
+    """Wait until a change is delivered to a client."""
     environment = {
         "REALTIME_REDIS_URL": messages.redis_url,
         "REALTIME_PROJECTS__DEMO__DATABASE_URL": messages.database_url,
@@ -49,6 +50,7 @@ async def test_the_environment_is_settings_enough(messages: Stage) -> None:
 
 
 async def test_the_environment_may_name_the_file_and_goes_over_it(messages: Stage) -> None:
+    """Wait until a change is delivered, by a Redis that only the environment names."""
     Stage(messages.directory, messages.database_url, "redis://127.0.0.1:1").write("poll_seconds = 0")
     environment = {
         "REALTIME_CONFIG": str(messages.config),

@@ -159,6 +159,7 @@ async def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
 
 
 async def test_a_change_reaches_the_clients_of_both_nodes(spare: Path) -> None:
+    """Listen on each until the row has come."""
     port = free_port()
     urls = [f"http://127.0.0.1:{one}" for one in (port, port + 1)]
     async with (

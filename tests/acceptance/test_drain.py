@@ -13,7 +13,7 @@ from tests.acceptance.programs import START_SECONDS
 from tests.acceptance.served import get
 from tests.gateway_fixture import Client, eventually, token_for
 
-DRAIN_SECONDS = 6  # in which the rest of the test can be done, also where the machine is busy
+DRAIN_SECONDS = 12  # in which the rest of the test can be done, also where the machine is busy
 
 
 async def hear_until_closed(client: Client) -> list[dict]:

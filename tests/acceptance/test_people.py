@@ -98,8 +98,8 @@ async def test_a_frozen_node_comes_back_with_its_people(stage: Stage):
         assert watcher.times("leave") == dict.fromkeys(asleep, 2)
         await ends_of(survivor, asleep)
         async with connect(stage.redis_url) as store:
-            assert await store.call("HLEN", names.topic_members("demo", WATCHED)) == 0
-            assert await store.call("HLEN", names.open_connections("demo")) == 1, "the one who watches"
+            await eventually(lambda: _are_members(store, WATCHED, 0))
+            await eventually(lambda: _is_open(store, 1))  # the one who watches
             assert await store.call("SCARD", names.nodes()) == 2
 
 
@@ -137,8 +137,8 @@ async def test_who_came_and_went_while_a_node_was_frozen_is_counted_right(stage:
                 b"user:bob": b"1",
                 b"address:127.0.0.1": b"1",
             }
-            assert await store.call("HLEN", names.topic_members("demo", WATCHED)) == 0
-            assert await store.call("HLEN", names.topic_members("demo", "presence")) == 0
+            await eventually(lambda: _are_members(store, WATCHED, 0))
+            await eventually(lambda: _are_members(store, "presence", 0))
 
 
 async def come_to_stay(stack: AsyncExitStack, gateway: Gateway, count: int) -> list[Client]:
@@ -147,6 +147,10 @@ async def come_to_stay(stack: AsyncExitStack, gateway: Gateway, count: int) -> l
 
 async def _is_present(gateway: Gateway, expected: set[str]) -> bool:
     return {entry["connection_id"] for entry in await present(gateway, ROOM)} == expected
+
+
+async def _are_members(store: Store, topic: str, count: int) -> bool:
+    return await store.call("HLEN", names.topic_members("demo", topic)) == count
 
 
 async def _is_open(store: Store, count: int) -> bool:
@@ -206,7 +210,7 @@ async def test_presence_outlives_a_redis_that_comes_back_empty(no_redis: Stage, 
                 await watcher.becomes(lambda watcher=watcher: watcher.ids == ids([alice, bob]))
                 assert watcher.entries[bobs_id] == before[bobs_id], "joined_at is kept"
             for gateway in (here, there):
-                assert {one["connection_id"] for one in await present(gateway, ROOM)} == ids([alice, bob])
+                await eventually(lambda gateway=gateway: _is_present(gateway, ids([alice, bob])))
             await bob.ask(type="presence", channel=ROOM, state=None, ref=1)
             for watcher in watchers:
                 await watcher.becomes(lambda watcher=watcher: watcher.ids == ids([alice]))

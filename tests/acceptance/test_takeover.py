@@ -181,6 +181,7 @@ async def test_while_one_leads_the_standby_holds_no_session(
 async def test_when_the_leader_ends_the_standby_leads_and_every_change_arrives_once(
     tmp_path: Path, database_url: str, redis_url: str, how: signal.Signals, pytestconfig: pytest.Config
 ) -> None:
+    """The stream of changes asserts in the end that each arrived once, in order."""
     async with (
         fleet(tmp_path, redis_url, {"demo": database_url}) as notifiers,
         leader_and_standby(notifiers) as (leader, standby, writer),

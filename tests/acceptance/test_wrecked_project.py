@@ -20,10 +20,12 @@ import pytest
 from realtime.auth.tokens import SERVICE_ROLE
 from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import Program, client_of, psql
-from tests.acceptance.served import get, is_ready, served
+from tests.acceptance.served import enable, get, is_ready, served
+from tests.change_stream import DEADLINE
 from tests.gateway_fixture import SECRET, Client, token_for
 from tests.ports import free_port
 from tests.servers import fresh_database, throw_away_postgres
+from tests.stranger_fixture import as_role
 
 ROLE = "wrecked_service"
 LONGEST_BODY = 2_000  # bytes of `/readyz`, whatever a database says
@@ -98,7 +100,7 @@ class Project:
 
     async def hears(self, text: str) -> None:
         """Wait for a change; `resync` may come before it."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             while True:
                 message = await self.client.hear()
                 if message["type"] == "realtime" and message["data"]["body"] == text:
@@ -124,19 +126,6 @@ class Pair:
             return str(body["status"])
 
 
-def as_role(database_url: str) -> str:
-    parts = urlsplit(database_url)
-    return parts._replace(netloc=f"{ROLE}:{ROLE}@{parts.hostname}:{parts.port}").geturl()
-
-
-async def enable(url: str, project: str) -> None:
-    headers = {"Authorization": f"Bearer {token_for(project, role=SERVICE_ROLE)}"}
-    address = f"{url}/projects/{project}/realtime/enable"
-    body = {"table_name": "messages"}
-    async with aiohttp.ClientSession(headers=headers) as http, http.post(address, json=body) as answer:
-        assert answer.status == 200, await answer.text()
-
-
 @pytest.fixture
 async def pair(tmp_path: Path, redis_url: str) -> AsyncIterator[Pair]:
     """The service runs as a role that can lose rights. Roles belong to a server, so it is a fresh one."""
@@ -150,17 +139,17 @@ async def pair(tmp_path: Path, redis_url: str) -> AsyncIterator[Pair]:
             await psql(url, f"grant create on database {urlsplit(url).path[1:]} to {ROLE}")
             await psql(url, "create table messages (id bigserial primary key, body text)")
             await psql(url, f"alter table messages owner to {ROLE}")
-        stage = Stage(tmp_path, as_role(demo_url), redis_url)
+        stage = Stage(tmp_path, as_role(demo_url, ROLE), redis_url)
         stage.write(
             project=(
                 "[projects.other]",
-                f"database_url = {json.dumps(as_role(other_url))}",
+                f"database_url = {json.dumps(as_role(other_url, ROLE))}",
                 f"jwt_secret = {json.dumps(SECRET)}",
             )
         )
         internal = free_port()
         parts = await stack.enter_async_context(served(stage, notifier_words=("--internal-port", internal)))
-        await enable(parts.url, "other")
+        await enable(parts.url, "messages", "other")
         clients = [
             await stack.enter_async_context(client_of(parts.url, token_for(name), name))
             for name in ("demo", "other")
@@ -176,6 +165,7 @@ async def pair(tmp_path: Path, redis_url: str) -> AsyncIterator[Pair]:
         )
 
 
+@pytest.mark.timeout(600)
 async def test_a_wrecked_schema_stops_its_own_project_alone_and_until_it_is_mended(pair: Pair) -> None:
     for name, (wreck, mend) in WRECKS.items():
         print(name)  # noqa: T201 - of the one that fails
@@ -212,7 +202,7 @@ async def test_a_schema_that_is_dropped_under_the_feed_is_waited_for(pair: Pair)
     await pair.notifier.tells("feed_state_changed", project="demo", state="waiting for the schema")
     await pair.other.write("meanwhile")
     await pair.other.hears("meanwhile")
-    await enable(pair.url, "demo")
+    await enable(pair.url, "messages")
     await pair.demo.write("anew")
     await pair.demo.hears("anew")
     assert "part_failed" not in pair.notifier.errors

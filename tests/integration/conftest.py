@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from realtime.settings.config import Settings
+from realtime.settings.config import Limits, Settings
 from tests import servers
+from tests.gateway_fixture import Gateway, eventually, running_gateway, settings_for
 from tests.notifier_fixture import Witness, enable, session, witness
 from tests.postgres_fixture import Database, fresh_database, throw_away_postgres
 
@@ -56,3 +57,18 @@ async def seen(settings: Settings) -> AsyncIterator[Witness]:
     """What Redis has of the project of `settings`."""
     async with witness(settings) as seen:
         yield seen
+
+
+@pytest_asyncio.fixture
+async def channels() -> int:
+    """That a connection may have: it may leave ten times as many behind."""
+    return 2
+
+
+@pytest_asyncio.fixture
+async def fast(database_url: str, redis_url: str, channels: int) -> AsyncIterator[Gateway]:
+    """A gateway where clients may say as much as they like."""
+    limits = Limits(messages_per_second=1e6, max_channels_per_connection=channels)
+    async with running_gateway(settings_for(database_url, redis_url, limits=limits)) as gateway:
+        await eventually(gateway.is_ready)
+        yield gateway

@@ -17,6 +17,7 @@ import pytest
 
 from realtime import names
 from realtime.channels import Event, Table
+from tests.change_stream import DEADLINE
 from tests.postgres_fixture import Database, fresh_database, throw_away_postgres
 
 MEGABYTE = 1 << 20
@@ -89,7 +90,7 @@ async def test_a_statement_without_rows_captures_and_rings_nothing(items: Databa
         assert not rung.is_set()
         assert await items.captured() == []
         await writer.execute("insert into items values (4)")
-        await asyncio.wait_for(rung.wait(), 10)
+        await asyncio.wait_for(rung.wait(), DEADLINE)
 
 
 async def test_nobody_rings_while_the_notifier_is_awake(items: Database) -> None:
@@ -108,7 +109,7 @@ async def test_nobody_rings_while_the_notifier_is_awake(items: Database) -> None
         )
         await writer.execute("insert into items values (4)")
         await writer.execute("select pg_notify($1, 'done')", names.DOORBELL)
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), DEADLINE)
         assert heard == ["done"]
     assert len(await items.captured()) == 1
 

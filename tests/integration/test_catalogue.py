@@ -17,6 +17,7 @@ from realtime.channels import Event, Table
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.postgres import triggers
 from realtime.postgres.catalogue import Column, EnabledTable, TableInfo
+from tests.change_stream import DEADLINE
 from tests.postgres_fixture import Database
 
 ALL = tuple(Event)
@@ -263,7 +264,7 @@ async def test_enable_succeeds_when_the_writer_ends_in_time(items: Database) -> 
 
 
 async def _until_somebody_waits(database: Database) -> None:
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(DEADLINE):
         while not await database.superuser.fetchval("select exists (select from pg_locks where not granted)"):
             await asyncio.sleep(0.01)
 

@@ -74,6 +74,7 @@ async def test_what_is_said_passes_both_ways_whole(connected):
 
 
 async def test_a_goodbye_passes(link, connected):
+    """Wait until the link has no connection any more."""
     ends = await connected()
     await say(ends, b"hello")
     ends[1].close()

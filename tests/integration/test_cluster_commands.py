@@ -95,10 +95,11 @@ async def test_a_primary_that_is_lost_is_replaced_without_a_restart(cluster, sto
         except Unavailable:
             return False
 
-    await eventually(found, deadline=30)
+    await eventually(found)
 
 
 async def test_a_server_that_hangs_under_a_write_does_not_stop_the_search_for_its_successor(cluster, store):
+    """Wait until the successor takes a write."""
     await store.call("SET", "name", "value")
     frozen = await cluster.primary_of("name")
     await cluster.server(frozen).command("WAIT", 1, 20_000)
@@ -111,7 +112,7 @@ async def test_a_server_that_hangs_under_a_write_does_not_stop_the_search_for_it
             return bool(await store.call("SET", "name", "again"))
         return False
 
-    await eventually(found, deadline=30)
+    await eventually(found)
 
 
 async def test_a_url_that_does_not_say_that_it_is_a_cluster_is_told_of_in_the_log(cluster, caplog):

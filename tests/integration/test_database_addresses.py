@@ -26,6 +26,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
 
 
 async def test_what_managed_postgres_hands_out_connects(stage: Stage, tmp_path: Path) -> None:
+    """A session is opened by each URL."""
     own = stage.certificates
     ours = {"sslcert": str(own.client_certificate), "sslkey": str(own.client_key)}
     passfile = tmp_path / "pgpass"

@@ -33,7 +33,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
 
 def broken(stage: Stage) -> Iterator[tuple[str, str, Cause, str]]:
     """URLs, with the place, the cause, and a piece of what the server said."""
-    own, url = stage.certificates, stage.url
+    url = stage.url
     here = {where: f"127.0.0.1:{port}" for where, port in stage.ports.items()}
     well = here["postgres"]
     yield url("nobody"), here["nobody"], Cause.REFUSED, ""
@@ -58,20 +58,21 @@ def broken(stage: Stage) -> Iterator[tuple[str, str, Cause, str]]:
     yield url(target_session_attrs="standby"), well, Cause.READ_ONLY, "target_session_attrs"
     yield url(sslmode="require"), well, Cause.NO_TLS, ""
     yield url("tls", sslmode="disable"), here["tls"], Cause.LOGIN, "insecure"
+    yield from broken_tls(stage)
+
+
+def broken_tls(stage: Stage) -> Iterator[tuple[str, str, Cause, str]]:
+    """The same of servers that use TLS, to clients that look at their certificates."""
+    own, url = stage.certificates, stage.url
+    here = {where: f"127.0.0.1:{port}" for where, port in stage.ports.items()}
     full = {"sslmode": "verify-full", "sslrootcert": str(own.ca)}
-    yield url("tls", **{**full, "sslrootcert": str(own.stranger)}), here["tls"], Cause.UNTRUSTED, "issuer"
+    stranger = {**full, "sslrootcert": str(own.stranger)}
+    yield url("tls", **stranger), here["tls"], Cause.UNTRUSTED, "issuer"
     yield url("tls", sslrootcert="system"), here["tls"], Cause.UNTRUSTED, "issuer"
     yield url("tls", at="localhost", **full), f"localhost:{stage.ports['tls']}", Cause.OTHER_HOST, "localhost"
     yield url("expired", **full), here["expired"], Cause.EXPIRED, "expired"
     yield url("wants client", **full), here["wants client"], Cause.CLOSED_TLS, ""
-    yield (
-        url("direct", **{**full, "sslrootcert": str(own.stranger), "sslnegotiation": "direct"}),
-        *(
-            here["direct"],
-            Cause.UNTRUSTED,
-            "issuer",
-        ),
-    )
+    yield url("direct", **stranger, sslnegotiation="direct"), here["direct"], Cause.UNTRUSTED, "issuer"
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -95,6 +96,7 @@ async def test_of_several_hosts_each_is_told(stage: Stage) -> None:
 
 
 async def test_a_host_that_is_silent_leaves_time_for_the_next(stage: Stage) -> None:
+    """A session of the next one is opened within the patience for all."""
     hosts = f"127.0.0.1:{stage.ports['silent']},127.0.0.1:{stage.ports['postgres']}"
     for more in ("", "?load_balance_hosts=random", "?target_session_attrs=prefer-standby&connect_timeout=2"):
         await open_and_close(f"postgresql://app:{PASSWORD}@{hosts}/postgres{more}")

@@ -10,6 +10,7 @@ import pytest
 from notifier import projects, sessions
 from notifier.project import ProjectFeed, State
 from realtime.redis.broker import table_history
+from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -59,7 +60,7 @@ async def test_a_feed_that_is_dismissed_ends_by_itself(
         else:
             await eventually(lambda: feed.state is State.NO_SCHEMA)
         feed.dismiss()
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(DEADLINE):
             await task
         await eventually(lambda: nobody(connection))
 

@@ -5,7 +5,6 @@ Long, since each story needs two notifiers and both stores at once.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,7 +27,7 @@ from realtime.redis.client import connect
 from realtime.settings.config import Settings
 from tests.chaos.link import Link, Silence
 from tests.clean_log import logged
-from tests.gateway_fixture import eventually
+from tests.gateway_fixture import eventually, stays
 from tests.notifier_fixture import (
     LISTENING,
     PROJECT,
@@ -44,6 +43,7 @@ from tests.notifier_fixture import (
 )
 from tests.schema_fixture import psql
 from tests.servers import throw_away_valkey
+from tests.stranger_fixture import as_role
 
 LEADER_NAME = f"realtime notifier {PROJECT}"
 
@@ -209,28 +209,24 @@ async def test_a_leader_that_is_silent_is_ended_and_its_writers_ring_again(
             assert late_changes() == before
 
 
-async def stays(connection: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def is_left_alone(connection: Any, caplog: pytest.LogCaptureFixture) -> None:
     """See that whoever has the lock is left alone, for longer than the patience of a notifier."""
     await eventually(lambda: stands_by(caplog))
-    clock = asyncio.get_running_loop()
-    until = clock.time() + candidacy.SILENT_SECONDS + candidacy.GRACE_SECONDS
-
-    async def over() -> bool:
-        assert await connection.fetchval("select true"), "its session was ended"
-        return clock.time() > until
-
-    await eventually(over)
+    await stays(
+        lambda: connection.fetchval("select true"), candidacy.SILENT_SECONDS + candidacy.GRACE_SECONDS
+    )
 
 
 @pytest.mark.parametrize("name", ["realtime notifier other", "realtime notifier", "psql"])
 async def test_a_holder_that_is_no_notifier_of_the_project_is_left_alone(
     settings: Settings, orders_url: str, impatient: None, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
+    """See that its session lives for longer than the patience of a notifier."""
     caplog.set_level(logging.INFO)
     async with session(orders_url, application_name=name) as holder:
         await lead(holder)
         async with notifier(settings):
-            await stays(holder, caplog)
+            await is_left_alone(holder, caplog)
 
 
 async def test_a_holder_whose_lease_is_fresh_is_left_alone(
@@ -241,7 +237,7 @@ async def test_a_holder_whose_lease_is_fresh_is_left_alone(
         its_own = await lead(holder)
         await holders(settings.redis_url, ("somebody", Wish.TAKE))
         async with notifier(settings):
-            await stays(holder, caplog)
+            await is_left_alone(holder, caplog)
             assert await pids(holder) == {its_own}, "a standby holds no session"
 
 
@@ -249,13 +245,14 @@ async def test_a_holder_whose_lease_is_fresh_is_left_alone(
 async def test_while_redis_is_away_no_leader_is_ended(
     orders_url: str, tmp_path: Path, impatient: None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """See that its session lives for longer than the patience of a notifier."""
     caplog.set_level(logging.INFO)
     async with throw_away_valkey(tmp_path) as server:
         settings = settings_at(server.url, demo=project_at(orders_url))
     async with session(orders_url, application_name=LEADER_NAME) as holder:
         await lead(holder)
         async with notifier(settings):
-            await stays(holder, caplog)
+            await is_left_alone(holder, caplog)
 
 
 async def test_a_missing_right_to_end_a_silent_leader_is_told_once(
@@ -265,13 +262,11 @@ async def test_a_missing_right_to_end_a_silent_leader_is_told_once(
     async with session(database_url) as administrator:
         await administrator.execute("create role weak login password 'weak'")
         await psql(database_url, migration_sql("weak"))
-        parts = urlsplit(database_url)
-        url = parts._replace(netloc=f"weak:weak@{parts.hostname}:{parts.port}").geturl()
         async with session(database_url, application_name=LEADER_NAME) as holder:
             await lead(holder)
-            async with notifier(settings_at(redis_url, demo=project_at(url))):
+            async with notifier(settings_at(redis_url, demo=project_at(as_role(database_url, "weak")))):
                 await eventually(lambda: "silent_leader_not_ended" in caplog.text)
-                await stays(holder, caplog)
+                await is_left_alone(holder, caplog)
         await administrator.execute("drop owned by weak; drop role weak")
     assert len(logged(caplog, "silent_leader_not_ended")) == 1
 
@@ -288,13 +283,14 @@ async def test_of_two_projects_on_one_database_one_leads_and_ends_nobody(
 
         await eventually(three)
         before = await pids(writer)
-        await stays(writer, caplog)
+        await is_left_alone(writer, caplog)
         assert await pids(writer) == before
 
 
 async def test_a_leader_that_lost_its_session_gives_its_lease_up(
     settings: Settings, postgres_url: str, orders_url: str
 ) -> None:
+    """Wait until its lease is gone, and until it has one again with its next session."""
     name = urlsplit(orders_url).path.removeprefix("/")
     async with notifier(settings), session(postgres_url) as administrator:
         await eventually(lambda: lease(settings.redis_url))

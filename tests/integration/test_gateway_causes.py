@@ -15,10 +15,10 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from gateway import metrics
 from realtime.causes.kinds import Cause
 from tests.broken_redis import PASSWORD, Stage, broken_redis
 from tests.clean_log import logged
+from tests.expressions import value
 from tests.gateway_fixture import Gateway, eventually, running_gateway, settings_for, token_for
 from tests.ports import free_port
 
@@ -108,36 +108,46 @@ async def test_a_gateway_logs_each_cause_once_however_often_it_tries(
     monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.01)
 
     def tries() -> float:
-        return metrics.redis_reconnects._value.get()
+        return value("realtime_gateway_redis_reconnects_total")
 
-    begin = tries()
+    events = ("redis_subscription_lost", "node_not_renewed", "cleanup_failed", "redis_call_failed")
     async with unready_gateway(stage.url(login="app:wrong")):
+        await eventually(lambda: all(logged(caplog, event) for event in events))
+        begin = tries()
         await eventually(lambda: tries() > begin + 20)
-    for event in ("redis_subscription_lost", "node_not_renewed", "cleanup_failed", "redis_call_failed"):
+    for event in events:
         assert len(logged(caplog, event)) == 1, event
 
 
 async def test_a_server_that_is_not_known_is_told_of_every_sentinel(stage: Stage) -> None:
     none = stage.ports["nobody"]
+    expected = (
+        "no server of Redis is known: no sentinel tells who is the primary of 'mymaster':"
+        f" 127.0.0.1:{none}: {Cause.REFUSED}"
+    )
     async with unready_gateway(f"redis+sentinel://127.0.0.1:{none}/mymaster") as gateway:
-        reason = json.loads(await text_of(f"http://127.0.0.1:{gateway.internal_port}/readyz"))["reason"]
-        assert reason == (
-            "no server of Redis is known: no sentinel tells who is the primary of 'mymaster':"
-            f" 127.0.0.1:{none}: {Cause.REFUSED}"
-        )
-        public = json.loads(await text_of(f"{gateway.url}/readyz"))
-        assert public["reason"] == "no server of Redis is known"
+        internal, public = f"http://127.0.0.1:{gateway.internal_port}/readyz", f"{gateway.url}/readyz"
+        await eventually(lambda: says(internal, expected))
+        await eventually(lambda: says(public, "no server of Redis is known"))
+
+
+async def says(url: str, reason: str) -> bool:
+    return bool(json.loads(await text_of(url)).get("reason") == reason)
 
 
 async def test_a_change_of_cause_is_told(stage: Stage, caplog: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.05)
     user = ("ACL", "SETUSER", "changing")
+
+    def is_lost_by(word: str) -> bool:
+        return any(word in facts["error"] for facts in logged(caplog, "redis_subscription_lost"))
+
     async with Redis.from_url(stage.superuser_url) as redis:
         await redis.execute_command(*user, "on", ">other", "~*", "&*", "+@all")
         async with unready_gateway(stage.url(login=f"changing:{PASSWORD}")) as gateway:
-            await eventually(lambda: "WRONGPASS" in caplog.text)
+            await eventually(lambda: is_lost_by("WRONGPASS"))
             await redis.execute_command(*user, f">{PASSWORD}", "-spublish")
-            await eventually(lambda: "NOPERM" in caplog.text)
+            await eventually(lambda: is_lost_by("NOPERM"))
             await redis.execute_command(*user, "+spublish")
             await eventually(gateway.is_ready)
     causes = [facts["error"] for facts in logged(caplog, "redis_subscription_lost")]

@@ -6,10 +6,10 @@ import asyncio
 import json
 
 import pytest
-from prometheus_client import REGISTRY
 
 from realtime.settings.config import Limits
 from tests.change_stream import publisher_to
+from tests.expressions import value
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
 from tests.raw_socket import CLOSE, TEXT, frame, raw_socket
 
@@ -39,7 +39,7 @@ async def publish_burst(publisher):
 
 
 def slow_consumers():
-    return REGISTRY.get_sample_value("realtime_gateway_slow_consumers_total")
+    return value("realtime_gateway_slow_consumers_total")
 
 
 async def hear_to_the_end(raw):
@@ -76,6 +76,7 @@ async def test_a_client_that_does_not_read_is_closed_and_hears_why_when_it_reads
 
 
 async def test_a_closed_slow_consumer_that_never_reads_is_let_go(strict, monkeypatch):
+    """Wait until it is closed for being slow, and until the node has no connection any more."""
     monkeypatch.setattr("gateway.wire.send_queue.PARTING_SECONDS", 0.1)
     gateway, publisher = strict
     before = slow_consumers()

@@ -6,9 +6,9 @@ import json
 import struct
 
 import pytest
-from prometheus_client import REGISTRY
 
 from realtime.settings.config import Limits
+from tests.expressions import value
 from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
 from tests.limits_fixture import WS_PATH, wire
 from tests.raw_socket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, raw_socket
@@ -119,7 +119,7 @@ async def test_a_breach_is_counted_and_recorded_with_its_code(gateway):
 
 
 def closes_counted(code: int) -> float:
-    return REGISTRY.get_sample_value("realtime_gateway_closes_total", {"code": str(code)}) or 0.0
+    return value("realtime_gateway_closes_total", code=str(code))
 
 
 async def ends_of(gateway, ids):

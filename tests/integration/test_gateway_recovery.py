@@ -130,16 +130,16 @@ async def test_a_client_that_hops_between_nodes_amid_a_stream_misses_nothing(gat
                 await publisher.publish(2)
                 await asyncio.sleep(0)
 
-        stream = asyncio.create_task(publish_on())
         rows: list[int] = []
-        for hop in range(20):
-            async with (other, gateway)[hop % 2].client() as client:
-                assert (await client.subscribe("table:orders", since=seen))["recovered"] is True
-                for _ in range(10):
-                    change = await client.hear()
-                    rows.append(change["data"]["id"])
-                    seen = change["id"]
-        await stream
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(publish_on(), name="stream")
+            for hop in range(20):
+                async with (other, gateway)[hop % 2].client() as client:
+                    assert (await client.subscribe("table:orders", since=seen))["recovered"] is True
+                    for _ in range(10):
+                        change = await client.hear()
+                        rows.append(change["data"]["id"])
+                        seen = change["id"]
     assert rows == list(range(2, 202))
 
 
@@ -205,12 +205,12 @@ async def test_recovery_amid_a_stream_joins_up_without_a_hole(gateway, publisher
         for _ in range(100):
             await publisher.publish(5)
 
-    stream = asyncio.create_task(publish_on())
-    for _ in range(5):
-        async with gateway.client() as client:
-            await client.subscribe("table:orders", since=start)
-            assert await client.hear_rows(1000) == list(range(1, 1001))
-    await stream
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(publish_on(), name="stream")
+        for _ in range(5):
+            async with gateway.client() as client:
+                await client.subscribe("table:orders", since=start)
+                assert await client.hear_rows(1000) == list(range(1, 1001))
 
 
 async def test_a_burst_of_one_transaction_recovers_from_its_middle(gateway, publisher):

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from realtime.redis.client import Store
-from tests.change_stream import publisher_to
+from tests.change_stream import background, publisher_to
 from tests.gateway_fixture import eventually, running_gateway, settings_for
 from tests.ports import free_port
 from tests.servers import throw_away_valkey
@@ -49,12 +49,10 @@ async def test_connections_of_every_kind_cut_again_and_again_lose_nothing(gatewa
                 await kill(store, "pubsub")
                 await asyncio.sleep(0.03)
 
-        cutting = asyncio.create_task(keep_cutting())
-        for _ in range(50):
-            await publisher.publish(3)
-            await asyncio.sleep(0.01)
-        cutting.cancel()
-        await asyncio.wait([cutting])
+        async with background(asyncio.create_task(keep_cutting(), name="cut")):
+            for _ in range(50):
+                await publisher.publish(3)
+                await asyncio.sleep(0.01)
         assert await client.hear_rows(150) == list(range(1, 151))
 
 

@@ -27,6 +27,7 @@ from realtime.errors import SettingError
 from realtime.redis.client import Store
 from realtime.settings.config import Limits, Project, Settings
 from tests.change_stream import Publisher, streaming
+from tests.expressions import value
 from tests.gateway_fixture import SECRET, Client, Gateway, eventually, running_gateway, token_for
 from tests.reload_fixture import Live, series_of
 from tests.servers import fresh_database
@@ -157,7 +158,7 @@ async def test_a_project_that_is_removed_and_added_again_at_once_begins_anew(
         await after.subscribe("room:a")
         assert await asyncio.gather(*ends) == [GONE] * 3
         await eventually(lambda: "close down other" not in {one.get_name() for one in asyncio.all_tasks()})
-        assert 'realtime_gateway_connections{project="other"} 1.0' in generate_latest().decode()
+        await eventually(lambda: value("realtime_gateway_connections", project="other") == 1)
         await after.say(type="broadcast", channel="room:a", payload="still here")
         assert (await after.hear())["payload"] == "still here"
 

@@ -142,13 +142,14 @@ async def test_a_presence_that_cannot_be_told_fails_alone(settings, failing_peop
 
 
 async def test_a_life_goes_on_being_renewed(settings, failing_people):
+    """Wait for two renewals after the one that failed."""
     failing_people.fails = "renew"
     async with serving(settings):
         await eventually(lambda: failing_people.renewals >= 4)
 
 
 async def test_a_node_goes_on_beating(settings, monkeypatch):
-
+    """Wait for two beats after the one that failed."""
     beats: list[str] = []
 
     async def fails_once(pulses: HeartbeatStore, life: str, seconds: float) -> None:
@@ -162,6 +163,7 @@ async def test_a_node_goes_on_beating(settings, monkeypatch):
 
 
 async def test_dead_nodes_are_cleaned_up_after_but_for_what_fails(settings, failing_people, store: Store):
+    """Wait until the one whose topics cannot be read is the only dead life that is left."""
     for life in ("dead-1", "dead-2"):
         await store.call("SADD", names.nodes(), life)
 
@@ -199,14 +201,18 @@ class FailingBroker(Broker):
 
 
 async def test_empty_topics_are_kept_and_forgotten_after_rounds_that_failed(settings, monkeypatch):
+    """Wait for further rounds of both kinds after two that failed."""
     monkeypatch.setattr(app, "Broker", FailingBroker)
+    monkeypatch.setattr(FailingBroker, "rounds", 0)
+    monkeypatch.setattr(FailingBroker, "forgotten", 0)
     monkeypatch.setattr(empty_topics, "KEEP_PART", 0.0001)
     monkeypatch.setattr(empty_topics, "LEFT_BY_PROJECT", 1)
     monkeypatch.setattr(topic_subscriptions, "GRACE_SECONDS", 0)
     async with serving(settings, errors=2) as (gateway, _), gateway.client() as client:
         for number in range(5):
             await client.subscribe(f"room:{number}")
-            await eventually(lambda: FailingBroker.rounds > 4)
+            rounds = FailingBroker.rounds
+            await eventually(lambda rounds=rounds: FailingBroker.rounds > max(4, rounds))
             await client.ask(type="unsubscribe", channel=f"room:{number}")
             await eventually(lambda number=number: FailingBroker.forgotten >= number)
 
@@ -229,6 +235,7 @@ async def test_a_broadcast_that_cannot_be_made_fails_alone(settings, monkeypatch
 
 
 async def test_settings_are_read_again_after_a_reading_that_failed(settings):
+    """Wait until the project is served that the second reading adds."""
     third = Project(database_url=settings.projects["demo"].database_url, jwt_secret="s" * 40)
     newer = msgspec.structs.replace(settings, projects={**settings.projects, "third": third})
     readings: list[Callable[[], Settings]] = [_fail, lambda: newer]
@@ -249,6 +256,8 @@ def _fail() -> Settings:
 
 
 async def test_a_project_that_cannot_be_added_keeps_no_other_from_it(settings, monkeypatch):
+    """Wait until the good one is served, the bad one is not, and the removed one is gone."""
+
     class FailingTenant(Tenant):
         def __init__(self, project_id: str, *more: Any) -> None:
             if project_id == "bad":
@@ -274,6 +283,7 @@ async def test_a_project_that_cannot_be_added_keeps_no_other_from_it(settings, m
 
 
 async def test_readiness_is_watched_after_a_look_that_failed(monkeypatch):
+    """Wait for two looks after the one that failed."""
     monkeypatch.setattr(readiness, "LOOK_SECONDS", 0)
     looks = 0
 

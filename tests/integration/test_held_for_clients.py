@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from prometheus_client import REGISTRY
 
+from tests.expressions import value
 from tests.gateway_fixture import eventually
 from tests.raw_socket import TEXT, frame, raw_socket
 
@@ -17,7 +17,7 @@ PAUSE_MS = 60_000
 
 
 def held() -> float:
-    return REGISTRY.get_sample_value("realtime_gateway_queue_bytes") or 0.0
+    return value("realtime_gateway_queue_bytes")
 
 
 async def test_what_clients_sent_and_redis_does_not_take_counts(gateway, store):

@@ -151,6 +151,7 @@ async def test_messages_that_come_at_once_are_not_let_through_together(bounded: 
 async def test_the_bound_is_that_of_the_newest_settings(
     bounded: Bounded, postgres_url: str, redis_url: str
 ) -> None:
+    """Wait after each reload until a client may speak, may not, and may again."""
     limits = [MEGABYTE]
     reloads = Reloads(lambda: load(settings(postgres_url, redis_url, limits[0]), {}))
     async with bounded(reloads=reloads) as gateway, client_of_other(gateway) as client:

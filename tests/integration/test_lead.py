@@ -14,7 +14,7 @@ from notifier.project import Dismissed
 from notifier.sessions import application_name, connect, query
 from realtime import names
 from realtime.postgres.migrations import migrate
-from tests.change_stream import background
+from tests.change_stream import DEADLINE, background
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import PROJECT, lead, session
 
@@ -118,6 +118,6 @@ async def test_one_that_waits_for_the_schema_leads_when_it_comes(database_url: s
         with pytest.raises(asyncpg.UndefinedTableError):
             await who_leads(connection)
         await migrate(connection)
-        await asyncio.wait_for(won.wait(), 30)
+        await asyncio.wait_for(won.wait(), DEADLINE)
         assert not seat.awaits_schema
         connection.terminate()

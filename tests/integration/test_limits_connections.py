@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 
 from gateway.http import server
-from realtime.settings.config import load
+from realtime import names
+from realtime.settings.config import Limits, load
 from tests.acceptance.programs import running
 from tests.change_stream import publisher_to, streaming
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
@@ -94,10 +95,17 @@ async def test_a_full_project_leaves_the_others_alone(limited):
                 assert await client.is_refused() == TOO_MANY
 
 
-async def test_zero_connections_is_no_limit(limited):
+async def test_zero_connections_is_no_limit(limited, store):
+    """Both projects have as many connections as the default allows; `other` has the default."""
+    by_default = {f"elsewhere-0/{number}": "{}" for number in range(Limits().max_connections)}
     async with limited(demo="max_connections = 0") as (one, two), AsyncExitStack() as people:
+        for project in ("demo", "other"):
+            facts = [word for pair in by_default.items() for word in pair]
+            await store.call("HSET", names.open_connections(project), *facts)
         for gateway in (one, two):
             await enter(people, gateway)
+            async with gateway.socket("other", token_for("other")) as client:
+                assert await client.is_refused() == TOO_MANY
 
 
 async def test_a_user_has_so_many_connections_over_all_nodes(limited):
@@ -111,6 +119,7 @@ async def test_a_user_has_so_many_connections_over_all_nodes(limited):
 
 
 async def test_tokens_without_sub_are_not_one_user(limited):
+    """All three get in, where a user may have one connection."""
     async with limited(demo="max_connections_per_user = 1") as (one, two), AsyncExitStack() as people:
         for gateway in (one, two, two):
             await enter(people, gateway, None)
@@ -166,7 +175,8 @@ async def test_what_is_no_upgrade_gets_429_and_when_to_come_again(limited):
 
 
 async def test_a_client_that_came_too_fast_gets_in_later(limited):
-    async with limited(demo="connections_per_second = 1") as (_, two):
+    """Wait until it is refused, and until it gets in."""
+    async with limited(demo="connections_per_second = 0.5") as (_, two):
         while await refusal_or_none(two) is None:
             pass
         await gets_in_at_last(two)
@@ -190,6 +200,7 @@ async def test_a_client_that_vanishes_gives_its_place_back(limited):
 
 
 async def test_clients_that_vanish_while_they_are_let_in_keep_no_place_and_leave_no_error(limited):
+    """Wait until another client gets the one place there is."""
     async with limited(demo="max_connections = 2") as (one, two):
         for gateway, token in [(one, token_for()), (two, token_for()), (one, "nonsense")] * 10:
             async with wire(gateway.port) as client:

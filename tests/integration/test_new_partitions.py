@@ -47,6 +47,7 @@ async def test_the_notifier_finds_a_new_partition_by_itself(gateway, one_project
 
 
 async def test_until_then_the_project_is_degraded(gateway, one_project, sql, measures, monkeypatch):
+    """Wait until `GET /status` says so."""
     monkeypatch.setattr(maintenance, "MEND_SECONDS", 3600)
     async with running_notifier(one_project):
         await status_becomes(gateway, "ok")

@@ -162,6 +162,7 @@ async def test_what_redis_took_without_an_answer_is_not_taken_twice(
 async def test_a_project_whose_database_is_down_does_not_touch_the_other(
     orders_url: str, redis_url: str, writer: Any
 ) -> None:
+    """Wait until the changes of the other are published, before and after its notifier has slept."""
     nobody = project_at(NOBODY_URL.format(port=free_port()))
     settings = settings_at(redis_url, broken=nobody, demo=project_at(orders_url))
     async with notifier(settings), witness(settings) as seen:
@@ -238,6 +239,7 @@ async def test_a_notifier_waits_for_the_schema(database_url: str, redis_url: str
 async def test_without_a_doorbell_changes_come_by_polling(
     orders_url: str, redis_url: str, writer: Any
 ) -> None:
+    """Wait until each change is published."""
     settings = settings_at(redis_url, demo=project_at(orders_url, doorbell="off"))
     async with notifier(settings), witness(settings) as seen:
         for row_id in (1, 2, 3):

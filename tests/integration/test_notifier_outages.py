@@ -89,6 +89,7 @@ async def test_prepared_transactions_are_captured_with_the_time_of_their_commit(
 
 @pytest.mark.standalone
 async def test_a_notifier_that_starts_before_its_servers_finds_them(tmp_path: Path) -> None:
+    """Wait until a change is published that was made before Redis came."""
     async with throw_away_postgres(tmp_path) as database, throw_away_valkey(tmp_path, KEEP) as broker:
         await enable(database.url)
         settings = settings_at(broker.url, demo=project_at(database.url))

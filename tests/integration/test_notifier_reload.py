@@ -168,6 +168,7 @@ async def no_lease(redis_url: str, project: str) -> bool:
 async def test_what_is_written_while_a_project_is_away_comes_when_it_is_added_again(
     live: Live, orders_url: str, other_url: str, other: Any
 ) -> None:
+    """Wait each time until history has every row, in order."""
     live.become_before(other=project_at(other_url))
     async with running(live, orders_url):
         for round_of in range(3):
@@ -207,6 +208,7 @@ async def are_gone(connection: Any, before: set[int]) -> bool:
 async def test_another_database_is_read_from_then_on(
     live: Live, other_url: str, other: Any, postgres_url: str
 ) -> None:
+    """Wait until the former has no session, a new epoch began, and a row of the new one is published."""
     async with fresh_database(postgres_url) as former_url, session(former_url) as former:
         await enable(former_url)
         live.become_before(other=project_at(former_url))

@@ -163,6 +163,7 @@ class FailingDatabase(Database):
 async def test_what_a_project_needs_beside_its_feed_is_tried_again(
     settings: Settings, writer: Any, other_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Wait until what failed was tried three times, and until the outbox is empty all the same."""
     monkeypatch.setattr(maintenance, "MEND_SECONDS", 0.05)
     monkeypatch.setattr(maintenance, "Catalogue", FailingCatalogue)
     monkeypatch.setattr(maintenance, "Database", FailingDatabase)
@@ -192,6 +193,7 @@ class FailingLeaseStore(LeaseStore):
 async def test_a_look_that_fails_takes_no_lead_away_for_long(
     settings: Settings, seen: Witness, writer: Any, other_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Wait for further looks, and until a change is published."""
     monkeypatch.setattr(election, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(election, "LeaseStore", FailingLeaseStore)
     monkeypatch.setattr(FailingLeaseStore, "looks", 0)
@@ -239,6 +241,7 @@ async def _is_published(seen: Witness, writer: Any, number: int) -> None:
 async def test_a_version_of_another_type_is_the_trouble_of_its_project(
     settings: Settings, seen: Witness, writer: Any, other_url: str
 ) -> None:
+    """Wait until it has failed, and until its next change is published when it is mended."""
     async with serving(settings, other_url) as other_goes_on:
         await insert(writer, 1)
         await seen.sees(1)

@@ -139,7 +139,7 @@ async def test_a_node_that_would_owe_too_much_begins_another_life_and_leaves_no_
                 ends = await eventually(lambda: ends_of(node, gone))
                 assert {(end["code"], end["reason"]) for end in ends} <= {(1006, None), (1006, "node_lost")}
                 assert (1006, "node_lost") in {(end["code"], end["reason"]) for end in ends}
-            assert value("realtime_gateway_owed") == 0
+            await eventually(lambda: value("realtime_gateway_owed") == 0)
 
 
 def owes_only_for(clients: list[Client]) -> bool:

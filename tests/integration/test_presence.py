@@ -134,6 +134,7 @@ async def test_who_subscribes_later_gets_the_same_list_and_no_old_news(here, the
 
 
 async def test_a_client_hears_of_itself_like_everybody_else(here):
+    """Listen until it is told that it is there."""
     async with here.client() as alice:
         watched = await crowd(alice)
         await alice.say(type="presence", state={})

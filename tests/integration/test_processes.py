@@ -45,6 +45,7 @@ async def test_a_child_that_ends_soon_every_time_ends_all(
 async def test_a_child_that_lived_for_long_enough_is_started_again_and_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Wait until it was started more often than one that ends soon."""
     monkeypatch.setattr("realtime.process.supervisor.RESTART_SECONDS", 0)
     monkeypatch.setattr("realtime.process.supervisor.YOUNG_SECONDS", 0)
     async with processes([["--version"]]):
@@ -54,6 +55,7 @@ async def test_a_child_that_lived_for_long_enough_is_started_again_and_again(
 async def test_a_child_that_was_hung_up_on_before_it_had_an_ear_is_started_again_and_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Wait until it was started more often than one that ends soon."""
     hung_up_on = tmp_path / "hung_up_on.py"
     # Whoever runs the tests may ignore it, as under nohup, and what a process ignores its children do, too.
     default = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"

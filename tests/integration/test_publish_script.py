@@ -14,6 +14,7 @@ from realtime.publications import Position, Publication, read_publication
 from realtime.redis.broker import Astray, Broker, Chunk, History
 from realtime.redis.client import Command, connect
 from realtime.settings.config import Settings
+from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
 
 TOPIC = "table:public.orders"
@@ -75,9 +76,9 @@ async def test_a_subscriber_hears_what_history_keeps(broker: Broker, publisher: 
     channel = names.topic_channel("demo", TOPIC)
     async with broker.store.servers.of(channel).client.pubsub() as subscription:
         await subscription.ssubscribe(channel)
-        await subscription.get_message(timeout=45)
+        await subscription.get_message(timeout=DEADLINE)
         await publisher.batch(1, 1, 2)
-        message = await subscription.get_message(timeout=45)
+        message = await subscription.get_message(timeout=DEADLINE)
     publication = read_publication(message["data"])
     assert (publication.first, publication.lines) == (1, [b"1", b"2"])
     assert publication.epoch == (await broker.position("demo", TOPIC)).epoch
@@ -155,9 +156,9 @@ async def test_a_topic_begins_anew_and_subscribers_hear_of_it(broker: Broker, pu
     channel = names.topic_channel("demo", TOPIC)
     async with broker.store.servers.of(channel).client.pubsub() as subscription:
         await subscription.ssubscribe(channel)
-        await subscription.get_message(timeout=45)
+        await subscription.get_message(timeout=DEADLINE)
         await broker.reset("demo", {TOPIC: ("b1:7", "b5:1")})
-        message = await subscription.get_message(timeout=45)
+        message = await subscription.get_message(timeout=DEADLINE)
     now = await broker.position("demo", TOPIC)
     assert read_publication(message["data"]) == Publication(now.epoch, 1, [])
     assert now.epoch != before.epoch

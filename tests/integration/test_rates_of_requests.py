@@ -81,7 +81,8 @@ async def test_it_is_told_when_to_come_again(limited):
     async with limited(requests_per_second_per_ip=0.5) as gateway:
         await statuses(gateway, 1)
         status, body, headers = await gateway.rest("GET", "/status", **via("192.0.2.1"))
-        assert (status, body["error"]["code"], headers["Retry-After"]) == (429, "rate_limited", "2")
+        assert (status, body["error"]["code"]) == (429, "rate_limited")
+        assert headers["Retry-After"] in ("1", "2")  # of 2 s some may be over
         await eventually(lambda: is_let_through(gateway))
 
 
@@ -169,7 +170,7 @@ async def test_a_refusal_for_a_rate_comes_after_a_moment_but_not_for_too_many(li
 
 
 def counted(**labels: str) -> float:
-    return value("realtime_gateway_refusals_total", **labels) or 0.0
+    return value("realtime_gateway_refusals_total", **labels)
 
 
 async def test_openings_and_refusals_are_counted(gateway):

@@ -54,7 +54,7 @@ def broken(stage: Stage) -> Iterator[tuple[str, str, Cause, str]]:
 async def test_a_redis_that_cannot_be_reached_is_told_by_place_and_cause(
     stage: Stage, loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.redis.pool.TLS_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("realtime.redis.pool.TLS_ANSWER_SECONDS", 3.0)
     for url, place, cause, said in broken(stage):
         reason = await reason_of(url, loop)
         assert reason.startswith(f"{place}: {cause}"), url

@@ -41,6 +41,7 @@ async def pool_at(redis_url: str) -> AsyncIterator[Redis]:
 async def test_a_pool_that_is_closed_while_it_connects_keeps_no_connection(
     redis_url: str, turns: int
 ) -> None:
+    """The fixture waits until the server has no connection of the pool."""
     async with pool_at(redis_url) as pool:
         call = asyncio.ensure_future(pool.ping())
         for _ in range(turns):

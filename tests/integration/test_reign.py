@@ -312,6 +312,7 @@ async def can(call: Awaitable[object]) -> bool:
 
 
 async def test_no_connection_to_a_demoted_primary_is_used_for_long(fleet):
+    """Wait until one broadcast is taken; then ten at once must be taken, over all connections."""
     async with brokers(fleet) as broker:
         await fleet.fail_over_beside()
         await eventually(lambda: can(broadcast(broker, "first")))

@@ -1,34 +1,23 @@
-"""REST: who may ask, what HTTP itself refuses, CORS, health, metrics and the OpenAPI document."""
+"""REST: who may ask, what HTTP itself refuses, what a body or a parameter may be, and CORS."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import json
-import re
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-from prometheus_client import REGISTRY
-from prometheus_client.parser import text_string_to_metric_families
 
 from realtime.settings.config import Project, Settings
-from tests.change_stream import streaming
+from tests.change_stream import DEADLINE, streaming
+from tests.expressions import value
 from tests.gateway_fixture import SECRET, eventually, running_gateway, settings_for, token_for
 from tests.ports import free_port
+from tests.rest_endpoints import ENDPOINTS, FOR_ALL
 
 SERVICE = token_for(role="service_role")
-ENDPOINTS = [
-    ("POST", "/enable"),
-    ("POST", "/disable"),
-    ("GET", "/status"),
-    ("GET", "/tables"),
-    ("GET", "/presence"),
-    ("GET", "/connections"),
-    ("POST", "/broadcast"),
-]
-FOR_ALL = ("/status", "/presence")
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
 
 
@@ -112,13 +101,14 @@ BEGUN = (
     f"POST /projects/demo/realtime/enable HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SERVICE}\r\n"
     "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
 ).encode()
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_so(gateway, monkeypatch):
     monkeypatch.setattr("gateway.http.middlewares.BODY_SECONDS", 0.1)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(BEGUN)
-    answer = await asyncio.wait_for(reader.readuntil(b"}}"), 30)
+    answer = await asyncio.wait_for(reader.readuntil(b"}}"), DEADLINE)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"code":"invalid_request"' in answer
     writer.close()
@@ -127,21 +117,17 @@ async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_so(gateway
 
 async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_fault_of_ours(gateway):
     """`gateway` fails the test for an error in the log."""
-    labels = {"endpoint": "/enable", "status": "400"}
 
     def refused():
-        return REGISTRY.get_sample_value("realtime_gateway_requests_total", labels)
-
-    async def go():
-        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(BEGUN)
-        await writer.drain()
-        await asyncio.sleep(0.02)  # most often it is being read by then
-        writer.transport.abort()
-        return refused() > before
+        return value("realtime_gateway_requests_total", endpoint="/enable", status="400")
 
     before = refused()
-    await eventually(go)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(BEGUN.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"))
+    # What says that the body is waited for now.
+    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE) == CONTINUE
+    writer.transport.abort()
+    await eventually(lambda: refused() == before + 1)
 
 
 async def test_a_huge_body_is_refused(gateway):
@@ -208,100 +194,6 @@ async def test_nothing_is_kept_in_a_cache_or_guessed_at_and_no_version_is_told(o
             assert answer.headers["Cache-Control"] == kept, path
             assert answer.headers["X-Content-Type-Options"] == "nosniff", path
             assert answer.headers["Server"] == "realtime", path
-
-
-async def get(gateway, path, port=None):
-    async with gateway.http.get(f"http://127.0.0.1:{port or gateway.port}{path}") as response:
-        return response.status, await response.text()
-
-
-async def test_health_needs_no_token(gateway):
-    assert (await get(gateway, "/healthz"))[0] == 200
-    await eventually(lambda: is_ready(gateway))
-
-
-async def is_ready(gateway):
-    return (await get(gateway, "/readyz"))[0] == 200
-
-
-async def test_a_node_without_redis_lives_and_is_not_ready(database_url):
-    async with running_gateway(settings_for(database_url, f"redis://127.0.0.1:{free_port()}")) as gateway:
-        assert (await get(gateway, "/healthz"))[0] == 200
-        status, body = await get(gateway, "/readyz")
-        assert (status, json.loads(body)["status"]) == (503, "unavailable")
-
-
-async def test_metrics_are_on_the_internal_port_alone_and_parse(settings):
-    async with running_gateway(settings, internal=True) as gateway, gateway.client() as client:
-        await client.ask(type="nonsense")
-        await eventually(gateway.is_ready)
-        assert (await get(gateway, "/metrics"))[0] == 404
-        for path in ["/healthz", "/readyz"]:
-            assert (await get(gateway, path, gateway.internal_port))[0] == 200
-        status, text = await get(gateway, "/metrics", gateway.internal_port)
-        assert status == 200
-        families = {family.name: family for family in text_string_to_metric_families(text)}
-        connections = families["realtime_gateway_connections"].samples
-        assert {sample.labels["project"]: sample.value for sample in connections}["demo"] == 1
-        assert "realtime_gateway_errors" in families
-
-
-async def test_the_openapi_document_describes_every_route_and_nothing_dangles(gateway):
-    status, text = await get(gateway, "/openapi.json")
-    document = json.loads(text)
-    assert (status, document["openapi"]) == (200, "3.1.0")
-    assert document["info"]["title"]
-    assert document["info"]["version"]
-    described = {
-        (method.upper(), path): operation
-        for path, item in document["paths"].items()
-        for method, operation in item.items()
-    }
-    in_projects = {(method, f"/projects/{{project_id}}/realtime{path}") for method, path in ENDPOINTS}
-    beside = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json")}
-    assert set(described) == in_projects | beside
-    for (method, path), operation in described.items():
-        assert operation["operationId"]
-        assert {"400", "405", "500"} < set(operation["responses"])
-        assert ("security" in operation) == ((method, path) in beside)
-        if (method, path) in beside:
-            continue
-        for_all = path.endswith(FOR_ALL)
-        assert set(operation["responses"]) == {
-            *(
-                "202" if path.endswith("/broadcast") else "200",
-                "400",
-                "401",
-                "404",
-                "405",
-                "429",
-                "500",
-                "503",
-            ),
-            *(() if for_all else ("403",)),
-            *(() if method == "GET" else ("413", "415")),
-        }
-        in_path = [one["name"] for one in operation["parameters"] if one["in"] == "path"]
-        assert in_path == re.findall(r"\{(\w+)\}", path)
-        assert ("requestBody" in operation) == (method == "POST")
-    names = re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', text)
-    assert set(names) <= set(document["components"]["schemas"])
-    assert document["security"] == [{"token": []}]
-
-
-async def test_the_openapi_document_tells_the_types_of_parameters_and_the_forms_of_a_broadcast(gateway):
-    document = json.loads((await get(gateway, "/openapi.json"))[1])
-    paths, schemas = document["paths"], document["components"]["schemas"]
-    parameters = paths["/projects/{project_id}/realtime/connections"]["get"]["parameters"]
-    typed = {one["name"]: one["schema"] for one in parameters}
-    assert typed["limit"] == {"type": "integer", "minimum": 1, "maximum": 1_000, "default": 50}
-    assert typed["event"] == {"type": "string", "enum": ["connect", "disconnect"]}
-    assert typed["before"]["pattern"]
-    assert len(schemas["BroadcastRequest"]["oneOf"]) == 2
-    assert set(schemas["ErrorBody"]["properties"]["code"]) != {"type"}
-    headers = {status: one.get("headers", {}) for status, one in document["components"]["responses"].items()}
-    assert "Retry-After" in headers["429"]
-    assert "WWW-Authenticate" in headers["401"]
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,11 @@ Writers go on all the while; in the end every row that they committed is there, 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
-from prometheus_client import REGISTRY
 
-from notifier import app
 from notifier.leadership.lease_store import Claim, LeaseStore, Wish
 from realtime import names
 from realtime.channels import Event, Table
@@ -25,7 +19,8 @@ from realtime.postgres.migrations import TooNew, migrate, migration_sql
 from realtime.postgres.pool import Database
 from realtime.redis.client import connect
 from realtime.settings.config import Settings
-from tests.gateway_fixture import eventually
+from tests.expressions import value
+from tests.gateway_fixture import eventually, stays
 from tests.notifier_fixture import (
     ORDERS,
     PROJECT,
@@ -33,11 +28,11 @@ from tests.notifier_fixture import (
     enable,
     insert,
     notifier,
+    notifier_with_a_port,
     project_at,
     session,
     settings_at,
 )
-from tests.ports import free_port
 from tests.schema_fixture import ENABLED, VERSION, demand, more, psql, rows, writers
 
 PREVIOUS = migrations.SCHEMA_VERSION - 1
@@ -68,37 +63,8 @@ async def downgrade(connection: Any) -> None:
     await connection.execute("update realtime.version set version = $1", PREVIOUS)
 
 
-async def readiness(port: int) -> str:
-    async with (
-        aiohttp.ClientSession() as http,
-        http.get(f"http://127.0.0.1:{port}/readyz") as answer,
-    ):
-        return str((await answer.json()).get("reason", "ready"))
-
-
-@asynccontextmanager
-async def notifier_with_a_port(settings: Settings) -> AsyncIterator[int]:
-    port = free_port()
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(app.run(settings, "127.0.0.1", port), name="notifier")
-        try:
-            yield port
-        finally:
-            running.cancel()
-
-
-async def answers(port: int, expected: str) -> None:
-    async def there() -> bool:
-        try:
-            return await readiness(port) == expected
-        except aiohttp.ClientConnectionError:
-            return False
-
-    await eventually(there, 20)
-
-
 def faults() -> float:
-    return REGISTRY.get_sample_value("realtime_notifier_faults_total", {"project": PROJECT}) or 0
+    return value("realtime_notifier_faults_total", project=PROJECT)
 
 
 async def test_an_upgrade_under_load_loses_nothing_and_stops_nobody(
@@ -131,11 +97,15 @@ async def test_old_and_new_notifiers_beside_each_other_have_one_leader(
         async with session(orders_url, application_name=f"realtime notifier {PROJECT}") as old:
             await old.execute("select pg_advisory_lock($1::bigint)", names.LEADER_LOCK)
             await registry.leases([Claim(PROJECT, Wish.TAKE, "live")])
-            async with notifier_with_a_port(settings) as port:
-                await answers(port, "ready")
+
+            async def publishes_nothing() -> bool:
+                return await seen.offset() == 0
+
+            async with notifier_with_a_port(settings) as new:
+                await eventually(new.is_ready)
                 await insert(writer, 1)
                 assert await writer.fetchval("select version from realtime.version") == PREVIOUS
-                assert await seen.offset() == 0, "it published beside the one that leads"
+                await stays(publishes_nothing, 1.0)  # beside the one that leads
                 await old.close()
                 await registry.leases([Claim(PROJECT, Wish.LEAVE)])
                 await seen.sees(1)
@@ -162,11 +132,11 @@ async def test_an_older_program_goes_on_with_a_newer_schema_that_lets_it(
 async def test_a_leader_stops_when_the_schema_becomes_a_newer_programs_and_loses_nothing(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:
-    async with notifier_with_a_port(settings) as port:
+    async with notifier_with_a_port(settings) as leader:
         await insert(writer, 1)
         await seen.sees(1)
         await demand(writer, 99)
-        await answers(port, TOO_NEW)
+        await leader.tells(f"^{TOO_NEW}$")
         feed = await writer.fetch("select * from realtime.feed")
         await insert(writer, 2)
         # Through whole lives of the feed: it leads, looks at the schema, and gives up again.
@@ -175,7 +145,7 @@ async def test_a_leader_stops_when_the_schema_becomes_a_newer_programs_and_loses
         assert await writer.fetch("select * from realtime.feed") == feed
         assert await seen.ids() == [1]
         await demand(writer, migrations.SCHEMA_VERSION)
-        await answers(port, "ready")
+        await eventually(leader.is_ready)
         await seen.sees(2)
     assert await seen.ids() == [1, 2]
 

@@ -78,7 +78,7 @@ async def test_a_primary_that_is_lost_is_replaced_without_a_restart(pair, how):
         async def found() -> bool:
             return await value_of(store, "name") == b"value"
 
-        await eventually(found, deadline=30)
+        await eventually(found)
 
 
 async def test_nobody_stays_with_a_primary_that_was_frozen_and_wakes_up(pair, database_url):
@@ -88,12 +88,15 @@ async def test_nobody_stays_with_a_primary_that_was_frozen_and_wakes_up(pair, da
         pair.pause(frozen)
         await pair.wait_taken_over(frozen)
         pair.resume(frozen)
-        await eventually(lambda: can_publish(publisher), deadline=30)
+        await eventually(lambda: can_publish(publisher))
         await eventually(gateway.is_ready)
         await publisher.publish(2)
         message = await client.hear()
         while message["type"] == "resync" or message["data"]["id"] != publisher.published:
             message = await client.hear()
         await pair.wait_healthy()
-        subscribed = await pair.server(frozen).command("PUBSUB", "SHARDCHANNELS")
-        assert subscribed == []
+
+        async def is_left() -> bool:
+            return await pair.server(frozen).command("PUBSUB", "SHARDCHANNELS") == []
+
+        await eventually(is_left)

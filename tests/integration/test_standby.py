@@ -5,19 +5,16 @@ A rollout ends only with notifiers that are ready, so what keeps one from leadin
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from notifier import app
 from notifier.leadership import candidacy
 from realtime.postgres.migrations import migration_sql
 from realtime.settings.config import Settings
@@ -29,69 +26,18 @@ from tests.notifier_fixture import (
     Witness,
     insert,
     lead,
+    notifier_with_a_port,
     project_at,
     session,
     settings_at,
     witness,
 )
-from tests.ports import free_port
 from tests.schema_fixture import psql
 from tests.servers import throw_away_valkey
 from tests.stranger_fixture import as_role, roles
 
 RIGHTS = re.search(r"`(~realtime:\*[^`]*)`", section("docs/operations.md", "Redis"))
 PASSWORD = "of-no-use"
-
-
-class Notifier:
-    """A notifier with an internal port."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/readyz"
-
-    async def reason(self) -> str | None:
-        """Why it is not ready; None when it is."""
-        async with aiohttp.ClientSession() as http:
-            try:
-                async with http.get(self._url) as answer:
-                    told = (await answer.json()).get("reason")
-                    assert (answer.status == 200) is (told is None)
-                    return None if told is None else str(told)
-            except aiohttp.ClientConnectionError:
-                return "it does not run yet"
-
-    async def is_ready(self) -> bool:
-        return await self.reason() is None
-
-    async def tells(self, pattern: str) -> None:
-        """Wait until it is not ready, for such a reason."""
-
-        async def told() -> bool:
-            return bool(re.search(pattern, await self.reason() or ""))
-
-        await eventually(told)
-
-    async def is_never_ready(self, seconds: float) -> None:
-        clock = asyncio.get_running_loop()
-        until = clock.time() + seconds
-
-        async def over() -> bool:
-            assert await self.reason() is not None
-            return clock.time() > until
-
-        await eventually(over)
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Notifier]:
-    port = free_port()
-    task = asyncio.create_task(app.run(settings, "127.0.0.1", port), name="notifier")
-    try:
-        yield Notifier(port)
-        assert not task.done(), task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 @pytest.fixture(autouse=True)
@@ -123,12 +69,12 @@ async def test_a_standby_whose_redis_password_is_wrong_is_never_ready(
     async with throw_away_valkey(tmp_path) as redis:
         right = settings_at(redis.url, demo=project_at(orders_url))
         wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(orders_url))
-        async with running(right) as leader:
+        async with notifier_with_a_port(right) as leader:
             await eventually(leader.is_ready)
-            async with running(wrong) as standby:
+            async with notifier_with_a_port(wrong) as standby:
                 await standby.tells("demo: could not lead, since Redis does not do what it must")
                 await standby.is_never_ready(2 * candidacy.DOUBT_SECONDS)
-            async with running(right) as standby:
+            async with notifier_with_a_port(right) as standby:
                 await eventually(standby.is_ready)
 
 
@@ -138,7 +84,7 @@ async def test_a_wrong_redis_password_shows_also_before_the_first_table_is_enabl
 ) -> None:
     async with throw_away_valkey(tmp_path) as redis:
         wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(database_url))
-        async with running(wrong) as notifier:
+        async with notifier_with_a_port(wrong) as notifier:
             await notifier.tells("demo: could not lead")
             await notifier.is_never_ready(2 * candidacy.DOUBT_SECONDS)
 
@@ -151,9 +97,9 @@ async def test_one_that_does_not_see_redis_leaves_the_lead_to_one_that_does(
     async with throw_away_valkey(tmp_path) as redis, AsyncExitStack() as first:
         right = settings_at(redis.url, demo=project_at(orders_url))
         wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(orders_url))
-        leader = await first.enter_async_context(running(right))
+        leader = await first.enter_async_context(notifier_with_a_port(right))
         await eventually(leader.is_ready)
-        async with running(wrong) as blind, running(right) as standby:
+        async with notifier_with_a_port(wrong) as blind, notifier_with_a_port(right) as standby:
             await blind.tells("demo: could not lead")
             await eventually(standby.is_ready)
             await first.aclose()
@@ -178,10 +124,10 @@ async def test_a_redis_that_does_not_do_what_a_leader_needs_makes_a_standby_unre
             settings_at(with_password(server.url, PASSWORD, user), demo=project_at(orders_url))
             for user in ("well", "less")
         )
-        async with running(well) as leader:
+        async with notifier_with_a_port(well) as leader:
             await eventually(leader.is_ready)
             if case in ("replica", "maxmemory"):
-                async with running(less) as standby:
+                async with notifier_with_a_port(less) as standby:
                     await eventually(standby.is_ready)
                     command = (
                         ("replicaof", "127.0.0.1", 1) if case == "replica" else ("config", "set", case, 1)
@@ -189,7 +135,7 @@ async def test_a_redis_that_does_not_do_what_a_leader_needs_makes_a_standby_unre
                     await redis.execute_command(*command)
                     await standby.tells("demo: could not lead")
             else:
-                async with running(less) as standby:
+                async with notifier_with_a_port(less) as standby:
                     await standby.tells("demo: could not lead")
                     await standby.is_never_ready(candidacy.DOUBT_SECONDS)
                     await eventually(leader.is_ready)
@@ -199,14 +145,14 @@ async def test_a_standby_that_may_not_use_the_schema_is_not_ready(
     settings: Settings, orders_url: str, weak: str, writer: Any
 ) -> None:
     as_weak = settings_at(settings.redis_url, demo=project_at(weak))
-    async with running(settings) as leader, running(as_weak) as standby:
+    async with notifier_with_a_port(settings) as leader, notifier_with_a_port(as_weak) as standby:
         await eventually(leader.is_ready)
         await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
         await standby.is_never_ready(candidacy.DOUBT_SECONDS)
         assert "failed" not in await psql(orders_url, migration_sql("weak"))
         await eventually(standby.is_ready)
     await writer.execute("revoke update on realtime.silent_until from weak")
-    async with running(settings) as leader, running(as_weak) as standby:
+    async with notifier_with_a_port(settings) as leader, notifier_with_a_port(as_weak) as standby:
         await eventually(leader.is_ready)
         await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
         await standby.is_never_ready(candidacy.DOUBT_SECONDS)
@@ -218,10 +164,10 @@ async def test_a_standby_that_could_not_bring_the_schema_up_to_date_is_not_ready
     """Else an upgrade could end with nobody who can lead."""
     as_weak = settings_at(settings.redis_url, demo=project_at(weak))
     assert "failed" not in await psql(orders_url, migration_sql("weak"))
-    async with running(settings) as leader:
+    async with notifier_with_a_port(settings) as leader:
         await eventually(leader.is_ready)
         await writer.execute("update realtime.version set version = version - 1")
-        async with running(as_weak) as standby:
+        async with notifier_with_a_port(as_weak) as standby:
             await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
             await standby.is_never_ready(candidacy.DOUBT_SECONDS)
             await writer.execute("update realtime.version set version = version + 1")
@@ -233,7 +179,7 @@ async def test_where_nobody_is_known_to_lead_and_the_lead_is_taken_nobody_is_rea
 ) -> None:
     async with session(orders_url, application_name="realtime notifier another") as holder:
         pid = await lead(holder)
-        async with running(settings) as notifier:
+        async with notifier_with_a_port(settings) as notifier:
             await notifier.tells(f"^demo: nobody is known to lead; backend {pid} of the database leads")
             await notifier.is_never_ready(candidacy.DOUBT_SECONDS)
             await holder.close()
@@ -244,11 +190,12 @@ async def test_where_nobody_is_known_to_lead_and_the_lead_is_taken_nobody_is_rea
 async def test_a_short_break_of_redis_leaves_a_standby_ready(
     tmp_path: Path, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Wait until both are ready again, where doubts come after an hour."""
     monkeypatch.setattr(candidacy, "DOUBT_SECONDS", 3600.0)
     async with AsyncExitStack() as first:
         redis = await first.enter_async_context(throw_away_valkey(tmp_path))
         settings = settings_at(redis.url, demo=project_at(orders_url))
-        async with running(settings) as leader, running(settings) as standby:
+        async with notifier_with_a_port(settings) as leader, notifier_with_a_port(settings) as standby:
             await eventually(leader.is_ready)
             await eventually(standby.is_ready)
             async with witness(settings) as seen:
@@ -269,9 +216,9 @@ async def test_who_stands_by_knows_the_leader_and_publishes_when_it_is_gone(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:
     async with AsyncExitStack() as first:
-        leader = await first.enter_async_context(running(settings))
+        leader = await first.enter_async_context(notifier_with_a_port(settings))
         await eventually(leader.is_ready)
-        async with running(settings) as standby:
+        async with notifier_with_a_port(settings) as standby:
             await eventually(standby.is_ready)
             await first.aclose()
             await insert(writer, 1)

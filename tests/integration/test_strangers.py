@@ -112,6 +112,7 @@ async def test_a_stranger_is_no_leader_though_it_holds_the_lock_of_one_that_is_g
 async def test_an_owner_that_locks_its_table_holds_up_its_own_writers_alone(
     settings: Settings, seen: Witness, writer: Any, stranger: Stranger, database_url: str
 ) -> None:
+    """Wait until a change of another table is published."""
     await writer.execute(
         "create table rooms (id int, note text) partition by list (id); alter table rooms owner to stranger;"
         "create table room partition of rooms default; alter table room owner to stranger"
@@ -141,6 +142,8 @@ async def test_a_migration_goes_on_under_former_locks_and_says_who_is_in_its_way
 async def test_notifications_of_a_stranger_stop_nothing(
     settings: Settings, seen: Witness, writer: Any, stranger: Stranger
 ) -> None:
+    """Wait until each change is published."""
+
     async def shout() -> None:
         one = await stranger.session()
         while True:
@@ -170,6 +173,7 @@ async def test_an_open_transaction_of_a_stranger_delays_no_change(
 async def test_the_owner_of_the_database_does_not_choose_how_long_a_statement_may_take(
     settings: Settings, seen: Witness, writer: Any, stranger: Stranger
 ) -> None:
+    """Wait until all changes are published, and until the outbox is empty."""
     name = await writer.fetchval("select current_database()")
     await writer.execute(f"alter database {name} owner to stranger")
     one = await stranger.session()

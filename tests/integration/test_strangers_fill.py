@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from notifier import metrics
 from tests.clean_log import logged
+from tests.expressions import value
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import PROJECT, asleep, insert, late_changes, notifier
 from tests.stranger_fixture import Server, server_of_its_own
@@ -42,9 +42,9 @@ async def test_a_full_queue_of_notifications_is_noticed_and_changes_come_by_poll
                 return await other.fetchval("select pg_notification_queue_usage()") < 0.5
 
             await eventually(has_room)
-            rings = metrics.rings.labels(PROJECT)._value.get()
+            rings = value("realtime_notifier_rings_total", project=PROJECT)
             await insert(server.writer, 3)
-            await eventually(lambda: metrics.rings.labels(PROJECT)._value.get() > rings)
+            await eventually(lambda: value("realtime_notifier_rings_total", project=PROJECT) > rings)
     assert len(logged(caplog, "notification_queue_full")) == 1
 
 
@@ -67,6 +67,7 @@ async def test_a_stranger_that_takes_all_connections_leaves_those_that_are_reser
 
 
 async def test_a_prepared_transaction_of_a_stranger_delays_no_change(tmp_path: Path, redis_url: str) -> None:
+    """Wait until a change is published."""
     async with server_of_its_own(tmp_path, redis_url, max_prepared_transactions="3") as server:
         await server.writer.execute("grant create on schema public to stranger")
         one = await server.stranger.session()

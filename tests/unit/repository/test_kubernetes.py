@@ -85,6 +85,7 @@ def validate(found: list[Any]) -> None:
 
 
 def test_every_file_holds_valid_objects() -> None:
+    """The validator raises for an object that is not."""
     validate(of_files(HERE))
 
 

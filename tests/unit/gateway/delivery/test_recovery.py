@@ -10,7 +10,6 @@ import pytest
 from gateway.delivery import recovery
 from gateway.delivery.recovery import CALLS_AT_ONCE, Recovery
 from gateway.delivery.stages import Stages
-from gateway.hub import replay_cache
 from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget
 from gateway.hub.subscribers import subscription
@@ -18,7 +17,8 @@ from realtime.channels import parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication, Sender, broadcast_line
 from realtime.redis.broker import History
-from tests.gateway_fixture import eventually
+from tests.change_stream import DEADLINE
+from tests.gateway_fixture import eventually, stays
 from tests.hub_fixture import delivered
 from tests.unit.gateway.wire.test_frames import messages
 
@@ -143,7 +143,7 @@ class Play:
 
     async def outcomes(self) -> list[list[int] | BaseException | None]:
         self.redis.open.set()
-        async with asyncio.timeout(45):
+        async with asyncio.timeout(DEADLINE):
             return await asyncio.gather(*self.waiting, return_exceptions=True)
 
 
@@ -313,12 +313,17 @@ async def test_what_nobody_uses_is_forgotten_and_read_again(play, monkeypatch):
 
 
 async def test_what_is_used_all_the_time_is_forgotten_in_the_end(play, monkeypatch):
-    always = property(lambda memory: True, lambda memory, value: None)
-    monkeypatch.setattr(replay_cache.ReplayCache, "is_used", always, raising=False)
-    monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.001)
+    """Somebody reads it in every turn of the loop, so that each look finds it used."""
+    monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.005)
+    clock = asyncio.get_running_loop()
+    began = clock.time()
     play.come_back(50)
     await play.outcomes()
-    await eventually(lambda: play.topic.replay_cache is None)
+    async with asyncio.timeout(DEADLINE):
+        while play.topic.replay_cache is not None:
+            play.topic.replay_cache.slice(ME, 50)
+            await asyncio.sleep(0)
+    assert clock.time() - began > (recovery.LOOKS - 1) * recovery.UNUSED_SECONDS
 
 
 async def test_what_is_being_read_is_not_forgotten(play, monkeypatch):
@@ -326,5 +331,7 @@ async def test_what_is_being_read_is_not_forgotten(play, monkeypatch):
     monkeypatch.setattr(recovery, "LOOKS", 10**9)
     play.come_back(50)
     await eventually(lambda: play.topic.replay_cache is not None and not play.topic.replay_cache.is_used)
+    cache = play.topic.replay_cache
+    await stays(lambda: play.topic.replay_cache is cache, 0.1, pause=0.01)  # through many looks
     assert await play.outcomes() == [after(50)]
     assert len(play.redis.readings) == 1

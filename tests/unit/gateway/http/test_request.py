@@ -93,6 +93,7 @@ def project(*origins: str) -> Project:
 
 @pytest.mark.parametrize("origins", [(), ("https://app.example.com",), ("*",)])
 def test_a_request_without_origin_is_no_browsers_and_allowed(origins):
+    """A refusal would be raised."""
     check_origin(project(*origins), make_mocked_request("GET", "/"))
 
 

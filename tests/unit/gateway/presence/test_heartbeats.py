@@ -16,8 +16,9 @@ from gateway.presence.heartbeats import Heartbeats
 from realtime.errors import Unavailable
 from tests.gateway_fixture import eventually
 
-SILENT, RETURN = 0.4, 0.3
-WELL, OUT, SILENCE = Heartbeat(True, 0.35), Heartbeat(False, 0), Heartbeat(True, 0)
+SILENT, RETURN, SLOW = 2.0, 1.5, 0.5
+LATE = 0.6  # of an answer that is slow
+WELL, OUT, SILENCE = Heartbeat(True, 1.75), Heartbeat(False, 0), Heartbeat(True, 0)
 
 
 class Lives:
@@ -48,7 +49,8 @@ class Lives:
 
 @pytest.fixture
 async def lives(monkeypatch: pytest.MonkeyPatch) -> Lives:
-    for name, seconds in {"SILENT": SILENT, "RETURN": RETURN, "SLOW": 0.1, "BEAT": 0.01, "LOOK": 0}.items():
+    times = {"SILENT": SILENT, "RETURN": RETURN, "SLOW": SLOW, "BEAT": 0.01, "LOOK": 0}
+    for name, seconds in times.items():
         monkeypatch.setattr(f"gateway.presence.heartbeats.{name}_SECONDS", seconds)
     return Lives()
 
@@ -96,7 +98,7 @@ async def test_where_redis_was_away_all_have_a_moment_to_beat_again(beats, lives
             await beats.census()
         lives.is_away = False
     else:
-        lives.answers_in = 0.15
+        lives.answers_in = LATE
         await eventually(lambda: lives.beats > beaten + 1)
         lives.answers_in = 0.0
     census = await beats.census()
@@ -113,7 +115,7 @@ async def are_suspected(beats: Heartbeats, *expected: str) -> bool:
 
 
 async def test_a_node_that_is_always_too_busy_still_finds_out_who_is_silent(beats, lives):
-    lives.answers_in = 0.12
+    lives.answers_in = LATE
     await eventually(lambda: lives.beats > 2)
     lives.pulses |= {"silent-0": SILENCE, "well-0": WELL}
     assert await suspects(beats) == ()
@@ -121,7 +123,7 @@ async def test_a_node_that_is_always_too_busy_still_finds_out_who_is_silent(beat
 
 
 async def test_a_silence_that_ended_begins_anew(beats, lives):
-    lives.answers_in = 0.12
+    lives.answers_in = LATE
     await eventually(lambda: lives.beats > 2)
     for pulse in (SILENCE, WELL, SILENCE):
         lives.pulses["another-0"] = pulse

@@ -10,8 +10,9 @@ import pytest
 
 from gateway.presence.pending import Pending
 from realtime.errors import Unavailable
+from tests.change_stream import DEADLINE
 from tests.expressions import value
-from tests.gateway_fixture import eventually
+from tests.gateway_fixture import eventually, stays
 
 MOST = 5
 
@@ -66,23 +67,29 @@ async def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     return Play()
 
 
-async def settled(play: Play) -> bool:
+async def settles(play: Play) -> None:
+    """Wait until nothing is owed any more."""
+    await asyncio.wait_for(play.owed.settle(), DEADLINE)
+
+
+async def stays_unsettled(play: Play) -> None:
+    """See that something is owed, or was forgotten, through several times in which it is tried again."""
+    settling = asyncio.create_task(play.owed.settle(), name="settle")
     try:
-        async with asyncio.timeout(0.1):
-            await play.owed.settle()
-    except TimeoutError:
-        return False
-    return True
+        await stays(lambda: not settling.done(), 0.1, pause=0.01)
+    finally:
+        settling.cancel()
+        await asyncio.wait([settling])
 
 
 async def test_what_redis_did_not_take_is_tried_until_it_does(play):
     play.redis.is_away = True
     play.goes(2)
     await eventually(lambda: len(play.redis.tries) > 6)
-    assert not await settled(play)
+    await stays_unsettled(play)
     assert value("realtime_gateway_owed") == 2
     play.redis.is_away = False
-    assert await settled(play)
+    await settles(play)
     assert sorted(play.redis.has) == ["gone 0", "gone 1"]
     assert (value("realtime_gateway_owed"), play.lives_given_up) == (0, 0)
 
@@ -94,16 +101,16 @@ async def test_too_much_about_the_gone_is_forgotten_and_the_life_with_it(play, h
     assert (play.lives_given_up, repr(play.owed)) == (0, f"<Pending {MOST}, {MOST} of them about the gone>")
     play.goes(1_000)
     assert (play.lives_given_up, repr(play.owed)) == (1, "<Pending 0, 0 of them about the gone>")
-    assert not await settled(play), "for a goodbye nothing is told"
+    await stays_unsettled(play)  # for a goodbye nothing is told
     tries = len(play.redis.tries)
     setattr(play.redis, how, False)
     play.goes(3)
-    assert not await settled(play)
+    await stays_unsettled(play)
     assert len(play.redis.tries) == tries, "forgotten until there is another life"
     play.owed.begin_anew()
-    assert await settled(play)
+    await settles(play)
     play.goes(1)
-    assert await settled(play)
+    await settles(play)
     assert play.redis.has == [f"gone {MOST + 1_003}"]
 
 
@@ -117,7 +124,7 @@ async def test_those_who_are_here_are_told_of_under_the_new_life_however_many(pl
     play.owed.begin_anew()
     play.redis.is_away = False
     play.is_here(2)
-    assert await settled(play)
+    await settles(play)
     assert play.redis.has == ["here"] * 2
 
 

@@ -90,6 +90,7 @@ async def test_those_who_wait_get_one_turn_each_time_that_the_client_has_read(cl
 
 
 async def test_who_gives_up_lets_the_next_have_its_turn(client):
+    """Wait until the first and the third had their turns."""
     for name in "abc":
         client.wait(name)
     await turns_of_the_loop()
@@ -99,6 +100,7 @@ async def test_who_gives_up_lets_the_next_have_its_turn(client):
 
 
 async def test_who_gives_up_with_its_turn_in_hand_does_no_harm(client):
+    """Wait until the first and the third had their turns."""
     for name in "abc":
         client.wait(name)
     await turns_of_the_loop()
@@ -110,6 +112,7 @@ async def test_who_gives_up_with_its_turn_in_hand_does_no_harm(client):
 
 
 async def test_nobody_waits_for_a_socket_that_is_closed(client):
+    """Wait until all who waited go on, and who comes late."""
     for name in "abc":
         client.wait(name)
     await turns_of_the_loop()

@@ -70,6 +70,7 @@ def test_anything_else_is_refused_with_what_it_is(text, reason):
 
 
 def test_a_random_secret_is_a_secret():
+    """ValueError would say that it is none."""
     check_secret("correct horse battery staple, twice over")
 
 

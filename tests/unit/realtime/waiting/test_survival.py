@@ -82,6 +82,7 @@ def test_the_end_of_a_task_or_of_the_process_is_not_survived(part, end):
 
 
 def test_memory_that_ran_out_is_survived_since_the_item_that_took_it_is_let_go(part):
+    """The error does not leave the block."""
     with part.survives():
         raise MemoryError
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from realtime.timestamps import rfc3339
@@ -21,8 +23,6 @@ def test_it_is_utc_with_microseconds(seconds: float, expected: str) -> None:
 
 
 def test_the_time_zone_of_the_machine_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:

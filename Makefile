@@ -1,7 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# More than two cores: tests mostly wait.
+WORKERS ?= 4
 
-.PHONY: install dev test test-redis check bench chaos lock
+# Each of the many programs that tests start would compile all of this again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: install dev test test-unit test-redis check bench chaos lock
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -15,8 +20,20 @@ install: .venv/installed
 dev: install
 	$(BIN)/realtime dev $(ARGS)
 
+# All tests, several at a time; then those that need the machine for themselves (tests/workers.py).
+# With ARGS, what they name, in one process: make test ARGS="tests/unit/gateway -k hub"
 test: install
+ifeq ($(strip $(ARGS)),)
+	failed=0; \
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not alone" || failed=1; \
+	$(BIN)/python -m pytest -m alone || failed=1; \
+	exit $$failed
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
+
+test-unit: install
+	$(BIN)/python -m pytest -n 2 tests/unit $(ARGS)
 
 # All that runs against Redis, on the other kinds of it.
 test-redis: install

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,6 +15,7 @@ import pytest_asyncio
 from realtime.redis.client import Store, connect
 from tests.redis_servers.setups import CONTRACT, SETUPS, RedisSetup
 from tests.servers import fresh_database, throw_away_postgres
+from tests.workers import ALONE, Spread
 
 pytest_plugins = ["tests.gateway_fixture", "tests.fleet_fixture", "tests.redis_servers.fixtures"]
 
@@ -28,8 +30,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.stem in CONTRACT:
             item.add_marker(pytest.mark.contract)
+        if item.path.stem in ALONE:
+            item.add_marker(pytest.mark.alone)
         if kind != "standalone" and (why := _why_not_on_another(item)):
             item.add_marker(pytest.mark.skip(reason=f"{why}: not with --redis={kind}"))
+
+
+@pytest.hookimpl(optionalhook=True)  # there are no workers with `-p no:xdist`
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
+    config.option.loadscopereorder = False
+    return Spread(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What lives as long as the run is not looked at again by each collection of rubbish."""
+    gc.collect()
+    gc.freeze()
 
 
 def _why_not_on_another(item: pytest.Item) -> str | None:

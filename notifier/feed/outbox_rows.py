@@ -26,7 +26,7 @@ def slices(changes: Iterable[tuple[int, int]], most: int) -> list[list[int]]:
     size = most
     for change_id, change_bytes in changes:
         size += change_bytes
-        if size > most:
+        if size > most or not found:
             found.append([])
             size = change_bytes
         found[-1].append(change_id)

@@ -69,7 +69,9 @@ MESSAGES: list[tuple[dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("message", "may_change"), MESSAGES, ids=lambda one: str(one)[:60])
+@pytest.mark.parametrize(
+    ("message", "may_change"), MESSAGES, ids=[str(message)[:60] for message, _ in MESSAGES]
+)
 async def test_a_message_leaves_what_it_is_for_and_nothing_for_ever(gateway, store, message, may_change):
     async with gateway.client() as client:
         before = await keys_in(store)

@@ -101,9 +101,9 @@ def test_one_customer_is_one_address(one, other, same):
     assert (address_key(one) == address_key(other)) is same
 
 
-def test_a_million_addresses_leave_no_more_than_a_moment_brings():
+def test_a_hundred_thousand_addresses_leave_no_more_than_a_moment_brings():
     buckets = Buckets()
-    for number in range(1_000_000):
+    for number in range(100_000):
         buckets.wait(f"address {number}", 10, NOW + number / 1_000)
     assert len(buckets) <= 1_000 * 2 + 2  # a bucket of this rate is full after 0.1 s, and at most 2 s old
 

@@ -2,6 +2,7 @@ import json
 import random
 import struct
 
+import msgspec
 import pytest
 
 from gateway.wire.frames import PIECE_BYTES, PING, close_frame, count_frames, message_pieces, text_frame
@@ -35,7 +36,7 @@ def read_frames(stream: bytes) -> list[tuple[int, bytes]]:
 def messages(pieces: list[bytes]) -> list[dict]:
     frames = [frame for piece in pieces for frame in read_frames(piece)]
     assert {opcode for opcode, _ in frames} <= {1}
-    return [json.loads(payload) for _, payload in frames]
+    return [msgspec.json.decode(payload) for _, payload in frames]
 
 
 def line(event: Event = Event.INSERT, data: str = "{}", table: Table = USERS) -> bytes:

@@ -6,7 +6,7 @@ WORKERS ?= 4
 # Each of the many programs that tests start would compile all of this again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install dev test test-unit test-redis check bench chaos lock
+.PHONY: install dev test test-unit test-redis check bench chaos lock metrics
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -51,6 +51,10 @@ check: install
 
 bench: install
 	$(BIN)/python -m bench $(ARGS)
+
+# Sizes and imports of the code; a column a directory: make metrics ARGS="../before ."
+metrics: install
+	$(BIN)/python tools/metrics.py $(ARGS)
 
 # Pulls the plug under load: make chaos SEED=3 MINUTES=10; ARGS="--faults notifier-*" for some kinds only.
 chaos: install

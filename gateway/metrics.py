@@ -1,7 +1,7 @@
 """What a gateway counts, as Prometheus sees it.
 
-Whoever does a thing counts it; `gateway.websocket.gauges` sets the figures of what is there now. A label has
-few values, known beforehand, and all are there from the start: `rate` misses the first event of a new series.
+The part that does a thing counts it; `gateway.websocket.gauges` sets the gauges. A label has few values,
+known beforehand, and every series exists from the start, since `rate` misses the first event of a new series.
 """
 
 from __future__ import annotations
@@ -33,56 +33,72 @@ CLOSES = {
 }
 
 connections = Gauge("realtime_gateway_connections", "Open WebSockets", _PROJECT)
-subscriptions = Gauge("realtime_gateway_subscriptions", "Subscriptions of them", _PROJECT)
-presences = Gauge("realtime_gateway_presences", "Channels in which they are present, one for each", _PROJECT)
-topics = Gauge("realtime_gateway_topics", "Tables and channels that this node hears from Redis", _PROJECT)
-queue_bytes = Gauge(
-    "realtime_gateway_queue_bytes", "Bytes that the node holds for clients; what many wait for counts once"
+subscriptions = Gauge("realtime_gateway_subscriptions", "Subscriptions of all open WebSockets", _PROJECT)
+presences = Gauge(
+    "realtime_gateway_presences", "Presences of all open WebSockets, one for each channel", _PROJECT
 )
-queue_budget_bytes = Gauge("realtime_gateway_queue_budget_bytes", "How many of those there may be")
-largest_queue_bytes = Gauge("realtime_gateway_largest_queue_bytes", "Bytes that wait for the furthest behind")
-messages_received = Counter("realtime_gateway_messages_received", "Messages of clients")
-bytes_received = Counter("realtime_gateway_bytes_received", "Bytes of them, without frames' headers")
+topics = Gauge("realtime_gateway_topics", "Topics that this node is subscribed to in Redis", _PROJECT)
+queue_bytes = Gauge(
+    "realtime_gateway_queue_bytes",
+    "Bytes that this node holds for its clients; bytes that many wait for count once",
+)
+queue_budget_bytes = Gauge(
+    "realtime_gateway_queue_budget_bytes", "Most bytes that this node may hold for its clients"
+)
+largest_queue_bytes = Gauge(
+    "realtime_gateway_largest_queue_bytes", "Bytes that wait for the client that is furthest behind"
+)
+messages_received = Counter("realtime_gateway_messages_received", "Messages received from clients")
+bytes_received = Counter(
+    "realtime_gateway_bytes_received", "Bytes of messages received from clients, without frame headers"
+)
 frames_received = Counter(
-    "realtime_gateway_frames_received", "Frames of clients that are no messages", ["kind"]
+    "realtime_gateway_frames_received", "Control frames and small fragments received from clients", ["kind"]
 )
 reads_delayed = Counter(
-    "realtime_gateway_reads_delayed", "Times that a client was not read for a moment, since it sent too much"
+    "realtime_gateway_reads_delayed", "Pauses in reading from a client that sent too much"
 )
-publications_received = Counter("realtime_gateway_publications_received", "Publications that Redis brought")
-deliveries = Counter("realtime_gateway_deliveries", "Publications handed to subscribers, one a subscriber")
-messages_sent = Counter("realtime_gateway_messages_sent", "Messages for clients: answers, and what happens")
-bytes_sent = Counter("realtime_gateway_bytes_sent", "Bytes handed to the network for clients")
+publications_received = Counter("realtime_gateway_publications_received", "Publications received from Redis")
+deliveries = Counter(
+    "realtime_gateway_deliveries", "Publications delivered, counted once for each subscriber"
+)
+messages_sent = Counter("realtime_gateway_messages_sent", "Messages sent to clients: answers and events")
+bytes_sent = Counter("realtime_gateway_bytes_sent", "Bytes written to the network for clients")
 fanout_seconds = Histogram(
     "realtime_gateway_fanout_seconds",
-    "Time to hand a publication's frames to the network for all its subscribers",
+    "Time to write the frames of a publication to the network for all its subscribers",
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
 )
 delivery_age_seconds = Histogram(
     "realtime_gateway_delivery_age_seconds",
-    "Age of a publication's last message when it was handed over, by the time that stands in it",
+    "Age of the last message of a publication at its delivery, by the timestamp in it",
     ["kind"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
-errors = Counter("realtime_gateway_errors", "Errors told to clients", ["code"])
+errors = Counter("realtime_gateway_errors", "Errors sent to clients by WebSocket", ["code"])
 closes = Counter("realtime_gateway_closes", "Connections closed by this node", ["code"])
-opened = Counter("realtime_gateway_opened_connections", "WebSockets of clients that were let in", _PROJECT)
+opened = Counter("realtime_gateway_opened_connections", "WebSockets that were admitted", _PROJECT)
 refusals = Counter(
     "realtime_gateway_refusals", "Clients and requests that were refused", ["project", "door", "code"]
 )
-refused_tokens = Counter("realtime_gateway_refused_tokens", "Tokens not accepted", ["project", "code"])
-slow_consumers = Counter("realtime_gateway_slow_consumers", "Clients closed because they could not follow")
-requests = Counter("realtime_gateway_requests", "Answers by REST", ["endpoint", "status"])
-request_seconds = Histogram("realtime_gateway_request_seconds", "Time to answer by REST", ["endpoint"])
-gaps = Counter("realtime_gateway_gaps", "Holes in a topic that were filled from history or told as resync")
-resyncs = Counter("realtime_gateway_resyncs", "Topics whose subscribers were told to read again")
-recoveries = Counter("realtime_gateway_recoveries", "Clients that came back with `since`", ["outcome"])
-history_reads = Counter("realtime_gateway_history_reads", "Readings of history for them")
-redis_reconnects = Counter(
-    "realtime_gateway_redis_reconnects", "Times that the subscription to Redis was lost"
+refused_tokens = Counter(
+    "realtime_gateway_refused_tokens", "Tokens that were missing or refused", ["project", "code"]
 )
-redis_failures = Counter("realtime_gateway_redis_failures", "Calls for clients that Redis did not carry out")
-owed = Gauge("realtime_gateway_owed", "Comings and goings of clients that Redis has not been told")
+slow_consumers = Counter(
+    "realtime_gateway_slow_consumers", "Clients that were closed because they read too slowly"
+)
+requests = Counter("realtime_gateway_requests", "REST requests answered", ["endpoint", "status"])
+request_seconds = Histogram("realtime_gateway_request_seconds", "Time to answer a REST request", ["endpoint"])
+gaps = Counter("realtime_gateway_gaps", "Gaps in a topic, filled from history or sent as resync")
+resyncs = Counter("realtime_gateway_resyncs", "Topics whose subscribers received resync")
+recoveries = Counter("realtime_gateway_recoveries", "Subscriptions with `since`", ["outcome"])
+history_reads = Counter("realtime_gateway_history_reads", "Reads of history for subscriptions with `since`")
+redis_reconnects = Counter(
+    "realtime_gateway_redis_reconnects",
+    "Losses of the subscription to a server of Redis, and failed tries to restore it",
+)
+redis_failures = Counter("realtime_gateway_redis_failures", "Calls to Redis for clients that failed")
+owed = Gauge("realtime_gateway_owed", "Writes about clients that still wait for Redis")
 
 for _frames in ("control", "fragment"):
     frames_received.labels(_frames)
@@ -97,7 +113,7 @@ for _outcome in ("recovered", "lost"):
 
 
 def add_project(project: str) -> None:
-    """Begin the series of a project at 0; nothing happens to those that are there."""
+    """Create the series of a project at 0; series that exist keep their values."""
     for gauge in (connections, subscriptions, presences, topics):
         gauge.labels(project)
     opened.labels(project)
@@ -107,7 +123,7 @@ def add_project(project: str) -> None:
 
 
 def remove_project(project: str) -> None:
-    """Drop the series of a project that is served no more."""
+    """Remove the series of a project that is no longer served."""
     for gauge in (connections, subscriptions, presences, topics):
         gauge.remove(project)
     opened.remove_by_labels({"project": project})

@@ -1,7 +1,7 @@
 """What the notifier counts, as Prometheus sees it.
 
-Whoever does the thing counts it. A project's series are there from the start, since `rate` does not see the
-first event of a new series; those of its backlog only while this notifier leads it.
+The part that does a thing counts it. The series of a project exist from the start, since `rate` misses the
+first event of a new series; the series of its backlog exist only while this notifier leads the project.
 """
 
 from __future__ import annotations
@@ -14,44 +14,60 @@ from realtime.postgres.backlog import Backlog
 
 _PROJECT = ["project"]
 
-live = Gauge("realtime_notifier_live", "1 while this notifier publishes what comes", _PROJECT)
-state = Gauge("realtime_notifier_state", "1 for the state in which it is", ["project", "state"])
-changes = Counter("realtime_notifier_changes", "Changes that were new to Redis", _PROJECT)
-faults = Counter("realtime_notifier_faults", "Lives of a project's feed that ended in a fault", _PROJECT)
-rings = Counter("realtime_notifier_rings", "Times that a writer's doorbell woke the notifier", _PROJECT)
+live = Gauge("realtime_notifier_live", "1 while this notifier publishes the changes of the project", _PROJECT)
+state = Gauge(
+    "realtime_notifier_state", "1 for the state of the project's feed, 0 for the others", ["project", "state"]
+)
+changes = Counter("realtime_notifier_changes", "Changes published to Redis", _PROJECT)
+faults = Counter("realtime_notifier_faults", "Restarts of a project's feed after a fault", _PROJECT)
+rings = Counter("realtime_notifier_rings", "Wake-ups of the notifier by the doorbell of a writer", _PROJECT)
 late_changes = Counter(
-    "realtime_notifier_late_changes", "Times that only the slow poll found a change; should stay 0", _PROJECT
+    "realtime_notifier_late_changes", "Times that only the slow poll found changes; should stay 0", _PROJECT
 )
 resets = Counter(
-    "realtime_notifier_resets", "Topics that began anew because changes were lost; should stay 0", _PROJECT
+    "realtime_notifier_resets",
+    "Topics that began a new epoch because changes were lost; should stay 0",
+    _PROJECT,
 )
 shed_changes = Counter(
-    "realtime_notifier_shed_changes", "Changes given up because the outbox was over its bound", _PROJECT
+    "realtime_notifier_shed_changes",
+    "Changes deleted unpublished because the outbox exceeded its bound",
+    _PROJECT,
 )
 left_out_changes = Counter(
-    "realtime_notifier_left_out_changes", "Rows of the outbox that no trigger of ours wrote", _PROJECT
+    "realtime_notifier_left_out_changes",
+    "Rows of the outbox that were not written by a trigger of this service, left out",
+    _PROJECT,
 )
-elections = Counter("realtime_notifier_elections", "Times that it became the project's leader", _PROJECT)
-handovers = Counter("realtime_notifier_handovers", "Times that it left a project to another", _PROJECT)
+elections = Counter(
+    "realtime_notifier_elections", "Elections of this notifier as the project's leader", _PROJECT
+)
+handovers = Counter("realtime_notifier_handovers", "Handovers of the project to another notifier", _PROJECT)
 ended_leaders = Counter(
-    "realtime_notifier_ended_leaders", "Sessions of silent leaders that it ended to take over", _PROJECT
+    "realtime_notifier_ended_leaders",
+    "Sessions of silent leaders that this notifier ended to take over",
+    _PROJECT,
 )
 full_queues = Counter(
     "realtime_notifier_full_queues",
-    "Times that the database's queue of notifications was too full for a writer to ring",
+    "Times that the database's notification queue was too full for a writer to ring",
     _PROJECT,
 )
 redis_failures = Counter(
-    "realtime_notifier_redis_failures", "Times that Redis did not carry out what the feed asked for", _PROJECT
+    "realtime_notifier_redis_failures", "Calls of the feed to Redis that failed", _PROJECT
 )
-pending = Gauge("realtime_notifier_pending_changes", "Changes in the outbox not yet published", _PROJECT)
-lag_seconds = Gauge("realtime_notifier_lag_seconds", "Age of the oldest change not yet published", _PROJECT)
+pending = Gauge(
+    "realtime_notifier_pending_changes", "Changes in the outbox that are not published yet", _PROJECT
+)
+lag_seconds = Gauge(
+    "realtime_notifier_lag_seconds", "Age of the oldest change that is not published yet", _PROJECT
+)
 batch_changes = Histogram(
     "realtime_notifier_batch_changes",
     "Changes in a batch",
     buckets=(1, 10, 100, 1_000, 10_000, 100_000, 1_000_000),
 )
-batch_seconds = Histogram("realtime_notifier_batch_seconds", "Time to read a batch and hand it to Redis")
+batch_seconds = Histogram("realtime_notifier_batch_seconds", "Time to read a batch and publish it to Redis")
 
 _COUNTERS = (
     changes,
@@ -70,14 +86,14 @@ _COUNTERS = (
 
 
 def add_project(project: str) -> None:
-    """Begin the series of a project at 0; nothing happens to those that are there."""
+    """Create the series of a project at 0; series that exist keep their values."""
     live.labels(project)
     for counter in _COUNTERS:
         counter.labels(project)
 
 
 def remove_project(project: str) -> None:
-    """Drop the series of a project that is served no more."""
+    """Remove the series of a project that is no longer served."""
     live.remove(project)
     state.remove_by_labels({"project": project})
     for counter in _COUNTERS:
@@ -86,19 +102,19 @@ def remove_project(project: str) -> None:
 
 
 def show_state(project: str, now: str, states: Iterable[str], *, is_live: bool) -> None:
-    """Tell in which of these states a project's feed is, and whether it publishes what comes."""
+    """Show which of these states a project's feed is in, and whether it publishes changes."""
     for one in states:
         state.labels(project, one).set(one == now)
     live.labels(project).set(is_live)
 
 
 def measure_backlog(project: str, backlog: Backlog) -> None:
-    """Tell what waits in a project's outbox; only a leader knows."""
+    """Show how many changes wait in a project's outbox; only the leader knows."""
     pending.labels(project).set(backlog.pending)
     lag_seconds.labels(project).set(backlog.lag_seconds)
 
 
 def forget_backlog(project: str) -> None:
-    """What was known of a project's outbox is not true any more."""
+    """Remove the series of a project's backlog, which this notifier no longer knows."""
     pending.remove(project)
     lag_seconds.remove(project)

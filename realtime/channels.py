@@ -100,7 +100,7 @@ def parse_broadcast_channel(name: str) -> Channel:
     """Return a channel that clients may broadcast to; ClientError `forbidden` for those that they may not."""
     channel = parse_channel(name)
     if channel.namespace in ("table", "presence"):
-        raise ClientError(Code.FORBIDDEN, f"nobody broadcasts to {channel.namespace} channels")
+        raise ClientError(Code.FORBIDDEN, f"clients cannot broadcast to {channel.namespace} channels")
     return channel
 
 

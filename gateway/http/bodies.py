@@ -21,20 +21,22 @@ MAX_EVENTS = 1_000
 CHANNEL = {"pattern": "^[^:]+:[^\\x00-\\x1f]", "maxLength": 255}
 
 TableName = Annotated[
-    str, Meta(min_length=1, description="Raw name, or SCHEMA.NAME where no such table is in public")
+    str, Meta(min_length=1, description="Name as it is stored, or SCHEMA.NAME if public has no such table")
 ]
-Schema = Annotated[str, Meta(min_length=1, description="Raw name; with it, table_name is the raw name too")]
+Schema = Annotated[
+    str, Meta(min_length=1, description="Name as it is stored; table_name is then a name without a schema")
+]
 
 
 class EnableRequest(Struct, frozen=True, kw_only=True):
-    """Turn realtime on for a table, in place of what was on before."""
+    """Turn realtime on for a table; replaces the former events and columns."""
 
     table_name: TableName
     schema: Schema | None = None
     events: Annotated[list[Event], Meta(min_length=1)] = field(default_factory=lambda: list(Event))
-    columns: Annotated[list[str], Meta(min_length=1, description="Only these leave the database")] | None = (
-        None
-    )
+    columns: (
+        Annotated[list[str], Meta(min_length=1, description="Only these columns leave the database")] | None
+    ) = None
     access: Annotated[Raw, Meta(description="Not supported yet", extra_json_schema={"type": "null"})] = field(
         default_factory=lambda: NULL
     )
@@ -82,7 +84,7 @@ class StatusNotifier(Struct, frozen=True, kw_only=True):
 
 
 class StatusResponse(Struct, frozen=True, kw_only=True):
-    """`tables`, `nodes` and `notifier` are for service_role alone."""
+    """Only service_role receives `tables`, `nodes` and `notifier`."""
 
     project_id: str
     status: Literal["ok", "degraded"]
@@ -114,7 +116,7 @@ class BroadcastMessage(Struct, frozen=True, kw_only=True):
     """One message."""
 
     channel: Annotated[str, Meta(description="NAMESPACE:TOPIC", extra_json_schema=CHANNEL)]
-    payload: Annotated[Raw, Meta(description="Any JSON")]
+    payload: Annotated[Raw, Meta(description="Any JSON value")]
 
 
 Messages = Annotated[list[BroadcastMessage], Meta(min_length=1, max_length=100)]
@@ -146,7 +148,8 @@ class PresenceQuery(Struct, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="Whose presence, without the prefix; or the project's", extra_json_schema=CHANNEL
+                description="Channel without the prefix presence:; by default the whole project",
+                extra_json_schema=CHANNEL,
             ),
         ]
         | UnsetType
@@ -167,23 +170,25 @@ class PresenceResponse(Struct, frozen=True, kw_only=True):
 
 
 class ConnectionsQuery(Struct, frozen=True, kw_only=True):
-    limit: Annotated[int, Meta(ge=1, le=MAX_EVENTS, description="Most events of the answer")] = 50
+    limit: Annotated[int, Meta(ge=1, le=MAX_EVENTS, description="Largest number of events in the answer")] = (
+        50
+    )
     before: (
-        Annotated[str, Meta(pattern="^[0-9]{1,15}-[0-9]{1,15}$", description="`next` of the answer before")]
+        Annotated[str, Meta(pattern="^[0-9]{1,15}-[0-9]{1,15}$", description="`next` of the previous answer")]
         | UnsetType
     ) = UNSET
-    user_id: Annotated[str, Meta(description="Only of this user")] | UnsetType = UNSET
+    user_id: Annotated[str, Meta(description="Only events of this user")] | UnsetType = UNSET
     event: (
         Annotated[
             Literal["connect", "disconnect"],
-            Meta(description="Only these", extra_json_schema={"type": "string"}),
+            Meta(description="Only events of this kind", extra_json_schema={"type": "string"}),
         ]
         | UnsetType
     ) = UNSET
 
 
 class ConnectionEvent(Struct, frozen=True, kw_only=True):
-    """The last three are null for a connect."""
+    """`code`, `reason` and `duration_seconds` are null for a connect."""
 
     id: str
     event: Literal["connect", "disconnect"]

@@ -69,7 +69,9 @@ async def read_body(request: web.Request, kind: Any) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ClientError(Code.INVALID_REQUEST, f"the body is not JSON: {error}") from error
     except (web.RequestPayloadError, ConnectionError, TimeoutError) as error:
-        raise ClientError(Code.INVALID_REQUEST, "the body cannot be read, or did not come in time") from error
+        raise ClientError(
+            Code.INVALID_REQUEST, "the body cannot be read, or did not arrive in time"
+        ) from error
 
 
 def read_query(request: web.Request, kind: Any) -> Any:

@@ -21,20 +21,20 @@ from realtime.settings.config import PROJECT_ID
 _REF = "#/components/schemas/{name}"
 _STRING = {"type": "string"}
 
-# What may be answered instead, each with its own body of an error.
+# Statuses of refusals: what each means, and its headers.
 REFUSALS: dict[int, tuple[str, dict[str, Any]]] = {
-    400: ("This is no request of this interface; the message names the field", {}),
-    401: ("The token is missing, wrong, or ran out", {"WWW-Authenticate": _STRING}),
-    403: ("This token may not, or the role of the project's database may not", {}),
-    404: ("There is no such project, or no such table", {}),
-    405: ("The path has other methods", {"Allow": _STRING}),
-    413: ("The body, or a payload in it, is too big", {}),
-    415: ("The body is not sent as application/json", {}),
+    400: ("The request is invalid; the message names the field", {}),
+    401: ("The token is missing, invalid or expired", {"WWW-Authenticate": _STRING}),
+    403: ("The token, or the role of the project's database, lacks the right", {}),
+    404: ("The project or the table does not exist", {}),
+    405: ("The path does not have this method; Allow lists its methods", {"Allow": _STRING}),
+    413: ("The body, or a payload in it, is too large", {}),
+    415: ("The content type of the body is not application/json", {}),
     429: ("Too many requests", {"Retry-After": {"type": "integer", "minimum": 1}}),
-    500: ("A fault of the service", {}),
-    503: ("Redis, the database or the keys cannot be had now", {}),
+    500: ("The service failed; the cause is in its log", {}),
+    503: ("Redis, the database or the key server is not available now", {}),
 }
-_ALWAYS = (400, 405, 500)  # also of what asks for no token
+_ALWAYS = (400, 405, 500)  # also for paths that need no token
 
 
 def document() -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _statuses(endpoint: Endpoint) -> list[int]:
-    """What an endpoint may refuse with."""
+    """Return the statuses with which an endpoint may refuse."""
     others = () if endpoint.service_only else (403,)
     with_body = () if endpoint.request is not None else (413, 415)
     return [status for status in REFUSALS if status not in (*others, *with_body)]
@@ -84,7 +84,7 @@ def _project_id() -> dict[str, Any]:
 
 
 def _query(kind: type | None) -> list[dict[str, Any]]:
-    """The parameters of an address, as the type that reads them has it; none is required."""
+    """Return the query parameters, as the type that reads them has them; none is required."""
     if kind is None:
         return []
     _, components = msgspec.json.schema_components([kind], ref_template=_REF)
@@ -101,15 +101,18 @@ def _query(kind: type | None) -> list[dict[str, Any]]:
 
 def _beside_the_projects() -> dict[str, Any]:
     ready = {
-        "200": _content(HealthResponse, "It does its work"),
-        "503": _content(NotReadyResponse, "Not now"),
+        "200": _content(HealthResponse, "Messages are delivered"),
+        "503": _content(NotReadyResponse, "Messages are not delivered now; `reason` says why"),
     }
     described = {
-        "200": {"description": "This", "content": {"application/json": {"schema": {"type": "object"}}}}
+        "200": {
+            "description": "The OpenAPI document",
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
     }
     return {
         "/healthz": _public(
-            "healthz", "Tell that the process lives.", {"200": _content(HealthResponse, "So")}
+            "healthz", "Tell that the process runs.", {"200": _content(HealthResponse, "The process runs")}
         ),
         "/readyz": _public("readyz", "Tell whether messages are delivered.", ready),
         "/openapi.json": _public("describe", "Describe this interface.", described | _refusals(429)),
@@ -117,7 +120,7 @@ def _beside_the_projects() -> dict[str, Any]:
 
 
 def _public(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
-    """A path that asks for no token."""
+    """Return a path that needs no token."""
     return {
         "get": {
             "operationId": name,
@@ -147,7 +150,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _one_of_the_forms() -> dict[str, Any]:
-    """One message or several: a field of the other form is refused, whatever is in it."""
+    """Return the schema of one message or several, which refuses each field of the other form."""
     every = {name for form in BROADCAST_FORMS for name in form.__struct_fields__}
     return {
         "oneOf": [

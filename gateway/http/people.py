@@ -34,7 +34,7 @@ async def broadcast(call: Call) -> BroadcastResponse:
     for index, message in enumerate(messages):
         channel = _channel(message, f"messages[{index}].channel" if body.messages is not UNSET else "channel")
         if len(message.payload) > call.tenant.limits.max_message_bytes:
-            raise ClientError(Code.MESSAGE_TOO_BIG, f"payload of {message.channel}: too big")
+            raise ClientError(Code.MESSAGE_TOO_BIG, f"payload of {message.channel}: too large")
         said.append((channel, broadcast_line(bytes(message.payload), sender, now, to_self=True)))
     await call.services.publisher.publish(call.tenant, *said)
     return BroadcastResponse(accepted=len(messages))
@@ -43,7 +43,7 @@ async def broadcast(call: Call) -> BroadcastResponse:
 def _messages(body: BroadcastRequest) -> list[BroadcastMessage]:
     if body.messages is not UNSET:
         if body.channel is not UNSET or body.payload:
-            raise ClientError(Code.INVALID_REQUEST, "messages: give either it or channel and payload")
+            raise ClientError(Code.INVALID_REQUEST, "messages: give either messages, or channel and payload")
         return body.messages
     if body.channel is UNSET:
         raise ClientError(Code.INVALID_REQUEST, "channel: missing")

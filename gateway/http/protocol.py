@@ -24,7 +24,7 @@ LINGER_SECONDS = 2.0  # in which a body that nobody wanted is read, so that the 
 
 _HEAD_END = b"\r\n\r\n"
 _VERSIONS = (HttpVersion10, HttpVersion11)  # the parser takes 0.9 and 2.0 as well
-_VERSION = ClientError(Code.INVALID_REQUEST, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+_VERSION = ClientError(Code.INVALID_REQUEST, "only HTTP/1.1 and HTTP/1.0 are supported")
 _HEAD_TOO_LONG = ClientError(Code.INVALID_REQUEST, f"the headers are longer than {MAX_HEAD_BYTES} bytes")
 
 

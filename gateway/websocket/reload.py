@@ -94,7 +94,7 @@ class ProjectReload:
 
     async def _send_away(self, tenant: Tenant) -> None:
         """Close the project's sockets, some at once, and wait until they are gone."""
-        error = refusal(ClientError(Code.NOT_FOUND, "this project is served no more"))
+        error = refusal(ClientError(Code.NOT_FOUND, "this project is no longer served"))
         leaving = [one for one in self._endpoint.connections if one.tenant is tenant]
         for start in range(0, len(leaving), CLOSES_AT_ONCE):
             for connection in leaving[start : start + CLOSES_AT_ONCE]:

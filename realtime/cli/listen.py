@@ -1,7 +1,8 @@
-"""`realtime listen`: what happens on some channels, as it happens.
+"""`realtime listen`: print the events of some channels as they come.
 
-A client like any other: it comes back by itself and asks for what it missed. Prints JSON lines, or lines
-for people where the output is a terminal.
+A client like any other: it reconnects by itself and asks for what it missed. Prints each message as the
+line of JSON that came, or coloured lines where the output is a terminal. Rows and payloads are never parsed,
+so that every digit of a number stays.
 """
 
 from __future__ import annotations
@@ -10,25 +11,37 @@ import asyncio
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 import click
 import msgspec
+import ujson
 
+from realtime.auth.tokens import DEFAULT_ROLE
 from realtime.causes.sentence import place_of, why
+from realtime.cli.options import config_option, project_option, settings_here
+from realtime.cli.token import issue_token
 from realtime.errors import RealtimeError
+from realtime.logs.format import escape_controls
+from realtime.process.run import live
 from realtime.waiting.outage import Outage
 
 RETRY_SECONDS = 1.0
-# After these the same client may do better the next time.
+# Errors after which the same client tries again.
 PASSING = ("unavailable", "internal", "slow_consumer", "rate_limited", "too_many_connections")
 COLOURS = {"INSERT": "green", "UPDATE": "yellow", "DELETE": "red"}
+# The fields of a message that are read here; the others are passed on as they are.
+FIELDS = (
+    *("type", "channel", "id", "position", "enabled", "code", "message"),
+    *("event", "schema", "table", "commit_timestamp"),
+)
 
 
 class Refused(RealtimeError):
-    """The server will not have us: coming back would not help."""
+    """The server refuses this client: to reconnect would not help."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -39,8 +52,22 @@ class Refused(RealtimeError):
         return f"{self.code}: {self.message}"
 
 
-async def listen(url: str, project: str, token: str, channels: Sequence[str]) -> None:
-    """Print events until cancelled; raises Refused when the server turns us away."""
+@click.command()
+@config_option
+@click.argument("channels", nargs=-1, required=True, metavar="CHANNEL…")
+@project_option
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Address of a gateway.")
+@click.option("--token", "given_token", help="By default one is made with the project's jwt_secret.")
+def listen(
+    config: Path | None, channels: tuple[str, ...], project: str, url: str, given_token: str | None
+) -> None:
+    """Print events as they come."""
+    token = given_token or issue_token(settings_here(config), project, None, DEFAULT_ROLE, None)
+    live(follow(url, project, token, channels))
+
+
+async def follow(url: str, project: str, token: str, channels: Sequence[str]) -> None:
+    """Print events until cancelled; raises Refused when the server refuses this client."""
     place = _place(url)
     address = f"{url.rstrip('/')}/projects/{quote(project, safe='')}/realtime/ws"
     since: dict[str, str] = {}
@@ -50,7 +77,7 @@ async def listen(url: str, project: str, token: str, channels: Sequence[str]) ->
             try:
                 headers = {"Authorization": f"Bearer {token}"}
                 async with http.ws_connect(address, headers=headers, max_msg_size=0) as socket:
-                    reason = await _follow(socket, channels, since)
+                    reason = await _print_until_it_ends(socket, channels, since)
             except aiohttp.WSServerHandshakeError as error:
                 if error.status < 500 and error.status != 429:
                     raise Refused(str(error.status), f"{address} is no WebSocket endpoint of ours") from error
@@ -76,19 +103,19 @@ def _place(url: str) -> str:
     return place_of(name, port)
 
 
-async def _follow(
+async def _print_until_it_ends(
     socket: aiohttp.ClientWebSocketResponse, channels: Sequence[str], since: dict[str, str]
 ) -> str:
-    """Print what comes until it ends; return why it ended."""
+    """Subscribe, and print what comes until the connection ends; return why it ended."""
     for channel in channels:
         request = {"type": "subscribe", "channel": channel}
         if channel in since:
             request["since"] = since[channel]
-        await socket.send_str(msgspec.json.encode(request).decode())
+        await socket.send_str(ujson.dumps(request))
     async for frame in socket:
         if frame.type is not aiohttp.WSMsgType.TEXT:
             continue
-        message = msgspec.json.decode(frame.data)
+        message, row = read_message(frame.data)
         _remember(message, since)
         match message["type"]:
             case "connected" | "unsubscribed" | "pong" | "reconnect":
@@ -101,25 +128,34 @@ async def _follow(
             case "error":
                 raise Refused(message["code"], message["message"])
             case _:
-                print_event(message, frame.data)
+                print_event(message, row, frame.data)
     return "connection lost"
 
 
+def read_message(text: str) -> tuple[dict[str, Any], msgspec.Raw]:
+    """Return the fields of a message that are used here, and its row as it came."""
+    parts = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    fields = {name: ujson.loads(bytes(parts[name])) for name in FIELDS if name in parts}
+    return fields, parts.get("data", msgspec.Raw(b"null"))
+
+
 def _remember(message: dict[str, Any], since: dict[str, str]) -> None:
-    place = message.get("id") or message.get("position")
-    if place is not None and "channel" in message:
-        since[message["channel"]] = place
+    position = message.get("id") or message.get("position")
+    if position is not None and "channel" in message:
+        since[message["channel"]] = position
 
 
-def print_event(message: dict[str, Any], raw: str) -> None:
-    """Print one event: as it came in a pipe, for people on a terminal."""
+def print_event(message: dict[str, Any], row: msgspec.Raw, text: str) -> None:
+    """Print one event: as it came where the output is a pipe, for people where it is a terminal."""
     if not sys.stdout.isatty():
-        print(raw, flush=True)
+        print(text, flush=True)
         return
     if message["type"] != "realtime":
-        print(click.style(message["type"], fg="cyan"), raw, flush=True)
+        print(click.style(message["type"], fg="cyan"), escape_controls(text), flush=True)
         return
     event = click.style(f"{message['event']:6}", fg=COLOURS[message["event"]], bold=True)
     time = click.style(message["commit_timestamp"], dim=True)
-    data = msgspec.json.encode(message["data"]).decode()
-    print(time, event, f"{message['schema']}.{message['table']}", data, flush=True)
+    table = f"{message['schema']}.{message['table']}"
+    columns = msgspec.json.decode(row, type=dict[str, msgspec.Raw] | None)
+    shown = msgspec.json.encode(columns).decode()  # without the spaces that Postgres puts between columns
+    print(time, event, escape_controls(table), escape_controls(shown), flush=True)

@@ -6,16 +6,17 @@ written, whatever it is and however deep it lies. Never writes anything itself.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import ujson
 from structlog.typing import EventDict
 
 MAX_DEPTH = 6  # of facts within facts; what lies deeper is written as its repr
+MAX_INTEGER_BITS = 64  # what readers of JSON take as a whole number; a longer one is written as text
 LEVEL_WIDTH = 8  # of the longest one
 
 _SECRET = re.compile(
@@ -27,13 +28,14 @@ _SECRET_NAMES = frozenset({"token", "authorization", "password", "jwt_secret"})
 _CUT = "[token]"
 
 _BARE = re.compile(r"[\w./:@+-]+", re.ASCII)
-# What JSON leaves as it is, and a terminal or a reader of lines does not.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Characters that JSON leaves as they are, and that a terminal or a reader of lines obeys.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def as_json(_: Any, __: str, facts: EventDict) -> str:
     """Render a record as an object on one line: `time`, `level`, `logger`, `event`, then its facts."""
-    return json.dumps(_in_order(facts))
+    # DEL is the one control that ujson does not escape.
+    return _json(_in_order(facts)).replace("\x7f", r"\u007f")
 
 
 def as_text(_: Any, __: str, facts: EventDict) -> str:
@@ -47,7 +49,7 @@ def as_text(_: Any, __: str, facts: EventDict) -> str:
             *(f"{name}={_word(value)}" for name, value in facts.items()),
         ]
     )
-    return "\n    ".join([line, *map(_seen, trace.splitlines())])
+    return "\n    ".join([line, *map(escape_controls, trace.splitlines())])
 
 
 def _in_order(facts: EventDict) -> dict[str, Any]:
@@ -69,16 +71,24 @@ def _time(seconds: float) -> str:
 def _word(value: Any) -> str:
     if isinstance(value, str) and _BARE.fullmatch(value):
         return value
-    return _seen(json.dumps(value, ensure_ascii=False))
+    return escape_controls(_json(value, ensure_ascii=False))
 
 
-def _seen(text: str) -> str:
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+def _json(value: Any, *, ensure_ascii: bool = True) -> str:
+    """Return cleaned facts as one line of JSON; `clean` takes out everything that this would raise for."""
+    return ujson.dumps(
+        value, ensure_ascii=ensure_ascii, escape_forward_slashes=False, separators=(", ", ": ")
+    )
+
+
+def escape_controls(text: str) -> str:
+    """Return a text with each control character, tabs and line breaks too, written as JSON escapes it."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def clean(value: Any, depth: int = 0) -> Any:
-    """Return a value as JSON can have it, with what looks like a token cut out of every text in it."""
-    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+    """Return a value that JSON can hold, with everything that looks like a token cut out of its texts."""
+    if value is None or _is_json_number(value):
         return value
     if depth < MAX_DEPTH and isinstance(value, Mapping):
         return {_text(name): _named(name, one, depth + 1) for name, one in value.items()}
@@ -87,12 +97,18 @@ def clean(value: Any, depth: int = 0) -> Any:
     return _text(value)
 
 
+def _is_json_number(value: Any) -> bool:
+    if isinstance(value, int):
+        return value.bit_length() <= MAX_INTEGER_BITS
+    return isinstance(value, float) and math.isfinite(value)
+
+
 def _each(values: Iterable[Any], depth: int) -> list[Any]:
     return [clean(one, depth) for one in values]
 
 
 def _named(name: Any, value: Any, depth: int) -> Any:
-    return _CUT if str(name).lower() in _SECRET_NAMES else clean(value, depth)
+    return _CUT if _text(name).lower() in _SECRET_NAMES else clean(value, depth)
 
 
 def _text(value: Any) -> str:

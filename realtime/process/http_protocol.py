@@ -26,8 +26,8 @@ MAX_LINE_BYTES = 16_384  # of a request line and of a header; the longest token 
 _TOO_LONG = ClientError(
     Code.INVALID_REQUEST, f"the request line or a header is longer than {MAX_LINE_BYTES} bytes"
 )
-_MALFORMED = ClientError(Code.INVALID_REQUEST, "this is no well-formed HTTP/1.1 request")
-_EXPECTATION = ClientError(Code.INVALID_REQUEST, "the header Expect may say 100-continue alone")
+_MALFORMED = ClientError(Code.INVALID_REQUEST, "this is not a well-formed HTTP/1.1 request")
+_EXPECTATION = ClientError(Code.INVALID_REQUEST, "the header Expect may only be 100-continue")
 _INTERNAL = ClientError(Code.INTERNAL, "something went wrong on this node; it is logged")
 
 

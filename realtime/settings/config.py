@@ -151,7 +151,7 @@ def _overlay(tree: dict[str, Any], name: str, value: str) -> None:
         return
     *parents, leaf = path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
     if not all(path):
-        raise SettingError(name, "names no setting")
+        raise SettingError(name, "is not a setting")
     for parent in parents:
         tree = tree.setdefault(parent, {})
         if not isinstance(tree, dict):

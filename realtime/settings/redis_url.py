@@ -136,7 +136,7 @@ def _options(kind: Kind, tls: bool, parts: SplitResult) -> dict[str, Any]:
         elif name in _SENTINEL_OPTIONS and kind is Kind.SENTINEL:
             options[name] = value
         else:
-            raise SettingError(SETTING, f"{name!r} is no option of it")
+            raise SettingError(SETTING, f"{name!r} is not an option")
         if names.count(name) > 1:
             raise SettingError(SETTING, f"{name} is given twice")
     if "ssl_keyfile" in options and "ssl_certfile" not in options:
@@ -148,9 +148,9 @@ def _host(name: str) -> str:
     try:
         name.encode("idna")
     except UnicodeError:
-        raise SettingError(SETTING, "a host's name is none") from None
+        raise SettingError(SETTING, "the name of a host is not valid") from None
     if re.search(r"\s", name):
-        raise SettingError(SETTING, "a host's name is none")
+        raise SettingError(SETTING, "the name of a host is not valid")
     return name
 
 
@@ -162,4 +162,6 @@ def _decoded(text: str) -> str:
 
 
 def _misread() -> SettingError:
-    return SettingError(SETTING, "what is special in a name or a password is percent-encoded, as UTF-8")
+    return SettingError(
+        SETTING, "special characters of a name or a password must be percent-encoded, as UTF-8"
+    )

@@ -26,7 +26,9 @@ TELL_AGAIN_SECONDS = 600.0  # after which a fault that goes on is logged once mo
 MOST_KINDS = 100  # of faults that a part tells apart; beyond it the oldest is forgotten
 
 unforeseen_faults = Counter(
-    "realtime_unforeseen_faults", "Faults that nobody foresaw and that were survived; should stay 0", ["part"]
+    "realtime_unforeseen_faults",
+    "Unforeseen faults that ended one item and nothing else; should stay 0",
+    ["part"],
 )
 
 _parts: list[Part] = []  # of this process, as its metrics are

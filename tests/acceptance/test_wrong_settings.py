@@ -31,7 +31,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 }
 SECONDS = 120.0
 # `token` is refused by what it is asked for.
-NAMED_BY = {"max_token_seconds": ("--ttl: the project takes no token",)}
+NAMED_BY = {"max_token_seconds": ("--ttl: the project accepts no token",)}
 
 TYPES = ("true", "[]", "{}", "[{}]", '["x"]', "[[]]", "1979-05-27", "07:32:00", "{a = 1}", "{a = {}}")
 NUMBERS = (

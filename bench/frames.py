@@ -73,7 +73,9 @@ async def _seconds_a_read(data: bytes, messages: int, has_door: bool) -> float:
     protocol = BaseProtocol(loop)
     queue = WebSocketDataQueue(protocol, 2**18, loop=loop)
     reader: Any = WebSocketReader(queue, MAX_MESSAGE_BYTES + 1, False, True)
-    door = FrameIntake(reader, Network(), Pace(float("inf"), MAX_MESSAGE_BYTES, time.monotonic()), b"")
+    door = FrameIntake(
+        reader, Network(), Pace.of_client(float("inf"), MAX_MESSAGE_BYTES, time.monotonic()), b""
+    )
     door.open(lambda controls, fragments: None)
     way = door if has_door else reader
     reads, began = 0, time.process_time()

@@ -31,6 +31,7 @@ from gateway.http import openapi, routes
 from gateway.http.context import Services
 from gateway.http.gate import Gate
 from gateway.http.middlewares import MAX_BODY_BYTES, cors, errors_as_json, json_response, limited, preflights
+from gateway.http.presence_lists import PresenceLists
 from gateway.http.refusals import Surface
 from gateway.http.request import Proxies
 from gateway.http.request_ids import request_ids
@@ -165,7 +166,7 @@ async def run(
             return "this node is draining" if endpoint.draining else subscriber.why_not_ready()
 
         await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
-        services = Services(node, broker, people, publisher)
+        services = Services(node, broker, people, publisher, PresenceLists(people, answers.building))
         app = _application(endpoint, tenants, proxies, gate, services, lambda: in_public(why_not_ready()))
         app.middlewares.insert(0, answers.middleware())
         port = await stack.enter_async_context(listening(app, gate, host, port, reuse_port=reuse_port))

@@ -45,7 +45,7 @@ class Play:
     def __init__(self, early: bytes = b"", rate: float = math.inf) -> None:
         self.transport, self.reader = Transport(), Reader()
         self.counted = [0, 0]
-        pace = Pace(rate, 65_536, time.monotonic())
+        pace = Pace.of_client(rate, 65_536, time.monotonic())
         self.door = FrameIntake(self.reader, self.transport, pace, early)  # type: ignore[arg-type]
 
     def open(self) -> Play:

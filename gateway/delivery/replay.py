@@ -7,14 +7,16 @@ last step does that, without an await between the two.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from gateway import metrics
 from gateway.delivery.recovery import Recovery
 from gateway.hub.hub import resync_frame
 from gateway.hub.replay_cache import SLICE_BYTES
-from gateway.hub.roster import Roster
+from gateway.hub.roster import Change, Roster
 from gateway.hub.subscribers import Subscription
 from gateway.hub.topic import Topic
 from gateway.projects.project import Tenant
@@ -127,41 +129,75 @@ class HistoryReplay:
 
 
 class RosterReplay:
-    """Who is present: a list of a moment, and what has changed since, or the list of another moment."""
+    """Who is present: a list of a moment, then what changed while it was told, then what changed meanwhile.
+
+    A round of changes tells of each connection once, and the last one goes out at once. With each round the
+    last one may be twice as long, so that there is one however fast others change.
+    """
 
     def __init__(self, joining: Joining, roster: Roster) -> None:
         self.joining = joining
         self._roster = roster
-        self._list = roster.attendance()
+        self._list = roster.attendance()  # what the client knows when `_told` and `_changes` are done
         self._told = 0  # members of the list
+        self._is_told = False  # all of them, or that there is none
+        self._changes: deque[Change] = deque()  # yet to be told, which end in the list
+        self._last_bytes = SLICE_BYTES  # of changes that may go out at once
 
     def __repr__(self) -> str:
-        return f"<RosterReplay of {self.joining.channel.name}, {self._told} of {len(self._list)} told>"
+        name, changes = self.joining.channel.name, len(self._changes)
+        return f"<RosterReplay of {name}, {self._told} of {len(self._list)} told, {changes} changes left>"
 
     @property
     def owed_bytes(self) -> int:
-        return self._list.size - self._list.size * self._told // max(1, len(self._list))
+        untold = self._list.size - self._list.size * self._told // max(1, len(self._list))
+        return untold + sum(change.size for change in self._changes)
 
     @property
     def held_bytes(self) -> int:
-        return REFERENCE_BYTES * len(self._list)
+        changed = sum(len(change.entries) for change in self._changes)
+        return REFERENCE_BYTES * (len(self._list) + changed)
 
     async def find(self) -> None:
         """All of it is at hand."""
 
     def step(self) -> bool:
-        frames, self._told = self._roster.sync_after(self._list, self._told, SLICE_BYTES)
-        self._send(frames)
-        if self._told < len(self._list):
+        if not self._is_told:
+            frames, self._told = self._roster.sync_after(self._list, self._told, SLICE_BYTES)
+            self._is_told = self._told == len(self._list)
+            self._send(frames)
+        else:
+            self._send_changes(SLICE_BYTES)
+        if not self._is_told or self._changes:
             return False
-        news = self._roster.changes_since(self._list)
-        if sum(map(len, news)) > SLICE_BYTES:
-            # As much as a list: another one, which replaces what was told.
-            self._list, self._told = self._roster.attendance(), 0
+        if not self._look_for_changes():
             return False
-        self._send(news)
+        self._send_changes(inf)
         return True
 
+    def _look_for_changes(self) -> bool:
+        """Find what changed since the list; True if that may go out at once.
+
+        Where a new list is no longer than that, the client gets it in place of what it was told.
+        """
+        changes = self._roster.changes_since(self._list)
+        self._list = self._roster.attendance()
+        self._told, self._changes = len(self._list), changes
+        size = sum(change.size for change in changes)
+        is_last, self._last_bytes = size <= self._last_bytes, 2 * self._last_bytes
+        if not is_last and size >= self._list.size:
+            self._told, self._changes, self._is_told = 0, deque(), False
+        return is_last
+
+    def _send_changes(self, most_bytes: float) -> None:
+        frames: list[bytes] = []
+        size = 0
+        while self._changes and size < most_bytes:
+            frames.append(self._roster.frame_of(self._changes.popleft()))
+            size += len(frames[-1])
+        self._send(frames)
+
     def _send(self, frames: list[bytes]) -> None:
-        metrics.messages_sent.inc(len(frames))
-        self.joining.send_queue.send(frames)
+        if frames:
+            metrics.messages_sent.inc(len(frames))
+            self.joining.send_queue.send(frames)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from gateway.http.bodies import StatusResponse
+from gateway.http.presence_lists import PresenceLists
 from gateway.presence.node import Node
 from gateway.presence.store import People
 from gateway.projects.project import Tenant
@@ -25,6 +26,7 @@ class Services:
     broker: Broker
     people: People
     publisher: BroadcastPublisher
+    presence_lists: PresenceLists
     recent_status: WeakKeyDictionary[Tenant, SingleFlight[StatusResponse]] = field(
         default_factory=WeakKeyDictionary
     )  # as every user may see it

@@ -40,7 +40,9 @@ _CODE_OF_STATUS = {status: code for code, status in HTTP_STATUS.items()} | {400:
 
 
 def json_response(body: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+    """Answer with a value, or with bytes that are JSON already."""
+    text = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return web.Response(body=text, status=status, content_type="application/json")
 
 
 def error_response(error: ClientError) -> web.Response:

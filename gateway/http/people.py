@@ -17,7 +17,6 @@ from gateway.http.bodies import (
     PresenceQuery,
 )
 from gateway.http.context import Call
-from gateway.hub.roster import Roster
 from gateway.presence.store import kept_user
 from realtime.channels import Channel, parse_broadcast_channel, presence_topic
 from realtime.errors import ClientError, Code
@@ -61,20 +60,14 @@ def _channel(message: BroadcastMessage, field: str) -> Channel:
         raise ClientError(Code.INVALID_REQUEST, f"{field}: {error.message}") from error
 
 
-async def presence(call: Call) -> msgspec.Raw:
+async def presence(call: Call) -> bytes:
     """Tell who is present in the project, or under a channel."""
     query: PresenceQuery = call.query
     try:
         topic = presence_topic(None if query.channel is UNSET else query.channel)
     except ClientError as error:
         raise ClientError(Code.INVALID_REQUEST, f"channel: {error.message}") from error
-    _, members = await call.services.people.members(call.tenant.project_id, topic)
-    dead = {life.encode() for life, report in (await call.services.people.lives()).items() if report is None}
-    roster = Roster(topic)
-    roster.replace({f: entry for f, entry in members.items() if f.partition(b"/")[0] not in dead})
-    entries = roster.entries()
-    # Entries are passed on as they are, so that states keep every digit.
-    return msgspec.Raw(b'{"count":%d,"presences":[%b]}' % (len(entries), b",".join(entries)))
+    return await call.services.presence_lists.get((call.tenant.project_id, topic))
 
 
 async def connections(call: Call) -> ConnectionsResponse:

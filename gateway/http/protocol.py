@@ -132,6 +132,8 @@ class HttpConnection(HttpProtocol):
         self._stop_waiting()
 
     def _wait_again(self, request: web.BaseRequest) -> None:
+        if self.transport is None:
+            return  # the client went meanwhile: nothing would ever take this connection out of the room
         self._in_hand = False
         self._sends_ahead |= self._bytes != self._head_bytes + (request.content_length or 0)
         self._bytes, self._head_bytes, self._tail = 0, 0, b""

@@ -43,6 +43,12 @@ class Hub(Generic[SubscriberT]):
         """What all topics keep until it can be delivered."""
         return sum(topic.held_bytes + topic.queued_bytes for topic in self.topics.values())
 
+    @property
+    def roster_bytes(self) -> int:
+        """Entries of all who are present in the topics that somebody of this node hears."""
+        rosters = (topic.roster for topic in self.topics.values())
+        return sum(roster.size for roster in rosters if roster is not None)
+
     def shed(self) -> None:
         """Give up what topics hold and history has, too."""
         for topic in self.topics.values():

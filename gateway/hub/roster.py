@@ -6,6 +6,7 @@ thousand people who come at once are a few messages; the order of one entry's ch
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
@@ -34,6 +35,18 @@ class Attendance:
         return len(self.entries)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What happened to some, as one frame tells it: the entries themselves, not copies of them."""
+
+    kind: str
+    entries: list[bytes]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.entries))
+
+
 class Roster:
     """The entries of one presence topic, and what its subscribers were not told yet.
 
@@ -46,6 +59,7 @@ class Roster:
         self._lives: dict[bytes, dict[int, bytes]] = {}  # entries by connection and number of the life
         self._pending: list[tuple[str, dict[bytes, bytes]]] = []  # kind and entries by connection, in order
         self._attendance: Attendance | None = None  # as it is now, if somebody asked
+        self.size = 0  # bytes of all entries
 
     def __repr__(self) -> str:
         return f"<Roster {len(self._lives)} members, {len(self._pending)} messages pending>"
@@ -60,11 +74,10 @@ class Roster:
 
     def replace(self, members: dict[bytes, bytes]) -> None:
         """Begin anew from what Redis has: LIFE/CONNECTION → entry."""
-        self._lives, self._pending, self._attendance = {}, [], None
+        self._lives, self._pending, self._attendance, self.size = {}, [], None, 0
         for field, entry in members.items():
             if (whose := _whose(field)) is not None:
-                connection, number = whose
-                self._lives.setdefault(connection, {})[number] = entry
+                self._put(*whose, entry)
 
     def apply(self, lines: Iterable[bytes]) -> None:
         """Take in what changed."""
@@ -78,7 +91,7 @@ class Roster:
             if line[:1] == LEAVE:
                 self._remove(connection, number)
             else:
-                self._lives.setdefault(connection, {})[number] = entry
+                self._put(connection, number, entry)
             self._tell(connection, before, self._entry(connection))
 
     def entries(self) -> list[bytes]:
@@ -89,9 +102,14 @@ class Roster:
         lives = self._lives.get(connection)
         return lives[max(lives)] if lives else None
 
+    def _put(self, connection: bytes, number: int, entry: bytes) -> None:
+        lives = self._lives.setdefault(connection, {})
+        self.size += len(entry) - len(lives.get(number, b""))
+        lives[number] = entry
+
     def _remove(self, connection: bytes, number: int) -> None:
         lives = self._lives.get(connection, {})
-        lives.pop(number, None)
+        self.size -= len(lives.pop(number, b""))
         if not lives:
             self._lives.pop(connection, None)
 
@@ -158,11 +176,11 @@ class Roster:
             size += len(frames[-1])
         return frames, told
 
-    def changes_since(self, who: Attendance) -> list[bytes]:
-        """Return the frames that make one who knows that list know who is there now."""
+    def changes_since(self, who: Attendance) -> deque[Change]:
+        """Return what makes one who knows that list know who is there now, a part a frame."""
         now = self.attendance()
         if now is who:
-            return []
+            return deque()
         before, after = (dict(zip(one.connections, one.entries, strict=True)) for one in (who, now))
         changes = {
             "leave": [entry for connection, entry in before.items() if connection not in after],
@@ -171,7 +189,10 @@ class Roster:
                 entry for connection, entry in after.items() if before.get(connection, entry) != entry
             ],
         }
-        return [frame for kind, entries in changes.items() for frame in self._frames(kind, entries)]
+        return deque(Change(kind, part) for kind, entries in changes.items() for part in _parts(entries))
+
+    def frame_of(self, change: Change) -> bytes:
+        return self._frame(change.kind, change.entries, b"")
 
     def _frames(self, kind: str, entries: Iterable[bytes]) -> list[bytes]:
         return [self._frame(kind, part, b"") for part in _parts(entries)]

@@ -17,7 +17,7 @@ from gateway import metrics
 from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget
 from gateway.memory.allocator import Trimmer, find_trim
-from gateway.memory.answers import Answers
+from gateway.memory.answers import Answer, Answers
 from gateway.memory.budget import PRESENCE_SHARE, Count, Debtor, ReadRates
 from gateway.presence.writer import PresenceWriter
 from gateway.publish.publisher import BroadcastPublisher
@@ -33,6 +33,7 @@ _part = Part("memory")
 LOOK_SECONDS = 0.25  # between two looks,
 LOOK_SHARE = 0.02  # or longer, so that looking takes no larger part of the time,
 MOST_SECONDS = 1.0  # but no longer than that
+LEAST_SHARE = 4  # of the budget that is there for all else, however many are present
 TURN_ITEMS = 5_000  # connections and pieces that are counted before others get their turn
 
 
@@ -66,6 +67,7 @@ class MemoryGuard:
         self._holders = holders
         self._rates: ReadRates[Waiting] = ReadRates()
         self._trimmer = Trimmer(find_trim())
+        self._roster_bytes = 0  # of all presence topics, at the last look
         self._counted = 0  # items since others had their turn
         metrics.queue_budget_bytes.set(budget_bytes)
 
@@ -83,15 +85,20 @@ class MemoryGuard:
     async def look(self) -> None:
         """Count once, part from whom it must be, and tell the figures."""
         count = await self._count()
-        if count.total > self._budget:
+        if count.total > self._most_bytes:
             self._give_up_what_can_be_read_again()
             count = await self._count()
-        if count.total > self._budget:
+        if count.total > self._most_bytes:
             self._part_from_some(count)
         self._rates.forget_others()
         self._trimmer.look(count.total, time.monotonic())
         metrics.queue_bytes.set(count.total)
         metrics.largest_queue_bytes.set(count.largest)
+
+    @property
+    def _most_bytes(self) -> int:
+        """The budget, or more where rosters leave too little of it, of which no end of a client frees any."""
+        return max(self._budget, self._roster_bytes + self._budget // LEAST_SHARE)
 
     def _give_up_what_can_be_read_again(self) -> None:
         self._holders.replays.clear()
@@ -99,7 +106,7 @@ class MemoryGuard:
 
     def _part_from_some(self, count: Count[Waiting]) -> None:
         waiting = count.total
-        parted = list(count.to_close(self._budget))
+        parted = list(count.to_close(self._most_bytes))
         log.warning(
             "queue_budget_exceeded",
             waiting_bytes=waiting,
@@ -124,11 +131,18 @@ class MemoryGuard:
             await self._let_others(1 + len(connection.socket.pieces))
         for answer in list(holders.answers):
             with _part.survives():  # the transport of one may be none any more
-                rate = self._rates.look(answer, answer.taken_bytes, time.monotonic())
-                count.add(Debtor(answer, answer.waiting_bytes, rate=rate))
+                count.add(self._debtor_of(answer))
         holders.presence.is_full = presence_bytes > self._budget // PRESENCE_SHARE
-        count.total += presence_bytes + holders.hub.held_bytes + holders.publisher.waiting_bytes
+        self._roster_bytes = holders.hub.roster_bytes
+        count.total += presence_bytes + holders.hub.held_bytes + self._roster_bytes
+        count.total += holders.publisher.waiting_bytes + holders.answers.being_built_bytes
         return count
+
+    def _debtor_of(self, answer: Answer) -> Debtor[Waiting]:
+        now = time.monotonic()
+        rate = self._rates.look(answer, answer.taken_bytes, now)
+        rate = answer.first_rate(now) if rate is None else rate
+        return Debtor(answer, answer.own_bytes, [answer.body], answer.unsent_bytes, rate)
 
     def _count_replays(self, count: Count[Waiting], replays: ReplayBudget) -> None:
         shared = [piece for page in replays for piece in page.pieces]

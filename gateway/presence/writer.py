@@ -78,14 +78,20 @@ class PresenceWriter:
 
         Raises Unavailable at once while Redis is away, or while the node has no room for more presence
         (`is_full`), and ClientError `rate_limited` where the project has as much presence as it may. If the
-        future fails, Redis may have it or not: then `restore` what is true.
+        future fails, Redis may have it or not: then `restore` what is true. What was there counts until then.
         """
         if not self._hears((tenant.project_id, topic)):
             raise Unavailable("Redis cannot be reached now")
         key = (connection_id, topic)
         if entry is None:
-            tenant.presence.release(key)
-            return self._put(tenant.project_id, topic, connection_id, None)
+            ended = self._put(tenant.project_id, topic, connection_id, None)
+
+            def release_if_ended(ended: asyncio.Future[None]) -> None:
+                if not ended.cancelled() and ended.exception() is None:
+                    tenant.presence.release(key)
+
+            ended.add_done_callback(release_if_ended)
+            return ended
         if self.is_full:
             raise Unavailable("clients of this node are present with as much as it has room for")
         size = len(entry)

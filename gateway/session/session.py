@@ -109,8 +109,9 @@ class Session:
 
     @property
     def presence_bytes(self) -> int:
-        """What the client is present with."""
-        return sum(len(presence.state) for presence in self.presences.values())
+        """What the client is present with: each entry has its state, and its name."""
+        name = len(self.identity.user_id or "")
+        return sum(len(presence.state) + name for presence in self.presences.values())
 
     def _subscribe(self, message: Subscribe) -> list[Effect]:
         try:

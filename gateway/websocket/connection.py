@@ -41,7 +41,6 @@ log = get_logger(__name__)
 
 _part = Part("connection")
 
-BEHIND_SECONDS = 0.02  # between two looks at a client that is to read first
 PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
 
 
@@ -108,8 +107,8 @@ class Connection:
 
     async def _wait_until_it_reads(self) -> None:
         self._busy = True
-        while self._is_behind and self._closing is None and not self.socket.is_closed:
-            await asyncio.sleep(BEHIND_SECONDS)
+        if self._closing is None:
+            await self.socket.until(self.tenant.limits.max_queue_bytes)
         self._busy, self._heard_at = False, time.monotonic()
 
     async def _receive(self) -> bool:
@@ -242,6 +241,7 @@ class Connection:
             metrics.closes.labels(code).inc()
             self.ended = (code, error.code if error else None)
             self.replays.end_all()  # nothing follows a close frame
+            self.socket.let_go()
             self._closing = asyncio.create_task(self._close(code, error), name="close a WebSocket")
 
     async def _close(self, code: int, error: Error | None) -> None:

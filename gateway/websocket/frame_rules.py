@@ -22,6 +22,7 @@ class FrameWalk:
         self._left = 0  # bytes of the present frame that are still to come, the mask included
         self._kind = MESSAGE  # of the present frame
         self._in_message = False  # a message has begun and its last frame has not
+        self.message_bytes = 0  # that came of the message that has not ended, its masks included
         self._counts = [0, 0, 0, 0]  # frames of each kind that ended since they were asked for
         self.violation: str | None = None  # what the client must not do; the walk goes no further
 
@@ -43,7 +44,11 @@ class FrameWalk:
             step = min(self._left, stop - at)
             at += step
             self._left -= step
+            if self._kind != CONTROL:
+                self.message_bytes += step
             if not self._left:
+                if self._kind == MESSAGE:
+                    self.message_bytes = 0
                 self._counts[self._kind] += 1
                 frames -= 1
         return at

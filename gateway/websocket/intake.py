@@ -66,8 +66,9 @@ class FrameIntake:
 
     @property
     def waiting_bytes(self) -> int:
-        """What came and was not taken yet."""
-        return len(self._waiting) - self._at + (self._untaken_bytes if self._untaken else 0)
+        """What came and was not taken yet, and what came of a message that has not ended."""
+        untaken = self._untaken_bytes if self._untaken else 0
+        return len(self._waiting) - self._at + max(untaken, self._walk.message_bytes)
 
     @property
     def is_dead(self) -> bool:
@@ -81,7 +82,12 @@ class FrameIntake:
             self._let_in()
 
     def close(self) -> None:
-        """Let in without waiting for anybody to take it, since somebody looks for a close frame alone."""
+        """Let in without waiting for anybody to take it, since somebody looks for a close frame alone.
+
+        Of a client that was never let in that is little.
+        """
+        if self._state is IntakeState.SHUT:
+            self._pace = Pace.of_stranger(time.monotonic())
         if self._state in (IntakeState.SHUT, IntakeState.OPEN):
             self._state, self._on_frames = IntakeState.CLOSING, _ignore
             if self._next is None:
@@ -96,6 +102,8 @@ class FrameIntake:
         self._waiting, self._at = data, 0
         if self._next is None:
             self._let_in()
+        else:
+            self._pause()
         return self.is_dead, b""
 
     def feed_eof(self) -> None:
@@ -107,7 +115,7 @@ class FrameIntake:
         """Somebody took a message or a control frame."""
         self._untaken = max(0, self._untaken - 1)
         if self._is_paused and self._state is IntakeState.OPEN:
-            self._transport.pause_reading()  # which aiohttp may just have undone
+            self._pause()
             if not self._untaken and self._next is None:
                 self._next = asyncio.get_running_loop().call_soon(self._let_in)
 
@@ -160,9 +168,8 @@ class FrameIntake:
         return end > start
 
     def _pause(self) -> None:
-        if not self._is_paused:
-            self._is_paused = True
-            self._transport.pause_reading()
+        self._is_paused = True
+        self._transport.pause_reading()  # also if it was paused: aiohttp resumes it when a message was taken
 
     def _end(self) -> None:
         self._state, self._on_frames = IntakeState.DEAD, _ignore

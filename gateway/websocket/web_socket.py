@@ -59,7 +59,9 @@ class WebSocket(web.WebSocketResponse):
             raise ConnectionResetError("the client is gone")
         early, handler._message_tail = handler._message_tail, b""
         super()._post_start(request, protocol, writer)
-        pace = Pace(self._limits.messages_per_second, self._limits.max_message_bytes, time.monotonic())
+        pace = Pace.of_client(
+            self._limits.messages_per_second, self._limits.max_message_bytes, time.monotonic()
+        )
         self._door = FrameIntake(handler._payload_parser, handler.transport, pace, early)
         handler._payload_parser = self._door
 

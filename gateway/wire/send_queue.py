@@ -38,6 +38,8 @@ class SendQueue:
         self._pump = pump
         self._queue: deque[bytes] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()  # replays that have a slice for it, in turn
+        self._reading: asyncio.Future[None] | None = None  # its connection waits for the client to read,
+        self._reading_bytes = 0  # until no more than that wait
         self._mark_bytes = 0  # written in all, when the present stretch over the bound began
         self._mark_time: float | None = None  # the beginning of that stretch; None under the bound
         self._rested_at: float | None = None  # when it last had taken all there was; what comes is our delay
@@ -122,14 +124,32 @@ class SendQueue:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
+    async def until(self, most_bytes: int) -> None:
+        """Wait until no more than that waits for the client, or the socket is closed, or for `let_go`."""
+        if self.waiting_bytes > most_bytes and not self.is_closed:
+            self._reading, self._reading_bytes = asyncio.get_running_loop().create_future(), most_bytes
+            self._pump.watch(self)
+            try:
+                await self._reading
+            finally:
+                self._reading = None
+
+    def let_go(self) -> None:
+        """End the wait of `until`, whatever waits still."""
+        if self._reading is not None:
+            _wake(self._reading)
+            self._reading = None
+
     def let_next(self) -> bool:
         """Give the next who waits for room its turn; True when nobody is left who waits."""
+        if self.is_closed or self.waiting_bytes <= self._reading_bytes:
+            self.let_go()
         if self.is_closed:
             while self._waiters:
                 _wake(self._waiters.popleft())
         elif self._waiters and self.has_room:
             _wake(self._waiters.popleft())
-        return not self._waiters
+        return not self._waiters and self._reading is None
 
     def rest(self, now: float) -> None:
         """It has taken all that there was: until more comes, the client is not to blame."""
@@ -173,6 +193,7 @@ class SendQueue:
         self.written_bytes += len(parting)
         self._transport.write(parting)
         self._transport.close()
+        self.let_go()
         asyncio.get_running_loop().call_later(PARTING_SECONDS, self._transport.abort)
 
     def part_slow(self) -> None:
@@ -184,6 +205,7 @@ class SendQueue:
 
     def abort(self) -> None:
         self._transport.abort()
+        self.let_go()
 
     def fail(self, error: Exception) -> None:
         """Cut a client off for whom writing fails: it comes back, and the others are written to."""
@@ -261,12 +283,13 @@ class QueueWriter:
         self._tick_if_needed(max(TICK_SECONDS, (time.thread_time() - began) / TICK_SHARE))
 
     def _look_at(self, socket: SendQueue, now: float) -> None:
-        if socket.write():
+        is_written = socket.write()
+        if is_written:
             socket.is_pumped = False
-            if socket.let_next():
-                self._behind.discard(socket)
-                socket.rest(now)
-                return
+        if socket.let_next() and is_written:
+            self._behind.discard(socket)
+            socket.rest(now)
+            return
         if socket.is_too_slow(now):
             self.part_from(socket)
 

@@ -204,10 +204,17 @@ def _check_lifetime(claims: _Registered, max_seconds: float, now: float) -> None
         raise _unauthorized(f"the token's exp lies more than {max_seconds:g} seconds ahead")
     if claims.iat is None:
         return
-    if isinstance(claims.iat, bool) or not isinstance(claims.iat, int | float):
-        raise _unauthorized("the token's iat is no number of seconds")
-    if claims.exp - claims.iat > max_seconds + LEEWAY_SECONDS:
+    if claims.exp - _seconds(claims.iat) > max_seconds + LEEWAY_SECONDS:
         raise _unauthorized(f"the token's exp lies more than {max_seconds:g} seconds after its iat")
+
+
+def _seconds(issued_at: object) -> float:
+    try:
+        if isinstance(issued_at, int | float) and not isinstance(issued_at, bool):
+            return float(issued_at)
+    except OverflowError:  # an integer of hundreds of digits
+        pass
+    raise _unauthorized("the token's iat is no number of seconds")
 
 
 def _unauthorized(reason: str) -> ClientError:

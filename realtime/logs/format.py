@@ -21,6 +21,8 @@ LEVEL_WIDTH = 8  # of the longest one
 
 _SECRET = re.compile(
     r"eyJ[\w.%-]{8,}"  # a JWT, wherever it stands
+    # One whose header has a blank behind its brace: as a whole, since many words begin so.
+    r"|(?:(?<![\w-])|(?<=\\[nrt]))e(?:yA|w[0ko])[\w-]{6,}\.[\w-]{8,}\.[\w-]{8,}"
     r"|(?P<named>(?i:token(?:=|%3D|\\*['\"]\s*:\s*\\*['\"])|bearer(?:\s|%20)+))[^\s&'\"\\,}]+"
     r"|(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)"  # the password of a URL
 )

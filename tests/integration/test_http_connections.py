@@ -13,7 +13,7 @@ from gateway.http import protocol, server
 from realtime.errors import ClientError, Code
 from realtime.process.http_protocol import closing_bytes
 from tests.gateway_fixture import Gateway, eventually, running_gateway, token_for
-from tests.limits_fixture import Wire, request, wire
+from tests.limits_fixture import WS_PATH, Wire, request, upgrade, wire
 
 HEALTH, OK = request("/healthz"), b'"ok"}'
 HALVES = {
@@ -119,6 +119,26 @@ async def test_of_those_who_wait_the_longest_waiting_makes_room(settings, monkey
         for one in (idle[0], idle[2], newcomer):
             await ask(one)
         assert (await client.ask(type="ping"))["type"] == "pong"
+
+
+async def test_who_goes_while_it_is_answered_takes_no_room_of_those_who_wait(settings, monkeypatch):
+    monkeypatch.setattr(server, "most_waiting", lambda: 3)
+
+    async def are_recorded() -> bool:
+        token = token_for(role="service_role")
+        _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect", token)
+        return len(answer["connections"]) == 3
+
+    async with running_gateway(settings) as gateway, wire(gateway.port) as live:
+        await eventually(gateway.is_ready)
+        await ask(live)
+        for _ in range(3):
+            async with wire(gateway.port) as client:
+                await client.say(upgrade(f"{WS_PATH}?token={token_for()}"))
+                await client.hear_until(b'"connected"')
+                client.reset()
+        await eventually(are_recorded)
+        await ask(live)
 
 
 async def test_an_answer_that_nobody_reads_is_given_up(gateway, monkeypatch):

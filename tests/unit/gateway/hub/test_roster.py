@@ -274,9 +274,9 @@ def test_a_newcomer_who_took_a_list_in_parts_knows_who_is_there_after_the_change
             name = f"c{chance.randrange(220)}"
             roster.apply([line(chance.choice("JUL"), name, chance.randrange(9))])
     roster.news()
-    _follow(copy, [decoded(frame) for frame in roster.changes_since(who)])
+    _follow(copy, [decoded(roster.frame_of(change)) for change in roster.changes_since(who)])
     assert copy == _members(roster)
-    assert roster.changes_since(roster.attendance()) == []
+    assert not roster.changes_since(roster.attendance())
 
 
 def test_all_who_ask_before_the_next_change_share_one_list():
@@ -287,3 +287,15 @@ def test_all_who_ask_before_the_next_change_share_one_list():
     second = roster.attendance()
     roster.replace({b"n-0/b": b"{}"})
     assert len({id(first), id(second), id(roster.attendance())}) == 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_size_of_a_roster_is_that_of_its_entries_in_all_lives(seed):
+    chance = random.Random(seed)
+    roster = Roster("presence")
+    roster.replace({b"n-0/a": b"{}", b"n-1/a": b"{}", b"of nobody": b"{}"})
+    assert roster.size == 4
+    for _ in range(200):
+        name, kind = f"c{chance.randrange(9)}", chance.choice("JUL")
+        roster.apply([line(kind, name, 10 ** chance.randrange(9)) for _ in range(chance.randrange(3))])
+        assert roster.size == sum(len(one) for lives in roster._lives.values() for one in lives.values())

@@ -12,7 +12,7 @@ import pytest
 from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget, ReplayCache
 from gateway.hub.subscribers import subscription
-from gateway.memory.answers import Answers
+from gateway.memory.answers import Answer, Answers
 from gateway.memory.guard import Holders, MemoryGuard
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.history_quota import HistoryLedger
@@ -134,12 +134,13 @@ class Node:
     def __init__(self, budget: int, *connections: Connection) -> None:
         self.connections = list(connections)
         self.hub: Hub[Any] = Hub()
+        self.answers = Answers()
         self.replays = ReplayBudget(10**9)
         self.publisher: Any = SimpleNamespace(waiting_bytes=0)
         self.presence: Any = SimpleNamespace(is_full=False)
         parts: list[Any] = [
             self.connections,
-            Answers(),
+            self.answers,
             self.hub,
             self.replays,
             self.publisher,
@@ -207,6 +208,61 @@ async def test_what_clients_said_and_are_present_with_counts():
     node.connections.append(Connection([], presence=2 * KIB))
     await node.look()
     assert node.presence.is_full is True
+
+
+async def test_who_is_present_counts_once_a_topic_and_drives_nobody_out_of_the_last_quarter():
+    node = Node(100 * KIB, Connection([], transport=20 * KIB), Connection([], transport=10 * KIB))
+    node.hub.open(("demo", "room:a"))
+    roster = node.hub.open(("demo", "presence")).roster
+    assert roster is not None
+    roster.replace({b"n-0/%d" % number: b"x" * KIB for number in range(50)})
+    assert await node.look() == 80 * KIB
+    roster.apply([b"Jn-0/more " + b"x" * 450 * KIB])
+    for _ in range(3):
+        await node.look()
+    assert node.parted == [True, False]  # of what is not in the roster 25 KiB may stay
+    assert await node.look() == 510 * KIB
+
+
+class Plug:
+    """The transport of a REST client that reads as much as the test says."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.is_cut = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+
+def answer_of(node: Node, body: bytes, sent: int, waiting: int) -> Plug:
+    plug = Plug()
+    plug.waiting = waiting
+    answer = Answer(cast(Any, plug), body)
+    answer.sent_bytes = sent
+    node.answers._answers.add(answer)
+    return plug
+
+
+async def test_answers_with_one_body_count_once_and_what_is_being_built_counts():
+    node, body = Node(10**9), b"x" * 1_000 * KIB
+    for _ in range(20):
+        answer_of(node, body, sent=64 * KIB, waiting=KIB)
+    assert 1_020 * KIB <= await node.look() < 1_030 * KIB
+    with node.answers.building(300 * KIB), node.answers.building(300 * KIB):
+        assert 1_620 * KIB <= await node.look() < 1_630 * KIB
+    assert await node.look() < 1_030 * KIB
+
+
+async def test_a_large_answer_that_nobody_reads_goes_at_the_first_look():
+    node = Node(3_000 * KIB, Connection([], transport=2_000 * KIB))
+    small = answer_of(node, b"x" * 900 * KIB, sent=0, waiting=0)
+    large = answer_of(node, b"x" * 1_100 * KIB, sent=64 * KIB, waiting=64 * KIB)
+    await node.look()
+    assert (node.parted, small.is_cut, large.is_cut) == ([False], False, True)
 
 
 async def test_a_count_of_very_many_gives_others_their_turn():

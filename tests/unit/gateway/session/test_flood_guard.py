@@ -199,30 +199,30 @@ def read(pace: Pace, frames: int, size: int, seconds: float) -> int:
 @pytest.mark.parametrize("rate", [0.01, 100, 1_000])
 def test_small_frames_are_read_at_ten_times_the_rate_and_not_faster(rate):
     pace = max(SLOWEST_PACE, PACE * rate)
-    assert abs(32 * read(Pace(rate, 65_536, NOW), 32, 0, seconds=10) - 12 * pace) <= 64
+    assert abs(32 * read(Pace.of_client(rate, 65_536, NOW), 32, 0, seconds=10) - 12 * pace) <= 64
 
 
 def test_the_largest_messages_are_read_at_their_rate_and_not_at_three_times():
-    count = read(Pace(100, 65_536, NOW), 1, 65_536, seconds=10)
+    count = read(Pace.of_client(100, 65_536, NOW), 1, 65_536, seconds=10)
     assert 10 * 100 + 200 <= count < 3 * 10 * 100
 
 
 def test_a_client_at_its_rate_never_waits():
-    pace = Pace(100, 65_536, NOW)
+    pace = Pace.of_client(100, 65_536, NOW)
     for number in range(10_000):
         assert pace.seconds_to_wait(NOW + number / 100) == 0
         pace.spend(2, 65_536)
 
 
 def test_without_a_limit_nobody_waits():
-    pace = Pace(math.inf, 65_536, NOW)
+    pace = Pace.of_client(math.inf, 65_536, NOW)
     for _ in range(1_000):
         assert pace.seconds_to_wait(NOW) == 0
         pace.spend(32, 65_536)
 
 
 def test_a_clock_that_goes_back_makes_nobody_wait_longer():
-    pace = Pace(100, 65_536, NOW)
+    pace = Pace.of_client(100, 65_536, NOW)
     pace.spend(2_000, 0)
     assert pace.seconds_to_wait(NOW - 60) == pace.seconds_to_wait(NOW - 61) == pytest.approx(0.032)
 

@@ -328,6 +328,15 @@ def test_what_redis_may_not_have_leaves_the_client_as_it_was(session):
         assert b'"state":{"n":1}' in entry
 
 
+def test_what_a_client_is_present_with_is_its_states_and_its_name_in_each():
+    session = new_session(identity(user_id="u" * 5_000))
+    for channel in ("room:a", "room:b"):
+        tell(session, f'{{"type":"presence","channel":"{channel}","state":{{"x":1}}}}')
+    assert session.presence_bytes == 2 * (len('{"x":1}') + 5_000)
+    tell(session, '{"type":"presence","channel":"room:a","state":null}')
+    assert session.presence_bytes == len('{"x":1}') + 5_000
+
+
 def test_whoever_is_not_present_leaves_without_redis_unless_redis_may_know_better(session):
     change = be_present(session, "room:a")
     session.not_told(change, AWAY)

@@ -22,7 +22,7 @@ from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
 from realtime.redis.broker import History, Post
 from realtime.settings.config import Limits
-from tests.change_stream import background
+from tests.change_stream import DEADLINE, background
 from tests.door_fixture import Play
 from tests.gateway_fixture import eventually
 from tests.raw_socket import PONG, frame
@@ -35,14 +35,22 @@ class Transport:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.looks = 0
 
     def get_write_buffer_size(self) -> int:
+        self.looks += 1
         return self.waiting
 
     def is_closing(self) -> bool:
         return False
 
     def write(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
         pass
 
 
@@ -92,6 +100,35 @@ async def test_a_client_that_does_not_read_is_not_read_until_it_does() -> None:
     transport.waiting = 0
     await task
     assert flood.left == 0
+
+
+async def test_a_client_that_does_not_read_costs_its_connection_nothing_meanwhile(monkeypatch) -> None:
+    """The pump looks at all who are behind; two thousand tasks that look too are half of a core."""
+    flood, transport = Flood(3), Transport()
+    transport.waiting = LIMITS.max_queue_bytes + 1
+    serving, looks = connection(flood, transport), 0
+
+    def is_behind(_: Connection) -> bool:
+        nonlocal looks
+        looks += 1
+        return transport.waiting > LIMITS.max_queue_bytes
+
+    monkeypatch.setattr(Connection, "_is_behind", property(is_behind))
+    task = asyncio.create_task(serving.run(), name="serve")
+    await eventually(lambda: transport.looks > 50)
+    assert looks == 1
+    transport.waiting = 0
+    await task
+
+
+async def test_a_client_that_does_not_read_and_is_closed_is_gone() -> None:
+    flood, transport = Flood(3), Transport()
+    transport.waiting = LIMITS.max_queue_bytes + 1
+    serving = connection(flood, transport)
+    task = asyncio.create_task(serving.run(), name="serve")
+    await eventually(lambda: transport.looks > 5)
+    serving.close(1001)
+    await asyncio.wait_for(task, DEADLINE)
 
 
 class Tenant:

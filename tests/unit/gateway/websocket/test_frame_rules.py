@@ -51,6 +51,16 @@ def test_frames_are_counted_by_what_they_cost():
     }
 
 
+def test_the_bytes_of_a_message_are_known_until_it_ends():
+    begin, end = frame(TEXT, b"x" * 100, final=False), frame(CONTINUATION, b"")
+    masks = 4
+    assert walk(begin)[0].message_bytes == 100 + masks
+    assert walk(begin + frame(PING, b"ping") + begin[:1])[0].message_bytes == 100 + masks
+    assert walk(begin + frame(CONTINUATION, b"x" * 50, final=False))[0].message_bytes == 150 + 2 * masks
+    assert walk(begin + end)[0].message_bytes == 0
+    assert walk(begin + end + frame(TEXT, b"x" * 100)[:-40])[0].message_bytes == 60 + masks
+
+
 def test_what_was_counted_is_told_once():
     found, _ = walk(frame(TEXT, b"x"))
     assert [found.take_counts(), found.take_counts()] == [[1, 0, 0, 0], [0, 0, 0, 0]]

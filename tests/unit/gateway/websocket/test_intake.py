@@ -10,7 +10,7 @@ import pytest
 from gateway.websocket.intake import EARLY_BYTES, REFUSED, SLICE_BYTES, SLICE_FRAMES
 from tests.door_fixture import Play
 from tests.gateway_fixture import eventually
-from tests.raw_socket import CONTINUATION, PING, TEXT, frame
+from tests.raw_socket import CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 
 ONE = frame(PING, b"x")
 
@@ -135,6 +135,52 @@ async def test_a_door_that_closes_waits_for_nobody_to_take_anything():
     await turns(1_000 // SLICE_FRAMES + 2)
     assert play.reader.heard == ONE * 1_000
     assert play.counted == [SLICE_FRAMES, 0]
+
+
+async def test_what_aiohttp_resumes_of_a_door_that_closes_is_paused_again():
+    play = Play().open()
+    play.door.feed_data(ONE * 1_000)
+    play.door.close()
+    play.transport.resume_reading()
+    play.door.feed_data(ONE)
+    assert not play.transport.is_read
+
+
+async def test_a_door_that_was_never_opened_lets_in_little_when_it_closes():
+    play = Play()
+    play.door.close()
+    play.door.feed_data(ONE)
+    assert play.reader.heard == ONE
+    for _ in range(100):
+        play.door.feed_data(frame(TEXT, b"x" * (SLICE_BYTES - 8)))
+        await turns(3)
+    assert len(ONE) < len(play.reader.heard) <= len(ONE) + 2 * SLICE_BYTES
+    assert not play.transport.is_read
+
+
+async def test_a_door_that_was_never_opened_lets_a_close_in_that_comes_behind_a_few_frames():
+    play = Play(early=frame(TEXT, b"x" * 1_000) * 10)
+    play.door.close()
+    play.door.feed_data(frame(CLOSE, b"\x03\xe8"))
+    assert play.reader.heard.endswith(frame(CLOSE, b"\x03\xe8"))
+
+
+async def test_a_message_that_does_not_end_counts_until_it_does():
+    play = Play().open()
+    play.door.feed_data(frame(TEXT, b"x" * 30_000, final=False))
+    assert 30_000 <= play.door.waiting_bytes < 30_010
+    for _ in range(3):
+        play.door.feed_data(frame(PONG, b""))
+        play.door.taken()
+        await turns(2)
+    assert 30_000 <= play.door.waiting_bytes < 30_010
+    play.door.feed_data(frame(CONTINUATION, b"x" * 20_000, final=False))
+    assert 50_000 <= play.door.waiting_bytes < 50_020
+    play.door.feed_data(frame(CONTINUATION, b"x" * 1_000)[:500])
+    assert 50_000 <= play.door.waiting_bytes < 51_000
+    play.door.feed_data(frame(CONTINUATION, b"x" * 1_000)[500:])
+    play.door.taken()
+    assert play.door.waiting_bytes == 0
 
 
 async def test_a_door_that_was_never_opened_can_be_closed():

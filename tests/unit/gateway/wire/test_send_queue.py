@@ -12,6 +12,7 @@ from gateway.wire import send_queue
 from gateway.wire.frames import PIECE_BYTES
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.settings.config import Limits
+from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
 
 LIMITS = Limits(max_queue_bytes=10_000, slow_consumer_seconds=5)
@@ -35,6 +36,8 @@ class Transport:
 
     def abort(self) -> None:
         self.closing = True
+
+    close = abort
 
 
 class Client:
@@ -192,3 +195,31 @@ async def test_the_node_closes_whom_it_has_no_room_for_and_cuts_off_who_was_clos
     client.socket.part_slow()
     client.socket.part_slow()
     assert closed == ["slow", "aborted"]
+
+
+@pytest.mark.parametrize("end", ["it reads", "let_go", "abort", "part", "the transport"])
+async def test_a_connection_waits_until_its_client_reads_or_is_gone(client, end):
+    client.transport.waiting = 10_001
+    waiting = asyncio.create_task(client.socket.until(10_000), name="wait")
+    await turns_of_the_loop()
+    assert not waiting.done()
+    match end:
+        case "it reads":
+            client.transport.waiting = 10_000
+        case "let_go":
+            client.socket.let_go()
+        case "abort":
+            client.socket.abort()
+        case "part":
+            client.socket.part(b"", 4413)
+        case "the transport":
+            client.transport.closing = True
+    await asyncio.wait_for(waiting, DEADLINE)
+    client.transport.waiting = 0
+    await eventually(lambda: repr(client.pump) == "<QueueWriter 0 sockets behind>")
+
+
+async def test_a_connection_whose_client_waits_for_little_waits_for_nothing(client):
+    client.transport.waiting = 10_000
+    await client.socket.until(10_000)
+    assert repr(client.pump) == "<QueueWriter 0 sockets behind>"

@@ -480,6 +480,8 @@ def test_a_token_for_as_long_as_the_project_allows_serves(claims):
         ({"exp": NOW + 10, "iat": "now"}, "iat is no number"),
         ({"exp": NOW + 10, "iat": True}, "iat is no number"),
         ({"exp": NOW + 10, "iat": [NOW]}, "iat is no number"),
+        ({"exp": NOW + 10, "iat": 10**400}, "iat is no number"),
+        ({"exp": NOW + 10, "iat": -(10**400)}, "iat is no number"),
     ],
 )
 def test_a_token_for_longer_than_the_project_allows_is_refused(claims, reason):

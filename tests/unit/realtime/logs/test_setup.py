@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import logging
@@ -199,6 +200,19 @@ def test_no_token_is_left_wherever_it_stands(written: Write, log_format: LogForm
         assert [json.loads(line)["level"] for line in lines.getvalue().splitlines()] == ["info"] * 2
 
 
+@BOTH
+@pytest.mark.parametrize("between", [" ", "\n", "\r\n", "\t"])
+def test_a_token_with_blanks_in_its_json_is_found_where_it_stands_alone(
+    written: Write, log_format: LogFormat, between: str
+) -> None:
+    lines = written(log_format)
+    parts = [f'{{{between}"alg": "HS256"}}', f'{{{between}"sub": "bob"}}', "a signature of some bytes"]
+    jwt = ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
+    log.info("ready", reason=jwt, error=ValueError(f"of bob\n{jwt}, and"), host=[f"/{jwt}"])
+    assert not any(part in lines.getvalue() for part in jwt.split("."))
+    assert lines.getvalue().count("[token]") == 3
+
+
 def test_a_fact_that_is_called_token_is_not_written(written: Write) -> None:
     lines = written(LogFormat.JSON)
     log.info("ready", token=OPAQUE, password=OPAQUE, reason={"Authorization": [OPAQUE]})
@@ -209,6 +223,10 @@ def test_a_fact_that_is_called_token_is_not_written(written: Write) -> None:
 def test_what_is_no_token_stays(written: Write, log_format: LogFormat) -> None:
     lines = written(log_format)
     log.info("ready", reason="the token has expired; a token is required; keys of postgresql://me@host/x")
+    log.info(
+        "ready",
+        reason="firework-display.of-tomorrow.in-the-evening eyebrows-and-lashes.of-the-bride.of-today",
+    )
     assert "[token]" not in lines.getvalue()
 
 

@@ -1,0 +1,76 @@
+"""What a project's quota counts of the presence that Redis is told of, or fails to take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.presence.writer import PresenceWriter
+from gateway.projects.presence_quota import ENTRY_BYTES, PresenceQuota
+from realtime.errors import ClientError, Unavailable
+from realtime.settings.config import Limits
+from tests.change_stream import background
+
+TOPIC, ENTRY = "presence:room:a", b"x" * 100
+
+
+class People:
+    """Redis, which is away or not."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+
+    async def note_topics(self, *_: Any) -> None:
+        pass
+
+    async def change_presence(self, *_: Any) -> None:
+        if self.is_away:
+            raise Unavailable("Redis cannot be reached now")
+
+
+class Play:
+    def __init__(self) -> None:
+        self.people = People()
+        node = SimpleNamespace(life="node-1", lives_before=[])
+        self.writer = PresenceWriter(cast(Any, self.people), cast(Any, node), cast(Any, None), lambda _: True)
+        limits = Limits(max_presence_bytes=ENTRY_BYTES + len(ENTRY))
+        self.tenant: Any = SimpleNamespace(project_id="demo", limits=limits, presence=PresenceQuota())
+
+    async def set(self, connection_id: str, entry: bytes | None) -> None:
+        await self.writer.set(self.tenant, TOPIC, connection_id, entry)
+
+    async def has_room(self) -> bool:
+        try:
+            await self.set("other", ENTRY)
+        except ClientError:
+            return False
+        return True
+
+
+@pytest.fixture
+async def play() -> AsyncIterator[Play]:
+    play = Play()
+    async with background(asyncio.create_task(play.writer.run(), name="presence")):
+        yield play
+
+
+async def test_who_leaves_makes_room(play):
+    await play.set("c", ENTRY)
+    assert not await play.has_room()
+    await play.set("c", None)
+    assert await play.has_room()
+
+
+async def test_who_fails_to_leave_counts_still(play):
+    await play.set("c", ENTRY)
+    play.people.is_away = True
+    with pytest.raises(Unavailable):
+        await play.set("c", None)
+    play.people.is_away = False
+    assert not await play.has_room()
+    await play.set("c", None)
+    assert await play.has_room()

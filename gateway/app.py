@@ -52,11 +52,14 @@ from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.publish.publisher import BroadcastPublisher
+from gateway.websocket.connection import Serving
+from gateway.websocket.connections import Connections
 from gateway.websocket.drain import drain
 from gateway.websocket.gauges import keep_measuring
 from gateway.websocket.handshake import Handshake
-from gateway.websocket.publishing import Ways
+from gateway.websocket.publishing import RedisWriters
 from gateway.websocket.reload import ProjectReload
+from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime import __version__
 from realtime.logs.setup import get_logger
@@ -120,28 +123,21 @@ async def run(
         proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         strangers = Rates(settings.limits)
         gate = Gate(tenants, strangers, proxies)
-        endpoint = Handshake(
-            tenants,
-            subscriptions,
-            Ways(publisher, presence),
-            connection_log,
-            node,
-            QueueWriter(),
-            proxies,
-            gate,
-            settings.heartbeat_seconds,
-        )
+        connections = Connections(connection_log, node, presence)
+        writers = RedisWriters(publisher, presence)
+        serving = Serving(subscriptions, writers, QueueWriter(), NativeCodec(), settings.heartbeat_seconds)
+        endpoint = Handshake(tenants, gate, proxies, connections, serving)
 
         def begin_anew() -> None:
-            for step in (pending.begin_anew, endpoint.put_back, subscriber.read_rosters_again):
+            for step in (pending.begin_anew, connections.put_back, subscriber.read_rosters_again):
                 with _part.survives():
                     step()
 
         node.on_new_life = begin_anew
         answers = Answers()
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        turnover = ProjectReload(tenants, strangers, endpoint, http, tasks)
-        memory = MemoryGuard(budget, Holders(endpoint.connections, answers, hub, room, publisher, presence))
+        turnover = ProjectReload(tenants, strangers, connections, http, tasks)
+        memory = MemoryGuard(budget, Holders(connections, answers, hub, room, publisher, presence))
         parts: dict[str, Callable[[], Awaitable[None]]] = {
             "subscriber": subscriber.run,
             "empty topics": empty_topics.run,
@@ -151,9 +147,9 @@ async def run(
             "connection log": connection_log.run,
             "presence": presence.run,
             "publisher": publisher.run,
-            "tick": partial(_tick, endpoint),
+            "tick": partial(_tick, connections),
             "memory": memory.run,
-            "figures": partial(keep_measuring, tenants, endpoint.connections, hub.topics),
+            "figures": partial(keep_measuring, tenants, connections, hub.topics),
         }
         if reloads is not None:
             parts["reloads"] = partial(reloads.follow, settings, turnover.take)
@@ -162,7 +158,7 @@ async def run(
         stack.push_async_callback(_say_goodbye, [connection_log, presence, pending], node)
 
         def why_not_ready() -> str | None:
-            return "this node is draining" if endpoint.draining else subscriber.why_not_ready()
+            return "this node is draining" if connections.draining else subscriber.why_not_ready()
 
         await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
         services = Services(node, broker, people, publisher)
@@ -183,7 +179,7 @@ async def run(
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            await drain(endpoint, settings.drain_seconds)
+            await drain(connections, settings.drain_seconds)
             raise
 
 
@@ -211,10 +207,10 @@ async def _say_goodbye(senders: Sequence[Sender], node: Node) -> None:
             await node.leave_fleet()
 
 
-async def _tick(endpoint: Handshake) -> None:
+async def _tick(connections: Connections) -> None:
     while True:
         now = time.monotonic()
-        for connection in list(endpoint.connections):
+        for connection in list(connections):
             try:
                 connection.tick(now)
             except Exception as error:

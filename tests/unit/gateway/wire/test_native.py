@@ -56,8 +56,8 @@ def refusal(text: str) -> Refused:
 
 
 def payload(frame: bytes) -> bytes:
-    """What a short text frame carries."""
-    start = frame.index(b"{")
+    """What a text frame of less than 64 KiB carries."""
+    start = 4 if frame[1] == 126 else 2
     assert text_frame(frame[start:]) == frame
     return frame[start:]
 
@@ -111,7 +111,6 @@ def test_each_message_of_the_contract_is_understood(text, message):
         ('""', ""),
         ("5", "5"),
         ('["a", 1]', '["a", 1]'),
-        ('"\\ud800"', '"\\ud800"'),
         (" null ", None),
         ("null\n", None),
     ],

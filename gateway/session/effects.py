@@ -1,4 +1,4 @@
-"""What is left to do when the rules have decided; the connection carries it out, in order."""
+"""What the session decided; the connection carries it out, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection's life, as rules: what a client's message means, what it may do, what is left to do.
+"""The rules of one connection: what a client's command means, whether it is allowed, what follows from it.
 
 The connection hands commands in and carries the effects out, in order; a codec reads the one and writes the
 other. Time comes in as an argument. Never awaits, never touches a socket, never sees a message's text.
@@ -42,7 +42,7 @@ from realtime.timestamps import rfc3339
 
 
 class Session:
-    """What a connection is to us: whose it is, and what it listens to."""
+    """The state of one connection: its user, its channels, and what it is present with."""
 
     def __init__(
         self, project_id: str, connection_id: str, identity: Identity, limits: Limits, now: float
@@ -52,7 +52,7 @@ class Session:
         self.limits = limits
         self.identity = identity
         self.deadline = _deadline(identity, now)  # seconds since 1970, when the token has run out
-        self.channels: dict[str, Channel] = {}  # joined, or on the way in, by name
+        self.channels: dict[str, Channel] = {}  # subscribed, or being subscribed, by name
         self.presences = Presences(limits)
         self._guard = FloodGuard(limits.messages_per_second, now)
 

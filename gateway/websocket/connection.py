@@ -45,7 +45,7 @@ log = get_logger(__name__)
 
 _part = Part("connection")
 
-BEHIND_SECONDS = 0.02  # between two looks at a client that is to read first
+BEHIND_SECONDS = 0.02  # between two looks at a client that has to read first
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Connection:
         except Exception as error:
             self.fail(error)
         finally:
-            self._be_gone()
+            self._release()
             await self.replays.close()
             await self._ending.wait()
 
@@ -152,7 +152,7 @@ class Connection:
         return not self._ending.is_near
 
     def _count_frames(self, controls: int, fragments: int) -> None:
-        """Count frames that are no messages, when they come; the client may be taken at its word later."""
+        """Count frames that are no messages as they arrive, before the client's messages are read."""
         self._heard_at = time.monotonic()
         metrics.frames_received.labels("control").inc(controls)
         metrics.frames_received.labels("fragment").inc(fragments)
@@ -166,7 +166,7 @@ class Connection:
                     assert_never(effect)
 
     async def _answer(self, text: str) -> None:
-        """Do what a message asks for; what we did not foresee is `internal`, and the connection lives on."""
+        """Do what a message asks for; an unforeseen fault is `internal`, and the connection goes on."""
         self._busy = True
         try:
             now = time.time()
@@ -227,7 +227,7 @@ class Connection:
             await self._carry_out(self.session.verified(verify, outcome, time.time()))
 
     def tick(self, now: float) -> None:
-        """See to what time brings: a token that runs out, a heartbeat, a client that is gone."""
+        """Check the clock: close for a token that ran out or a silent client, send a heartbeat."""
         if self._ending.is_near:
             return
         for close in self.session.tick(time.time()):
@@ -240,18 +240,18 @@ class Connection:
             self.socket.send([PING])
 
     def fail(self, error: Exception) -> None:
-        """End it after a fault that nobody foresaw, which is not to be that of anybody else."""
+        """Close this connection after an unforeseen fault, which must not spread to others."""
         _part.note(error, self.session.connection_id)
         self.close(CLOSE_CODE[Code.INTERNAL], refusal(internal()))
 
     def close(self, code: int, reason: Refused | None = None) -> None:
-        """Begin to end it: say why, close, and give the client a moment to answer."""
+        """Begin to close: tell the client why, and give it a moment to answer."""
         if not self._ending.is_near:
             self.replays.end_all()  # nothing follows a close frame
             self._ending.begin(code, reason)
 
-    def _be_gone(self) -> None:
-        """Let nothing of it be left anywhere, whatever fails."""
+    def _release(self) -> None:
+        """Remove the connection from every part of the node; a step that fails skips no other."""
         for step in (
             self._leave_all,
             self._publishing.end_presence,

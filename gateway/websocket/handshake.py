@@ -90,7 +90,7 @@ class Handshake:
         return web_socket
 
     async def _explain(self, request: web.Request) -> NoReturn:
-        """Refuse what is no upgrade, for the first reason that there is."""
+        """Refuse a request that is no upgrade, for the first reason that applies."""
         try:
             await self._admit(request)
             raise ClientError(Code.INVALID_REQUEST, "this is a WebSocket endpoint: send an upgrade")

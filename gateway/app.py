@@ -1,7 +1,7 @@
 """The gateway's composition root: every part in start order, stopped in reverse.
 
-settings → broker, people → tenants → node → hub → subscriber → recovery
-        → subscriptions → connection log, presence, publisher → endpoint, REST → turnover → ports
+settings → broker, presence → projects → node → hub → topic subscriptions → recovery → subscriptions
+        → connection log, presence, publisher → gate, connections, handshake → memory → tasks → ports
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
-from typing import Protocol
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -53,20 +53,23 @@ from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.publish.publisher import BroadcastPublisher
+from gateway.websocket.connection import Serving
+from gateway.websocket.connections import Connections
 from gateway.websocket.drain import drain
 from gateway.websocket.gauges import keep_measuring
 from gateway.websocket.handshake import Handshake
-from gateway.websocket.publishing import Ways
+from gateway.websocket.publishing import RedisWriters
 from gateway.websocket.reload import ProjectReload
+from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime import __version__
 from realtime.logs.setup import get_logger
-from realtime.process.health import Readiness, health_routes, in_public, internal_http
+from realtime.process.health import health_routes, in_public, internal_http
 from realtime.process.memory_limit import default_budget
 from realtime.process.readiness import watch_readiness
 from realtime.process.reload import Reloads
 from realtime.redis.broker import Broker
-from realtime.redis.client import connect
+from realtime.redis.client import Store, connect
 from realtime.settings.config import Settings
 from realtime.timestamps import rfc3339
 from realtime.waiting.survival import Part
@@ -77,11 +80,12 @@ _part = Part("gateway")
 
 TICK_SECONDS = 1.0  # between two looks at every connection's clock
 SOCKET_PATH = routes.PREFIX + "/ws"
-FREE = frozenset(
-    {SOCKET_PATH, "/healthz", "/readyz"}
-)  # of the rates of REST: it has its own; these tell who is well
+# Of the rates of REST: the WebSocket has its own; the others tell who is well.
+FREE = frozenset({SOCKET_PATH, "/healthz", "/readyz"})
 DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
 GOODBYE_SECONDS = 2.0  # to tell Redis how the last connections ended
+
+Task = Callable[[], Awaitable[None]]
 
 
 async def run(
@@ -94,128 +98,172 @@ async def run(
     on_listening: Callable[[int], None] = lambda port: None,
     reloads: Reloads | None = None,
 ) -> None:
-    """Serve until cancelled, then drain. `on_listening` hears the port: 0 asks for any that is free."""
+    """Serve until cancelled, then drain. `on_listening` gets the port: 0 asks for any that is free."""
     node_id = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
         stack.enter_context(bound_contextvars(node=node_id))
         store = await stack.enter_async_context(connect(settings.redis_url))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        broker, people = Broker(store, settings), People(store, settings)
-        tenants = {name: Tenant(name, settings, http) for name in settings.projects}
-        stack.push_async_callback(_close_all, tenants)
-        for name in tenants:
-            metrics.add_project(name)
-        node = Node(people, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
-        hub: Hub[SendQueue] = Hub()
-        stages = Stages()  # none has to wait: what is in order is delivered at once
-        subscriber = TopicSubscriptions(broker, people, hub, Outlet(stages, Fanout().deliver), node.id)
-        budget = settings.queue_budget_bytes or default_budget()
-        room = ReplayBudget(budget // REPLAY_SHARE)
-        empty_topics = EmptyTopics(broker, hub)
-        subscriptions = Subscriptions(hub, subscriber, Recovery(broker, room, stages), empty_topics)
-        beats = Heartbeats(HeartbeatStore(store), node)
-        pending = Pending(node.give_life_up)
-        connection_log = ConnectionLog(people, node, beats, pending)
-        presence = PresenceWriter(people, node, pending, subscriber.hears)
-        publisher = BroadcastPublisher(broker, subscriber.hears, budget // SAID_SHARE)
-        proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
-        strangers = Rates(settings.limits)
-        gate = Gate(tenants, strangers, proxies)
-        endpoint = Handshake(
-            tenants,
-            subscriptions,
-            Ways(publisher, presence),
-            connection_log,
-            node,
+        gateway = Gateway(settings, node_id, store, http)
+        stack.push_async_callback(gateway.close_projects)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        gateway.start(tasks, reloads)
+        stack.push_async_callback(gateway.say_goodbye)
+        await stack.enter_async_context(internal_http(host, internal_port, gateway.why_not_ready))
+        public = listening(gateway.application(), gateway.gate, host, port, reuse_port=reuse_port)
+        port = await stack.enter_async_context(public)
+        gateway.log_start(port, internal_port)
+        tasks.create_task(watch_readiness(gateway.why_not_ready), name="readiness")
+        on_listening(port)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await drain(gateway.connections, settings.drain_seconds)
+            raise
+
+
+class Gateway:
+    """All parts of a gateway, in the order in which they start."""
+
+    def __init__(self, settings: Settings, node_id: str, store: Store, http: aiohttp.ClientSession) -> None:
+        ttl, budget = settings.presence_ttl_seconds, settings.queue_budget_bytes or default_budget()
+        self.settings = settings
+        self.http = http
+        self.broker = Broker(store, settings)
+        self.people = People(store, settings)
+        self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
+        self.node = Node(self.people, node_id, rfc3339(time.time()), ttl)
+        self.hub: Hub[SendQueue] = Hub()
+        self.stages = Stages()  # none has to wait: what is in order is delivered at once
+        outlet = Outlet(self.stages, Fanout().deliver)
+        self.topics = TopicSubscriptions(self.broker, self.people, self.hub, outlet, node_id)
+        self.replay_budget = ReplayBudget(budget // REPLAY_SHARE)
+        self.recovery = Recovery(self.broker, self.replay_budget, self.stages)
+        self.empty_topics = EmptyTopics(self.broker, self.hub)
+        self.subscriptions = Subscriptions(self.hub, self.topics, self.recovery, self.empty_topics)
+        self.heartbeats = Heartbeats(HeartbeatStore(store), self.node)
+        self.pending = Pending(self.node.give_life_up)
+        self.connection_log = ConnectionLog(self.people, self.node, self.heartbeats, self.pending)
+        self.presence = PresenceWriter(self.people, self.node, self.pending, self.topics.hears)
+        self.publisher = BroadcastPublisher(self.broker, self.topics.hears, budget // SAID_SHARE)
+        self.proxies: Proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
+        self.strangers = Rates(settings.limits)
+        self.gate = Gate(self.tenants, self.strangers, self.proxies)
+        self.connections = Connections(self.connection_log, self.node, self.presence)
+        self.serving = Serving(
+            self.subscriptions,
+            RedisWriters(self.publisher, self.presence),
             QueueWriter(),
-            proxies,
-            gate,
+            NativeCodec(),
             settings.heartbeat_seconds,
         )
+        self.handshake = Handshake(self.tenants, self.gate, self.proxies, self.connections, self.serving)
+        self.answers = Answers()
+        self.memory = MemoryGuard(budget, self._holders())
+        self.node.on_new_life = self._begin_anew
 
-        def begin_anew() -> None:
-            for step in (pending.begin_anew, endpoint.put_back, subscriber.read_rosters_again):
-                with _part.survives():
-                    step()
+    def _holders(self) -> Holders:
+        """Everything that the budget of the node counts."""
+        return Holders(
+            self.connections, self.answers, self.hub, self.replay_budget, self.publisher, self.presence
+        )
 
-        node.on_new_life = begin_anew
-        answers = Answers()
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        turnover = ProjectReload(tenants, strangers, endpoint, http, tasks)
-        memory = MemoryGuard(budget, Holders(endpoint.connections, answers, hub, room, publisher, presence))
-        parts: dict[str, Callable[[], Awaitable[None]]] = {
-            "subscriber": subscriber.run,
-            "empty topics": empty_topics.run,
-            "life of the node": node.live,
-            "beats": beats.run,
-            "reaper": partial(reap, people, node, turnover.ever_served, settings.presence_ttl_seconds),
-            "connection log": connection_log.run,
-            "presence": presence.run,
-            "publisher": publisher.run,
-            "tick": partial(_tick, endpoint),
-            "memory": memory.run,
-            "figures": partial(keep_measuring, tenants, endpoint.connections, hub.topics),
+    def _begin_anew(self) -> None:
+        """Tell Redis under a new incarnation of this node what it had under the one before."""
+        for step in (self.pending.begin_anew, self.connections.put_back, self.topics.read_rosters_again):
+            with _part.survives():
+                step()
+
+    def start(self, tasks: asyncio.TaskGroup, reloads: Reloads | None) -> None:
+        """Start all tasks; they stop when the group is cancelled."""
+        for name in self.tenants:
+            metrics.add_project(name)
+        reload = ProjectReload(self.tenants, self.strangers, self.connections, self.http, tasks)
+        for name, task in self._tasks(reload, reloads).items():
+            tasks.create_task(_part.keep_running(task), name=name)
+
+    def _tasks(self, reload: ProjectReload, reloads: Reloads | None) -> dict[str, Task]:
+        """The tasks that all clients share, by name, in start order."""
+        ttl = self.settings.presence_ttl_seconds
+        tasks: dict[str, Task] = {
+            "subscriber": self.topics.run,
+            "empty topics": self.empty_topics.run,
+            "life of the node": self.node.live,
+            "beats": self.heartbeats.run,
+            "reaper": partial(reap, self.people, self.node, reload.ever_served, ttl),
+            "connection log": self.connection_log.run,
+            "presence": self.presence.run,
+            "publisher": self.publisher.run,
+            "tick": partial(_tick, self.connections),
+            "memory": self.memory.run,
+            "figures": partial(keep_measuring, self.tenants, self.connections, self.hub.topics),
         }
         if reloads is not None:
-            parts["reloads"] = partial(reloads.follow, settings, turnover.take)
-        for name, part in parts.items():
-            tasks.create_task(_part.keep_running(part), name=name)
-        stack.push_async_callback(_say_goodbye, [connection_log, presence, pending], node)
+            tasks["reloads"] = partial(reloads.follow, self.settings, reload.take)
+        return tasks
 
-        def why_not_ready() -> str | None:
-            return "this node is draining" if endpoint.draining else subscriber.why_not_ready()
+    def why_not_ready(self) -> str | None:
+        return "this node is draining" if self.connections.draining else self.topics.why_not_ready()
 
-        await stack.enter_async_context(internal_http(host, internal_port, why_not_ready))
-        services = Services(node, broker, people, publisher, PresenceLists(people, answers.building))
-        app = _application(endpoint, tenants, proxies, gate, services, lambda: in_public(why_not_ready()))
-        app.middlewares.insert(0, answers.middleware())
-        port = await stack.enter_async_context(listening(app, gate, host, port, reuse_port=reuse_port))
+    def application(self) -> web.Application:
+        """The public port: the WebSocket, REST, health and the description of REST."""
+        app = web.Application(middlewares=self._middlewares(), client_max_size=MAX_BODY_BYTES)
+        lists = PresenceLists(self.people, self.answers.building)
+        services = Services(self.node, self.broker, self.people, self.publisher, lists)
+        app.add_routes(
+            [
+                web.get(SOCKET_PATH, self.handshake.handle, allow_head=False),
+                *routes.routes(self.tenants, services, self.gate),
+                *health_routes(lambda: in_public(self.why_not_ready())),
+                web.get("/openapi.json", _describe(openapi.document())),
+            ]
+        )
+        return app
+
+    def _middlewares(self) -> list[Any]:
+        return [
+            self.answers.middleware(),
+            request_ids(self.tenants),
+            cors(self.tenants),
+            counted(),
+            errors_as_json(self.proxies, partial(self.gate.note, Surface.REST)),
+            limited(self.gate.request, FREE),
+            preflights(self.tenants),
+        ]
+
+    def log_start(self, port: int, internal_port: int | None) -> None:
         log.info(
             "process_started",
             version=__version__,
             pid=os.getpid(),
             port=port,
             internal_port=internal_port,
-            projects=sorted(tenants),
+            projects=sorted(self.tenants),
         )
-        warn_of_shared_keys(settings.projects)
-        tasks.create_task(watch_readiness(why_not_ready), name="readiness")
-        on_listening(port)
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            await drain(endpoint, settings.drain_seconds)
-            raise
+        warn_of_shared_keys(self.settings.projects)
+
+    async def say_goodbye(self) -> None:
+        """Record how the last connections ended, so that no other node has to.
+
+        A node that cannot do so does not say goodbye: its incarnation runs out, and others clean up after it.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_SECONDS):
+                await self.connection_log.settle()
+                await self.presence.settle()
+                await self.pending.settle()
+                await self.node.leave_fleet()
+
+    async def close_projects(self) -> None:
+        """Close the projects that are served in the end; a reload has closed the others."""
+        for tenant in self.tenants.values():
+            await tenant.close()
 
 
-async def _close_all(tenants: dict[str, Tenant]) -> None:
-    """Close those that are served in the end; the others were closed by who took them out."""
-    for tenant in tenants.values():
-        await tenant.close()
-
-
-class Sender(Protocol):
-    """Something that tells Redis what happens here."""
-
-    async def settle(self) -> None: ...
-
-
-async def _say_goodbye(senders: Sequence[Sender], node: Node) -> None:
-    """Record how the last connections ended, so that no other node has to.
-
-    A node that could not does not say goodbye: its life runs out, and others clean up after it.
-    """
-    with suppress(TimeoutError):
-        async with asyncio.timeout(GOODBYE_SECONDS):
-            for sender in senders:
-                await sender.settle()
-            await node.leave_fleet()
-
-
-async def _tick(endpoint: Handshake) -> None:
+async def _tick(connections: Connections) -> None:
     while True:
         now = time.monotonic()
-        for connection in list(endpoint.connections):
+        for connection in list(connections):
             try:
                 connection.tick(now)
             except Exception as error:
@@ -223,38 +271,10 @@ async def _tick(endpoint: Handshake) -> None:
         await asyncio.sleep(TICK_SECONDS)
 
 
-def _application(
-    endpoint: Handshake,
-    tenants: dict[str, Tenant],
-    proxies: Proxies,
-    gate: Gate,
-    services: Services,
-    why_not_ready: Readiness,
-) -> web.Application:
-    app = web.Application(
-        middlewares=[
-            request_ids(tenants),
-            cors(tenants),
-            counted(),
-            errors_as_json(proxies, partial(gate.note, Surface.REST)),
-            limited(gate.request, FREE),
-            preflights(tenants),
-        ],
-        client_max_size=MAX_BODY_BYTES,
-    )
-    description = openapi.document()
-
+def _describe(description: Any) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def describe(_: web.Request) -> web.Response:
         response = json_response(description)
         response.headers[hdrs.CACHE_CONTROL] = f"max-age={DESCRIPTION_SECONDS}"  # says nothing of anybody
         return response
 
-    app.add_routes(
-        [
-            web.get(SOCKET_PATH, endpoint.handle, allow_head=False),
-            *routes.routes(tenants, services, gate),
-            *health_routes(why_not_ready),
-            web.get("/openapi.json", describe),
-        ]
-    )
-    return app
+    return describe

@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 
 from gateway.websocket.web_socket import WebSocket
 from gateway.wire.frames import pong_frame, text_frame
+from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.settings.config import Limits
 
@@ -26,7 +27,7 @@ async def echo(request: web.Request) -> WebSocket:
     web_socket, pump = WebSocket(Limits()), QueueWriter()
     await web_socket.prepare(request)
     transport: Any = request.transport
-    socket = SendQueue(transport, "echo", Limits(), pump)
+    socket = SendQueue(transport, "echo", Limits(), pump, NativeCodec())
     web_socket.open(lambda controls, fragments: None)
     while True:
         frame = await web_socket.receive()

@@ -14,12 +14,12 @@ from typing import Protocol
 
 from gateway import metrics
 from gateway.delivery.recovery import Recovery
-from gateway.hub.hub import resync_frame
 from gateway.hub.replay_cache import SLICE_BYTES
 from gateway.hub.roster import Change, Roster
 from gateway.hub.subscribers import Subscription
 from gateway.hub.topic import Topic
 from gateway.projects.project import Tenant
+from gateway.wire.events import Resync
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import Channel, TopicKey
 from realtime.publications import Position
@@ -123,9 +123,8 @@ class HistoryReplay:
     def _tell_resync(self) -> None:
         """The client was too slow for history, which forgets; or a new one has begun."""
         metrics.resyncs.inc()
-        metrics.messages_sent.inc()
         one = self.joining
-        one.send_queue.send([resync_frame(one.channel.name, one.topic.position)])
+        one.send_queue.say(Resync(one.channel.name, one.topic.position))
 
 
 class RosterReplay:

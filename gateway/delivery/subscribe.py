@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from msgspec import UNSET, UnsetType
-
 from gateway import metrics
 from gateway.delivery.empty_topics import EmptyTopics
 from gateway.delivery.recovery import Recovery
@@ -20,8 +18,7 @@ from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.hub.hub import Hub
 from gateway.hub.subscribers import subscription
 from gateway.projects.project import Tenant
-from gateway.wire.frames import text_frame
-from gateway.wire.native import Subscribed, encode
+from gateway.wire.events import Joined
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import Channel
 from realtime.errors import Unavailable
@@ -31,7 +28,7 @@ JOIN_SECONDS = 10.0  # for which a `subscribe` is held while Redis is away
 RETRY_SECONDS = 0.5  # after history could not be read for a client that was told that it has it
 
 # From position, recovered and enabled to the answer.
-Answer = Callable[[Position, bool, bool | UnsetType | None], Subscribed]
+Answer = Callable[[Position, bool, bool | None], Joined]
 
 
 class Subscriptions:
@@ -65,15 +62,14 @@ class Subscriptions:
             self._hub.remove(key, wanted)
         try:
             async with asyncio.timeout(JOIN_SECONDS), self._topics.live_topic(key) as topic:
-                enabled = UNSET if channel.table is None else await tenant.is_enabled(channel.table)
+                enabled = None if channel.table is None else await tenant.is_enabled(channel.table)
                 if enabled is True and topic.is_empty:
                     seconds = tenant.history_of(channel).max_seconds
                     await self._empty_topics.keep_of_enabled_table(key, seconds)
                 replay = await self._replay(Joining(wanted, tenant, topic), since)
                 recovered = since if isinstance(replay, HistoryReplay) else None
                 position = recovered or topic.position
-                metrics.messages_sent.inc()
-                send_queue.send([text_frame(encode(answer(position, recovered is not None, enabled)))])
+                send_queue.say(answer(position, recovered is not None, enabled))
                 if replay is None:
                     self._hub.add(key, wanted)
                 elif send_queue.has_room and self._step(replay):

@@ -13,8 +13,9 @@ from typing import Generic, assert_never
 
 from gateway.hub.subscribers import SubscriberT, Subscription
 from gateway.hub.topic import Resynced, RosterRead, Step, Topic
-from gateway.wire.frames import message_pieces, text_frame
-from gateway.wire.native import Resync, encode
+from gateway.wire.events import Resync
+from gateway.wire.frames import message_pieces
+from gateway.wire.native import NativeCodec
 from realtime.channels import TopicKey
 from realtime.publications import Position, Publication
 
@@ -101,7 +102,7 @@ def deliver(topic: Topic[SubscriberT], step: Step) -> list[Delivery[SubscriberT]
 
 def resync_frame(channel: str, position: Position) -> bytes:
     """What a subscriber is told that has to read anew."""
-    return text_frame(encode(Resync(channel=channel, position=str(position))))
+    return NativeCodec().encode(Resync(channel, position))
 
 
 def tell_presence(topic: Topic[SubscriberT]) -> list[Delivery[SubscriberT]]:

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 
-import msgspec
-
-from gateway.wire.frames import text_frame
+from gateway.wire.events import PresenceChange, PresenceChanged
+from gateway.wire.native import NativeCodec
 
 SYNC_BYTES = 32_768  # of entries in one part of a `sync`
 SYNC_ENTRIES = 1_000  # in one part, at most
@@ -55,7 +54,7 @@ class Roster:
     """
 
     def __init__(self, channel: str) -> None:
-        self._head = b'{"type":"presence","channel":' + msgspec.json.encode(channel) + b',"event":"'
+        self._channel = channel
         self._lives: dict[bytes, dict[int, bytes]] = {}  # entries by connection and number of the life
         self._pending: list[tuple[str, dict[bytes, bytes]]] = []  # kind and entries by connection, in order
         self._attendance: Attendance | None = None  # as it is now, if somebody asked
@@ -172,7 +171,7 @@ class Roster:
         while not frames or (size < most_bytes and told < len(who)):
             part = next(_parts(who.entries[told : told + SYNC_ENTRIES]), [])
             told += len(part)
-            frames.append(self._frame("sync", part, b',"more":true' if told < len(who) else b',"more":false'))
+            frames.append(self._frame("sync", part, more=told < len(who)))
             size += len(frames[-1])
         return frames, told
 
@@ -195,12 +194,11 @@ class Roster:
         return self._frame(change.kind, change.entries, b"")
 
     def _frames(self, kind: str, entries: Iterable[bytes]) -> list[bytes]:
-        return [self._frame(kind, part, b"") for part in _parts(entries)]
+        return [self._frame(kind, part) for part in _parts(entries)]
 
-    def _frame(self, kind: str, entries: list[bytes], more: bytes) -> bytes:
-        return text_frame(
-            self._head + kind.encode() + b'","presences":[' + b",".join(entries) + b"]" + more + b"}"
-        )
+    def _frame(self, kind: str, entries: list[bytes], more: bool = False) -> bytes:
+        event = PresenceChanged(self._channel, PresenceChange(kind), entries, more)
+        return NativeCodec().encode(event)
 
 
 def _whose(field: bytes) -> tuple[bytes, int] | None:

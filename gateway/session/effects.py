@@ -1,34 +1,26 @@
-"""What is left to do when the rules have decided; the connection carries it out, in order."""
+"""What the session decided; the connection carries it out, in order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.wire.native import Error, Ref, ServerMessage
+from gateway.session.presence import Presence
+from gateway.wire.events import Ref, Refused, ServerEvent
 from realtime.channels import Channel
 from realtime.errors import CLOSE_CODE
 from realtime.publications import Position
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
-    """What a client is present with: its state as it came, and since when (seconds since 1970)."""
-
-    state: bytes
-    joined_at: float
-    updated_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class Say:
-    """Send this to the client."""
+    """Tell the client."""
 
-    message: ServerMessage
+    event: ServerEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Let the client hear a channel, from `since` on if that is given; then `Session.joined`."""
+    """Subscribe the client to a channel, from `since` on if that is given; then `Session.joined`."""
 
     channel: Channel
     since: Position | None
@@ -37,14 +29,14 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Let the client hear a channel no more."""
+    """Unsubscribe the client from a channel."""
 
     channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Let everyone who listens to a channel hear this line; then `Session.told`."""
+    """Publish a line to all subscribers of a channel; then `Session.acknowledged` or `refused`."""
 
     channel: Channel
     line: bytes
@@ -53,7 +45,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class SetPresence:
-    """Let the client be present under a topic with this entry, or no more; then `Session.told`."""
+    """Set the client's entry under a topic, or remove it; then `Session.acknowledged` or `refused`."""
 
     topic: str
     entry: bytes | None
@@ -71,13 +63,13 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the connection with the code that belongs to this error, after saying it."""
+    """Tell the client why, and close the connection with the code that belongs to this refusal."""
 
-    error: Error
+    refusal: Refused
 
     @property
     def code(self) -> int:
-        return CLOSE_CODE[self.error.code]
+        return CLOSE_CODE[self.refusal.code]
 
 
 Effect = Say | Join | Leave | Publish | SetPresence | Verify | Close

@@ -1,23 +1,99 @@
-"""How a client that was not let in is turned away: by an error and a close code, which a browser can read."""
+"""How connections are closed: a client that is not let in, and one that was.
+
+A client is told why, in an event before the close frame, which a browser can read; then it has a moment to
+answer. One that may not be reading is not waited for.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
-
-from aiohttp import web
 
 from gateway import metrics
 from gateway.session.session import refusal
-from gateway.wire.native import encode
+from gateway.websocket.web_socket import CLOSE_SECONDS, WebSocket
+from gateway.wire.codec import Codec
+from gateway.wire.events import Refused
+from gateway.wire.send_queue import SendQueue
 from realtime.errors import CLOSE_CODE, ClientError
 
+PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
 
-async def refuse(web_socket: web.WebSocketResponse, error: ClientError) -> None:
-    """Say why, and close."""
-    message = refusal(error)
-    metrics.errors.labels(message.code).inc()
+
+async def refuse(web_socket: WebSocket, codec: Codec, error: ClientError) -> None:
+    """Tell a client why it is not let in, and close its WebSocket."""
+    metrics.errors.labels(error.code).inc()
     metrics.closes.labels(CLOSE_CODE[error.code]).inc()
     metrics.messages_sent.inc()
-    with suppress(ConnectionError):  # gone before it heard
-        await web_socket.send_str(encode(message).decode())
+    web_socket.write_frame(codec.encode(refusal(error)))
+    with suppress(ConnectionError):  # gone before it was told
         await web_socket.close(code=CLOSE_CODE[error.code])
+
+
+class Ending:
+    """The end of one connection: which code it has, and whether this node has begun it."""
+
+    def __init__(self, web_socket: WebSocket, queue: SendQueue) -> None:
+        self._web_socket = web_socket
+        self._queue = queue
+        self._task: asyncio.Task[None] | None = None  # closes the WebSocket, once this node has begun
+        self.outcome: tuple[int, str | None] | None = None  # close code and reason, as far as they are known
+
+    def __repr__(self) -> str:
+        return f"<Ending {'begun' if self.has_begun else 'not begun'}, outcome {self.outcome}>"
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether this node is closing the connection."""
+        return self._task is not None
+
+    @property
+    def is_near(self) -> bool:
+        """Whether nothing reaches the client any more, or soon will not."""
+        return self.has_begun or self._queue.is_closed
+
+    def begin(self, code: int, reason: Refused | None) -> None:
+        """Begin to close: tell the client why, and give it a moment to answer."""
+        self._decide(code, reason)
+        self._task = asyncio.create_task(self._close(code, reason), name="close a WebSocket")
+
+    def part(self, code: int, reason: Refused) -> None:
+        """Close at once, without waiting for a client that does not read."""
+        self._decide(code, reason)
+        self._part(code, reason)
+
+    def note_close(self, code: int) -> None:
+        """The client closed, with this code."""
+        if self.outcome is None:
+            self.outcome = (code, None)
+
+    def note_violation(self, code: int) -> None:
+        """A violation of the WebSocket protocol closed the connection, if nothing did before."""
+        if self.outcome is None:
+            metrics.closes.labels(code).inc()
+            self.outcome = (code, None)
+
+    async def wait(self) -> None:
+        """Wait until the close that this node began is over."""
+        if self._task is not None:
+            await self._task
+
+    def _decide(self, code: int, reason: Refused | None) -> None:
+        metrics.closes.labels(code).inc()
+        self.outcome = (code, reason.code if reason else None)
+
+    async def _close(self, code: int, reason: Refused | None) -> None:
+        if self._queue.waiting_bytes > PARTING_BYTES:
+            self._part(code, reason)
+            return
+        if reason is not None:
+            self._queue.say(reason)
+        self._queue.write()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._web_socket.close(code=code)
+        except TimeoutError:
+            self._queue.abort()
+
+    def _part(self, code: int, reason: Refused | None) -> None:
+        self._queue.part(self._queue.codec.encode(reason) if reason is not None else b"", code)

@@ -1,7 +1,7 @@
 """One WebSocket: receive, decode, decide, carry out.
 
-Frames come from the client and go to the session's rules; its effects are carried out here, in order, one
-message of a client at a time. What an effect means is not decided here.
+A codec makes commands of the client's messages, the session decides, and its effects are carried out here, in
+order, one message of a client at a time. What an effect means is not decided here.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
-from aiohttp import WebSocketError, WSMsgType
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType
 
 from gateway import metrics
 from gateway.delivery.replays import Replays
@@ -21,10 +23,12 @@ from gateway.http.request import identify
 from gateway.projects.project import Tenant
 from gateway.session.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
 from gateway.session.session import Session, refusal
-from gateway.websocket.publishing import ClientPublishing, Ways
-from gateway.websocket.web_socket import CLOSE_SECONDS, WebSocket
-from gateway.wire.frames import PING, pong_frame, text_frame
-from gateway.wire.native import Error, ServerMessage, decode, encode
+from gateway.websocket.closing import Ending
+from gateway.websocket.publishing import ClientPublishing, RedisWriters
+from gateway.websocket.web_socket import WebSocket
+from gateway.wire.codec import Codec
+from gateway.wire.events import Refused, ServerEvent
+from gateway.wire.frames import PING, pong_frame
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.errors import (
     CLOSE_CODE,
@@ -41,7 +45,15 @@ log = get_logger(__name__)
 
 _part = Part("connection")
 
-PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What all clients of a node are served with."""
+
+    subscriptions: Subscriptions
+    writers: RedisWriters
+    queue_writer: QueueWriter
+    codec: Codec
+    heartbeat_seconds: float
 
 
 class Connection:
@@ -53,27 +65,22 @@ class Connection:
         transport: asyncio.Transport,
         tenant: Tenant,
         session: Session,
-        subscriptions: Subscriptions,
-        ways: Ways,
-        pump: QueueWriter,
-        heartbeat_seconds: float,
+        serving: Serving,
     ) -> None:
         self.tenant = tenant
         self.session = session
         self._web_socket = web_socket
-        self._subscriptions = subscriptions
-        self._telling = ClientPublishing(tenant, session, ways, _part)
-        self._pump = pump
-        self._heartbeat_seconds = heartbeat_seconds
+        self._serving = serving
+        self._publishing = ClientPublishing(tenant, session, serving.writers, _part)
         self._heard_at = time.monotonic()  # when anything came from the client
         self._busy = False  # with a message of the client; what it sends meanwhile is not read
         # Spread over the first interval, so that clients who came together do not stay together.
-        self._pinged_at = self._heard_at - random.random() * heartbeat_seconds  # noqa: S311
-        self._closing: asyncio.Task[None] | None = None  # ours, once we decided to end it
-        self.socket = SendQueue(transport, session.connection_id, tenant.limits, pump)
-        self.ended: tuple[int, str | None] | None = None  # close code and reason, if we ended it
+        self._pinged_at = self._heard_at - random.random() * serving.heartbeat_seconds  # noqa: S311
+        queue_writer, codec = serving.queue_writer, serving.codec
+        self.socket = SendQueue(transport, session.connection_id, tenant.limits, queue_writer, codec)
+        self._ending = Ending(web_socket, self.socket)
         self.socket.on_slow = self._part_from_slow_client
-        self.replays = Replays(subscriptions.carry_out, self.fail)
+        self.replays = Replays(serving.subscriptions.carry_out, self.fail)
         self.socket.owes = self.replays.owed_bytes
 
     def __repr__(self) -> str:
@@ -82,7 +89,7 @@ class Connection:
     async def run(self) -> None:
         """Serve the client until either side ends it."""
         try:
-            self.say(self.session.greeting(self._heartbeat_seconds))
+            self.say(self.session.greeting(self._serving.heartbeat_seconds))
             self._web_socket.open(self._count_frames)
             while await self._receive():
                 if self._is_behind:
@@ -90,10 +97,14 @@ class Connection:
         except Exception as error:
             self.fail(error)
         finally:
-            self._be_gone()
+            self._release()
             await self.replays.close()
-            if self._closing is not None:
-                await self._closing
+            await self._ending.wait()
+
+    @property
+    def outcome(self) -> tuple[int, str | None]:
+        """The close code with which it ended, and the reason, if this node had one."""
+        return self._ending.outcome or (self._web_socket.close_code or WSCloseCode.ABNORMAL_CLOSURE, None)
 
     @property
     def own_bytes(self) -> int:
@@ -107,7 +118,7 @@ class Connection:
 
     async def _wait_until_it_reads(self) -> None:
         self._busy = True
-        if self._closing is None:
+        if not self._ending.is_near:
             await self.socket.until(self.tenant.limits.max_queue_bytes)
         self._busy, self._heard_at = False, time.monotonic()
 
@@ -128,41 +139,38 @@ class Connection:
                 self.close(CLOSE_UNSUPPORTED_DATA)
                 return False
             case WSMsgType.ERROR if isinstance(frame.data, WebSocketError):
-                self._note_end(frame.data.code)  # with which it is closed already
+                self._ending.note_violation(frame.data.code)  # with which it is closed already
                 return False
             case WSMsgType.CLOSE:
-                if self.ended is None:
-                    self.ended = (frame.data or NO_CLOSE_CODE, None)
+                self._ending.note_close(frame.data or NO_CLOSE_CODE)
                 return False
             case _:
                 return False
-        return self._closing is None and not self.socket.is_closed
-
-    def _note_end(self, code: int) -> None:
-        """Remember a breach of the WebSocket protocol as the end, if there was no other before."""
-        if self.ended is None:
-            metrics.closes.labels(code).inc()
-            self.ended = (code, None)
+        return not self._ending.is_near
 
     def _count_frames(self, controls: int, fragments: int) -> None:
-        """Count frames that are no messages, when they come; the client may be taken at its word later."""
+        """Count frames that are no messages as they arrive, before the client's messages are read."""
         self._heard_at = time.monotonic()
         metrics.frames_received.labels("control").inc(controls)
         metrics.frames_received.labels("fragment").inc(fragments)
-        for effect in self.session.heard_frames(controls, fragments, time.time()):
+        for effect in self.session.received_frames(controls, fragments, time.time()):
             match effect:
                 case Say():
-                    self.say(effect.message)
+                    self.say(effect.event)
                 case Close():
-                    self.close(effect.code, effect.error)
+                    self.close(effect.code, effect.refusal)
+                case _:
+                    assert_never(effect)
 
     async def _answer(self, text: str) -> None:
-        """Do what a message asks for; what we did not foresee is `internal`, and the connection lives on."""
+        """Do what a message asks for; an unforeseen fault is `internal`, and the connection goes on."""
         self._busy = True
         try:
             now = time.time()
-            instead = self.session.refused(now)
-            await self._carry_out(self.session.received(decode(text), now) if instead is None else instead)
+            effects = self.session.throttled(now)
+            if effects is None:
+                effects = self.session.received(self._serving.codec.decode(text), now)
+            await self._carry_out(effects)
         except Exception as error:
             if _part.count(error):
                 log.exception("message_failed")
@@ -173,26 +181,25 @@ class Connection:
         for effect in effects:
             match effect:
                 case Say():
-                    self.say(effect.message)
+                    self.say(effect.event)
                 case Join():
                     await self._join(effect)
                 case Leave():
                     self.replays.end(effect.channel.name)
-                    self._subscriptions.leave(self.socket, self.tenant, effect.channel)
+                    self._serving.subscriptions.leave(self.socket, self.tenant, effect.channel)
                 case Publish():
-                    await self._telling.publish(effect, self._carry_out)
+                    await self._publishing.publish(effect, self._carry_out)
                 case SetPresence():
-                    await self._telling.set_presence(effect, self._carry_out)
+                    await self._publishing.set_presence(effect, self._carry_out)
                 case Verify():
                     await self._verify(effect)
                 case Close():
-                    self.close(effect.code, effect.error)
+                    self.close(effect.code, effect.refusal)
+                case _:
+                    assert_never(effect)
 
-    def say(self, message: ServerMessage) -> None:
-        if isinstance(message, Error):
-            metrics.errors.labels(message.code).inc()
-        metrics.messages_sent.inc()
-        self.socket.send([text_frame(encode(message))])
+    def say(self, event: ServerEvent) -> None:
+        self.socket.say(event)
 
     async def _join(self, join: Join) -> None:
         self.replays.end(join.channel.name)
@@ -200,9 +207,9 @@ class Connection:
             with _part.tells_client(join.channel.name):
                 answer = partial(self.session.joined, join)
                 asked = (self.socket, self.tenant, join.channel, join.since, answer)
-                replay = await self._subscriptions.join(*asked)
+                replay = await self._serving.subscriptions.join(*asked)
         except ClientError as error:
-            await self._carry_out(self.session.not_joined(join, error))
+            await self._carry_out(self.session.join_failed(join, error))
         else:
             if replay is not None:
                 self.replays.start(replay)
@@ -217,49 +224,37 @@ class Connection:
             await self._carry_out(self.session.verified(verify, outcome, time.time()))
 
     def tick(self, now: float) -> None:
-        """See to what time brings: a token that runs out, a heartbeat, a client that is gone."""
-        if self._closing is not None or self.socket.is_closed:
+        """Check the clock: close for a token that ran out or a silent client, send a heartbeat."""
+        if self._ending.is_near:
             return
-        for effect in self.session.tick(time.time()):
-            if isinstance(effect, Close):
-                self.close(effect.code, effect.error)
-                return
-        if not self._busy and now - self._heard_at > 2 * self._heartbeat_seconds:
+        for close in self.session.tick(time.time()):
+            self.close(close.code, close.refusal)
+            return
+        if not self._busy and now - self._heard_at > 2 * self._serving.heartbeat_seconds:
             self.close(CLOSE_HEARTBEAT)
-        elif now - self._pinged_at >= self._heartbeat_seconds:
+        elif now - self._pinged_at >= self._serving.heartbeat_seconds:
             self._pinged_at = now
             self.socket.send([PING])
 
     def fail(self, error: Exception) -> None:
-        """End it after a fault that nobody foresaw, which is not to be that of anybody else."""
+        """Close this connection after an unforeseen fault, which must not spread to others."""
         _part.note(error, self.session.connection_id)
         self.close(CLOSE_CODE[Code.INTERNAL], refusal(internal()))
 
-    def close(self, code: int, error: Error | None = None) -> None:
-        """Begin to end it: say why, close, and give the client a moment to answer."""
-        if self._closing is None and not self.socket.is_closed:
-            metrics.closes.labels(code).inc()
-            self.ended = (code, error.code if error else None)
+    def close(self, code: int, reason: Refused | None = None) -> None:
+        """Begin to close: tell the client why, and give it a moment to answer."""
+        if not self._ending.is_near:
             self.replays.end_all()  # nothing follows a close frame
             self.socket.let_go()
-            self._closing = asyncio.create_task(self._close(code, error), name="close a WebSocket")
+            self._ending.begin(code, reason)
 
-    async def _close(self, code: int, error: Error | None) -> None:
-        if self.socket.waiting_bytes > PARTING_BYTES:
-            self._part(code, error)
-            return
-        if error is not None:
-            self.say(error)
-        self.socket.write()
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._web_socket.close(code=code)
-        except TimeoutError:
-            self.socket.abort()
-
-    def _be_gone(self) -> None:
-        """Let nothing of it be left anywhere, whatever fails."""
-        for step in (self._leave_all, self._telling.end_presence, partial(self._pump.forget, self.socket)):
+    def _release(self) -> None:
+        """Remove the connection from every part of the node; a step that fails skips no other."""
+        for step in (
+            self._leave_all,
+            self._publishing.end_presence,
+            partial(self._serving.queue_writer.forget, self.socket),
+        ):
             with _part.survives():
                 step()
 
@@ -267,26 +262,21 @@ class Connection:
         self.replays.end_all()
         for channel in self.session.channels.values():
             with _part.survives(channel.name):
-                self._subscriptions.leave(self.socket, self.tenant, channel)
+                self._serving.subscriptions.leave(self.socket, self.tenant, channel)
 
     def _part_from_slow_client(self) -> None:
         # Now, since the transport may take long to end.
         self._leave_all()
-        self._telling.end_presence()
-        error = Error(code=Code.SLOW_CONSUMER, message="more waited for this client than it took")
-        # Told by the pump, in whose turn no connection's ids are bound.
+        self._publishing.end_presence()
+        # Called by the queue writer, in whose turn no connection's ids are bound.
         log.info(
             "slow_consumer_closed",
             project=self.tenant.project_id,
             connection_id=self.session.connection_id,
             waiting_bytes=self.socket.waiting_bytes,
         )
-        metrics.closes.labels(CLOSE_CODE[error.code]).inc()
-        self.ended = (CLOSE_CODE[error.code], error.code)
-        self._part(CLOSE_CODE[error.code], error)
-
-    def _part(self, code: int, error: Error | None) -> None:
-        self.socket.part(text_frame(encode(error)) if error is not None else b"", code)
+        reason = Refused(Code.SLOW_CONSUMER, "more waited for this client than it took")
+        self._ending.part(CLOSE_CODE[reason.code], reason)
 
 
 def _size(text: str) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from gateway.websocket.handshake import Handshake
+from gateway.websocket.connections import Connections
 from gateway.websocket.web_socket import CLOSE_SECONDS
-from gateway.wire.native import Reconnect
+from gateway.wire.events import Closing
 from realtime.errors import CLOSE_GOING_AWAY
 from realtime.logs.setup import get_logger
 from realtime.waiting.survival import Part
@@ -25,31 +25,31 @@ POLL_SECONDS = 0.02
 _part = Part("drain")
 
 
-async def drain(endpoint: Handshake, seconds: float) -> None:
-    """Let nobody in any more, tell everybody, and close them all within so many seconds."""
-    endpoint.draining = True
-    leaving = list(endpoint.connections)
+async def drain(connections: Connections, seconds: float) -> None:
+    """Let nobody in any more, tell all clients, and close their connections within so many seconds."""
+    connections.draining = True
+    leaving = list(connections)
     log.info("drain_began", connections_count=len(leaving), drain_seconds=seconds)
     random.shuffle(leaving)
     step = SPREAD_PART * seconds / max(1, len(leaving))
     for place, connection in enumerate(leaving):
         with _part.survives():
-            connection.say(Reconnect(reason="draining", after_ms=int(1000 * step * place)))
+            connection.say(Closing(after_ms=int(1000 * step * place)))
     started = asyncio.get_running_loop().time()
     for place, connection in enumerate(leaving):
         while started + step * place > asyncio.get_running_loop().time():
             await asyncio.sleep(BATCH_SECONDS)
         with _part.survives():
             connection.close(CLOSE_GOING_AWAY)
-    await _wait_until_gone(endpoint)
-    log.info("drain_ended", connections_left_count=len(endpoint.connections))
+    await _wait_until_gone(connections)
+    log.info("drain_ended", connections_left_count=len(connections))
 
 
-async def _wait_until_gone(endpoint: Handshake) -> None:
+async def _wait_until_gone(connections: Connections) -> None:
     """Wait for the clients' answers to our closes, and close whoever slipped in meanwhile."""
     deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
-    while endpoint.connections and asyncio.get_running_loop().time() < deadline:
-        for connection in list(endpoint.connections):
+    while connections and asyncio.get_running_loop().time() < deadline:
+        for connection in list(connections):
             with _part.survives():
                 connection.close(CLOSE_GOING_AWAY)
         await asyncio.sleep(POLL_SECONDS)

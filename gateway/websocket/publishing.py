@@ -1,6 +1,6 @@
 """How one client's broadcasts and presence get to Redis, and what it is answered.
 
-A connection hands over what its session decided, and carries out what that decides next.
+A connection hands over effects of its session, and carries out the effects that follow from the outcome.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ CarryOut = Callable[[Iterable[Effect]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """To Redis, for what clients say."""
+class RedisWriters:
+    """What writes to Redis for all clients of a node."""
 
     publisher: BroadcastPublisher
     presence: PresenceWriter
 
 
 class ClientPublishing:
-    """All that a client has Redis told."""
+    """What one client publishes."""
 
-    def __init__(self, tenant: Tenant, session: Session, ways: Ways, part: Part) -> None:
+    def __init__(self, tenant: Tenant, session: Session, writers: RedisWriters, part: Part) -> None:
         self._tenant = tenant
         self._session = session
-        self._publisher = ways.publisher
-        self._presence = ways.presence
+        self._publisher = writers.publisher
+        self._presence = writers.presence
         self._part = part  # of those that survive, whose faults these are
 
     async def publish(self, publish: Publish, carry_out: CarryOut) -> None:
@@ -44,37 +44,37 @@ class ClientPublishing:
             with self._part.tells_client(publish.channel.name):
                 await self._publisher.publish(self._tenant, (publish.channel, publish.line))
         except ClientError as error:
-            await carry_out(self._session.not_told(publish, error))
+            await carry_out(self._session.refused(publish, error))
         else:
-            await carry_out(self._session.told(publish.ref))
+            await carry_out(self._session.acknowledged(publish.ref))
 
     async def set_presence(self, change: SetPresence, carry_out: CarryOut) -> None:
         session = self._session
-        told: asyncio.Future[None] | None = None
+        written: asyncio.Future[None] | None = None
         try:
             with self._part.tells_client(change.topic):
                 entry = change.topic, session.connection_id, change.entry
-                told = self._presence.set(self._tenant, *entry)
-                await asyncio.shield(told)  # sent, whatever becomes of us
+                written = self._presence.set(self._tenant, *entry)
+                await asyncio.shield(written)  # sent, whatever becomes of this connection
         except ClientError as error:
-            await carry_out(session.not_told(change, error))
-            if told is not None and session.doubt(change.topic):
+            await carry_out(session.refused(change, error))
+            if written is not None and session.presences.mark_unconfirmed(change.topic):
                 self._restore_presence(change.topic)
         else:
-            await carry_out(session.told(change.ref))
+            await carry_out(session.acknowledged(change.ref))
 
     def _restore_presence(self, topic: str) -> None:
-        """Let Redis have what the client is present with, whatever it has now."""
+        """Write to Redis what the client is present with, whatever Redis has now."""
         session = self._session
         self._presence.restore(
             self._tenant.project_id,
             topic,
             session.connection_id,
             partial(session.present_entry, topic),
-            partial(session.be_sure, topic),
+            partial(session.presences.confirm, topic),
         )
 
     def end_presence(self) -> None:
-        for topic in self._session.ended():
+        for topic in self._session.end():
             with self._part.survives(topic):
                 self._presence.end(self._tenant, topic, self._session.connection_id)

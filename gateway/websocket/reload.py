@@ -17,7 +17,7 @@ from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.session.session import refusal
 from gateway.websocket.connection import Connection
-from gateway.websocket.handshake import Handshake
+from gateway.websocket.connections import Connections
 from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.errors import CLOSE_CODE, ClientError, Code
 from realtime.process.reload import Changes
@@ -38,13 +38,13 @@ class ProjectReload:
         self,
         tenants: dict[str, Tenant],
         strangers: Rates,
-        endpoint: Handshake,
+        connections: Connections,
         http: aiohttp.ClientSession,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._tenants = tenants
         self._strangers = strangers
-        self._endpoint = endpoint
+        self._connections = connections
         self._http = http
         self._tasks = tasks
         self.ever_served = set(tenants)  # project ids; what a dead node left of one may be found later
@@ -95,7 +95,7 @@ class ProjectReload:
     async def _send_away(self, tenant: Tenant) -> None:
         """Close the project's sockets, some at once, and wait until they are gone."""
         error = refusal(ClientError(Code.NOT_FOUND, "this project is no longer served"))
-        leaving = [one for one in self._endpoint.connections if one.tenant is tenant]
+        leaving = [one for one in self._connections if one.tenant is tenant]
         for start in range(0, len(leaving), CLOSES_AT_ONCE):
             for connection in leaving[start : start + CLOSES_AT_ONCE]:
                 connection.close(CLOSE_CODE[Code.NOT_FOUND], error)
@@ -104,7 +104,7 @@ class ProjectReload:
 
     async def _wait_until_gone(self, leaving: list[Connection]) -> None:
         deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
-        while any(one in self._endpoint.connections for one in leaving):
+        while any(one in self._connections for one in leaving):
             if asyncio.get_running_loop().time() > deadline:
                 return
             await asyncio.sleep(POLL_SECONDS)

@@ -7,6 +7,7 @@ unit test names them.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -38,6 +39,7 @@ class WebSocket(web.WebSocketResponse):
         )
         self._limits = limits
         self._door: FrameIntake | None = None  # from the answer to the upgrade on
+        self._network: asyncio.Transport | None = None  # likewise
 
     def can_prepare(self, request: web.BaseRequest) -> web.WebSocketReady:
         """Whether this is an upgrade by RFC 6455.
@@ -64,6 +66,7 @@ class WebSocket(web.WebSocketResponse):
         )
         self._door = FrameIntake(handler._payload_parser, handler.transport, pace, early)
         handler._payload_parser = self._door
+        self._network = handler.transport
 
     @property
     def untaken_bytes(self) -> int:
@@ -74,6 +77,11 @@ class WebSocket(web.WebSocketResponse):
         """Begin to read; `on_frames` hears of control frames and small fragments, how many of each."""
         assert self._door is not None, "prepared before"
         self._door.open(on_frames)
+
+    def write_frame(self, frame: bytes) -> None:
+        """Send a whole frame, unless the client is gone."""
+        if self._network is not None and not self._network.is_closing():
+            self._network.write(frame)
 
     async def receive(self, timeout: float | None = None) -> WSMessage:
         """The next message or control frame; ERROR for what closed the connection, after it did."""

@@ -1,149 +1,194 @@
-"""What a client may say and what it may hear, a small type per message.
-
-The session reads the first group and answers with the second. Wire names stand only here, and in
-`publications`, where a change is composed around the text that Postgres wrote.
-"""
+"""The codec of our own wire protocol: one JSON object a text frame, of the types in `native_messages`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, TypeVar, assert_never
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Raw, Struct, UnsetType
 
+from gateway.wire.commands import (
+    Authenticate,
+    Broadcast,
+    ClientCommand,
+    Malformed,
+    Ping,
+    Subscribe,
+    Unsubscribe,
+    UpdatePresence,
+)
+from gateway.wire.events import (
+    Acknowledged,
+    Closing,
+    Joined,
+    Left,
+    Pong,
+    PresenceChange,
+    PresenceChanged,
+    Reauthenticated,
+    Refused,
+    Resync,
+    ServerEvent,
+    Welcomed,
+)
+from gateway.wire.frames import text_frame
+from gateway.wire.native_messages import (
+    AnyClientMessage,
+    ClientAuth,
+    ClientBroadcast,
+    ClientPing,
+    ClientPresence,
+    ClientSubscribe,
+    ClientUnsubscribe,
+    ServerAck,
+    ServerAuthenticated,
+    ServerConnected,
+    ServerError,
+    ServerMessage,
+    ServerPong,
+    ServerReconnect,
+    ServerResync,
+    ServerSubscribed,
+    ServerUnsubscribed,
+    WireRef,
+)
 from realtime.errors import Code
+from realtime.timestamps import rfc3339
 
-Ref = Annotated[str, Meta(max_length=64)] | int
+ValueT = TypeVar("ValueT")
 
+_Composed = Welcomed | Joined | Left | Pong | Acknowledged | Reauthenticated | Resync | Closing | Refused
 
-class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Anything that a client may say."""
+NULL = b"null"
 
-    ref: Ref | None = None
-
-
-class Subscribe(ClientMessage, tag="subscribe", frozen=True, kw_only=True):
-    channel: str
-    since: str | None = None
-    filter: Raw = Raw(b"null")
-
-
-class Unsubscribe(ClientMessage, tag="unsubscribe", frozen=True, kw_only=True):
-    channel: str
-
-
-class Ping(ClientMessage, tag="ping", frozen=True, kw_only=True):
-    pass
-
-
-class Auth(ClientMessage, tag="auth", frozen=True, kw_only=True):
-    token: str
-
-
-class Broadcast(ClientMessage, tag="broadcast", frozen=True, kw_only=True):
-    channel: str
-    payload: Raw
-    to_self: bool | None = field(name="self", default=None)
-
-
-class Presence(ClientMessage, tag="presence", frozen=True, kw_only=True):
-    state: Raw
-    channel: str | None = None
-
-
-AnyClientMessage = Subscribe | Unsubscribe | Broadcast | Presence | Ping | Auth
-
-
-class ServerMessage(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Anything that the server may say, but for the changes themselves."""
-
-
-class Connected(ServerMessage, tag="connected", frozen=True, kw_only=True):
-    connection_id: str
-    project_id: str
-    user_id: str | None
-    expires_at: str
-    heartbeat_seconds: float | int
-
-
-class Subscribed(ServerMessage, tag="subscribed", frozen=True, kw_only=True):
-    channel: str
-    position: str
-    recovered: bool = False
-    enabled: bool | UnsetType | None = UNSET
-    ref: Ref | UnsetType = UNSET
-
-
-class Unsubscribed(ServerMessage, tag="unsubscribed", frozen=True, kw_only=True):
-    channel: str
-    ref: Ref | UnsetType = UNSET
-
-
-class Pong(ServerMessage, tag="pong", frozen=True, kw_only=True):
-    timestamp: str
-    ref: Ref | UnsetType = UNSET
-
-
-class Ack(ServerMessage, tag="ack", frozen=True, kw_only=True):
-    ref: Ref
-
-
-class Authenticated(ServerMessage, tag="authenticated", frozen=True, kw_only=True):
-    expires_at: str
-    ref: Ref | UnsetType = UNSET
-
-
-class Resync(ServerMessage, tag="resync", frozen=True, kw_only=True):
-    channel: str
-    position: str
-
-
-class Reconnect(ServerMessage, tag="reconnect", frozen=True, kw_only=True):
-    reason: Literal["draining"]
-    after_ms: int
-
-
-class Error(ServerMessage, tag="error", frozen=True, kw_only=True):
-    code: Code
-    message: str
-    ref: Ref | UnsetType = UNSET
-    channel: str | UnsetType = UNSET
-
-
-@dataclass(frozen=True, slots=True)
-class BadMessage:
-    """A client's message that means nothing: the answer to it."""
-
-    error: Error
-
-
-encode = msgspec.json.Encoder().encode
+_encode_message = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(AnyClientMessage).decode
 
 
-def decode(text: str) -> AnyClientMessage | BadMessage:
-    """Read one text frame of a client; whatever is wrong with it becomes a BadMessage."""
-    try:
-        message: AnyClientMessage = _decode_message(text)
-        return message
-    except msgspec.ValidationError as error:
-        return _explain(text, str(error))
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        return _not_json(error)
+class NativeCodec:
+    """The codec of clients that speak our own protocol."""
+
+    def __repr__(self) -> str:
+        return "<NativeCodec>"
+
+    def decode(self, text: str) -> ClientCommand:
+        """Read one text frame of a client; whatever is wrong with it becomes Malformed."""
+        try:
+            message: AnyClientMessage = _decode_message(text)
+        except msgspec.ValidationError as error:
+            return Malformed(_explain(text, str(error)))
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+            return Malformed(_not_json(error))
+        return _command(message)
+
+    def encode(self, event: ServerEvent) -> bytes:
+        """Write one event as a text frame."""
+        if isinstance(event, PresenceChanged):
+            return text_frame(_presence(event))
+        return text_frame(_encode_message(_message(event)))
+
+
+def _command(message: AnyClientMessage) -> ClientCommand:
+    """What a message means."""
+    match message:
+        case ClientSubscribe():
+            return Subscribe(message.channel, message.since, _filter(message.filter), message.ref)
+        case ClientUnsubscribe():
+            return Unsubscribe(message.channel, message.ref)
+        case ClientBroadcast():
+            to_self = message.to_self is not False
+            return Broadcast(message.channel, bytes(message.payload), to_self, message.ref)
+        case ClientPresence():
+            state = bytes(message.state)
+            return UpdatePresence(None if state == NULL else state, message.channel, message.ref)
+        case ClientPing():
+            return Ping(message.ref)
+        case ClientAuth():
+            return Authenticate(message.token, message.ref)
+        case _:
+            assert_never(message)
+
+
+def _filter(raw: Raw) -> str | None:
+    """The text of a filter; of what is no text the JSON, which means nothing as a filter."""
+    if bytes(raw) == NULL:
+        return None
+    text: str | None = _read(raw, str)
+    return bytes(raw).decode() if text is None else text
+
+
+def _message(event: _Composed) -> ServerMessage:
+    """How an event is said."""
+    match event:
+        case Welcomed():
+            return _connected(event)
+        case Joined():
+            return _subscribed(event)
+        case Left():
+            return ServerUnsubscribed(channel=event.channel, ref=_set(event.ref))
+        case Pong():
+            return ServerPong(timestamp=rfc3339(event.at), ref=_set(event.ref))
+        case Acknowledged():
+            return ServerAck(ref=event.ref)
+        case Reauthenticated():
+            return ServerAuthenticated(expires_at=rfc3339(event.expires_at), ref=_set(event.ref))
+        case Resync():
+            return ServerResync(channel=event.channel, position=str(event.position))
+        case Closing():
+            return ServerReconnect(reason="draining", after_ms=event.after_ms)
+        case Refused():
+            return ServerError(
+                code=event.code, message=event.message, ref=_set(event.ref), channel=_set(event.channel)
+            )
+        case _:
+            assert_never(event)
+
+
+def _connected(event: Welcomed) -> ServerConnected:
+    seconds = event.heartbeat_seconds
+    return ServerConnected(
+        connection_id=event.connection_id,
+        project_id=event.project_id,
+        user_id=event.user_id,
+        expires_at=rfc3339(event.expires_at),
+        heartbeat_seconds=int(seconds) if seconds % 1 == 0 else seconds,
+    )
+
+
+def _subscribed(event: Joined) -> ServerSubscribed:
+    return ServerSubscribed(
+        channel=event.channel.name,
+        position=str(event.position),
+        recovered=event.recovered,
+        enabled=UNSET if event.channel.table is None else event.enabled,
+        ref=_set(event.ref),
+    )
+
+
+def _presence(event: PresenceChanged) -> bytes:
+    more = b""
+    if event.change is PresenceChange.SYNC:
+        more = b',"more":true' if event.more else b',"more":false'
+    head = b'{"type":"presence","channel":' + _encode_message(event.channel)
+    head += b',"event":"' + event.change.encode() + b'","presences":['
+    return head + b",".join(event.entries) + b"]" + more + b"}"
+
+
+def _set(value: ValueT | None) -> ValueT | UnsetType:
+    return UNSET if value is None else value
 
 
 class _Outline(Struct, frozen=True):
-    type: Raw = Raw(b"null")
-    ref: Raw = Raw(b"null")
-    channel: Raw = Raw(b"null")
+    type: Raw = Raw(NULL)
+    ref: Raw = Raw(NULL)
+    channel: Raw = Raw(NULL)
 
 
 _skip = msgspec.json.Decoder(Raw).decode  # reads to the end, and builds nothing
 _decode_outline = msgspec.json.Decoder(_Outline).decode
 
 
-def _explain(text: str, reason: str) -> BadMessage:
+def _explain(text: str, reason: str) -> Refused:
     """Find out what of a wrong message can still be told: its type, its ref and its channel."""
     try:
         outline = _decode_outline(text)
@@ -153,29 +198,26 @@ def _explain(text: str, reason: str) -> BadMessage:
         return _not_json(error)
     kind = _read(outline.type, str)
     unknown = kind is not None and reason.startswith("Invalid value")
-    ref, channel = _read(outline.ref, Ref), _read(outline.channel, str)
-    return BadMessage(
-        Error(
-            code=Code.UNKNOWN_TYPE if unknown else Code.INVALID_MESSAGE,
-            message=f"there is no message type {kind!a:.80}" if unknown else _in_our_words(reason),
-            ref=UNSET if ref is None else ref,
-            channel=UNSET if channel is None else channel,
-        )
+    return Refused(
+        Code.UNKNOWN_TYPE if unknown else Code.INVALID_MESSAGE,
+        f"there is no message type {kind!a:.80}" if unknown else _in_our_words(reason),
+        _read(outline.ref, WireRef),
+        _read(outline.channel, str),
     )
 
 
-def _not_an_object(text: str) -> BadMessage:
+def _not_an_object(text: str) -> Refused:
     try:
         _skip(text)
     except msgspec.ValidationError:
         pass
     except (msgspec.DecodeError, RecursionError) as error:
         return _not_json(error)
-    return BadMessage(Error(code=Code.INVALID_MESSAGE, message="a message is a JSON object"))
+    return Refused(Code.INVALID_MESSAGE, "a message is a JSON object")
 
 
-def _not_json(error: Exception) -> BadMessage:
-    return BadMessage(Error(code=Code.INVALID_JSON, message=f"not JSON: {error}"))
+def _not_json(error: Exception) -> Refused:
+    return Refused(Code.INVALID_JSON, f"not JSON: {error}")
 
 
 def _read(raw: Raw, kind: Any) -> Any:

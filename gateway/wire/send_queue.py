@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 from gateway import metrics
+from gateway.wire.codec import Codec
+from gateway.wire.events import Refused, ServerEvent
 from gateway.wire.frames import PIECE_BYTES, close_frame
 from realtime.logs.setup import shared_context
 from realtime.settings.config import Limits
@@ -30,9 +32,15 @@ class SendQueue:
     """The way out to one client. Shared pieces are queued, never copied before they are written."""
 
     def __init__(
-        self, transport: asyncio.Transport, connection_id: str, limits: Limits, pump: QueueWriter
+        self,
+        transport: asyncio.Transport,
+        connection_id: str,
+        limits: Limits,
+        pump: QueueWriter,
+        codec: Codec,
     ) -> None:
         self.connection_id = connection_id
+        self.codec = codec  # of the protocol that this client speaks
         self._transport = transport
         self._limits = limits
         self._pump = pump
@@ -77,6 +85,13 @@ class SendQueue:
     def is_closed(self) -> bool:
         """Whether nothing reaches the client any more, or soon will not."""
         return self._transport.is_closing()
+
+    def say(self, event: ServerEvent) -> None:
+        """Queue one event, and count it."""
+        if isinstance(event, Refused):
+            metrics.errors.labels(event.code).inc()
+        metrics.messages_sent.inc()
+        self.send([self.codec.encode(event)])
 
     def send(self, pieces: list[bytes]) -> None:
         """Queue pieces of whole frames; they leave at the end of this turn of the loop, or when they can."""

@@ -16,7 +16,7 @@ from gateway.projects.project import Tenant
 from gateway.session.session import Session
 from gateway.websocket import connection, handshake
 from gateway.websocket.connection import Connection
-from gateway.wire.native import ServerMessage
+from gateway.wire.events import Closing, ServerEvent
 from gateway.wire.send_queue import SendQueue
 from realtime import names
 from realtime.redis.client import Store
@@ -143,10 +143,10 @@ async def test_a_client_that_cannot_be_written_to_is_cut_off_and_the_others_get_
 
 
 class FailingConnection(Connection):
-    def say(self, message: ServerMessage) -> None:
-        if self.session.identity.user_id == "mallory" and message.__struct_config__.tag == "reconnect":
+    def say(self, event: ServerEvent) -> None:
+        if self.session.identity.user_id == "mallory" and isinstance(event, Closing):
             raise Unheard
-        super().say(message)
+        super().say(event)
 
 
 async def test_a_drain_goes_on_after_one_that_cannot_be_told(settings, monkeypatch):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.http.routes import ENDPOINTS
-from gateway.wire import native
+from gateway.wire import native_messages
 from realtime import names
 from realtime.redis.broker import EMPTY_SECONDS
 from realtime.redis.client import Store
@@ -83,7 +83,7 @@ async def test_a_message_leaves_what_it_is_for_and_nothing_for_ever(gateway, sto
 
 
 def test_every_message_of_a_client_is_asked_for_what_it_leaves():
-    kinds = {str(kind.__struct_config__.tag) for kind in native.ClientMessage.__subclasses__()}
+    kinds = {str(kind.__struct_config__.tag) for kind in native_messages.ClientMessage.__subclasses__()}
     assert {message["type"] for message, _ in MESSAGES} == kinds | {"nonsense"}
 
 

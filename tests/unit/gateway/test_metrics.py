@@ -16,6 +16,7 @@ from gateway.hub.hub import Delivery, Hub, deliver
 from gateway.hub.subscribers import subscription
 from gateway.publish.batcher import Batcher
 from gateway.websocket import gauges
+from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from notifier import metrics as notifier_metrics
 from notifier.feed.publisher import Publisher
@@ -155,7 +156,7 @@ async def test_what_was_written_for_a_client_is_counted_when_it_goes_if_not_befo
         is_closing=lambda: False, get_write_buffer_size=lambda: 0, write=lambda data: None
     )
     pump = QueueWriter()
-    socket = SendQueue(transport, "ann", Limits(), pump)
+    socket = SendQueue(transport, "ann", Limits(), pump, NativeCodec())
     before = value("realtime_gateway_bytes_sent_total")
     socket.send([b"12345"])
     await asyncio.sleep(0)

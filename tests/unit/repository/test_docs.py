@@ -16,7 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from gateway import metrics as gateway_metrics
 from gateway.http.routes import ENDPOINTS
-from gateway.wire import native
+from gateway.wire import native_messages
 from notifier import metrics as notifier_metrics
 from notifier.leadership.candidacy import Candidacy
 from notifier.project import ProjectFeed, State
@@ -85,14 +85,14 @@ def test_an_operator_is_told_what_to_do_about_every_code() -> None:
 @pytest.mark.parametrize(
     ("heading", "parent"),
     [
-        ("Messages of the client", native.ClientMessage),
-        ("Messages of the server", native.ServerMessage),
+        ("Messages of the client", native_messages.ClientMessage),
+        ("Messages of the server", native_messages.ServerMessage),
     ],
 )
 def test_every_message_is_in_its_table(heading: str, parent: type[msgspec.Struct]) -> None:
     documented = {kind for row in table(PROTOCOL, heading) for kind in re.findall(r"\w+", row[0])}
     known = {str(kind.__struct_config__.tag) for kind in parent.__subclasses__()}
-    assert documented == known | (MADE_OF_LINES if parent is native.ServerMessage else set())
+    assert documented == known | (MADE_OF_LINES if parent is native_messages.ServerMessage else set())
 
 
 CHANNELS = {"topic_channel", "probe"}  # of pub/sub: nothing is kept of what goes over them

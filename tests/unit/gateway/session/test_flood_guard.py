@@ -12,7 +12,9 @@ from gateway.session.effects import Effect
 from gateway.session.flood_guard import FEWEST_FRAMES, FRAGMENTS_AS_ONE, FloodGuard, Verdict
 from gateway.session.session import Close, Say, Session
 from gateway.websocket.pace import PACE, SLOWEST_PACE, Pace
-from gateway.wire.native import AnyClientMessage, BadMessage, Error, Ping, Pong, decode
+from gateway.wire.commands import ClientCommand, Ping
+from gateway.wire.events import Pong, Refused
+from gateway.wire.native import NativeCodec
 from realtime.auth.tokens import Identity
 from realtime.errors import CLOSE_CODE, Code
 from realtime.settings.config import Limits
@@ -169,7 +171,7 @@ def test_a_flood_of_fragments_alone_is_closed_at_the_pace_at_which_it_is_read():
     session, effects, now = new_session(100), [], NOW
     while not any(isinstance(effect, Close) for effect in effects):
         assert now < NOW + 20
-        effects += session.heard_frames(0, round(SLOWEST_PACE / 20), now)
+        effects += session.received_frames(0, round(SLOWEST_PACE / 20), now)
         now += 0.05
     assert len(effects) == 11
 
@@ -178,7 +180,7 @@ def test_a_flood_of_fragments_alone_is_closed_at_the_pace_at_which_it_is_read():
 def test_a_client_that_pings_each_second_and_cuts_its_messages_is_never_told_anything(controls, fragments):
     session = new_session(100)
     for second in range(600):
-        assert session.heard_frames(controls, fragments, NOW + second) == []
+        assert session.received_frames(controls, fragments, NOW + second) == []
 
 
 # The pace of reading
@@ -234,28 +236,28 @@ def new_session(rate: float) -> Session:
     return Session("demo", "c-1", ALICE, Limits(messages_per_second=rate), NOW)
 
 
-def said(session: Session, message: AnyClientMessage | BadMessage, now: float) -> list[Effect]:
-    """What comes of a message, as the connection asks."""
-    instead = session.refused(now)
-    return session.received(message, now) if instead is None else instead
+def said(session: Session, command: ClientCommand, now: float) -> list[Effect]:
+    """What comes of a command, as the connection asks."""
+    instead = session.throttled(now)
+    return session.received(command, now) if instead is None else list(instead)
 
 
 def test_a_session_answers_its_rate_says_so_once_and_drops_the_rest():
     session = new_session(5)
     effects = [effect for _ in range(100) for effect in said(session, Ping(), NOW)]
     pongs, [refused] = effects[:10], effects[10:]
-    assert all(isinstance(effect, Say) and isinstance(effect.message, Pong) for effect in pongs)
+    assert all(isinstance(effect, Say) and isinstance(effect.event, Pong) for effect in pongs)
     assert isinstance(refused, Say)
-    assert isinstance(refused.message, Error)
-    assert refused.message.code is Code.RATE_LIMITED
+    assert isinstance(refused.event, Refused)
+    assert refused.event.code is Code.RATE_LIMITED
 
 
 def test_messages_that_mean_nothing_count_like_all_others():
     session = new_session(5)
     codes = [
-        effect.message.code
+        effect.event.code
         for text in ["{", "[]", '{"type":"x"}'] * 10
-        for effect in said(session, decode(text), NOW)
+        for effect in said(session, NativeCodec().decode(text), NOW)
     ]
     assert len(codes) == 11
     assert codes[-1] is Code.RATE_LIMITED
@@ -268,6 +270,6 @@ def test_a_session_that_does_not_stop_is_closed_with_the_error():
         effects += said(session, Ping(), now)
         now += 0.01
     last = effects[-1]
-    assert (last.error.code, last.code) == (Code.RATE_LIMITED, CLOSE_CODE[Code.RATE_LIMITED])
-    told = [one for one in effects if isinstance(one, Say) and isinstance(one.message, Error)]
+    assert (last.refusal.code, last.code) == (Code.RATE_LIMITED, CLOSE_CODE[Code.RATE_LIMITED])
+    told = [one for one in effects if isinstance(one, Say) and isinstance(one.event, Refused)]
     assert len(told) == 10

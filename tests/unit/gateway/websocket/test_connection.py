@@ -14,9 +14,10 @@ from gateway.presence import pending
 from gateway.presence.connection_log import ConnectionLog
 from gateway.projects.history_quota import HistoryLedger
 from gateway.publish import publisher
-from gateway.websocket.connection import Connection
+from gateway.websocket.connection import Connection, Serving
 from gateway.websocket.intake import SLICE_FRAMES
-from gateway.wire.native import Pong
+from gateway.wire.events import Pong
+from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
@@ -69,13 +70,12 @@ class Flood:
 
 
 def connection(flood: Flood, transport: Transport) -> Connection:
-    session = SimpleNamespace(
-        connection_id="c", greeting=lambda _: Pong(timestamp=""), ended=list, channels={}
-    )
+    session = SimpleNamespace(connection_id="c", greeting=lambda _: Pong(0), end=list, channels={})
     tenant = SimpleNamespace(limits=LIMITS, project_id="demo")
     subscriptions = SimpleNamespace(carry_out=None)
-    ways = SimpleNamespace(publisher=None, presence=None)
-    parts: list[Any] = [flood, transport, tenant, session, subscriptions, ways, QueueWriter(), 25]
+    writers = SimpleNamespace(publisher=None, presence=None)
+    serving = Serving(cast(Any, subscriptions), cast(Any, writers), QueueWriter(), NativeCodec(), 25)
+    parts: list[Any] = [flood, transport, tenant, session, serving]
     return Connection(*parts)
 
 

@@ -8,41 +8,62 @@ import random
 
 import msgspec
 import pytest
-from msgspec import UNSET
 
-from gateway.wire import native
-from gateway.wire.native import (
-    Auth,
-    Authenticated,
-    BadMessage,
-    Connected,
-    Error,
+from gateway.wire import native_messages
+from gateway.wire.commands import (
+    Authenticate,
+    Broadcast,
+    Malformed,
     Ping,
-    Pong,
-    Resync,
     Subscribe,
-    Subscribed,
     Unsubscribe,
-    Unsubscribed,
-    decode,
-    encode,
+    UpdatePresence,
 )
+from gateway.wire.events import (
+    Acknowledged,
+    Closing,
+    Joined,
+    Left,
+    Pong,
+    PresenceChange,
+    PresenceChanged,
+    Reauthenticated,
+    Refused,
+    Resync,
+    Welcomed,
+)
+from gateway.wire.frames import text_frame
+from gateway.wire.native import NativeCodec
+from realtime.channels import parse_channel
 from realtime.errors import Code
+from realtime.publications import Position
 
+NOW = 1_700_000_000.0
+HERE = Position("e", 1)
 LONGEST_REF = "é" * 64
 DEEP = "[" * 10_000 + "]" * 10_000
 HUGE = 10**80
 
 
-def refusal(text: str) -> Error:
-    message = decode(text)
-    assert isinstance(message, BadMessage)
-    assert json.loads(encode(message.error))["type"] == "error"
-    return message.error
+decode, encode = NativeCodec().decode, NativeCodec().encode
 
 
-def said(message) -> dict:
-    return json.loads(encode(message))
+def refusal(text: str) -> Refused:
+    command = decode(text)
+    assert isinstance(command, Malformed)
+    assert said(command.refusal)["type"] == "error"
+    return command.refusal
+
+
+def payload(frame: bytes) -> bytes:
+    """What a text frame of less than 64 KiB carries."""
+    start = 4 if frame[1] == 126 else 2
+    assert text_frame(frame[start:]) == frame
+    return frame[start:]
+
+
+def said(event) -> dict:
+    return json.loads(payload(encode(event)))
 
 
 # What a client may say
@@ -59,25 +80,51 @@ def said(message) -> dict:
         ('{"type":"unsubscribe","channel":"a:b","ref":"x"}', Unsubscribe(channel="a:b", ref="x")),
         ('{"type":"ping"}', Ping()),
         ('{"type":"ping","ref":"1"}', Ping(ref="1")),
-        ('{"type":"auth","token":"abc"}', Auth(token="abc")),
-        ('{"type":"auth","token":"abc","ref":0}', Auth(token="abc", ref=0)),
+        (
+            '{"type":"broadcast","channel":"a:b","payload":{"n": 1.50},"ref":1}',
+            Broadcast("a:b", b'{"n": 1.50}', to_self=True, ref=1),
+        ),
+        (
+            '{"type":"broadcast","channel":"a:b","payload":null,"self":null}',
+            Broadcast("a:b", b"null", to_self=True),
+        ),
+        (
+            '{"type":"broadcast","channel":"a:b","payload":5,"self":false}',
+            Broadcast("a:b", b"5", to_self=False),
+        ),
+        ('{"type":"presence","state":{"n": 1}}', UpdatePresence(b'{"n": 1}')),
+        ('{"type":"presence","state": null ,"channel":"a:b"}', UpdatePresence(None, "a:b")),
+        ('{"type":"presence","state":5,"ref":1}', UpdatePresence(b"5", ref=1)),
+        ('{"type":"auth","token":"abc"}', Authenticate("abc")),
+        ('{"type":"auth","token":"abc","ref":0}', Authenticate("abc", ref=0)),
     ],
 )
 def test_each_message_of_the_contract_is_understood(text, message):
     assert decode(text) == message
 
 
-def test_a_filter_is_kept_as_the_client_wrote_it():
-    message = decode('{"type":"subscribe","channel":"table:users","filter":"user_id=eq.42"}')
-    assert bytes(message.filter) == b'"user_id=eq.42"'
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('"user_id=eq.42"', "user_id=eq.42"),
+        ('"name=eq.\\u00e9"', "name=eq.é"),
+        ('""', ""),
+        ("5", "5"),
+        ('["a", 1]', '["a", 1]'),
+        (" null ", None),
+        ("null\n", None),
+    ],
+)
+def test_a_filter_is_the_text_that_the_client_wrote(written, text):
+    command = decode(f'{{"type":"subscribe","channel":"table:users","filter":{written}}}')
+    assert command == Subscribe("table:users", filter=text)
 
 
 @pytest.mark.parametrize("field", ["since", "filter", "ref"])
 def test_an_optional_field_that_is_null_is_not_there(field):
     text = '{"type":"subscribe","channel":"a:b"%s}'
     given, left_out = decode(text % f',"{field}":null'), decode(text % "")
-    assert bytes(given.filter) == bytes(left_out.filter) == b"null"
-    assert (given.since, given.ref) == (left_out.since, left_out.ref) == (None, None)
+    assert given == left_out == Subscribe("a:b")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +149,7 @@ def test_of_a_field_that_comes_twice_the_last_counts():
 )
 def test_a_ref_comes_back_as_it_went(ref):
     message = decode(json.dumps({"type": "ping", "ref": ref}))
-    assert said(Pong(timestamp="now", ref=message.ref))["ref"] == ref
+    assert said(Pong(NOW, ref=message.ref))["ref"] == ref
 
 
 # What means nothing
@@ -219,7 +266,7 @@ def test_a_missing_or_wrong_field_is_named(text, field):
 )
 def test_a_wrong_ref_is_refused_and_not_sent_back(ref):
     error = refusal(f'{{"type":"ping","ref":{ref}}}')
-    assert (error.code, error.ref) == (Code.INVALID_MESSAGE, UNSET)
+    assert (error.code, error.ref) == (Code.INVALID_MESSAGE, None)
     assert "ref" in error.message
 
 
@@ -234,8 +281,8 @@ def test_a_valid_ref_comes_back_with_any_refusal_wherever_it_stands(ref, rest):
 
 def test_a_refusal_names_the_channel_if_there_was_one():
     assert refusal('{"type":"subscribe","channel":"a:b","since":5}').channel == "a:b"
-    assert refusal('{"type":"subscribe","channel":5}').channel is UNSET
-    assert refusal('{"type":"ping","ref":[]}').channel is UNSET
+    assert refusal('{"type":"subscribe","channel":5}').channel is None
+    assert refusal('{"type":"ping","ref":[]}').channel is None
 
 
 def test_a_token_is_not_in_the_answer_to_a_bad_message():
@@ -255,65 +302,110 @@ def test_no_mangled_message_is_more_than_a_bad_message(seed):
                 ['"', "{", "]", "\\", "\0", "é", "", "9", "\ud800"]
             )
         message = decode("".join(characters))
-        if isinstance(message, BadMessage):
-            assert message.error.code in {Code.INVALID_JSON, Code.INVALID_MESSAGE, Code.UNKNOWN_TYPE}
-            encode(message.error)
+        if isinstance(message, Malformed):
+            assert message.refusal.code in {Code.INVALID_JSON, Code.INVALID_MESSAGE, Code.UNKNOWN_TYPE}
+            encode(message.refusal)
 
 
 # What the server says
 
 
-@pytest.mark.parametrize(
-    ("message", "wire"),
-    [
-        (
-            Connected(
-                connection_id="c", project_id="demo", user_id=None, expires_at="t", heartbeat_seconds=25
-            ),
-            {
-                "type": "connected",
-                "connection_id": "c",
-                "project_id": "demo",
-                "user_id": None,
-                "expires_at": "t",
-                "heartbeat_seconds": 25,
-            },
-        ),
-        (
-            Subscribed(channel="table:users", position="e-1", recovered=True, enabled=True, ref=1),
-            {
-                "type": "subscribed",
-                "channel": "table:users",
-                "position": "e-1",
-                "recovered": True,
-                "enabled": True,
-                "ref": 1,
-            },
-        ),
-        (
-            Subscribed(channel="a:b", position="e-1"),
-            {"type": "subscribed", "channel": "a:b", "position": "e-1", "recovered": False},
-        ),
-        (Unsubscribed(channel="a:b", ref="x"), {"type": "unsubscribed", "channel": "a:b", "ref": "x"}),
-        (Pong(timestamp="t"), {"type": "pong", "timestamp": "t"}),
-        (Authenticated(expires_at="t"), {"type": "authenticated", "expires_at": "t"}),
-        (Resync(channel="a:b", position="e-1"), {"type": "resync", "channel": "a:b", "position": "e-1"}),
-        (
-            Error(code=Code.FORBIDDEN, message="no", ref=1, channel="a:b"),
-            {"type": "error", "code": "forbidden", "message": "no", "ref": 1, "channel": "a:b"},
-        ),
-        (Error(code=Code.INTERNAL, message="no"), {"type": "error", "code": "internal", "message": "no"}),
-    ],
-)
-def test_each_answer_stands_on_the_wire_as_the_contract_has_it(message, wire):
-    assert said(message) == wire
+def error(**fields) -> dict:
+    return {"type": "error", "message": "no", **fields}
+
+
+WIRE = [
+    (
+        Welcomed("c", "demo", None, NOW, 25.0),
+        {
+            "type": "connected",
+            "connection_id": "c",
+            "project_id": "demo",
+            "user_id": None,
+            "expires_at": "2023-11-14T22:13:20.000000Z",
+            "heartbeat_seconds": 25,
+        },
+    ),
+    (
+        Joined(parse_channel("table:users"), HERE, True, True, ref=1),
+        {
+            "type": "subscribed",
+            "channel": "table:users",
+            "position": "e-1",
+            "recovered": True,
+            "enabled": True,
+            "ref": 1,
+        },
+    ),
+    (
+        Joined(parse_channel("table:users"), HERE, False, None),
+        {
+            "type": "subscribed",
+            "channel": "table:users",
+            "position": "e-1",
+            "recovered": False,
+            "enabled": None,
+        },
+    ),
+    (
+        Joined(parse_channel("a:b"), HERE, False),
+        {"type": "subscribed", "channel": "a:b", "position": "e-1", "recovered": False},
+    ),
+    (Left("a:b", ref="x"), {"type": "unsubscribed", "channel": "a:b", "ref": "x"}),
+    (Pong(NOW), {"type": "pong", "timestamp": "2023-11-14T22:13:20.000000Z"}),
+    (Acknowledged(0), {"type": "ack", "ref": 0}),
+    (Reauthenticated(NOW), {"type": "authenticated", "expires_at": "2023-11-14T22:13:20.000000Z"}),
+    (Resync("a:b", HERE), {"type": "resync", "channel": "a:b", "position": "e-1"}),
+    (Closing(1_234), {"type": "reconnect", "reason": "draining", "after_ms": 1234}),
+    (
+        PresenceChanged("presence", PresenceChange.SYNC, [b'{"n":1}', b'{"n":2}'], more=True),
+        {
+            "type": "presence",
+            "channel": "presence",
+            "event": "sync",
+            "presences": [{"n": 1}, {"n": 2}],
+            "more": True,
+        },
+    ),
+    (
+        PresenceChanged("presence", PresenceChange.SYNC, []),
+        {"type": "presence", "channel": "presence", "event": "sync", "presences": [], "more": False},
+    ),
+    (
+        PresenceChanged('presence:"', PresenceChange.LEAVE, [b"{}"]),
+        {"type": "presence", "channel": 'presence:"', "event": "leave", "presences": [{}]},
+    ),
+    (
+        Refused(Code.FORBIDDEN, "no", ref="", channel="a:b"),
+        error(code="forbidden", ref="", channel="a:b"),
+    ),
+    (Refused(Code.INTERNAL, "no"), error(code="internal")),
+]
+
+
+@pytest.mark.parametrize(("event", "wire"), WIRE)
+def test_each_event_stands_on_the_wire_as_the_contract_has_it(event, wire):
+    assert said(event) == wire
+    assert next(iter(said(event))) == "type"
+
+
+def test_every_message_of_the_server_is_an_event_on_the_wire():
+    written = {wire["type"] for _, wire in WIRE} - {"presence"}  # made of the text of its entries
+    assert written == {kind.__struct_config__.tag for kind in native_messages.ServerMessage.__subclasses__()}
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(25.0, b"25"), (25, b"25"), (0.5, b"0.5")])
+def test_heartbeat_seconds_are_whole_where_they_can_be(seconds, written):
+    frame = encode(Welcomed("c", "demo", "alice", NOW, seconds))
+    assert b'"heartbeat_seconds":' + written + b"}" in frame
 
 
 def test_every_message_has_a_type_of_its_own():
-    for group in (native.ClientMessage, native.ServerMessage):
+    for group in (native_messages.ClientMessage, native_messages.ServerMessage):
         tags = [kind.__struct_config__.tag for kind in group.__subclasses__()]
         assert len(tags) == len(set(tags))
 
 
 def test_what_the_server_says_is_plain_json():
-    assert msgspec.json.decode(encode(Pong(timestamp="é"))) == {"type": "pong", "timestamp": "é"}
+    left = encode(Left("a:é"))
+    assert msgspec.json.decode(payload(left)) == {"type": "unsubscribed", "channel": "a:é"}

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.wire import send_queue
 from gateway.wire.frames import PIECE_BYTES
+from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.settings.config import Limits
 from tests.change_stream import DEADLINE
@@ -44,7 +45,7 @@ class Client:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.transport = Transport()
         self.pump = QueueWriter()
-        self.socket = SendQueue(cast(Any, self.transport), "c", limits, self.pump)
+        self.socket = SendQueue(cast(Any, self.transport), "c", limits, self.pump, NativeCodec())
         self.turns: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
 

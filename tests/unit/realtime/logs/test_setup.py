@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from structlog.contextvars import bound_contextvars, get_contextvars
 
+from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from realtime.logs.format import clean
 from realtime.logs.setup import LogFormat, formatter, get_logger, shared_context
@@ -297,7 +298,7 @@ class Full(asyncio.Transport):
 
 async def test_the_pump_works_under_nobodys_id() -> None:
     pump, slow = QueueWriter(), asyncio.get_running_loop().create_future()
-    socket = SendQueue(Full(), "c", Limits(max_queue_bytes=1024), pump)
+    socket = SendQueue(Full(), "c", Limits(max_queue_bytes=1024), pump, NativeCodec())
     socket.on_slow = lambda: slow.set_result(get_contextvars())
     with bound_contextvars(connection_id="of who came first", project="demo"):
         socket.send([b"x"])

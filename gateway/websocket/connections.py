@@ -1,0 +1,114 @@
+"""All open connections of this node, and their records in Redis: who came, who went, who is put back.
+
+The handshake adds; drain, reload, gauges and the memory guard look at them. Never closes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from aiohttp import WSCloseCode
+
+from gateway import metrics
+from gateway.presence.connection_log import ConnectionLog
+from gateway.presence.node import Node
+from gateway.presence.store import Open
+from gateway.presence.writer import PresenceWriter
+from gateway.projects.project import Tenant
+from gateway.websocket.connection import Connection
+from realtime.errors import Unavailable
+from realtime.logs.setup import get_logger
+
+log = get_logger(__name__)
+
+
+class Connections:
+    """The connections that are open, each with its record."""
+
+    def __init__(self, connection_log: ConnectionLog, node: Node, presence: PresenceWriter) -> None:
+        self.node = node
+        self._log = connection_log
+        self._presence = presence
+        self.draining = False  # nobody is let in any more
+        self._open: dict[Connection, Open] = {}
+        self._ids: set[str] = set()  # of open connections, and of those that are being let in
+
+    def __repr__(self) -> str:
+        return f"<Connections {len(self._open)} open{', draining' if self.draining else ''}>"
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._open)
+
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._open
+
+    @contextmanager
+    def expecting(self, record: Open) -> Iterator[None]:
+        """Count a connection as present, for as long as the block runs, if it has to be registered again."""
+        self._ids.add(record.connection_id)
+        try:
+            yield
+        finally:
+            self._ids.discard(record.connection_id)
+
+    async def register(self, tenant: Tenant, record: Open) -> None:
+        """Count a connection over all nodes; while Redis is away, later."""
+        try:
+            await self._log.admit(tenant.project_id, record, tenant.limits)
+        except asyncio.CancelledError:  # this node stops; Redis may have counted it, or may yet
+            self.record_end(tenant, record, WSCloseCode.ABNORMAL_CLOSURE, None)
+            raise
+        except Unavailable:
+            self._register_again(tenant, record)
+
+    def record_end(self, tenant: Tenant, record: Open, code: int, reason: str | None) -> None:
+        """Record how a registered connection ended."""
+        self._log.depart(tenant.project_id, record, code, reason)
+
+    @contextmanager
+    def opened(self, connection: Connection, record: Open) -> Iterator[None]:
+        """Have the connection among the open ones for as long as the block runs; then record its end."""
+        project_id = connection.tenant.project_id
+        gauge = metrics.connections.labels(project_id)
+        self._open[connection] = record
+        self.node.count(project_id, 1)
+        gauge.inc()
+        metrics.opened.labels(project_id).inc()
+        log.debug("connection_opened", address=record.ip)
+        try:
+            yield
+        finally:
+            del self._open[connection]
+            self.node.count(project_id, -1)
+            gauge.dec()
+            code, reason = connection.outcome
+            log.debug("connection_closed", code=code, reason=reason)
+            self.record_end(connection.tenant, record, code, reason)
+
+    def put_back(self) -> None:
+        """After a new incarnation of the node has begun: register all connections and presences under it."""
+        for connection, record in list(self._open.items()):
+            try:
+                self._put_back(connection, record)
+            except Exception as error:
+                connection.fail(error)  # Redis would have a part of it
+
+    def _put_back(self, connection: Connection, record: Open) -> None:
+        project_id, session = connection.tenant.project_id, connection.session
+        self._register_again(connection.tenant, record)
+        for topic in session.presences:
+            entry = partial(session.present_entry, topic)
+            self._presence.restore(project_id, topic, session.connection_id, entry)
+
+    def _register_again(self, tenant: Tenant, record: Open) -> None:
+        is_present = partial(self._is_present, record.connection_id)
+        self._log.readmit(tenant.project_id, record, tenant.limits, is_present)
+
+    def _is_present(self, connection_id: str) -> bool:
+        return connection_id in self._ids

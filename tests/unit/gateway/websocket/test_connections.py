@@ -1,0 +1,132 @@
+"""The open connections of a node and their records, with stores of the test's own."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.websocket.connections import Connections
+from realtime.errors import Unavailable
+from realtime.settings.config import Limits
+
+
+class Log:
+    """A connection log that notes what it is asked; `away` refuses to count."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.departed: list[Any] = []
+        self.readmitted: list[Any] = []
+
+    async def admit(self, project: str, record: Any, limits: Limits) -> None:
+        if self.away:
+            raise Unavailable("away")
+
+    def depart(self, project: str, record: Any, code: int, reason: str | None) -> None:
+        self.departed.append((record.connection_id, code, reason))
+
+    def readmit(self, project: str, record: Any, limits: Limits, is_open: Any) -> None:
+        self.readmitted.append((record.connection_id, is_open))
+
+
+class Node:
+    connections = 0
+
+    def count(self, project: str, change: int) -> None:
+        self.connections += change
+
+
+class Presence:
+    def __init__(self) -> None:
+        self.restored: list[Any] = []
+
+    def restore(self, project: str, topic: str, connection_id: str, entry: Any) -> None:
+        self.restored.append((topic, connection_id, entry()))
+
+
+TENANT: Any = SimpleNamespace(project_id="demo", limits=Limits())
+
+
+class Client:
+    """An open connection that is present under some topics; `fault` is what its session raises."""
+
+    def __init__(self, connection_id: str, *topics: str, fault: Exception | None = None) -> None:
+        self.tenant = TENANT
+        self.outcome = (1000, None)
+        self.record: Any = SimpleNamespace(connection_id=connection_id, ip="127.0.0.1")
+        self.failed: list[Exception] = []
+        self._fault = fault
+        self._topics = topics
+
+    @property
+    def session(self) -> Any:
+        if self._fault is not None:
+            raise self._fault
+        name = self.record.connection_id
+        return SimpleNamespace(
+            presences=self._topics, connection_id=name, present_entry=lambda topic: f"{name} in {topic}"
+        )
+
+    def fail(self, error: Exception) -> None:
+        self.failed.append(error)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node()
+
+
+@pytest.fixture
+def presence() -> Presence:
+    return Presence()
+
+
+@pytest.fixture
+def connections(log: Log, node: Node, presence: Presence) -> Connections:
+    return Connections(cast(Any, log), cast(Any, node), cast(Any, presence))
+
+
+def test_a_connection_is_open_and_counted_for_as_long_as_it_is_served(connections, log, node):
+    client = Client("c-1")
+    with connections.opened(client, client.record):
+        assert (list(connections), client in connections, node.connections) == ([client], True, 1)
+    assert (len(connections), node.connections) == (0, 0)
+    assert log.departed == [("c-1", 1000, None)]
+
+
+def test_a_connection_that_fails_is_recorded_as_ended_too(connections, log, node):
+    client = Client("c-1")
+    with pytest.raises(ZeroDivisionError), connections.opened(client, client.record):
+        raise ZeroDivisionError
+    assert (len(connections), node.connections, len(log.departed)) == (0, 0, 1)
+
+
+async def test_while_redis_is_away_a_connection_is_registered_later_unless_it_is_gone_by_then(
+    connections, log
+):
+    log.away = True
+    client = Client("c-1")
+    with connections.expecting(client.record):
+        await connections.register(TENANT, client.record)
+        [(connection_id, is_open)] = log.readmitted
+        assert (connection_id, is_open()) == ("c-1", True)
+    assert is_open() is False
+
+
+def test_all_are_put_back_but_one_that_fails_which_fails_alone(connections, log, presence):
+    fault = ZeroDivisionError()
+    bad, good = Client("bad", fault=fault), Client("good", "presence", "presence:room:a")
+    with connections.opened(bad, bad.record), connections.opened(good, good.record):
+        connections.put_back()
+    assert (bad.failed, good.failed) == ([fault], [])
+    assert [connection_id for connection_id, _ in log.readmitted] == ["good"]
+    assert presence.restored == [
+        (topic, "good", f"good in {topic}") for topic in ("presence", "presence:room:a")
+    ]

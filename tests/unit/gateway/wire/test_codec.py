@@ -1,0 +1,98 @@
+"""Another wire protocol is one more codec: session and connection are the same for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from aiohttp import WSMessage, WSMsgType
+
+from gateway.session.session import Session
+from gateway.websocket.connection import Connection, Serving
+from gateway.wire.codec import Codec
+from gateway.wire.commands import ClientCommand, Malformed, Ping, Subscribe, Unsubscribe
+from gateway.wire.events import Refused, ServerEvent
+from gateway.wire.frames import text_frame
+from gateway.wire.native import NativeCodec
+from gateway.wire.send_queue import QueueWriter
+from realtime.auth.tokens import Identity
+from realtime.errors import Code
+from realtime.settings.config import Limits
+
+ALICE = Identity(user_id="alice", role="authenticated", expires_at=4e9, claims={})
+
+
+class WordCodec:
+    """A protocol of words: `ping REF` is answered by `Pong REF`."""
+
+    def decode(self, text: str) -> ClientCommand:
+        match text.split(" "):
+            case ["ping", ref]:
+                return Ping(ref)
+            case ["join", channel]:
+                return Subscribe(channel)
+            case ["part", channel]:
+                return Unsubscribe(channel)
+        return Malformed(Refused(Code.UNKNOWN_TYPE, "no such word"))
+
+    def encode(self, event: ServerEvent) -> bytes:
+        said = event.code if isinstance(event, Refused) else getattr(event, "ref", None)
+        return text_frame(f"{type(event).__name__} {said}".encode())
+
+
+class Script:
+    """A client's WebSocket that says some texts and goes; what it is sent is a list of pieces."""
+
+    close_code = 1000
+    untaken_bytes = 0
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = list(texts)
+        self.written: list[bytes] = []
+
+    def open(self, on_frames: Callable[[int, int], None]) -> None:
+        pass
+
+    async def receive(self) -> WSMessage:
+        await asyncio.sleep(0)  # for what is queued to be written
+        if self._texts:
+            return WSMessage(WSMsgType.TEXT, self._texts.pop(0), None)
+        return WSMessage(WSMsgType.CLOSED, None, None)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+async def play(codec: Codec, *texts: str) -> bytes:
+    """All that a client is sent which says this."""
+    script, tenant = Script(*texts), SimpleNamespace(limits=Limits(), project_id="demo")
+    session = Session("demo", "c-1", ALICE, tenant.limits, 0)
+    subscriptions = SimpleNamespace(carry_out=None, leave=lambda *_: None)
+    writers = SimpleNamespace(publisher=None, presence=None)
+    serving = Serving(cast(Any, subscriptions), cast(Any, writers), QueueWriter(), codec, 25)
+    parts: list[Any] = [script, script, tenant, session, serving]
+    await Connection(*parts).run()
+    return b"".join(script.written)
+
+
+async def test_a_client_of_another_protocol_is_served_by_its_own_codec() -> None:
+    written = await play(WordCodec(), "ping 7", "what", "join nope", "part room:a")
+    said = ["Welcomed None", "Pong 7", "Refused unknown_type", "Refused invalid_channel", "Left None"]
+    assert written == b"".join(text_frame(one.encode()) for one in said)
+
+
+@pytest.mark.parametrize("codec", [NativeCodec(), WordCodec()])
+async def test_no_codec_takes_a_message_of_the_other(codec: Codec) -> None:
+    foreign = "ping 7" if isinstance(codec, NativeCodec) else '{"type":"ping","ref":7}'
+    command = codec.decode(foreign)
+    assert isinstance(command, Malformed)
+    assert codec.encode(command.refusal) in await play(codec, foreign)

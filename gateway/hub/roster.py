@@ -191,7 +191,7 @@ class Roster:
         return deque(Change(kind, part) for kind, entries in changes.items() for part in _parts(entries))
 
     def frame_of(self, change: Change) -> bytes:
-        return self._frame(change.kind, change.entries, b"")
+        return self._frame(change.kind, change.entries)
 
     def _frames(self, kind: str, entries: Iterable[bytes]) -> list[bytes]:
         return [self._frame(kind, part) for part in _parts(entries)]

@@ -45,6 +45,7 @@ log = get_logger(__name__)
 
 _part = Part("connection")
 
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """What all clients of a node are served with."""

@@ -85,7 +85,7 @@ WITHOUT_A_TWIN = {
     "realtime.cli.dev": (IO, "acceptance/test_dev.py"),
     "realtime.cli.migrate": (IO, "acceptance/test_cli.py"),
     "realtime.cli.notifier": (IO, "acceptance/test_cli.py"),
-    "realtime.cli.options": (PART, "unit/realtime/cli/test_main.py"),
+    "realtime.cli.options": (IO, "acceptance/test_dev.py"),
     "realtime.dev.directory": (IO, "integration/test_embedded_servers.py"),
     "realtime.dev.errors": (DATA, "integration/test_embedded_servers.py"),
     "realtime.dev.postgres": (IO, "integration/test_embedded_servers.py"),

@@ -16,6 +16,8 @@ ALONE = frozenset(
         "test_http_floods",
         "test_frame_floods",
         "test_memory_of_crowds",
+        "test_owed_bound",
+        "test_recovery_storm",
         "test_crowd_of_a_killed_node",
     }
 )

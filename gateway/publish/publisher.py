@@ -48,8 +48,9 @@ class BroadcastPublisher:
     async def publish(self, tenant: Tenant, *said: tuple[Channel, bytes]) -> None:
         """Return when Redis has these lines, those of a channel in order.
 
-        Raises Unavailable at once while Redis is away or behind, and ClientError `rate_limited` where the
-        project has as much history as it may: then none was sent.
+        Raises Unavailable at once while Redis is away or behind, or while as much waits for it as this node
+        has room for, and ClientError `rate_limited` where the project has as much history as it may: then
+        none was sent.
         """
         if not all(self._hears((tenant.project_id, channel.topic)) for channel, _ in said):
             raise Unavailable("Redis cannot be reached now")

@@ -45,6 +45,17 @@ async def hears_a_change(stage: Stage, client: Client, body: str) -> None:
     assert (await client.hear())["data"]["body"] == body
 
 
+async def be_refused(messages: Stage, alone: str, shop_url: str, *programs: Program) -> None:
+    """Ask for what cannot be taken: a wrong secret, a setting that is read at the start, no file at all."""
+    put(messages.config, with_project(alone, "shop", shop_url, "short"))
+    setting = "projects.shop.jwt_secret"
+    await reload(*programs, outcome="settings_refused", setting=setting, level="warning")
+    put(messages.config, "drain_seconds = 7\n" + alone.replace("drain_seconds", "#"))
+    await reload(*programs, outcome="settings_refused", setting="drain_seconds")
+    messages.config.unlink()
+    await reload(*programs, outcome="settings_refused", setting="--config")
+
+
 async def test_projects_come_change_and_go_while_others_are_served(
     messages: Stage, postgres_url: str
 ) -> None:
@@ -70,13 +81,7 @@ async def test_projects_come_change_and_go_while_others_are_served(
             assert (await bob.ask(type="auth", token=newer))["type"] == "authenticated"
             assert (await bob.ask(type="auth", token=shopper))["code"] == "unauthorized"
             await hears_a_change(messages, alice, "changed")
-            put(messages.config, with_project(alone, "shop", shop_url, "short"))
-            setting = "projects.shop.jwt_secret"
-            await reload(*both, outcome="settings_refused", setting=setting, level="warning")
-            put(messages.config, "drain_seconds = 7\n" + alone.replace("drain_seconds", "#"))
-            await reload(*both, outcome="settings_refused", setting="drain_seconds")
-            messages.config.unlink()
-            await reload(*both, outcome="settings_refused", setting="--config")
+            await be_refused(messages, alone, shop_url, *both)
             assert (await bob.ask(type="ping"))["type"] == "pong"
             await hears_a_change(messages, alice, "refused")
             put(messages.config, alone)

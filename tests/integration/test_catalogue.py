@@ -79,6 +79,14 @@ async def test_a_dropped_table_is_no_longer_enabled(items: Database) -> None:
     assert await items.catalogue.enabled() == []
 
 
+ORDERS_COLUMNS = (
+    Column("id", "bigint"),
+    Column("Line", "integer"),
+    Column("price", "numeric(10,2)"),
+    Column("tags", "text[]"),
+)
+
+
 async def test_tables_lists_what_the_role_may_use_and_nothing_of_the_system(database: Database) -> None:
     await database.superuser.execute("""
         create schema audit; create schema closed;
@@ -107,12 +115,7 @@ async def test_tables_lists_what_the_role_may_use_and_nothing_of_the_system(data
         TableInfo(Table("audit", "log"), (Column("at", "timestamp with time zone"),), (), None),
         TableInfo(
             Table("public", "orders"),
-            (
-                Column("id", "bigint"),
-                Column("Line", "integer"),
-                Column("price", "numeric(10,2)"),
-                Column("tags", "text[]"),
-            ),
+            ORDERS_COLUMNS,
             ("Line", "id"),
             EnabledTable(Table("public", "orders"), (Event.INSERT,), ("price",), 1000),
         ),

@@ -1,6 +1,6 @@
 """The doorbell: no ring while the notifier is awake, and never a change that only the slow poll would find.
 
-The stress test runs longer with REALTIME_STRESS_ROUNDS, and otherwise with REALTIME_STRESS_SEED.
+Long by the stress test: REALTIME_STRESS_ROUNDS makes it longer, REALTIME_STRESS_SEED another one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The embedded Postgres and Valkey, started for real: what they keep, and what they survive."""
+"""The embedded Postgres and Valkey, started for real: what they keep, and what they survive.
+
+Long by what may happen to a server, or to a program that has one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who may connect and how often: each limit reached, with the client next to it undisturbed."""
+"""Who may connect and how often: each limit reached, with the client next to it undisturbed.
+
+Long by the limits that there are: of numbers, of rates, and of the time for a handshake.
+"""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ EDITS = {
     "batch-check": Edit("realtime/redis/lua/changes_v1.lua", "skip = skip + 1", "skip = 0"),
     # After a lost connection or a hole a node goes on from where Redis is now.
     "gap-reading": Edit(
-        "gateway/delivery/topic_subscriptions.py",
-        "is_lost = key in self._broken or not await self._read_pages(key, topic, position, mine)",
-        "is_lost = False; topic.position = position",
+        "gateway/delivery/catching_up.py",
+        "is_lost = one.is_broken or not await self._read_pages(one, position, mine)",
+        "is_lost = False; one.topic.ordered = position",
     ),
     # In a cluster: a channel that its server has thrown off, since the slot went elsewhere, is left at that.
     "thrown-off": Edit(

@@ -12,7 +12,7 @@ LARGEST = 65_536
 
 def frames_read(rate: float, seconds: float, size: int = 0) -> int:
     """How many frames of this size are read in this time of a client that sends as fast as it can."""
-    pace, now, count = Pace(rate, LARGEST, NOW), NOW, 0
+    pace, now, count = Pace.of_client(rate, LARGEST, NOW), NOW, 0
     while now < NOW + seconds:
         if wait := pace.seconds_to_wait(now):
             now += wait
@@ -37,7 +37,7 @@ def test_twice_the_rate_of_the_largest_messages_is_read_whatever_the_rate() -> N
 @pytest.mark.parametrize("size", [0, LARGEST])
 def test_a_client_within_its_rate_never_waits(size: int) -> None:
     rate = 200.0
-    pace, now = Pace(rate, LARGEST, NOW), NOW
+    pace, now = Pace.of_client(rate, LARGEST, NOW), NOW
     for _ in range(2_000):
         assert pace.seconds_to_wait(now) == 0
         pace.spend(1, size)
@@ -45,7 +45,7 @@ def test_a_client_within_its_rate_never_waits(size: int) -> None:
 
 
 def test_after_a_wait_a_step_of_frames_is_read_at_once() -> None:
-    pace = Pace(100.0, LARGEST, NOW)
+    pace = Pace.of_client(100.0, LARGEST, NOW)
     pace.seconds_to_wait(NOW)
     pace.spend(10_000, 0)
     wait = pace.seconds_to_wait(NOW)
@@ -58,7 +58,7 @@ def test_after_a_wait_a_step_of_frames_is_read_at_once() -> None:
 
 
 def test_a_clock_that_goes_back_lets_nothing_in() -> None:
-    pace = Pace(100.0, LARGEST, NOW)
+    pace = Pace.of_client(100.0, LARGEST, NOW)
     pace.spend(2_000, 0)
     assert pace.seconds_to_wait(NOW - 60) > 0
     assert pace.seconds_to_wait(NOW - 60) > 0

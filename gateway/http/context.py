@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from gateway.http.bodies import StatusResponse
 from gateway.http.presence_lists import PresenceLists
 from gateway.presence.node import Node
-from gateway.presence.store import People
+from gateway.presence.stores import Stores
 from gateway.projects.project import Tenant
 from gateway.publish.publisher import BroadcastPublisher
 from realtime.auth.tokens import Identity
@@ -24,7 +24,7 @@ class Services:
 
     node: Node
     broker: Broker
-    people: People
+    stores: Stores
     publisher: BroadcastPublisher
     presence_lists: PresenceLists
     recent_status: WeakKeyDictionary[Tenant, SingleFlight[StatusResponse]] = field(

@@ -17,7 +17,7 @@ import msgspec
 from realtime import names
 from realtime.channels import is_table_topic
 from realtime.errors import RealtimeError, Unavailable
-from realtime.publications import Position, Publication, read_publication, reign_in
+from realtime.publications import Position, Publication, read_publication, replid_in
 from realtime.redis.client import Command, Store, checked, unavailable
 from realtime.redis.scripts import Script
 from realtime.settings.config import Settings
@@ -217,9 +217,9 @@ class Broker:
         )
 
     async def probe(self, channel: bytes) -> str:
-        """Send an empty message over a pub/sub channel; return the reign of its server.
+        """Send an empty message over a pub/sub channel; return the replid of its server.
 
-        Another reign than before means that the server restarted or was replaced, and may have lost what was
+        Another replid than before means that the server restarted or was replaced, and may have lost what was
         last. Raises Unavailable for a replica, which keeps the message to itself.
         """
         commands = [Command(channel, ("SPUBLISH", channel, b"")), Command(channel, ("INFO", "replication"))]
@@ -228,7 +228,7 @@ class Broker:
         if isinstance(replication, dict) and replication.get("role") != "master":
             await self.store.demoted(channel)
             raise Unavailable("this Redis is a replica now")
-        return reign_in(replication)
+        return replid_in(replication)
 
     async def missed(
         self, project: str, topic: str, since: Position, until: Position

@@ -61,7 +61,7 @@ def test_topics_are_spread_over_the_slots() -> None:
 
 
 def test_what_counts_connections_lies_in_one_slot() -> None:
-    keys = {named(one) for one in OF_A_PROJECT} | {names.life_counts("demo", "n1.2")}
+    keys = {named(one) for one in OF_A_PROJECT} | {names.incarnation_counts("demo", "n1.2")}
     assert len(keys) == 4
     assert len({slot(key) for key in keys}) == 1
 

@@ -99,7 +99,7 @@ CHANNELS = {"topic_channel", "probe"}  # of pub/sub: nothing is kept of what goe
 
 
 def test_every_key_in_redis_is_documented_with_who_makes_it_grow_and_how_far() -> None:
-    arguments = {"project": "P", "topic": "C", "life": "LIFE"}
+    arguments = {"project": "P", "topic": "C", "incarnation": "LIFE"}
     known = {
         function(*(arguments[name] for name in inspect.signature(function).parameters))
         for name, function in inspect.getmembers(names, inspect.isfunction)

@@ -91,7 +91,7 @@ async def test_what_somebody_said_who_is_gone_counts_until_it_is_told():
 
 
 async def test_nobody_new_is_present_where_states_are_too_much_and_all_may_leave():
-    node = SimpleNamespace(life="life", lives_before=[])
+    node = SimpleNamespace(incarnation="n-0", earlier=[])
     writer = PresenceWriter(cast(Any, None), cast(Any, node), cast(Any, None), lambda _: True)
     tenant = cast(Any, Tenant())
     writer.is_full = True

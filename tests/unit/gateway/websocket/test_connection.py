@@ -178,7 +178,7 @@ def room(number: int) -> Channel:
     return parse_channel(f"room:{number}")
 
 
-class AwayPeople:
+class AwayConnections:
     def __init__(self) -> None:
         self.tries = 0
 
@@ -191,14 +191,14 @@ async def test_the_more_is_owed_the_later_it_is_tried_again(monkeypatch: pytest.
     """A node that lost many clients while Redis is away has others to serve."""
     monkeypatch.setattr(pending, "RETRY_SECONDS", 0)
     monkeypatch.setattr(pending, "RETRIES_A_SECOND", 0.5)
-    people = AwayPeople()
-    node = SimpleNamespace(life="life", lives_before=[], give_life_up=None)
+    connections = AwayConnections()
+    node = SimpleNamespace(incarnation="n-0", earlier=[])
     owed = pending.Pending(cast(Any, None))
-    connection_log = ConnectionLog(cast(Any, people), cast(Any, node), cast(Any, None), owed)
+    connection_log = ConnectionLog(cast(Any, connections), cast(Any, node), cast(Any, None), owed)
     async with background(asyncio.create_task(connection_log.run(), name="connection log")):
         for _ in range(20):
             connection_log.depart("demo", cast(Any, None), 1000, None)
-        await eventually(lambda: people.tries == 20)
+        await eventually(lambda: connections.tries == 20)
         for _ in range(500):
             await asyncio.sleep(0)
-        assert people.tries == 20
+        assert connections.tries == 20

@@ -17,6 +17,7 @@ from prometheus_client import Counter
 
 from realtime.errors import ClientError, Code
 from realtime.logs.setup import get_logger
+from realtime.waiting.backoff import Backoff
 
 log = get_logger(__name__)
 
@@ -101,7 +102,7 @@ class Part:
 
     async def keep_running(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what has no end; when it fails, do it again after a while. Returns when it returns."""
-        delay = FIRST_RETRY_SECONDS
+        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         while True:
             began_at = time.monotonic()
             try:
@@ -109,9 +110,8 @@ class Part:
             except Exception as error:
                 self.note(error)
             if time.monotonic() - began_at > LAST_RETRY_SECONDS:
-                delay = FIRST_RETRY_SECONDS
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LAST_RETRY_SECONDS)
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
 
 
 def internal() -> ClientError:

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 
 from realtime import names
 
-VALUES = {"project": "demo", "topic": "room:a", "life": "n1.2", "node_id": "n1", "number": 1}
+VALUES = {"project": "demo", "topic": "room:a", "incarnation": "n1.2", "node_id": "n1", "number": 1}
 OF_A_TOPIC = (names.topic_channel, names.topic_meta, names.topic_history, names.topic_members)
 OF_A_PROJECT = (
     names.open_connections,

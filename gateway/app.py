@@ -21,6 +21,7 @@ from aiohttp import hdrs, web
 from structlog.contextvars import bound_contextvars
 
 from gateway import metrics
+from gateway.broker import Broker
 from gateway.delivery.empty_topics import EmptyTopics
 from gateway.delivery.fanout import Fanout
 from gateway.delivery.recovery import Recovery
@@ -53,6 +54,7 @@ from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.publish.publisher import BroadcastPublisher
+from gateway.timestamps import rfc3339
 from gateway.websocket.connection import Serving
 from gateway.websocket.connections import Connections
 from gateway.websocket.drain import drain
@@ -68,10 +70,8 @@ from realtime.process.health import health_routes, in_public, internal_http
 from realtime.process.memory_limit import default_budget
 from realtime.process.readiness import watch_readiness
 from realtime.process.reload import Reloads
-from realtime.redis.broker import Broker
 from realtime.redis.client import Store, connect
 from realtime.settings.config import Settings
-from realtime.timestamps import rfc3339
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)

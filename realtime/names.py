@@ -15,6 +15,9 @@ LEADER_LOCK = (
 )
 
 
+FEED_FAILED = "failed, and is tried again"  # the state of a project that its notifier cannot serve now
+
+
 def topic_channel(project: str, topic: str) -> str:
     """The pub/sub channel on which the messages of a topic travel."""
     return f"realtime:{{{project}:{topic}}}"

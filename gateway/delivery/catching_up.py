@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from gateway import metrics
+from gateway.broker import Broker
 from gateway.delivery.open_topic import Change, OpenTopic
 from gateway.hub.topic import TopicState
 from gateway.presence.presence_store import PresenceStore
@@ -17,7 +18,6 @@ from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.publications import Position
-from realtime.redis.broker import Broker
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)

@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 
+from gateway.broker import Broker
 from gateway.delivery.left_behind import LeftBehind
 from gateway.hub.hub import Hub
 from gateway.hub.topic import Topic
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import TopicKey, is_presence_topic
 from realtime.errors import ClientError, Code, Unavailable
-from realtime.redis.broker import Broker
 from realtime.settings.config import Limits
 from realtime.waiting.batches import batches
 from realtime.waiting.survival import Part

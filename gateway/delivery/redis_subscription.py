@@ -16,12 +16,12 @@ from typing import Any, Protocol
 from redis.exceptions import MovedError, RedisError
 
 from gateway import metrics
+from gateway.broker import Broker
 from realtime import names
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.process.run import apart
-from realtime.redis.broker import Broker
 from realtime.redis.client import redis_errors_as_unavailable
 from realtime.redis.cluster import Server, slot_of
 from realtime.waiting.backoff import Backoff

@@ -14,6 +14,7 @@ from functools import partial
 from typing import assert_never
 
 from gateway import metrics
+from gateway.broker import Broker
 from gateway.delivery.catching_up import CatchingUp
 from gateway.delivery.open_topic import Change, OpenTopic
 from gateway.delivery.redis_subscription import RedisSubscription
@@ -26,7 +27,6 @@ from realtime import names
 from realtime.channels import TopicKey
 from realtime.errors import Unavailable
 from realtime.publications import read_publication
-from realtime.redis.broker import Broker
 from realtime.redis.cluster import Server
 from realtime.waiting.survival import Part
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from gateway.broker import Broker
 from gateway.http.bodies import StatusResponse
 from gateway.http.presence_lists import PresenceLists
 from gateway.presence.node import Node
@@ -14,7 +15,6 @@ from gateway.presence.stores import Stores
 from gateway.projects.project import Tenant
 from gateway.publish.publisher import BroadcastPublisher
 from realtime.auth.tokens import Identity
-from realtime.redis.broker import Broker
 from realtime.waiting.single_flight import SingleFlight
 
 

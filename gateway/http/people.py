@@ -18,10 +18,10 @@ from gateway.http.bodies import (
 )
 from gateway.http.context import Call
 from gateway.presence.connection_store import kept_user
+from gateway.timestamps import rfc3339
 from realtime.channels import Channel, parse_broadcast_channel, presence_topic
 from realtime.errors import ClientError, Code
 from realtime.publications import Sender, broadcast_line
-from realtime.timestamps import rfc3339
 
 
 async def broadcast(call: Call) -> BroadcastResponse:

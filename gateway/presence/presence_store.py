@@ -14,8 +14,8 @@ from gateway.presence.redis_values import readable_texts
 from realtime import names
 from realtime.channels import TopicKey
 from realtime.publications import Position
-from realtime.redis.broker import new_epoch
 from realtime.redis.client import Store
+from realtime.redis.history import new_epoch
 from realtime.redis.scripts import Script
 
 RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is left over

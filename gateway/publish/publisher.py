@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from gateway.broker import Broker, Post
 from gateway.projects.project import Tenant
 from gateway.publish.batcher import Batcher, Call, Outcomes
 from realtime.channels import Channel, TopicKey
 from realtime.errors import ClientError, Unavailable
-from realtime.redis.broker import Broker, Post
 from realtime.waiting.survival import Part, internal
 
 POST_BYTES = 1_048_576  # of one publication,

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from gateway import app
+from gateway.broker import Broker, Post
 from gateway.delivery import empty_topics, topic_subscriptions
 from gateway.presence import stores
 from gateway.presence.connection_store import Arrival, ConnectionStore
@@ -27,7 +28,6 @@ from realtime import names
 from realtime.channels import TopicKey
 from realtime.process import readiness
 from realtime.process.reload import Reloads
-from realtime.redis.broker import Broker, Post
 from realtime.redis.client import Store
 from realtime.settings.config import Project, Settings
 from tests.gateway_fixture import Gateway, eventually, settings_for, token_for

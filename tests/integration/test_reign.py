@@ -14,14 +14,15 @@ from operator import itemgetter
 import pytest
 from redis.asyncio import Redis
 
+from gateway.broker import Broker, Post
 from gateway.presence.member import Change
 from gateway.presence.node_store import NodeStore
 from gateway.presence.presence_store import PresenceStore
 from realtime import names
 from realtime.errors import Unavailable
 from realtime.publications import Position
-from realtime.redis.broker import Broker, History, Post
 from realtime.redis.client import checked, connect
+from realtime.redis.history import History
 from realtime.settings.config import Settings
 from tests.chaos.link import Link, Silence
 from tests.chaos.redis_pair import RedisPair

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.broker import Post
 from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget, ReplayCache
 from gateway.hub.subscribers import subscription
@@ -20,7 +21,7 @@ from gateway.publish.publisher import BroadcastPublisher
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication
-from realtime.redis.broker import History, Post
+from realtime.redis.history import History
 from realtime.settings.config import Limits
 from tests.change_stream import background
 from tests.expressions import value

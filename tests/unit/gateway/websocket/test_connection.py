@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
+from gateway.broker import Post
 from gateway.presence import pending
 from gateway.presence.connection_log import ConnectionLog
 from gateway.projects.history_quota import HistoryLedger
@@ -21,7 +22,7 @@ from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
-from realtime.redis.broker import History, Post
+from realtime.redis.history import History
 from realtime.settings.config import Limits
 from tests.change_stream import DEADLINE, background
 from tests.door_fixture import Play

@@ -58,3 +58,20 @@ def test_batches_by_weight_have_all_items_in_order_and_none_is_too_heavy(
     assert all(sum(batch) <= most or len(batch) == 1 for batch in found)
     # No batch ends earlier than it has to.
     assert all(sum(batch) + later[0] > most for batch, later in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    ("weights", "most", "expected"),
+    [
+        ([3], 10, [[3]]),
+        ([5, 5], 10, [[5, 5]]),
+        ([5, 6], 10, [[5], [6]]),
+        ([11], 10, [[11]]),
+        ([1, 11, 1], 10, [[1], [11], [1]]),
+        ([0, 0, 0], 1, [[0, 0, 0]]),
+    ],
+)
+def test_batches_by_weight_are_cut_where_one_would_become_too_heavy(
+    weights: list[int], most: int, expected: list[list[int]]
+) -> None:
+    assert list(batches_by_weight(weights, itself, most)) == expected

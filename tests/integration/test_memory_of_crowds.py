@@ -14,11 +14,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.broker import Post
+from gateway.broker import Broker, Post
 from realtime.channels import Table, parse_channel
 from realtime.publications import Sender, broadcast_line
 from realtime.redis.client import connect
 from realtime.redis.history import History
+from realtime.settings.config import Settings
 from tests.acceptance.programs import Program, memory_mib, running
 from tests.acceptance.served import is_ready
 from tests.change_stream import ORDERS, Publisher, background
@@ -74,8 +75,9 @@ class Stage:
         """As clients of another node would."""
         payload = json.dumps("y" * POST_BYTES).encode()
         line = broadcast_line(payload, Sender(None, None), "2026-01-01T00:00:00.000000Z", to_self=True)
+        broker = Broker(self.publisher.store, Settings())
         for _ in range(count):
-            await self.publisher.broker.broadcast(
+            await broker.broadcast(
                 [Post("demo", room(number), [line], History(POSTS, 300)) for number in range(CHANNELS)]
             )
 

@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from notifier import app, maintenance, projects
+from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import Chunk, PublicationStore
 from notifier.leadership import election
 from notifier.leadership.lease_store import LeaseStore
@@ -203,10 +204,10 @@ async def test_a_look_that_fails_takes_no_lead_away_for_long(
 
 
 class FailingFeed(ProjectFeed):
-    def __init__(self, project_id: str, *more: Any) -> None:
-        if project_id == "bad":
+    def __init__(self, settings: FeedSettings, *more: Any) -> None:
+        if settings.project_id == "bad":
             raise Unheard
-        super().__init__(project_id, *more)
+        super().__init__(settings, *more)
 
 
 async def test_a_project_that_cannot_begin_keeps_no_other_from_it(

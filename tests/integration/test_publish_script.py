@@ -175,7 +175,7 @@ async def test_a_topic_begins_anew_and_subscribers_hear_of_it(
     assert now.epoch != before.epoch
     assert (now.offset, await checkpoint(publications)) == (0, "b5:1")
     assert await broker.missed("demo", TOPIC, before, now) is None
-    publisher.mark = "b5:1"
+    publisher.checkpoint = "b5:1"
     await publisher.batch(6, 9)
     assert await broker.position("demo", TOPIC) == Position(now.epoch, 1)
     assert await kept(broker) == [b"9"]

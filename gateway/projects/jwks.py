@@ -151,7 +151,7 @@ class RemoteKeys:
         try:
             keys = keys_of_jwks(await self._download())
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
-            self._tell(error)
+            self._log_failure(error)
             return
         if not keys:
             log.warning("jwks_empty", project=self._project_id)
@@ -160,7 +160,7 @@ class RemoteKeys:
         self._keys, self._loaded = keys, True
         self._next_by_age = self._clock() + MAX_AGE_SECONDS
 
-    def _tell(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         """Log why there are no newer keys: each cause once, however often strangers make us ask."""
         place = urlsplit(self._url).netloc.rpartition("@")[2]
         is_ours = type(error) is ValueError  # of what was answered

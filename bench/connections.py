@@ -22,14 +22,14 @@ import psutil
 from redis.asyncio import Redis
 
 from bench.stage import JWT_SECRET, PROJECT, wait_for_port
+from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime.auth.tokens import issue
 from realtime.channels import Event, Table
 from realtime.dev.directory import free_port
 from realtime.dev.valkey import valkey
 from realtime.publications import change_line, line_prefix
-from realtime.redis.broker import Broker, Chunk, History
 from realtime.redis.client import connect
-from realtime.settings.config import Settings
+from realtime.redis.history import History
 
 STEPS = {
     "open": "open {clients}",
@@ -107,14 +107,14 @@ async def _history(together: int) -> float:
     """Bytes of Redis for a change that a table's history keeps, with so many in each publication."""
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
-            broker = Broker(store, Settings())
+            publications = PublicationStore(store)
             async with Redis.from_url(server.url) as redis:
                 before = (await redis.info("memory"))["used_memory"]
                 after = ""
                 for batch in range(CHANGES // together):
                     ids = list(range(1, together + 1))
                     chunk = Chunk(TABLE.topic, after, ids, [LINE] * together)
-                    await broker.publish_changes(PROJECT, str(batch), [chunk], History(CHANGES, 3_600))
+                    await publications.publish(PROJECT, str(batch), [chunk], History(CHANGES, 3_600))
                     after = f"{batch}:{together}"
                 return float((await redis.info("memory"))["used_memory"] - before) / CHANGES
 

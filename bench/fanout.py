@@ -20,15 +20,15 @@ from pathlib import Path
 import psutil
 
 from bench.stage import JWT_SECRET, PROJECT, wait_for_port
+from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime import names
 from realtime.auth.tokens import issue
 from realtime.channels import Event, Table
 from realtime.dev.directory import free_port
 from realtime.dev.valkey import valkey
 from realtime.publications import change_line, line_prefix
-from realtime.redis.broker import Broker, Chunk, History
 from realtime.redis.client import connect
-from realtime.settings.config import Settings
+from realtime.redis.history import History
 
 TABLE = Table("public", "bench")
 DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
@@ -42,14 +42,16 @@ async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int)
     """Print microseconds of CPU a delivery, at each rate, and the ratio of the two."""
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
-            broker = Broker(store, Settings())
+            publications = PublicationStore(store)
             costs: dict[tuple[str, int], list[float]] = {}
             batch = 0
             for _ in range(rounds):
                 for kind in ("naive", "gateway"):
                     async with _server(kind, server.url, subscribers) as (process, readers):
                         for rate in rates:
-                            cost = await _cost(broker, process, readers, rate, seconds, batch, subscribers)
+                            cost = await _cost(
+                                publications, process, readers, rate, seconds, batch, subscribers
+                            )
                             batch += rate * seconds
                             costs.setdefault((kind, rate), []).append(cost)
     print(f"fan-out to {subscribers:,} subscribers, CPU a delivery, {rounds} rounds of {seconds} s")
@@ -62,7 +64,7 @@ async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int)
 
 
 async def _cost(
-    broker: Broker,
+    publications: PublicationStore,
     process: psutil.Process,
     readers: Process,
     rate: int,
@@ -75,7 +77,7 @@ async def _cost(
     started = time.monotonic()
     for number in range(rate * seconds):
         after = f"{batch + number - 1}:1" if batch + number else ""
-        await broker.publish_changes(
+        await publications.publish(
             PROJECT, str(batch + number), [Chunk(TABLE.topic, after, [1], [LINE])], HISTORY
         )
         ahead = started + (number + 1) / rate - time.monotonic()

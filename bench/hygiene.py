@@ -1,6 +1,6 @@
 """A long transaction beside a busy outbox: what a read costs meanwhile, and what space comes back after it.
 
-A Postgres of its own, and the notifier's feed and tidier in this process. Publishes to nobody.
+A Postgres of its own, and the notifier's feed and cleanup in this process. Publishes to nobody.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Outbox:
 
     session: Any
     feed: Feed
-    tidier: OutboxCleanup
+    cleanup: OutboxCleanup
 
     async def fill(self) -> None:
         """Write FINISHED changes, publish them and delete them."""
         for _ in range(FINISHED // STATEMENT_ROWS):
             await self.write(STATEMENT_ROWS)
             await self.read()
-            while await self.tidier.tidy() == PIECE_ROWS:
+            while await self.cleanup.delete_published() == PIECE_ROWS:
                 pass
 
     async def write(self, rows: int) -> None:

@@ -1,6 +1,6 @@
 """The gateway's composition root: every part in start order, stopped in reverse.
 
-settings → broker, presence → projects → node → hub → topic subscriptions → recovery → subscriptions
+settings → broker, stores → projects → node → hub → topic subscriptions → recovery → subscriptions
         → connection log, presence, publisher → gate, connections, handshake → memory → tasks → ports
 """
 
@@ -21,6 +21,7 @@ from aiohttp import hdrs, web
 from structlog.contextvars import bound_contextvars
 
 from gateway import metrics
+from gateway.broker import Broker
 from gateway.delivery.empty_topics import EmptyTopics
 from gateway.delivery.fanout import Fanout
 from gateway.delivery.recovery import Recovery
@@ -42,17 +43,18 @@ from gateway.hub.replay_cache import ReplayBudget
 from gateway.memory.answers import Answers
 from gateway.memory.budget import REPLAY_SHARE, SAID_SHARE
 from gateway.memory.guard import Holders, MemoryGuard
-from gateway.presence.cleanup import reap
+from gateway.presence.cleanup import clean_up
 from gateway.presence.connection_log import ConnectionLog
 from gateway.presence.heartbeat_store import HeartbeatStore
 from gateway.presence.heartbeats import Heartbeats
 from gateway.presence.node import Node
 from gateway.presence.pending import Pending
-from gateway.presence.store import People
+from gateway.presence.stores import Stores
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.publish.publisher import BroadcastPublisher
+from gateway.timestamps import rfc3339
 from gateway.websocket.connection import Serving
 from gateway.websocket.connections import Connections
 from gateway.websocket.drain import drain
@@ -68,10 +70,8 @@ from realtime.process.health import health_routes, in_public, internal_http
 from realtime.process.memory_limit import default_budget
 from realtime.process.readiness import watch_readiness
 from realtime.process.reload import Reloads
-from realtime.redis.broker import Broker
 from realtime.redis.client import Store, connect
 from realtime.settings.config import Settings
-from realtime.timestamps import rfc3339
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -130,21 +130,21 @@ class Gateway:
         self.settings = settings
         self.http = http
         self.broker = Broker(store, settings)
-        self.people = People(store, settings)
+        self.stores = Stores.of(store, settings)
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
-        self.node = Node(self.people, node_id, rfc3339(time.time()), ttl)
+        self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), ttl)
         self.hub: Hub[SendQueue] = Hub()
         self.stages = Stages()  # none has to wait: what is in order is delivered at once
         outlet = Outlet(self.stages, Fanout().deliver)
-        self.topics = TopicSubscriptions(self.broker, self.people, self.hub, outlet, node_id)
+        self.topics = TopicSubscriptions(self.broker, self.stores.presence, self.hub, outlet, node_id)
         self.replay_budget = ReplayBudget(budget // REPLAY_SHARE)
         self.recovery = Recovery(self.broker, self.replay_budget, self.stages)
         self.empty_topics = EmptyTopics(self.broker, self.hub)
         self.subscriptions = Subscriptions(self.hub, self.topics, self.recovery, self.empty_topics)
         self.heartbeats = Heartbeats(HeartbeatStore(store), self.node)
-        self.pending = Pending(self.node.give_life_up)
-        self.connection_log = ConnectionLog(self.people, self.node, self.heartbeats, self.pending)
-        self.presence = PresenceWriter(self.people, self.node, self.pending, self.topics.hears)
+        self.pending = Pending(self.node.give_up)
+        self.connection_log = ConnectionLog(self.stores.connections, self.node, self.heartbeats, self.pending)
+        self.presence = PresenceWriter(self.stores.presence, self.node, self.pending, self.topics.hears)
         self.publisher = BroadcastPublisher(self.broker, self.topics.hears, budget // SAID_SHARE)
         self.proxies: Proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         self.strangers = Rates(settings.limits)
@@ -160,7 +160,7 @@ class Gateway:
         self.handshake = Handshake(self.tenants, self.gate, self.proxies, self.connections, self.serving)
         self.answers = Answers()
         self.memory = MemoryGuard(budget, self._holders())
-        self.node.on_new_life = self._begin_anew
+        self.node.on_new_incarnation = self._begin_anew
 
     def _holders(self) -> Holders:
         """Everything that the budget of the node counts."""
@@ -190,7 +190,7 @@ class Gateway:
             "empty topics": self.empty_topics.run,
             "life of the node": self.node.live,
             "beats": self.heartbeats.run,
-            "reaper": partial(reap, self.people, self.node, reload.ever_served, ttl),
+            "reaper": partial(clean_up, self.stores, self.node, reload.ever_served, ttl),
             "connection log": self.connection_log.run,
             "presence": self.presence.run,
             "publisher": self.publisher.run,
@@ -208,8 +208,8 @@ class Gateway:
     def application(self) -> web.Application:
         """The public port: the WebSocket, REST, health and the description of REST."""
         app = web.Application(middlewares=self._middlewares(), client_max_size=MAX_BODY_BYTES)
-        lists = PresenceLists(self.people, self.answers.building)
-        services = Services(self.node, self.broker, self.people, self.publisher, lists)
+        lists = PresenceLists(self.stores, self.answers.building)
+        services = Services(self.node, self.broker, self.stores, self.publisher, lists)
         app.add_routes(
             [
                 web.get(SOCKET_PATH, self.handshake.handle, allow_head=False),

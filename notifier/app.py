@@ -1,6 +1,7 @@
 """The notifier's composition root: every part in start order, stopped in reverse.
 
-settings → broker → election → duties: for each project its feed, its caretaker → internal port
+settings → publication store → election → projects: for each project its feed, its maintenance
+        → internal port
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import partial
 
 from structlog.contextvars import bound_contextvars
 
+from notifier.feed.publication_store import PublicationStore
 from notifier.leadership.election import Election
 from notifier.projects import Projects
 from realtime import __version__
@@ -22,7 +24,6 @@ from realtime.logs.setup import get_logger
 from realtime.process.health import internal_http
 from realtime.process.readiness import watch_readiness
 from realtime.process.reload import Reloads
-from realtime.redis.broker import Broker
 from realtime.redis.client import connect
 from realtime.settings.config import Settings
 from realtime.waiting.survival import Part
@@ -45,15 +46,17 @@ async def _serve(
     settings: Settings, node: str, internal_host: str, internal_port: int | None, reloads: Reloads | None
 ) -> None:
     async with connect(settings.redis_url) as store:
-        broker = Broker(store, settings)
+        publications = PublicationStore(store)
         election = Election(store, node)
-        await _warn_of_eviction(broker)
+        await _warn_of_eviction(publications)
         async with AsyncExitStack() as stack:
             tasks = asyncio.TaskGroup()
-            duties = Projects(settings, broker, election, tasks)
-            await stack.enter_async_context(internal_http(internal_host, internal_port, duties.why_not_ready))
+            projects = Projects(settings, publications, election, tasks)
+            await stack.enter_async_context(
+                internal_http(internal_host, internal_port, projects.why_not_ready)
+            )
             await stack.enter_async_context(tasks)
-            duties.begin()
+            projects.begin()
             log.info(
                 "process_started",
                 version=__version__,
@@ -61,10 +64,10 @@ async def _serve(
                 internal_port=internal_port,
                 projects=sorted(settings.projects),
             )
-            tasks.create_task(watch_readiness(duties.why_not_ready), name="readiness")
+            tasks.create_task(watch_readiness(projects.why_not_ready), name="readiness")
             tasks.create_task(_part.keep_running(election.run), name="election")
             if reloads is not None:
-                following = _part.keep_running(partial(reloads.follow, settings, duties.take))
+                following = _part.keep_running(partial(reloads.follow, settings, projects.take))
                 tasks.create_task(following, name="reloads")
 
 
@@ -73,10 +76,10 @@ def _id() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(3)}"
 
 
-async def _warn_of_eviction(broker: Broker) -> None:
+async def _warn_of_eviction(publications: PublicationStore) -> None:
     """A Redis that evicts keys loses epochs and history, which clients see as `resync`."""
     try:
-        policies = await broker.eviction_policies()
+        policies = await publications.eviction_policies()
     except Unavailable:
         return
     for policy in policies - {"noeviction"}:

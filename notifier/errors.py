@@ -1,6 +1,6 @@
 """What may go wrong outside of this process, and is waited out as it is known.
 
-Anything else that a project's life raises is waited out too, but it is logged with its traceback.
+Anything else that a project's feed raises is waited out too, but it is logged with its traceback.
 """
 
 from __future__ import annotations

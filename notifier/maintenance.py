@@ -1,4 +1,4 @@
-"""What a project needs beside its feed: figures, a tidy outbox, triggers on new partitions.
+"""What a project needs beside its feed: gauges, a small outbox, triggers on new partitions.
 
 Runs beside each feed and shares none of its sessions, so that a slow answer here delays no change.
 """
@@ -29,24 +29,24 @@ log = get_logger(__name__)
 _part = Part("caretaker")
 
 ROUND_SECONDS = 1.0
-MARKS_SECONDS = 10.0
+CHECKPOINTS_SECONDS = 10.0
 MEND_SECONDS = 5.0  # between two looks for partitions without triggers
 
 
-async def look_after(feed: ProjectFeed) -> None:
+async def maintain(feed: ProjectFeed) -> None:
     """Go round until cancelled; what cannot be done in one round is tried in a later one."""
     database = Database(feed.project)
-    tidier = OutboxCleanup(database)
+    cleanup = OutboxCleanup(database)
     rounds = [
         _repeat(ROUND_SECONDS, feed, lambda: feed.has_lock, lambda: _measure(feed, database)),
-        _repeat(ROUND_SECONDS, feed, lambda: feed.has_place, lambda: _tidy(tidier)),
-        _repeat(MARKS_SECONDS, feed, lambda: feed.has_place, tidier.tidy_marks),
+        _repeat(ROUND_SECONDS, feed, lambda: feed.has_place, lambda: _delete_published(cleanup)),
+        _repeat(CHECKPOINTS_SECONDS, feed, lambda: feed.has_place, cleanup.delete_old_checkpoints),
         _repeat(MEND_SECONDS, feed, lambda: feed.has_place, lambda: _mend(feed, Catalogue(database))),
     ]
     try:
         async with asyncio.TaskGroup() as tasks:
             for one in rounds:
-                tasks.create_task(one, name=f"look after {feed.project_id}")
+                tasks.create_task(one, name=f"maintain {feed.project_id}")
     finally:
         await database.close()
 
@@ -61,7 +61,7 @@ async def _repeat(
     while True:
         if condition():
             try:
-                await apart(action(), f"look after {feed.project_id}")
+                await apart(action(), f"maintain {feed.project_id}")
                 outage.end()
             except FAULTS as error:
                 reason = why(error, connector_for(feed.project.database_url).place)
@@ -75,13 +75,13 @@ async def _repeat(
 async def _measure(feed: ProjectFeed, database: Database) -> None:
     async with database.connection() as connection:
         backlog = await read_backlog(connection)
-    feed.seat.hear(time.monotonic())
+    feed.candidacy.hear(time.monotonic())
     if feed.leads:  # still
         metrics.measure_backlog(feed.project_id, backlog)
 
 
-async def _tidy(tidier: OutboxCleanup) -> None:
-    while await tidier.tidy() == PIECE_ROWS:
+async def _delete_published(cleanup: OutboxCleanup) -> None:
+    while await cleanup.delete_published() == PIECE_ROWS:
         pass
 
 

@@ -12,7 +12,7 @@ from realtime.postgres.session import Session
 
 PIECE_ROWS = 50_000  # deleted by one statement, so that none takes long
 
-_FINISHED, _OLD_MARKS = query("finished"), query("old_marks")
+_FINISHED, _OLD_CHECKPOINTS = query("finished"), query("old_marks")
 
 # A delete that a crash undoes is done again, so no commit waits for the disk.
 _SESSION = "set local enable_seqscan = off; set local jit = off; set local synchronous_commit = off"
@@ -25,7 +25,7 @@ class OutboxCleanup:
         self._database = database
         self._deleted = NOTHING  # what it sees has no row any more
 
-    async def tidy(self) -> int:
+    async def delete_published(self) -> int:
         """Delete a piece; return how many rows, PIECE_ROWS if there may be more."""
         async with self._database.connection() as connection:
             if not await connection.fetchval("select to_regclass('realtime.feed') is not null"):
@@ -50,9 +50,9 @@ class OutboxCleanup:
         text = await connection.fetchval("select s1::text from realtime.feed")
         return self._deleted if text is None else parse_snapshot(text)
 
-    async def tidy_marks(self) -> None:
-        """Delete the marks that newer ones have replaced; they only grow until then."""
+    async def delete_old_checkpoints(self) -> None:
+        """Delete the checkpoints that newer ones have replaced; they only grow until then."""
         async with self._database.connection() as connection, transaction(connection):
             if await connection.fetchval("select to_regclass('realtime.mark') is not null"):
                 await connection.execute("set local synchronous_commit = off")
-                await connection.execute(_OLD_MARKS)
+                await connection.execute(_OLD_CHECKPOINTS)

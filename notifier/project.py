@@ -1,14 +1,13 @@
-"""One project's life in the notifier: connect, lead, publish, sleep, and all of it again after a fault.
+"""One project in the notifier: connect, lead, publish, sleep, and all of it again after a fault.
 
-Changes come from the feed and go to the broker. Each project is a task of its own: one whose database
-is down waits for itself alone.
+Changes come from the feed and go to the publication store. Each project is a task of its own: one whose
+database is down waits for itself alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from enum import Enum
 
 from structlog.contextvars import bind_contextvars
@@ -17,17 +16,19 @@ from notifier import metrics
 from notifier.errors import AWAY, FAULTS
 from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed import Feed
+from notifier.feed.feed_settings import FeedSettings
+from notifier.feed.publication_store import PublicationStore
 from notifier.feed.publisher import CHECK_SECONDS, Publisher
 from notifier.leadership.candidacy import Candidacy, HandOver
 from notifier.leadership.leader import leading
 from notifier.sessions import connect
+from realtime import names
 from realtime.causes.sentence import why
 from realtime.logs.setup import get_logger
 from realtime.postgres.connector import connector_for
 from realtime.postgres.migrations import TooNew
 from realtime.process.run import apart
-from realtime.redis.broker import FEED_FAILED, Broker, History
-from realtime.settings.config import Project
+from realtime.waiting.backoff import Backoff
 from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
@@ -46,7 +47,7 @@ SILENT_POLL_SECONDS = 0.02  # where writers may not ring
 
 
 class State(Enum):
-    """Where a feed is in its life, in the words of `/readyz` and the logs."""
+    """The state of a feed, in the words of `/readyz` and the logs."""
 
     CONNECTING = "connecting"
     STANDBY = "standby"  # another notifier reads the database
@@ -54,28 +55,32 @@ class State(Enum):
     LIVE = "live"
     NO_REDIS = "Redis is away"
     TOO_NEW = "the schema is newer than this program"
-    FAILED = FEED_FAILED
+    FAILED = names.FEED_FAILED
 
 
 class Dismissed(Exception):
     """This process serves the project no more, or by other settings."""
 
 
-@dataclass
 class ProjectFeed:
-    """The feed of one project."""
+    """The feed of one project; without a candidacy in an election it is alone."""
 
-    project_id: str
-    project: Project
-    broker: Broker
-    history: History
-    poll_seconds: float
-    seat: Candidacy = field(default_factory=Candidacy)
-    state: State = State.CONNECTING
-    reason: str = ""  # why it is in this state, for operators; "" if nothing is wrong
-    outage: Outage = field(default_factory=Outage)  # what is news of why it failed
-    is_dismissed: bool = False  # it is to end, between two batches
-    can_be_rung: bool = True  # when last asked
+    def __init__(
+        self, settings: FeedSettings, publications: PublicationStore, candidacy: Candidacy | None = None
+    ) -> None:
+        self.project_id = settings.project_id
+        self.project = settings.project
+        self._settings = settings
+        self._publications = publications
+        self.candidacy = Candidacy() if candidacy is None else candidacy
+        self.state = State.CONNECTING
+        self.reason = ""  # why it is in this state, for operators; "" if nothing is wrong
+        self._outage = Outage()  # what is news of why it failed
+        self._is_dismissed = False  # it is to end, between two batches
+        self._could_be_rung = True  # when last asked
+
+    def __repr__(self) -> str:
+        return f"<ProjectFeed {self.project_id}: {self.state.value}>"
 
     @property
     def leads(self) -> bool:
@@ -85,7 +90,7 @@ class ProjectFeed:
     @property
     def has_lock(self) -> bool:
         """Whether nobody else leads, also while it finds its place yet, which may take long."""
-        return self.seat.leads_since is not None
+        return self.candidacy.leads_since is not None
 
     @property
     def has_place(self) -> bool:
@@ -97,72 +102,65 @@ class ProjectFeed:
         """None while it does all that it can do now: lead, or stand by for who is known to."""
         if self.state not in (State.STANDBY, State.NO_SCHEMA, State.LIVE):
             return f"{self.state.value}: {self.reason}" if self.reason else self.state.value
-        return self.seat.doubt(time.monotonic(), self.leads)
+        return self.candidacy.doubt(time.monotonic(), self.leads)
 
     async def run(self) -> None:
         """Live until dismissed or cancelled, in a task of its own."""
         bind_contextvars(project=self.project_id)  # for what knows no project: migrations
         metrics.add_project(self.project_id)
         self._show_state()
-        delay = FIRST_RETRY_SECONDS
+        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         while True:
             started = time.monotonic()
             try:
-                await apart(self._one_life(), f"life of feed {self.project_id}")
+                await apart(self._lead_until_a_fault(), f"lead {self.project_id}")
             except* FAULTS as group:
                 reason = why(group, connector_for(self.project.direct_url).place)
                 state = _state_after(group)
                 self._enter(state, "" if state is State.TOO_NEW else reason)
                 metrics.faults.labels(self.project_id).inc()
-                if self.outage.is_news(reason, time.monotonic()):
+                if self._outage.is_news(reason, time.monotonic()):
                     log.warning("feed_failed", project=self.project_id, error=reason)
-                self.seat.fail(time.monotonic())
+                self.candidacy.fail(time.monotonic())
             except* HandOver as group:
                 self._enter(State.STANDBY)
                 metrics.handovers.labels(self.project_id).inc()
                 log.info("leader_handed_over", project=self.project_id, to=_heir(group))
-                delay = FIRST_RETRY_SECONDS
+                backoff.reset()
             except* Dismissed:
                 pass  # seen below: no `return` may stand here
             except* Exception as group:
                 self._fail(group)
-            if self.is_dismissed:
+            if self._is_dismissed:
                 return
             if time.monotonic() - started > LAST_RETRY_SECONDS:
-                delay = FIRST_RETRY_SECONDS
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LAST_RETRY_SECONDS)
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
 
     def _fail(self, error: ExceptionGroup[Exception]) -> None:
         """A fault that nobody foresaw is that of this project alone; the others go on."""
         self._enter(State.FAILED)
         metrics.faults.labels(self.project_id).inc()
         _part.note(error, self.project_id)
-        self.seat.fail(time.monotonic())
+        self.candidacy.fail(time.monotonic())
 
     def dismiss(self) -> None:
         """Let it end soon if it leads; one that does not may be cancelled at once."""
-        self.is_dismissed = True
-        self.seat.wake()
+        self._is_dismissed = True
+        self.candidacy.wake()
 
-    async def _one_life(self) -> None:
+    async def _lead_until_a_fault(self) -> None:
         """Lead this project's feed until something fails."""
         url = self.project.direct_url
         async with (
-            leading(self.project_id, url, self.seat, self._stand_by, self._await_schema) as lead,
+            leading(self.project_id, url, self.candidacy, self._stand_by, self._await_schema) as lead,
             listening(await connect(url, self.project_id), lead.lock) as doorbell,
         ):
             lead.session.add_termination_listener(doorbell.startle)
-            self.seat.wake = doorbell.startle
+            self.candidacy.wake = doorbell.startle
             doorbell.silence()  # writers need not ring for what is read anyway
-            publisher = Publisher(
-                self.project_id,
-                self.project,
-                self.history,
-                Feed(lead.session),
-                self.broker,
-                self._redis_is_away,
-            )
+            feed = Feed(lead.session)
+            publisher = Publisher(self._settings, feed, self._publications, self._redis_is_away)
             await publisher.begin()
             await self._follow(publisher, doorbell)
 
@@ -207,7 +205,7 @@ class ProjectFeed:
         is made on the very snapshot of a read: between a read and a later test a commit would slip through.
         """
         barrier = await publisher.feed.barrier()
-        delay = AWAKE_POLL_SECONDS
+        backoff = Backoff(AWAKE_POLL_SECONDS, LAST_SETTLE_SECONDS)
         while True:
             snapshot = await publisher.feed.snapshot()
             if await publisher.publish_next(snapshot) is not None:
@@ -215,12 +213,11 @@ class ProjectFeed:
             if snapshot.xmin > barrier:
                 return True
             await self._between_batches(publisher)
-            await doorbell.wait(delay)
-            delay = min(2 * delay, LAST_SETTLE_SECONDS)
+            await doorbell.wait(backoff.next())
 
     async def _sleep(self, publisher: Publisher, doorbell: Doorbell) -> None:
         """Wait for the bell; the slow poll is the net under it, and a quick one where nobody can ring."""
-        poll_at = time.monotonic() + self.poll_seconds
+        poll_at = time.monotonic() + self._settings.poll_seconds
         while True:
             can_be_rung = await self._can_be_rung(doorbell)
             pause = min(CHECK_SECONDS, max(0.0, poll_at - time.monotonic()))
@@ -230,29 +227,29 @@ class ProjectFeed:
             await self._between_batches(publisher)
             if can_be_rung and time.monotonic() < poll_at:
                 continue
-            poll_at = time.monotonic() + self.poll_seconds
+            poll_at = time.monotonic() + self._settings.poll_seconds
             if await publisher.publish_next(await publisher.feed.snapshot()) is not None:
                 metrics.late_changes.labels(self.project_id).inc(can_be_rung)
                 return
 
     async def _can_be_rung(self, doorbell: Doorbell) -> bool:
-        before, self.can_be_rung = self.can_be_rung, await doorbell.can_be_rung()
-        if before and not self.can_be_rung:
+        before, self._could_be_rung = self._could_be_rung, await doorbell.can_be_rung()
+        if before and not self._could_be_rung:
             metrics.full_queues.labels(self.project_id).inc()
             log.warning("notification_queue_full", project=self.project_id)
-        return self.can_be_rung
+        return self._could_be_rung
 
     async def _between_batches(self, publisher: Publisher) -> None:
         """Look after what must be true while this process leads."""
-        self.seat.hear(time.monotonic())
+        self.candidacy.hear(time.monotonic())
         self._check()
         await publisher.check_if_due()
 
     def _check(self) -> None:
         """Raise what says that this process is to lead no more."""
-        if self.is_dismissed:
+        if self._is_dismissed:
             raise Dismissed
-        self.seat.check(time.monotonic())
+        self.candidacy.check(time.monotonic())
 
     def _redis_is_away(self, reason: str | None) -> None:
         self._enter(State.LIVE if reason is None else State.NO_REDIS, reason or "")
@@ -263,7 +260,7 @@ class ProjectFeed:
             log.info("feed_state_changed", project=self.project_id, state=state.value)
             self.state = state
             self._show_state()
-        self.seat.state = state.value
+        self.candidacy.state = state.value
 
     def _show_state(self) -> None:
         states = [each.name.lower() for each in State]

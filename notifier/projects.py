@@ -1,4 +1,4 @@
-"""The projects that this notifier serves: for each a seat in the election, a feed, and a caretaker.
+"""The projects that this notifier serves: for each a candidacy in the election, a feed, and its maintenance.
 
 The composition root begins with those of the settings, and hands over newer settings as they come. A project
 that goes, or that changes, ends between two batches; the others do not notice.
@@ -11,13 +11,15 @@ from collections.abc import Iterable
 from functools import partial
 
 from notifier import metrics
+from notifier.feed.feed_settings import FeedSettings
+from notifier.feed.publication_store import PublicationStore
 from notifier.leadership.election import Election
-from notifier.maintenance import look_after
+from notifier.maintenance import maintain
 from notifier.project import ProjectFeed
 from realtime.logs.setup import get_logger
 from realtime.process.reload import Changes
-from realtime.redis.broker import Broker, table_history
 from realtime.settings.config import Settings
+from realtime.settings.reloading import Built, to_build_anew
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -31,14 +33,14 @@ class Projects:
     """Starts and ends what each project needs, in tasks of the given group."""
 
     def __init__(
-        self, settings: Settings, broker: Broker, election: Election, tasks: asyncio.TaskGroup
+        self, settings: Settings, publications: PublicationStore, election: Election, tasks: asyncio.TaskGroup
     ) -> None:
-        self._broker = broker
+        self._publications = publications
         self._election = election
         self._tasks = tasks
         self._settings = settings  # by which the feeds run
         self._feeds: dict[str, ProjectFeed] = {}
-        self._running: dict[str, list[asyncio.Task[None]]] = {}  # feed and caretaker
+        self._running: dict[str, list[asyncio.Task[None]]] = {}  # feed and maintenance
 
     def __repr__(self) -> str:
         return f"<Projects {len(self._feeds)} projects>"
@@ -65,28 +67,25 @@ class Projects:
                 leaving = _part.run(self._leave(project_id), project_id)
                 ends.create_task(leaving, name=f"leave {project_id}")
             for project_id in changes.changed:
-                if _about_feed(older, project_id) != _about_feed(settings, project_id):
+                if Built.FEED in to_build_anew(older, settings, project_id):
                     beginning = _part.run(self._begin_anew(project_id), project_id)
                     ends.create_task(beginning, name=f"begin {project_id} anew")
 
     def _begin(self, project_id: str) -> None:
-        feed = self._feeds[project_id] = ProjectFeed(
-            project_id,
-            self._settings.projects[project_id],
-            self._broker,
-            table_history(self._settings, project_id),
-            self._settings.poll_seconds,
-            self._election.seat_of(project_id),
+        settings, candidacy = (
+            FeedSettings.of(self._settings, project_id),
+            self._election.candidacy_of(project_id),
         )
+        feed = self._feeds[project_id] = ProjectFeed(settings, self._publications, candidacy)
         self._running[project_id] = [
             self._tasks.create_task(_part.keep_running(feed.run), name=f"feed {project_id}"),
             self._tasks.create_task(
-                _part.keep_running(partial(look_after, feed)), name=f"look after {project_id}"
+                _part.keep_running(partial(maintain, feed)), name=f"maintain {project_id}"
             ),
         ]
 
     async def _begin_anew(self, project_id: str) -> None:
-        """On the same seat: if it led, it leads on, unless another takes its chance."""
+        """With the same candidacy: if it led, it leads on, unless another takes its chance."""
         await self._end(project_id)
         self._begin(project_id)
 
@@ -100,7 +99,7 @@ class Projects:
             return
         feed, running = self._feeds.pop(project_id), self._running.pop(project_id, [])
         feed.dismiss()
-        if running and feed.seat.leads_since is not None:
+        if running and feed.candidacy.leads_since is not None:
             await asyncio.wait(running[:1], timeout=LAST_BATCH_SECONDS)
         for task in running:
             task.cancel()
@@ -112,18 +111,6 @@ def why_not_ready(feeds: Iterable[ProjectFeed]) -> str | None:
     """A notifier is ready when it leads, or stands by for, every project."""
     waiting = [f"{feed.project_id}: {why}" for feed in feeds if (why := feed.why_not_ready)]
     return "; ".join(waiting) or None
-
-
-def _about_feed(settings: Settings, project_id: str) -> object:
-    project = settings.projects[project_id]
-    return (
-        project.database_url,
-        project.listen_url,
-        project.doorbell,
-        project.outbox_max_rows,
-        project.outbox_max_bytes,
-        table_history(settings, project_id),
-    )
 
 
 def _warn_of_shared_databases(settings: Settings) -> None:

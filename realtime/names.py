@@ -15,6 +15,9 @@ LEADER_LOCK = (
 )
 
 
+FEED_FAILED = "failed, and is tried again"  # the state of a project that its notifier cannot serve now
+
+
 def topic_channel(project: str, topic: str) -> str:
     """The pub/sub channel on which the messages of a topic travel."""
     return f"realtime:{{{project}:{topic}}}"
@@ -36,13 +39,13 @@ def probe(node_id: str, number: int = 0) -> str:
 
 
 def nodes() -> str:
-    """Set: the lives of gateway nodes; those whose own key is gone are dead."""
+    """Set: the incarnations of gateway nodes; those whose own key is gone are dead."""
     return "realtime:nodes"
 
 
-def node(life: str) -> str:
+def node(incarnation: str) -> str:
     """String with a TTL: a node's heartbeat, what it serves and since when."""
-    return f"realtime:node:{life}"
+    return f"realtime:node:{incarnation}"
 
 
 def tables(project: str) -> str:
@@ -73,27 +76,27 @@ TRIGGERS = {
 
 
 def topic_members(project: str, topic: str) -> str:
-    """Hash: who is present under a topic, LIFE/CONNECTION → entry."""
+    """Hash: who is present under a topic, INCARNATION/CONNECTION → entry."""
     return f"realtime:{{{project}:{topic}}}:members"
 
 
-def node_beat(life: str) -> str:
-    """String with a short TTL: a node's life is known to go on, at this moment."""
-    return f"realtime:node:{life}:beat"
+def node_beat(incarnation: str) -> str:
+    """String with a short TTL: an incarnation of a node is known to be alive at this moment."""
+    return f"realtime:node:{incarnation}:beat"
 
 
-def node_topics(life: str) -> str:
-    """Set: where a node's life has put presence entries, `project topic`; read when it is dead."""
-    return f"realtime:node:{life}:topics"
+def node_topics(incarnation: str) -> str:
+    """Set: where a node's incarnation has put presence entries, `project topic`; read when it is dead."""
+    return f"realtime:node:{incarnation}:topics"
 
 
-def node_heir(life: str) -> str:
-    """String with a TTL: some node is cleaning up after this dead life."""
-    return f"realtime:node:{life}:heir"
+def node_heir(incarnation: str) -> str:
+    """String with a TTL: some node is cleaning up after this dead incarnation."""
+    return f"realtime:node:{incarnation}:heir"
 
 
 def open_connections(project: str) -> str:
-    """Hash: the open connections of a project, LIFE/CONNECTION → facts."""
+    """Hash: the open connections of a project, INCARNATION/CONNECTION → facts."""
     return f"realtime:{{{project}}}:open"
 
 
@@ -102,9 +105,9 @@ def connection_counts(project: str) -> str:
     return f"realtime:{{{project}}}:counts"
 
 
-def life_counts(project: str, life: str) -> str:
-    """Hash: how many of these a node's life has, in all, of a user and of an address."""
-    return f"realtime:{{{project}}}:counts:{life}"
+def incarnation_counts(project: str, incarnation: str) -> str:
+    """Hash: how many of these a node's incarnation has, in all, of a user and of an address."""
+    return f"realtime:{{{project}}}:counts:{incarnation}"
 
 
 def connection_history(project: str) -> str:

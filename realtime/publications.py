@@ -71,13 +71,13 @@ def read_publication(raw: bytes) -> Publication:
     return Publication(epoch.decode(), int(first), lines)
 
 
-def reign_of(epoch: str) -> str:
-    """The reign of Redis under which an epoch began; "" where it does not matter."""
+def replid_of(epoch: str) -> str:
+    """The replid of the Redis in which an epoch began, shortened; "" where it does not matter."""
     return epoch[12:]
 
 
-def reign_in(replication: Any) -> str:
-    """The reign in an answer to INFO replication, as `reign_v1.lua` reads it; "" where there is none."""
+def replid_in(replication: Any) -> str:
+    """The replid in an answer to INFO replication, as `reign_v1.lua` shortens it; "" where there is none."""
     return str(replication.get("master_replid", ""))[:8] if isinstance(replication, dict) else ""
 
 

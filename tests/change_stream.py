@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+from notifier.feed.publication_store import Chunk, Diverged, PublicationStore
 from realtime.channels import Event, Table
 from realtime.publications import change_line, line_prefix
-from realtime.redis.broker import Astray, Broker, Chunk, History
-from realtime.redis.client import connect
+from realtime.redis.client import Store, connect
+from realtime.redis.history import History
 from realtime.settings.config import Settings
 
 DEADLINE = 45.0  # seconds that anything here may take; nothing does, unless it is broken
@@ -36,12 +37,13 @@ async def background(task: asyncio.Task[Any]) -> AsyncIterator[None]:
 class Publisher:
     """Publishes changes of table `public.orders` as the notifier would; rows have the ids 1, 2, 3, …"""
 
-    def __init__(self, broker: Broker, history: History) -> None:
-        self.broker = broker
+    def __init__(self, store: Store, history: History) -> None:
+        self.store = store
+        self.publications = PublicationStore(store)
         self.history = history
         self.published = 0
         self._batches = itertools.count(1)
-        self._marks: dict[str, str] = {}  # what each topic took last
+        self._checkpoints: dict[str, str] = {}  # what each topic took last
 
     async def publish(
         self,
@@ -68,20 +70,20 @@ class Publisher:
 
     async def _hand_over(self, topic: str, ids: list[int], lines: list[str]) -> None:
         """A batch of one topic, which begins anew where Redis lost it."""
-        token, after = str(next(self._batches)), self._marks.get(topic, "")
+        token, after = str(next(self._batches)), self._checkpoints.get(topic, "")
         chunk = Chunk(topic, after, ids, lines)
         try:
-            await self.broker.publish_changes("demo", token, [chunk], self.history)
-        except Astray as astray:
-            await self.broker.reset("demo", {topic: (astray.marks[topic], after)})
-            await self.broker.publish_changes("demo", token, [chunk], self.history)
-        self._marks[topic] = f"{token}:{ids[-1]}"
+            await self.publications.publish("demo", token, [chunk], self.history)
+        except Diverged as diverged:
+            await self.publications.reset("demo", {topic: (diverged.checkpoints[topic], after)})
+            await self.publications.publish("demo", token, [chunk], self.history)
+        self._checkpoints[topic] = f"{token}:{ids[-1]}"
 
 
 @asynccontextmanager
 async def publisher_to(settings: Settings) -> AsyncIterator[Publisher]:
     async with connect(settings.redis_url) as store:
-        yield Publisher(Broker(store, settings), History(settings.history_entries, settings.history_seconds))
+        yield Publisher(store, History(settings.history_entries, settings.history_seconds))
 
 
 class Listener(Protocol):

@@ -13,15 +13,17 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from gateway.broker import Broker
 from notifier import app
 from notifier.feed.feed import Feed
+from notifier.feed.feed_settings import FeedSettings
+from notifier.feed.publication_store import PublicationStore
 from notifier.feed.publisher import Publisher
 from realtime.channels import Event, Table
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
 from realtime.process.reload import Reloads
 from realtime.publications import Position
-from realtime.redis.broker import Broker, table_history
 from realtime.redis.client import connect
 from realtime.settings.config import Project, Settings
 from tests.change_stream import DEADLINE
@@ -137,6 +139,11 @@ class Witness:
     broker: Broker
     project: str = PROJECT
 
+    @property
+    def publications(self) -> PublicationStore:
+        """Redis as a notifier writes it."""
+        return PublicationStore(self.broker.store)
+
     async def offset(self, table: Table = ORDERS) -> int:
         return (await self.broker.position(self.project, table.topic)).offset
 
@@ -186,11 +193,8 @@ async def begins_anew(seen: Witness, before: Position, table: Table = ORDERS) ->
     assert await seen.broker.missed(PROJECT, table.topic, before, now) is None
 
 
-def publisher_of(settings: Settings, broker: Broker, connection: Any) -> Publisher:
-    history = table_history(settings, PROJECT)
-    return Publisher(
-        PROJECT, settings.projects[PROJECT], history, Feed(connection), broker, lambda reason: None
-    )
+def publisher_of(settings: Settings, publications: PublicationStore, connection: Any) -> Publisher:
+    return Publisher(FeedSettings.of(settings, PROJECT), Feed(connection), publications, lambda reason: None)
 
 
 async def asleep(connection: Any) -> None:

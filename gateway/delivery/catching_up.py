@@ -10,14 +10,14 @@ import asyncio
 from collections.abc import Callable
 
 from gateway import metrics
+from gateway.broker import Broker
 from gateway.delivery.open_topic import Change, OpenTopic
 from gateway.hub.topic import TopicState
-from gateway.presence.store import People
+from gateway.presence.presence_store import PresenceStore
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.publications import Position
-from realtime.redis.broker import Broker
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
@@ -32,9 +32,11 @@ _part = Part("subscriber")
 class CatchingUp:
     """Reads what topics missed."""
 
-    def __init__(self, broker: Broker, people: People, move: Callable[[OpenTopic, Change], None]) -> None:
+    def __init__(
+        self, broker: Broker, presence: PresenceStore, move: Callable[[OpenTopic, Change], None]
+    ) -> None:
         self._broker = broker
-        self._people = people
+        self._presence = presence
         self._move = move
         self._turn = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
 
@@ -73,7 +75,7 @@ class CatchingUp:
                 await self._read_history(one, mine)
 
     async def _read_roster(self, one: OpenTopic, mine: object) -> None:
-        at, members = await self._people.members(*one.key)
+        at, members = await self._presence.members(*one.key)
         if one.is_in(mine):
             one.queue.put(one.topic.roster_read(at, members))
 

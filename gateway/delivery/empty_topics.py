@@ -11,16 +11,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
 
+from gateway.broker import Broker
 from gateway.delivery.left_behind import LeftBehind
 from gateway.hub.hub import Hub
 from gateway.hub.topic import Topic
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import TopicKey, is_presence_topic
 from realtime.errors import ClientError, Code, Unavailable
-from realtime.redis.broker import Broker
 from realtime.settings.config import Limits
+from realtime.waiting.batches import batches
 from realtime.waiting.survival import Part
 
 KEEP_PART = 0.2  # of the time for which Redis remembers an empty topic, between two rounds that keep them
@@ -99,9 +99,8 @@ class EmptyTopics:
                 await self._keep_open()
 
     async def _keep_open(self) -> None:
-        topics = iter(list(self._empty()))
-        while piece := list(islice(topics, AT_ONCE)):
-            await self._broker.keep_empty(piece)
+        for batch in batches(list(self._empty()), AT_ONCE):
+            await self._broker.keep_empty(batch)
 
     def _empty(self) -> Iterator[tuple[str, str, float]]:
         for key in self._makers:

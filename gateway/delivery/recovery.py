@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from gateway import metrics
+from gateway.broker import Broker
 from gateway.delivery.stages import Stages
 from gateway.hub.replay_cache import Coverage, ReplayBudget, ReplayCache
 from gateway.hub.topic import Topic
@@ -20,7 +21,6 @@ from gateway.wire.send_queue import SendQueue
 from realtime.channels import Channel, TopicKey
 from realtime.errors import ClientError, Unavailable
 from realtime.publications import Position, Publication
-from realtime.redis.broker import Broker
 from realtime.waiting.survival import Part
 
 UNUSED_SECONDS = 5.0  # between two looks at a replay cache; one that nobody used in between is forgotten

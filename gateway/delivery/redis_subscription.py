@@ -16,14 +16,15 @@ from typing import Any, Protocol
 from redis.exceptions import MovedError, RedisError
 
 from gateway import metrics
+from gateway.broker import Broker
 from realtime import names
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.process.run import apart
-from realtime.redis.broker import Broker
 from realtime.redis.client import redis_errors_as_unavailable
 from realtime.redis.cluster import Server, slot_of
+from realtime.waiting.backoff import Backoff
 from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part
 
@@ -113,7 +114,7 @@ class RedisSubscription:
 
     async def run(self) -> None:
         """Stay subscribed until cancelled."""
-        delay = FIRST_RETRY_SECONDS
+        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         while True:
             try:
                 await apart(self._one_connection(), f"connection to {self.server}")
@@ -124,11 +125,10 @@ class RedisSubscription:
             except* Exception as group:
                 _part.note(group, str(self.server))
             if self.is_live:
-                delay = FIRST_RETRY_SECONDS
+                backoff.reset()
             with _part.survives(str(self.server)):
                 self._lose()
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LAST_RETRY_SECONDS)
+            await asyncio.sleep(backoff.next())
 
     def _lose(self) -> None:
         self._tasks = None

@@ -14,19 +14,19 @@ from functools import partial
 from typing import assert_never
 
 from gateway import metrics
+from gateway.broker import Broker
 from gateway.delivery.catching_up import CatchingUp
 from gateway.delivery.open_topic import Change, OpenTopic
 from gateway.delivery.redis_subscription import RedisSubscription
 from gateway.delivery.stages import Outlet, TopicQueue
 from gateway.hub.hub import Hub, deliver, tell_presence
 from gateway.hub.topic import Step, Topic, TopicState
-from gateway.presence.store import People
+from gateway.presence.presence_store import PresenceStore
 from gateway.wire.send_queue import SendQueue
 from realtime import names
 from realtime.channels import TopicKey
 from realtime.errors import Unavailable
 from realtime.publications import read_publication
-from realtime.redis.broker import Broker
 from realtime.redis.cluster import Server
 from realtime.waiting.survival import Part
 
@@ -41,14 +41,14 @@ class TopicSubscriptions:
     """Keeps the hub's topics subscribed and live, each by the subscription to the server that has it."""
 
     def __init__(
-        self, broker: Broker, people: People, hub: Hub[SendQueue], outlet: Outlet, node_id: str
+        self, broker: Broker, presence: PresenceStore, hub: Hub[SendQueue], outlet: Outlet, node_id: str
     ) -> None:
         self._broker = broker
         self._hub = hub
         self._outlet = outlet
         self._node_id = node_id
         self._servers = broker.store.servers
-        self._catching_up = CatchingUp(broker, people, self._move)
+        self._catching_up = CatchingUp(broker, presence, self._move)
         self._subscriptions: dict[Server, RedisSubscription] = {}
         self._runs: dict[Server, asyncio.Task[None]] = {}  # of the subscriptions
         self._open: dict[bytes, OpenTopic] = {}  # by its channel of Redis

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from gateway.broker import Broker
 from gateway.http.bodies import StatusResponse
 from gateway.http.presence_lists import PresenceLists
 from gateway.presence.node import Node
-from gateway.presence.store import People
+from gateway.presence.stores import Stores
 from gateway.projects.project import Tenant
 from gateway.publish.publisher import BroadcastPublisher
 from realtime.auth.tokens import Identity
-from realtime.redis.broker import Broker
 from realtime.waiting.single_flight import SingleFlight
 
 
@@ -24,7 +24,7 @@ class Services:
 
     node: Node
     broker: Broker
-    people: People
+    stores: Stores
     publisher: BroadcastPublisher
     presence_lists: PresenceLists
     recent_status: WeakKeyDictionary[Tenant, SingleFlight[StatusResponse]] = field(

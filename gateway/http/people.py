@@ -17,11 +17,11 @@ from gateway.http.bodies import (
     PresenceQuery,
 )
 from gateway.http.context import Call
-from gateway.presence.store import kept_user
+from gateway.presence.connection_store import kept_user
+from gateway.timestamps import rfc3339
 from realtime.channels import Channel, parse_broadcast_channel, presence_topic
 from realtime.errors import ClientError, Code
 from realtime.publications import Sender, broadcast_line
-from realtime.timestamps import rfc3339
 
 
 async def broadcast(call: Call) -> BroadcastResponse:
@@ -77,7 +77,7 @@ async def connections(call: Call) -> ConnectionsResponse:
     user_id = UNSET if query.user_id is UNSET else kept_user(query.user_id)
     found: list[ConnectionEvent] = []
     while len(found) <= query.limit:
-        page = await call.services.people.history(call.tenant.project_id, before)
+        page = await call.services.stores.connections.history(call.tenant.project_id, before)
         for entry_id, facts in page:
             if query.event in (UNSET, facts.get("event")) and user_id in (UNSET, facts.get("user_id")):
                 found += _connection_events(entry_id, facts)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from gateway.hub.roster import Roster
-from gateway.presence.store import People
+from gateway.presence.stores import Stores
 from realtime.channels import TopicKey
 from realtime.errors import Unavailable
 from realtime.logs.setup import shared_context
@@ -25,8 +25,8 @@ Counted = Callable[[int], AbstractContextManager[None]]
 class PresenceLists:
     """Answers to `GET /presence`, by topic."""
 
-    def __init__(self, people: People, counted: Counted) -> None:
-        self._people = people
+    def __init__(self, stores: Stores, counted: Counted) -> None:
+        self._stores = stores
         self._counted = counted  # while bytes are made into a body
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._next: dict[TopicKey, asyncio.Task[bytes]] = {}  # not begun yet: whoever asks shares them
@@ -60,11 +60,11 @@ class PresenceLists:
 
     async def _build(self, key: TopicKey) -> bytes:
         project, topic = key
-        _, members = await self._people.members(project, topic)
+        _, members = await self._stores.presence.members(project, topic)
         size = sum(map(len, members.values()))
         with self._counted(2 * size):  # the entries, and the body that is made of them
-            lives = await self._people.lives()
-            dead = {life.encode() for life, report in lives.items() if report is None}
+            known = await self._stores.nodes.all()
+            dead = {incarnation.encode() for incarnation, report in known.items() if report is None}
             roster = Roster(topic)
             roster.replace({f: entry for f, entry in members.items() if f.partition(b"/")[0] not in dead})
             entries = roster.entries()

@@ -10,7 +10,6 @@ from gateway.http.tables import column_list
 from gateway.presence.node import NodeReport
 from realtime import names
 from realtime.errors import ClientError, StatementFailed, Unavailable
-from realtime.redis.broker import FEED_FAILED
 from realtime.waiting.single_flight import SingleFlight
 
 # A database that is away, or whose role lacks rights.
@@ -57,7 +56,7 @@ async def _all_nodes(call: Call) -> tuple[list[NodeReport], bool]:
 async def _notifier(call: Call) -> StatusNotifier:
     try:
         report = await call.services.broker.read_report(names.notifier(call.tenant.project_id))
-        alive = isinstance(report, dict) and report.get("state") != FEED_FAILED
+        alive = isinstance(report, dict) and report.get("state") != names.FEED_FAILED
     except Unavailable:
         alive = False
     try:

@@ -13,6 +13,7 @@ from math import inf
 
 from gateway.wire.events import PresenceChange, PresenceChanged
 from gateway.wire.native import NativeCodec
+from realtime.waiting.batches import batches_by_weight
 
 SYNC_BYTES = 32_768  # of entries in one part of a `sync`
 SYNC_ENTRIES = 1_000  # in one part, at most
@@ -209,13 +210,4 @@ def _whose(field: bytes) -> tuple[bytes, int] | None:
 
 
 def _parts(entries: Iterable[bytes]) -> Iterator[list[bytes]]:
-    part: list[bytes] = []
-    size = 0
-    for entry in entries:
-        if part and size + len(entry) > SYNC_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(entry)
-        size += len(entry)
-    if part:
-        yield part
+    return batches_by_weight(entries, len, SYNC_BYTES)

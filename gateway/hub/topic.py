@@ -18,7 +18,7 @@ from gateway.hub.replay_cache import LINE_BYTES, ReplayCache
 from gateway.hub.roster import Roster
 from gateway.hub.subscribers import Subscribers, SubscriberT
 from realtime.channels import is_presence_topic, is_table_topic
-from realtime.publications import Position, Publication, reign_of
+from realtime.publications import Position, Publication, replid_of
 
 # Held back of one topic while history is read; beyond it the oldest go, and history is read again.
 MAX_HELD_PUBLICATIONS = 1_000
@@ -183,7 +183,7 @@ class Topic(Generic[SubscriberT]):
         at = self.ordered
         if publication.epoch == at.epoch:
             return publication.first <= at.offset + 1 <= publication.last
-        if reign_of(publication.epoch) != reign_of(at.epoch):
+        if replid_of(publication.epoch) != replid_of(at.epoch):
             return False  # Redis may have lost what came between
         # Redis forgot the epoch of a topic that was quiet, or where nobody was present, for a while.
         is_beginning = publication.first == 1 and bool(publication.lines)

@@ -1,7 +1,7 @@
-"""Tells Redis who is connected to this node, and how each connection ended.
+"""Writes to Redis who is connected to this node, and how each connection ended.
 
 The handshake admits a connection here and records its end. What cannot be sent while Redis is away is sent
-later, in order. The survivors record the end of a connection that nobody recorded, when its node has died.
+later, in order. When a node has died, another one records how the connections of the dead node ended.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
+from gateway.presence.connection_store import Arrival, ConnectionStore, Departure, Open
 from gateway.presence.heartbeats import LOOK_SECONDS, Heartbeats
 from gateway.presence.node import Node
 from gateway.presence.pending import Pending
-from gateway.presence.store import Arrival, Departure, Open, People
 from gateway.publish.batcher import Batcher
 from realtime.errors import ClientError, Code
 from realtime.settings.config import Limits
@@ -34,8 +34,8 @@ class _Admission:
 class ConnectionLog:
     """The open connections of this node, as Redis has them."""
 
-    def __init__(self, people: People, node: Node, heartbeats: Heartbeats, pending: Pending) -> None:
-        self._people = people
+    def __init__(self, store: ConnectionStore, node: Node, heartbeats: Heartbeats, pending: Pending) -> None:
+        self._store = store
         self._node = node
         self._heartbeats = heartbeats
         self._pending = pending
@@ -67,17 +67,17 @@ class ConnectionLog:
             raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{reached} is reached")
 
     async def _suspects(self, asked_at: float) -> AsyncIterator[tuple[str, ...]]:
-        """Tell which lives are not known to be alive, as often as that changes, until it is known of all.
+        """Yield the incarnations not known to be alive, as often as that changes, until it is known of all.
 
         Of a node that was killed a moment ago the next beat does not come, and of one that is well it does.
         """
-        told: tuple[str, ...] = ()
+        yielded: tuple[str, ...] = ()
         given_up_at = time.monotonic() + HOLD_SECONDS
         while True:
             census = await self._heartbeats.census()
-            if census.suspects != told:
-                told = census.suspects
-                yield told
+            if census.suspects != yielded:
+                yielded = census.suspects
+                yield yielded
             if census.at >= asked_at or time.monotonic() > given_up_at:
                 return
             await asyncio.sleep(LOOK_SECONDS)
@@ -87,7 +87,7 @@ class ConnectionLog:
     ) -> str | None:
         """Let a connection in, or return the limit that forbids it."""
         node = self._node
-        arrival = Arrival(project, node.life, node.lives_before, facts, limits, suspects=suspects)
+        arrival = Arrival(project, node.incarnation, node.earlier, facts, limits, suspects=suspects)
         admission = _Admission(arrival)
         await self._connections.put(admission)
         return admission.reached
@@ -98,23 +98,24 @@ class ConnectionLog:
         def put() -> asyncio.Future[None] | None:
             if not is_open():
                 return None
-            arrival = Arrival(project, self._node.life, self._node.lives_before, facts, limits, is_in=True)
+            node = self._node
+            arrival = Arrival(project, node.incarnation, node.earlier, facts, limits, is_in=True)
             return self._connections.put(_Admission(arrival))
 
-        self._pending.owe(put)
+        self._pending.add(put)
 
     def depart(self, project: str, facts: Open, code: int, reason: str | None) -> None:
         """Record the end of a connection."""
-        life, lives_before = self._node.life, self._node.lives_before
-        departure = Departure(project, life, lives_before, facts, code, reason, time.time())
-        self._pending.owe(lambda: self._connections.put(departure), of_the_gone=True)
+        incarnation, earlier = self._node.incarnation, self._node.earlier
+        departure = Departure(project, incarnation, earlier, facts, code, reason, time.time())
+        self._pending.add(lambda: self._connections.put(departure), of_the_gone=True)
 
     async def _send_connections(self, items: list[_Admission | Departure]) -> None:
         for kind, run in groupby(items, type):
             if kind is Departure:
-                await self._people.disconnect([one for one in run if isinstance(one, Departure)])
+                await self._store.disconnect([one for one in run if isinstance(one, Departure)])
             else:
                 admissions = [one for one in run if isinstance(one, _Admission)]
-                answers = await self._people.connect([one.arrival for one in admissions])
+                answers = await self._store.connect([one.arrival for one in admissions])
                 for admission, reached in zip(admissions, answers, strict=True):
                     admission.reached = reached

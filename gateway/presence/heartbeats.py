@@ -1,8 +1,8 @@
-"""Which nodes are known to be alive at this moment: each tells it twice a second, and who has to know asks.
+"""Which nodes are known to be alive at this moment: each beats twice a second, and whoever has to know asks.
 
-A node's life runs out after many seconds only, so that a short silence has no consequences. But clients of a
-node that was killed come back at once, and their places must not be taken by what they were there. Nothing
-else follows from a beat: what a node has is its own until its life has run out.
+An incarnation expires after many seconds only, so that a short silence has no consequences. But clients of a
+node that was killed come back at once, and their earlier connections must not take their places. Nothing else
+follows from a beat: what a node has in Redis is its own until its incarnation has expired.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _part = Part("beats")
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Which other lives are not known to be alive; all others beat after the moment `at`, monotonic."""
+    """Which other incarnations may be dead; all others beat after the moment `at`, monotonic."""
 
     suspects: tuple[str, ...]
     at: float
@@ -43,26 +43,28 @@ class Census:
 class Heartbeats:
     """The beat of this node, and what it knows of the others'."""
 
-    def __init__(self, pulses: HeartbeatStore, node: Node) -> None:
-        self._pulses = pulses
+    def __init__(self, store: HeartbeatStore, node: Node) -> None:
+        self._store = store
         self._node = node
         self._troubled_at = -math.inf  # monotonic, when Redis last was away or slow, as far as is known here
-        self._silent_since: dict[str, float] = {}  # likewise, when a life was first seen to be without a beat
+        self._silent_since: dict[
+            str, float
+        ] = {}  # likewise, when an incarnation was first seen without a beat
         self._census: SingleFlight[Census] = SingleFlight(LOOK_SECONDS)
 
     def __repr__(self) -> str:
-        return f"<Heartbeats of {self._node.life}, {len(self._silent_since)} silent>"
+        return f"<Heartbeats of {self._node.incarnation}, {len(self._silent_since)} silent>"
 
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
-            with _part.survives(), suppress(Unavailable):  # which the life of the node tells
+            with _part.survives(), suppress(Unavailable):  # which the node logs when it renews itself
                 await self._beat()
             await asyncio.sleep(BEAT_SECONDS)
 
     async def _beat(self) -> None:
         if not self._node.has_left:
-            await self._timed(self._pulses.beat(self._node.life, SILENT_SECONDS))
+            await self._timed(self._store.beat(self._node.incarnation, SILENT_SECONDS))
 
     async def _timed(self, call: Awaitable[ResultT]) -> ResultT:
         """Note when Redis, or this node, was too busy for beats to come in time."""
@@ -82,21 +84,21 @@ class Heartbeats:
 
     async def _look(self) -> Census:
         began_at = time.monotonic()
-        pulses = await self._timed(self._pulses.of_all())
-        pulses.pop(self._node.life, None)
-        silent = [life for life, pulse in pulses.items() if not pulse.beat_seconds]
+        heartbeats = await self._timed(self._store.of_all())
+        heartbeats.pop(self._node.incarnation, None)
+        silent = [one for one, heartbeat in heartbeats.items() if not heartbeat.beat_seconds]
         now = time.monotonic()
-        self._silent_since = {life: self._silent_since.get(life, now) for life in silent}
-        suspects = [life for life in silent if not pulses[life].is_kept or self._is_dead(life, began_at)]
+        self._silent_since = {one: self._silent_since.get(one, now) for one in silent}
+        suspects = [one for one in silent if not heartbeats[one].is_kept or self._is_dead(one, began_at)]
         # One that is silent, and may be alive, has beaten nobody knows when.
         silences = [
-            math.inf if life in silent else SILENT_SECONDS - pulse.beat_seconds
-            for life, pulse in pulses.items()
-            if life not in suspects
+            math.inf if one in silent else SILENT_SECONDS - heartbeat.beat_seconds
+            for one, heartbeat in heartbeats.items()
+            if one not in suspects
         ]
         return Census(tuple(suspects), began_at - max(silences, default=-math.inf))
 
-    def _is_dead(self, life: str, now: float) -> bool:
+    def _is_dead(self, incarnation: str, now: float) -> bool:
         """Whether a silence is that of one node: where Redis was away, all were silent for a moment."""
         was_calm = now - self._troubled_at > RETURN_SECONDS
-        return was_calm or now - self._silent_since[life] > RETURN_SECONDS
+        return was_calm or now - self._silent_since[incarnation] > RETURN_SECONDS

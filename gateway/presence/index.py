@@ -1,4 +1,4 @@
-"""Where this node's present life has presence entries, as a value: topics with somebody, and who that is.
+"""Where this node's incarnation has presence entries, as a value: topics with somebody, and who that is.
 
 The presence writer says what it is about to send and what was carried out. It learns what to note in Redis
 first, what to forget there, and which quiet topics to keep from expiring. Never awaits; time is an argument.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gateway.presence.store import Change
+from gateway.presence.member import Change
 from realtime.channels import TopicKey
 
 KEEP_SECONDS = 3_600.0  # after which a quiet topic is kept anew; Redis drops it after RUBBISH_SECONDS
@@ -18,10 +18,10 @@ Changes = Mapping[TopicKey, Sequence[Change]]
 
 
 class PresenceIndex:
-    """The topics under which a life of this node may have entries."""
+    """The topics under which an incarnation of this node may have entries."""
 
     def __init__(self) -> None:
-        self.life = ""  # whose entries these are
+        self.incarnation = ""  # whose entries these are
         self._noted: set[TopicKey] = set()  # survivors know to look there
         self._fields: dict[TopicKey, set[str]] = {}  # that Redis may have; no place without one
         self._kept_at: dict[
@@ -29,12 +29,12 @@ class PresenceIndex:
         ] = {}  # when Redis last heard of a place with entries, oldest first
 
     def __repr__(self) -> str:
-        return f"<PresenceIndex {len(self._fields)} of {self.life}, {len(self._noted)} noted>"
+        return f"<PresenceIndex {len(self._fields)} of {self.incarnation}, {len(self._noted)} noted>"
 
-    def begin(self, life: str) -> None:
-        """Be about this life; the entries of a former one are taken away, by this node or by others."""
-        if life != self.life:
-            self.life = life
+    def begin(self, incarnation: str) -> None:
+        """Be about this incarnation; this node or others remove the entries of an earlier one."""
+        if incarnation != self.incarnation:
+            self.incarnation = incarnation
             self._noted.clear()
             self._fields.clear()
             self._kept_at.clear()
@@ -59,7 +59,7 @@ class PresenceIndex:
             for change in of_place:
                 if change.entry is None:
                     self._remove(place, change.field)
-                elif self._is_ours(change):
+                elif change.is_under(self.incarnation):
                     self._fields.setdefault(place, set()).add(change.field)
             if place in self._fields:
                 self._keep(place, now)
@@ -94,7 +94,6 @@ class PresenceIndex:
                 self._kept_at.pop(place, None)
 
     def _set_in(self, changes: Changes, place: TopicKey) -> list[str]:
-        return [one.field for one in changes[place] if one.entry is not None and self._is_ours(one)]
-
-    def _is_ours(self, change: Change) -> bool:
-        return change.field.startswith(f"{self.life}/")
+        return [
+            one.field for one in changes[place] if one.entry is not None and one.is_under(self.incarnation)
+        ]

@@ -1,7 +1,7 @@
-"""Tells Redis which of this node's clients are present, and where.
+"""Writes to Redis which of this node's clients are present, and where.
 
 Connections set, end and restore presence here. What cannot be sent while Redis is away is sent later, in
-order. The survivors end the presence of a node that has died, or that has given its life up.
+order. Other nodes end the presence of a node that has died, or that has given its incarnation up.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.presence.index import PresenceIndex
+from gateway.presence.member import Change, Member
 from gateway.presence.node import Node
-from gateway.presence.pending import Pending, Told, is_hopeless, nothing
-from gateway.presence.store import Change, People
+from gateway.presence.pending import Acknowledged, Pending, nothing, would_fail_again
+from gateway.presence.presence_store import PresenceStore
 from gateway.projects.project import Tenant
 from gateway.publish.batcher import Batcher
 from realtime.channels import TopicKey
@@ -45,9 +46,9 @@ class PresenceWriter:
     """The presence of this node's clients, as Redis has it."""
 
     def __init__(
-        self, people: People, node: Node, pending: Pending, hears: Callable[[TopicKey], bool]
+        self, store: PresenceStore, node: Node, pending: Pending, hears: Callable[[TopicKey], bool]
     ) -> None:
-        self._people = people
+        self._store = store
         self._node = node
         self._pending = pending
         self._hears = hears  # whether messages of a topic would be delivered now
@@ -84,7 +85,7 @@ class PresenceWriter:
             raise Unavailable("Redis cannot be reached now")
         key = (connection_id, topic)
         if entry is None:
-            ended = self._put(tenant.project_id, topic, connection_id, None)
+            ended = self._put(Member(tenant.project_id, topic, connection_id), None)
 
             def release_if_ended(ended: asyncio.Future[None]) -> None:
                 if not ended.cancelled() and ended.exception() is None:
@@ -96,7 +97,7 @@ class PresenceWriter:
             raise Unavailable("clients of this node are present with as much as it has room for")
         size = len(entry)
         before = tenant.presence.take(key, size, tenant.limits.max_presence_bytes)
-        acknowledged = self._put(tenant.project_id, topic, connection_id, entry)
+        acknowledged = self._put(Member(tenant.project_id, topic, connection_id), entry)
 
         def undo_if_failed(acknowledged: asyncio.Future[None]) -> None:
             if acknowledged.cancelled() or acknowledged.exception() is not None:
@@ -108,7 +109,8 @@ class PresenceWriter:
     def end(self, tenant: Tenant, topic: str, connection_id: str) -> None:
         """End the presence of a connection that is gone, as soon as that can be."""
         tenant.presence.release((connection_id, topic))
-        self._pending.owe(lambda: self._put(tenant.project_id, topic, connection_id, None), of_the_gone=True)
+        member = Member(tenant.project_id, topic, connection_id)
+        self._pending.add(lambda: self._put(member, None), of_the_gone=True)
 
     def restore(
         self,
@@ -116,55 +118,52 @@ class PresenceWriter:
         topic: str,
         connection_id: str,
         entry: Callable[[], bytes | None],
-        told: Told = nothing,
+        acknowledged: Acknowledged = nothing,
     ) -> None:
-        """Let Redis have what `entry` says whenever it is tried, under the present life only; then `told`."""
+        """Write what `entry` returns at each try, under this incarnation only; then call `acknowledged`."""
+        member = Member(project, topic, connection_id)
 
         def put() -> asyncio.Future[None]:
             if (now := entry()) is not None:
-                self._remove_from_lives_before(project, topic, connection_id)
-            return self._put(project, topic, connection_id, now)
+                self._remove_from_earlier(member)
+            return self._put(member, now)
 
-        self._pending.owe(put, told)
+        self._pending.add(put, acknowledged)
 
-    def _put(self, project: str, topic: str, connection_id: str, entry: bytes | None) -> asyncio.Future[None]:
+    def _put(self, member: Member, entry: bytes | None) -> asyncio.Future[None]:
         if entry is None:
-            self._remove_from_lives_before(project, topic, connection_id)
-        change = Change(f"{self._node.life}/{connection_id}", entry)
-        return self._changes.put(_PresenceChange((project, topic), change))
+            self._remove_from_earlier(member)
+        change = member.change(self._node.incarnation, entry)
+        return self._changes.put(_PresenceChange(member.topic_key, change))
 
-    def _remove_from_lives_before(self, project: str, topic: str, connection_id: str) -> None:
-        """What was put there before this node knew that it had ended is looked for by nobody else."""
-        for life in self._node.lives_before:
-            change = Change(f"{life}/{connection_id}", None)
-            self._changes.put(_PresenceChange((project, topic), change))
+    def _remove_from_earlier(self, member: Member) -> None:
+        """Nobody else looks for what this node wrote before it knew that its incarnation had ended."""
+        for incarnation in self._node.earlier:
+            change = member.change(incarnation, None)
+            self._changes.put(_PresenceChange(member.topic_key, change))
 
     async def _send_changes(self, items: list[_PresenceChange | _Vacancy]) -> None:
-        self._index.begin(self._node.life)
+        self._index.begin(self._node.incarnation)
         changes: dict[TopicKey, list[Change]] = defaultdict(list)
         for item in items:
-            if isinstance(item, _PresenceChange) and not self._is_of_a_life_before(item.change):
+            if isinstance(item, _PresenceChange) and not self._is_of_an_earlier_incarnation(item.change):
                 changes[item.place] += [] if item.change is None else [item.change]
         if changes:
             await self._change(changes)
         if vacant := self._index.forget(item.place for item in items if isinstance(item, _Vacancy)):
             await self._forget(vacant)
 
-    def _is_of_a_life_before(self, change: Change | None) -> bool:
-        """Whether it would put somebody under a life that is over; who is here is put back under this one."""
-        return (
-            change is not None
-            and change.entry is not None
-            and not change.field.startswith(f"{self._node.life}/")
-        )
+    def _is_of_an_earlier_incarnation(self, change: Change | None) -> bool:
+        """Whether it sets an entry of an incarnation that is over; `restore` sets it under this one."""
+        return change is not None and change.entry is not None and not change.is_under(self._node.incarnation)
 
     async def _change(self, changes: dict[TopicKey, list[Change]]) -> None:
         """Tell those who may have to clean up after us where to look, before there is anything."""
         if new := self._index.to_note(changes):
-            await self._people.note_topics(self._index.life, new)
+            await self._store.note_topics(self._index.incarnation, new)
             self._index.note(new)
         self._index.expect(changes)
-        await self._people.change_presence(changes)
+        await self._store.change(changes)
         now = time.monotonic()
         for place in self._index.carried_out(changes, now):
             if self._left_at.pop(place, None) is None:
@@ -192,24 +191,24 @@ class PresenceWriter:
     async def _forget(self, places: list[TopicKey]) -> None:
         """Let survivors look there no more; if that fails, what went with it was carried out all the same."""
         try:
-            await self._people.forget_topics(self._index.life, places)
+            await self._store.forget_topics(self._index.incarnation, places)
         except Unavailable:
             for place in places:
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._vacate, place)
 
     def _keep_quiet_topics(self) -> None:
-        """Let Redis not take for rubbish where people are but nothing happens."""
+        """Keep the entries of topics in which nothing happens from expiring."""
         for place in self._index.to_keep(time.monotonic()):
             self._changes.put(_PresenceChange(place, None))
 
 
-def _then(told: asyncio.Future[None], do: Callable[[], None], or_again: Callable[[], None]) -> None:
-    """Do something when it is told, or try again in a while. What failed as `internal` would fail again."""
+def _then(write: asyncio.Future[None], do: Callable[[], None], or_again: Callable[[], None]) -> None:
+    """Do something when Redis acknowledges it, or retry. What failed as `internal` would fail again."""
 
-    def look(told: asyncio.Future[None]) -> None:
-        if told.cancelled() or (told.exception() is not None and not is_hopeless(told)):
+    def look(write: asyncio.Future[None]) -> None:
+        if write.cancelled() or (write.exception() is not None and not would_fail_again(write)):
             asyncio.get_running_loop().call_later(RETRY_SECONDS, or_again)
         else:
             do()
 
-    told.add_done_callback(look)
+    write.add_done_callback(look)

@@ -12,18 +12,19 @@ from typing import Protocol
 import aiohttp
 
 from gateway.projects.history_quota import HistoryLedger
+from gateway.projects.jwks import KeyRing
 from gateway.projects.presence_quota import PresenceQuota
 from gateway.projects.rate_limit import Rates
 from gateway.projects.tables import Tables
 from gateway.projects.token_bucket import Bucket
-from realtime.auth.jwks import KeyRing
 from realtime.auth.tokens import projects_with_one_key
 from realtime.channels import Channel, Table
 from realtime.logs.setup import get_logger
 from realtime.postgres.backlog import Backlog
 from realtime.postgres.catalogue import Catalogue
-from realtime.redis.broker import History, table_history
+from realtime.redis.history import History, table_history
 from realtime.settings.config import Limits, Namespace, Project, Settings
+from realtime.settings.reloading import Built, to_build_anew
 
 log = get_logger(__name__)
 
@@ -40,6 +41,7 @@ class Tenant:
 
     def __init__(self, project_id: str, settings: Settings, http: aiohttp.ClientSession) -> None:
         project = settings.projects[project_id]
+        self._settings = settings  # by which it goes
         self._http = http
         self._table_history = table_history(settings, project_id)
         self._door: Bucket | None = None  # connections_per_second of this node; None: nobody came yet
@@ -88,18 +90,19 @@ class Tenant:
 
     def change(self, settings: Settings) -> list[Retiring]:
         """Go by newer settings from now on; return what of the older ones is left to be closed."""
-        older, self.project = self.project, settings.projects[self.project_id]
+        to_build = to_build_anew(self._settings, settings, self.project_id)
+        self._settings, self.project = settings, settings.projects[self.project_id]
         self._table_history = table_history(settings, self.project_id)
         self.rates.limits = self.limits
-        if older.limits.connections_per_second != self.limits.connections_per_second:
+        if Built.CONNECTION_RATE in to_build:
             self._door = None
         if not self.limits.max_history_bytes:
             self.ledger = HistoryLedger()
         retiring: list[Retiring] = []
-        if _about_keys(older) != _about_keys(self.project):
+        if Built.TOKEN_KEYS in to_build:
             retiring.append(self.keys)
             self.keys = KeyRing.of(self.project_id, self.project, self._http)
-        if _about_database(older) != _about_database(self.project):
+        if Built.DATABASE_SESSIONS in to_build:
             retiring.append(self.tables)
             self.tables = Tables(self.project, self.project_id)
         return retiring
@@ -118,20 +121,3 @@ def warn_of_shared_keys(projects: Mapping[str, Project]) -> None:
     """Tell of projects whose tokens are good for one another; never of the key."""
     for group in projects_with_one_key(projects):
         log.warning("keys_shared", projects=group)
-
-
-def _about_keys(project: Project) -> object:
-    return (
-        project.jwt_secret,
-        project.jwt_public_key,
-        project.jwks_url,
-        project.jwt_algorithms,
-        project.jwt_audience,
-        project.jwt_issuer,
-        project.max_token_seconds,
-    )
-
-
-def _about_database(project: Project) -> object:
-    # With a `listen_url` there is a pooler, which no statement may outlive.
-    return project.database_url, project.listen_url is None

@@ -9,11 +9,11 @@ import asyncio
 
 from realtime.channels import Table
 from realtime.errors import ClientError, StatementFailed
-from realtime.logs.setup import shared_context
 from realtime.postgres.backlog import Backlog, read_backlog
 from realtime.postgres.catalogue import Catalogue, EnabledTable
 from realtime.postgres.pool import COMMAND_TIMEOUT_SECONDS, Database
 from realtime.settings.config import Project
+from realtime.waiting.single_flight import SingleFlight
 
 ENABLED_SECONDS = 1.0  # for which a `subscribe` waits for the database
 
@@ -24,8 +24,7 @@ class Tables:
     def __init__(self, project: Project, project_id: str | None = None) -> None:
         self._database = Database(project, logged_as=project_id)
         self.catalogue = Catalogue(self._database)
-        self._reading: asyncio.Task[list[EnabledTable]] | None = None  # under way
-        self._next: asyncio.Task[list[EnabledTable]] | None = None  # begins when that one ends
+        self._enabled: SingleFlight[list[EnabledTable]] = SingleFlight(name="read enabled tables")
 
     async def is_enabled(self, table: Table) -> bool | None:
         """Tell whether realtime is on for a table now; None when the database does not answer.
@@ -34,23 +33,12 @@ class Tables:
 
         However many ask at once, at most two queries answer them all, each begun after it was asked for.
         """
-        if self._next is None:
-            self._next = asyncio.create_task(
-                self._read_after(self._reading), name="read enabled tables", context=shared_context()
-            )
-            # Those who asked may be gone when it fails.
-            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             async with asyncio.timeout(ENABLED_SECONDS):
-                return table in {enabled.table for enabled in await asyncio.shield(self._next)}
+                found = await self._enabled.get_begun_after_now(self.catalogue.enabled)
         except (ClientError, StatementFailed, TimeoutError):
             return None
-
-    async def _read_after(self, reading: asyncio.Task[list[EnabledTable]] | None) -> list[EnabledTable]:
-        if reading is not None:
-            await asyncio.wait([reading])
-        self._reading, self._next = self._next, None
-        return await self.catalogue.enabled()
+        return table in {enabled.table for enabled in found}
 
     async def backlog(self) -> Backlog:
         async with self._database.connection() as connection:

@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from gateway.broker import Broker, Post
 from gateway.projects.project import Tenant
 from gateway.publish.batcher import Batcher, Call, Outcomes
 from realtime.channels import Channel, TopicKey
 from realtime.errors import ClientError, Unavailable
-from realtime.redis.broker import Broker, Post
 from realtime.waiting.survival import Part, internal
 
 POST_BYTES = 1_048_576  # of one publication,
@@ -72,15 +72,15 @@ class BroadcastPublisher:
 
     def _prepare(self, items: list[Said]) -> Call:
         """Send what was gathered, so much at a time that no subscriber of Redis chokes on it."""
-        portions = [_Portion(self._broker, portion) for portion in _portions(items)]
+        batches = [_Batch(self._broker, batch) for batch in _batches(items)]
 
         async def send() -> Outcomes:
-            return [outcome for portion in portions for outcome in await portion.send()]
+            return [outcome for batch in batches for outcome in await batch.send()]
 
         return send
 
 
-class _Portion:
+class _Batch:
     """What is sent at once: one post a channel, its lines in the order in which they came."""
 
     def __init__(self, broker: Broker, items: list[Said]) -> None:
@@ -116,17 +116,17 @@ class _Portion:
                 tenant.ledger.note(topic, history_bytes, until)
 
 
-def _portions(items: Iterable[Said]) -> Iterator[list[Said]]:
+def _batches(items: Iterable[Said]) -> Iterator[list[Said]]:
     """Split what is said, in order, where a channel or all of them have enough."""
-    portion: list[Said] = []
+    batch: list[Said] = []
     sizes: Counter[tuple[str, str]] = Counter()
     size = 0  # of all
     for tenant, channel, line in items:
         topic = (tenant.project_id, channel.topic)
-        if portion and (sizes[topic] + len(line) > POST_BYTES or size + len(line) > CALL_BYTES):
-            yield portion
-            portion, sizes, size = [], Counter(), 0
-        portion.append((tenant, channel, line))
+        if batch and (sizes[topic] + len(line) > POST_BYTES or size + len(line) > CALL_BYTES):
+            yield batch
+            batch, sizes, size = [], Counter(), 0
+        batch.append((tenant, channel, line))
         sizes[topic] += len(line)
         size += len(line)
-    yield portion
+    yield batch

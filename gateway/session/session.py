@@ -12,6 +12,7 @@ from typing import assert_never
 from gateway.session.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
 from gateway.session.flood_guard import FRAGMENTS_AS_ONE, FloodGuard, Verdict
 from gateway.session.presence import Presence, Presences
+from gateway.timestamps import rfc3339
 from gateway.wire.commands import (
     Authenticate,
     Broadcast,
@@ -38,7 +39,6 @@ from realtime.channels import Channel, parse_broadcast_channel, parse_channel, p
 from realtime.errors import ClientError, Code
 from realtime.publications import Position, Sender, broadcast_line, parse_position
 from realtime.settings.config import Limits
-from realtime.timestamps import rfc3339
 
 
 class Session:

@@ -14,8 +14,8 @@ from aiohttp import WSCloseCode
 
 from gateway import metrics
 from gateway.presence.connection_log import ConnectionLog
+from gateway.presence.connection_store import Open
 from gateway.presence.node import Node
-from gateway.presence.store import Open
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant
 from gateway.websocket.connection import Connection

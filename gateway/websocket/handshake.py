@@ -27,7 +27,7 @@ from gateway.http.request import (
     no_such_project,
     websocket_token,
 )
-from gateway.presence.store import Open
+from gateway.presence.connection_store import Open
 from gateway.projects.project import Tenant
 from gateway.session.session import Session
 from gateway.websocket.closing import refuse

@@ -22,9 +22,10 @@ from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.errors import CLOSE_CODE, ClientError, Code
 from realtime.process.reload import Changes
 from realtime.settings.config import Settings
+from realtime.waiting.batches import batches
 from realtime.waiting.survival import Part
 
-CLOSES_AT_ONCE = 100  # sockets; between two lots the others of this node are served
+CLOSES_AT_ONCE = 100  # sockets; between two batches the others of this node are served
 BETWEEN_SECONDS = 0.02
 POLL_SECONDS = 0.05
 
@@ -96,8 +97,8 @@ class ProjectReload:
         """Close the project's sockets, some at once, and wait until they are gone."""
         error = refusal(ClientError(Code.NOT_FOUND, "this project is no longer served"))
         leaving = [one for one in self._connections if one.tenant is tenant]
-        for start in range(0, len(leaving), CLOSES_AT_ONCE):
-            for connection in leaving[start : start + CLOSES_AT_ONCE]:
+        for batch in batches(leaving, CLOSES_AT_ONCE):
+            for connection in batch:
                 connection.close(CLOSE_CODE[Code.NOT_FOUND], error)
             await asyncio.sleep(BETWEEN_SECONDS)
         await self._wait_until_gone(leaving)

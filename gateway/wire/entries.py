@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from realtime.timestamps import rfc3339
+from gateway.timestamps import rfc3339
 
 
 def presence_entry(

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, assert_never
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from gateway.timestamps import rfc3339
 from gateway.wire.commands import (
     Authenticate,
     Broadcast,
@@ -53,7 +54,6 @@ from gateway.wire.native_messages import (
     WireRef,
 )
 from realtime.errors import Code
-from realtime.timestamps import rfc3339
 
 ValueT = TypeVar("ValueT")
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from operator import itemgetter
 
 from notifier.errors import UNREADABLE, LostPlace, NoFeed
-from notifier.feed.outbox_rows import slices, table_facts, topics_of
-from notifier.feed.place import read_marks, read_place
+from notifier.feed.outbox_rows import table_facts, topics_of
+from notifier.feed.place import read_checkpoints, read_place
+from notifier.feed.publication_store import Chunk
 from notifier.feed.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from notifier.sessions import query
 from realtime.postgres.migrations import check_version
 from realtime.postgres.pool import transaction
 from realtime.postgres.session import OwnSession, Row, fetch_one
 from realtime.publications import change_line
-from realtime.redis.broker import Chunk
 from realtime.settings.config import MAX_CHANGE_BYTES
+from realtime.waiting.batches import batches_by_weight
 
 # Tables that a feed has ever published: Redis and the database remember each for ever, and whoever may forge
 # changes names them as it likes.
@@ -36,30 +38,31 @@ _PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query(
 _ADVANCE, _CONFIRM = query("advance"), query("confirm")
 _BATCH, _CHANGES = query("batch"), query("changes")
 _FOUND = "select left(token, 300) from realtime.feed"
-_EXCESS, _SHED, _RENAME, _MARKS = query("excess"), query("shed"), query("rename"), query("marks")
+_EXCESS, _SHED, _RENAME, _CHECKPOINTS = query("excess"), query("shed"), query("rename"), query("marks")
 
 
 class Feed:
     """The current batch is what snapshot `s2` sees and `s1` did not; what `s1` sees has been published.
 
-    A mark says what a topic took last, TOKEN:ID; Redis keeps it with the topic, the database beside the feed.
+    A checkpoint says what a topic took last, TOKEN:ID; Redis keeps it with the topic, the database beside
+    the feed.
     """
 
     def __init__(self, connection: OwnSession) -> None:
         self._connection = connection
-        self._life = secrets.token_hex(4)  # no token of another life begins with it
+        self._incarnation = secrets.token_hex(4)  # no token of another Feed begins with it
         self._place = (0, 0)  # where the feed's row is, which Postgres would seek among its old versions
         self._number = 0  # of the current batch
         self._commit_times = False  # whether the database tracks them
         self.token = ""  # of the current batch
         self.s1 = self.s2 = NOTHING
-        self.marks: dict[str, str] = {}  # of every topic, before the current batch
+        self.checkpoints: dict[str, str] = {}  # of every topic, before the current batch
         self.moved: dict[str, str] = {}  # by the current batch, as far as it was read
-        self._new: set[str] = set()  # topics of the current batch, likewise, that have no mark before it
+        self._new: set[str] = set()  # topics of the current batch, likewise, without a checkpoint before it
         self.left_out = 0  # likewise, what no trigger of ours can have written; see docs/threat-model.md
 
     def __repr__(self) -> str:
-        return f"<Feed batch {self.token}, {len(self.marks)} topics>"
+        return f"<Feed batch {self.token}, {len(self.checkpoints)} topics>"
 
     async def resume(self) -> bool:
         """Load the batch that was stored last; it may not have been published whole.
@@ -76,7 +79,7 @@ class Feed:
         self._place, self._number, self.token = place.row, place.number, place.token
         self._commit_times = place.commit_times
         self.s1, self.s2 = place.s1, place.s2
-        self.marks = read_marks(await self._connection.fetch(_MARKS))
+        self.checkpoints = read_checkpoints(await self._connection.fetch(_CHECKPOINTS))
         return not found.elsewhere
 
     async def _row(self) -> Row:
@@ -92,7 +95,7 @@ class Feed:
             await self._connection.execute(_SETTLE_HERE)
 
     def _token(self, number: int) -> str:
-        return f"{self._life}.{number}"
+        return f"{self._incarnation}.{number}"
 
     async def prepared_transactions_allowed(self) -> bool:
         """Tell whether writers may PREPARE; a transaction that rang cannot, so the triggers do not ring."""
@@ -125,7 +128,7 @@ class Feed:
         if not self._has_moved(row):
             return False
         self._number, self.token, self.s1, self.s2 = self._number + 1, token, self.s2, snapshot
-        self._keep_marks()
+        self._keep_checkpoints()
         return True
 
     def _has_moved(self, row: Row) -> bool:
@@ -136,8 +139,8 @@ class Feed:
         self._place = row["moved_to"]
         return True
 
-    def _keep_marks(self) -> None:
-        self.marks |= self.moved
+    def _keep_checkpoints(self) -> None:
+        self.checkpoints |= self.moved
         self.moved = {}
 
     async def check_place(self) -> None:
@@ -153,17 +156,17 @@ class Feed:
         if found != self.token:
             raise LostPlace(self.token, found)
 
-    def strays(self, found: Mapping[str, str], published: bool) -> dict[str, tuple[str, str]]:
-        """Return the topics that are not where they should be: their marks as found, and as they should be.
+    def diverged(self, found: Mapping[str, str], published: bool) -> dict[str, tuple[str, str]]:
+        """Return the topics that have diverged: their checkpoints as found, and as they should be.
 
         While the current batch is not known to be published whole, a topic may have taken a part of it.
         """
-        marks = self.marks | self.moved if published else self.marks
+        checkpoints = self.checkpoints | self.moved if published else self.checkpoints
         return {
-            topic: (mark, marks.get(topic, ""))
-            for topic, mark in found.items()
-            if mark != marks.get(topic, "")
-            and (published or not self.token or mark.rpartition(":")[0] != self.token)
+            topic: (checkpoint, checkpoints.get(topic, ""))
+            for topic, checkpoint in found.items()
+            if checkpoint != checkpoints.get(topic, "")
+            and (published or not self.token or checkpoint.rpartition(":")[0] != self.token)
         }
 
     async def chunks(self) -> AsyncGenerator[list[Chunk], None]:
@@ -190,8 +193,8 @@ class Feed:
             async for page in pages:
                 changes = [(change_id, size) for change_id, size in page if size is not None]
                 self.left_out += len(page) - len(changes)
-                for ids in slices(changes, CHUNK_BYTES):
-                    yield self._by_topic(await read(ids))
+                for batch in batches_by_weight(changes, itemgetter(1), CHUNK_BYTES):
+                    yield self._by_topic(await read([change_id for change_id, _ in batch]))
 
     async def _changes(self, ids: list[int]) -> list[Row]:
         return await self._connection.fetch(_CHANGES, ids, self._commit_times)
@@ -217,7 +220,7 @@ class Feed:
                 continue
             chunk = chunks.get((schema, name))
             if chunk is None:
-                after = self.moved.get(topic) or self.marks.get(topic, "")
+                after = self.moved.get(topic) or self.checkpoints.get(topic, "")
                 chunk = chunks[schema, name] = Chunk(topic, after, [], [])
             chunk.ids.append(change_id)
             line = change_line(prefixes[event], data, old, committed_at, truncated)
@@ -229,9 +232,9 @@ class Feed:
 
     def _has_room_for(self, topic: str) -> bool:
         """Whether a topic is one of the feed's, or may become one: always the same in the same batch."""
-        if topic in self.marks or topic in self._new:
+        if topic in self.checkpoints or topic in self._new:
             return True
-        if len(self.marks) + len(self._new) >= MOST_TOPICS:
+        if len(self.checkpoints) + len(self._new) >= MOST_TOPICS:
             return False
         self._new.add(topic)
         return True
@@ -254,13 +257,13 @@ class Feed:
             row = await fetch_one(self._connection, _CONFIRM, self._place, self.token, *_columns(self.moved))
             self._has_moved(row)
             self.s1 = self.s2
-            self._keep_marks()
+            self._keep_checkpoints()
 
     async def shed(self, max_rows: int, max_bytes: int) -> int:
         """Delete the oldest changes that wait, down to a bound; return how many.
 
-        Their topics, and those that took a part of the current batch, have to begin anew, and will be found
-        astray. Not to be called while `chunks` is being read.
+        Their topics, and those that took a part of the current batch, have diverged then, and have to begin
+        anew. Not to be called while `chunks` is being read.
         """
         bound = str(self.s1), max_rows, max_bytes
         last = await self._connection.fetchval(_EXCESS, *bound, timeout=LONG_SECONDS)
@@ -287,9 +290,9 @@ class Feed:
             self._check_place(row["found"])
         self._place = row["moved_to"]
         self.token, self.moved, self._new = token, {}, set()
-        self.marks |= lost
+        self.checkpoints |= lost
         return sum(row["changes"] for row in shed)
 
 
-def _columns(marks: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    return list(marks), list(marks.values())
+def _columns(checkpoints: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    return list(checkpoints), list(checkpoints.values())

@@ -1,6 +1,4 @@
-"""What names in rows of the outbox mean: the topic of a table, and how its lines begin; and how many rows
-are read at once. Knows no SQL.
-"""
+"""What names in rows of the outbox mean: the topic of a table, and how its lines begin. Knows no SQL."""
 
 from __future__ import annotations
 
@@ -18,19 +16,6 @@ def table_facts(schema: str, name: str) -> tuple[str, dict[str, str]]:
     """Return a table's topic, and the beginning of its lines by event."""
     table = Table(schema, name)
     return table.topic, {event.value: line_prefix(table, event) for event in Event}
-
-
-def slices(changes: Iterable[tuple[int, int]], most: int) -> list[list[int]]:
-    """Cut (id, bytes) of changes so that no piece has more bytes than that, unless it is a single change."""
-    found: list[list[int]] = []
-    size = most
-    for change_id, change_bytes in changes:
-        size += change_bytes
-        if size > most or not found:
-            found.append([])
-            size = change_bytes
-        found[-1].append(change_id)
-    return found
 
 
 def topics_of(shed: Iterable[Fields]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from notifier.feed.snapshots import Snapshot, parse_snapshot
 from realtime.errors import RealtimeError
 
-MAX_TOKEN = 200  # characters; no token or mark of ours has half as many
+MAX_TOKEN = 200  # characters; no token or checkpoint of ours has half as many
 
 
 class UnreadableFeed(RealtimeError):
@@ -63,8 +63,8 @@ def read_place(found: Fields) -> Place:
     )
 
 
-def read_marks(rows: Iterable[Iterable[object]]) -> dict[str, str]:
-    """Read the mark of each topic; raises UnreadableFeed."""
+def read_checkpoints(rows: Iterable[Iterable[object]]) -> dict[str, str]:
+    """Read the checkpoint of each topic; raises UnreadableFeed."""
     return {_text("mark.topic", topic): _short_text("mark.mark", mark) for topic, mark in rows}
 
 

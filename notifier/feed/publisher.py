@@ -1,8 +1,8 @@
 """Hands the feed's batches to Redis, each exactly once, and sees to it that the two still agree.
 
 Either may go back in time: a replica of Redis that lagged is promoted, a dump of the database is restored.
-A topic keeps the mark of what it took last; where that is not the feed's, changes were lost between the two,
-and the topic begins anew, which its subscribers hear as `resync`. Never decides when to read.
+A topic keeps the checkpoint of what it took last; where that is not the feed's, changes were lost between the
+two, and the topic begins anew, which its subscribers hear as `resync`. Never decides when to read.
 """
 
 from __future__ import annotations
@@ -15,46 +15,45 @@ from typing import TypeVar
 
 from notifier import metrics
 from notifier.feed.feed import Feed
+from notifier.feed.feed_settings import FeedSettings
+from notifier.feed.publication_store import Diverged, PublicationStore
 from notifier.feed.snapshots import Snapshot
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
-from realtime.redis.broker import Astray, Broker, History
-from realtime.settings.config import Project
+from realtime.waiting.backoff import Backoff
 from realtime.waiting.outage import Outage
 
 log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-CHECK_SECONDS = 2.0  # between two looks at the marks of all topics
+CHECK_SECONDS = 2.0  # between two looks at the checkpoints of all topics
 SHED_SECONDS = 1.0  # between two looks at the bound of the outbox
-MOST_TOLD = 50  # topics that a line of the log names
+MOST_LISTED = 50  # topics that a line of the log names
 
 ResultT = TypeVar("ResultT")
 
 
 class Publisher:
-    """The way of one project's feed to Redis; `tell` hears why Redis is away, or None when it is there."""
+    """The way of one project's feed to Redis; `on_redis` gets why Redis is away, or None when it is there."""
 
     def __init__(
         self,
-        project_id: str,
-        project: Project,
-        history: History,
+        settings: FeedSettings,
         feed: Feed,
-        broker: Broker,
-        tell: Callable[[str | None], None],
+        publications: PublicationStore,
+        on_redis: Callable[[str | None], None],
     ) -> None:
         self.feed = feed
-        self._project_id = project_id
-        self._project = project
-        self._history = history
-        self._broker = broker
-        self._tell = tell
+        self._project_id = settings.project_id
+        self._project = settings.project
+        self._history = settings.history
+        self._publications = publications
+        self._on_redis = on_redis
         self._outage = Outage()  # what is news of why Redis is away
         self._noted: set[str] = set()  # topics that Redis lists as this project's
-        self._checked_at = 0.0  # monotonic, when the marks were last seen to agree
+        self._checked_at = 0.0  # monotonic, when the checkpoints were last seen to agree
         self._shed_at = 0.0  # likewise, when the outbox was last seen to be within its bound
 
     async def begin(self) -> None:
@@ -83,47 +82,46 @@ class Publisher:
 
     async def _patiently(self, action: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Carry it out as soon as Redis is there."""
-        delay = FIRST_RETRY_SECONDS
+        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         while True:
             try:
                 result = await action()
             except Unavailable as error:
-                self._tell(why(error))
+                self._on_redis(why(error))
                 metrics.redis_failures.labels(self._project_id).inc()
                 self._checked_at = 0.0
                 if self._outage.is_news(why(error), time.monotonic()):
                     log.warning("redis_unavailable", project=self._project_id, error=why(error))
             else:
-                self._tell(None)
+                self._on_redis(None)
                 return result
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LAST_RETRY_SECONDS)
+            await asyncio.sleep(backoff.next())
             await self._shed_if_due()
 
     async def _try_to_publish(self) -> int:
         while True:
             try:
                 return await self._send_batch()
-            except Astray as astray:
-                found = astray.marks
+            except Diverged as error:
+                found = error.checkpoints
             # Those that have a part of the batch take the rest of it when it comes again.
-            await self._begin_anew(self.feed.strays(found, published=False))
+            await self._begin_anew(self.feed.diverged(found, published=False))
 
     async def _send_batch(self) -> int:
         started, changes = time.monotonic(), 0
         async with aclosing(self.feed.chunks()) as pieces:
             async for chunks in pieces:
                 await self._note([chunk.topic for chunk in chunks])
-                changes += await self._broker.publish_changes(
+                changes += await self._publications.publish(
                     self._project_id, self.feed.token, chunks, self._history
                 )
-        self._tell_left_out(self.feed.left_out)
+        self._report_left_out(self.feed.left_out)
         metrics.changes.labels(self._project_id).inc(changes)
         metrics.batch_changes.observe(changes)
         metrics.batch_seconds.observe(time.monotonic() - started)
         return changes
 
-    def _tell_left_out(self, changes: int) -> None:
+    def _report_left_out(self, changes: int) -> None:
         if changes:
             log.warning("changes_left_out", project=self._project_id, changes_count=changes)
             metrics.left_out_changes.labels(self._project_id).inc(changes)
@@ -131,33 +129,33 @@ class Publisher:
     async def _note(self, topics: list[str]) -> None:
         new = [topic for topic in topics if topic not in self._noted]
         if new:
-            await self._broker.note_tables(self._project_id, new)
+            await self._publications.note_tables(self._project_id, new)
             self._noted.update(new)
 
     async def _check(self, published: bool) -> None:
         """Find the topics that do not stand where the feed left them, and begin them anew."""
         if not published:
-            self._noted = await self._broker.noted_tables(self._project_id)
-        topics = sorted({*self._noted, *self.feed.marks, *self.feed.moved})
-        found = await self._broker.marks(self._project_id, topics) if topics else {}
-        await self._begin_anew(self.feed.strays(found, published))
+            self._noted = await self._publications.noted_tables(self._project_id)
+        topics = sorted({*self._noted, *self.feed.checkpoints, *self.feed.moved})
+        found = await self._publications.checkpoints(self._project_id, topics) if topics else {}
+        await self._begin_anew(self.feed.diverged(found, published))
         self._checked_at = time.monotonic()
 
-    async def _begin_anew(self, strays: dict[str, tuple[str, str]]) -> None:
-        # Who leads no more finds what the next leader did astray, and must leave it alone.
+    async def _begin_anew(self, diverged: dict[str, tuple[str, str]]) -> None:
+        # To one that leads no more, what the next leader did seems diverged: it must leave that alone.
         await self.feed.check_place()
-        if not strays:
+        if not diverged:
             return
         log.warning(
             "topics_reset",
             project=self._project_id,
-            topics=sorted(strays)[:MOST_TOLD],
-            topics_count=len(strays),
+            topics=sorted(diverged)[:MOST_LISTED],
+            topics_count=len(diverged),
         )
         self._noted.clear()
-        await self._note(list(strays))
-        await self._broker.reset(self._project_id, strays)
-        metrics.resets.labels(self._project_id).inc(len(strays))
+        await self._note(list(diverged))
+        await self._publications.reset(self._project_id, diverged)
+        metrics.resets.labels(self._project_id).inc(len(diverged))
 
     async def _shed_if_due(self) -> None:
         """Keep the outbox within its bound, whatever keeps Redis from taking what waits."""

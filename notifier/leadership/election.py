@@ -1,8 +1,8 @@
 """This notifier's view of the fleet: who lives, who leads what, who is to lead what.
 
 Goes to Redis several times a second, for all projects at once: signs itself in, renews the leases of the
-projects that it leads, and tells each project's seat what it saw. Redis only says who should try; the feed's
-row in the project's database decides who leads.
+projects that it leads, and tells each project's candidacy what it saw. Redis only says who should try; the
+feed's row in the project's database decides who leads.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Fleet:
     """Who is signed in, and whom that makes the leader of what."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, bytes] = {}  # by notifier, as it was told
+        self._facts: dict[str, bytes] = {}  # by notifier, as Redis has them
         self._changed_at = 0.0  # when that was last different
         self._assigned: Assigned = {}
 
@@ -87,27 +87,27 @@ def _able(fleet: Mapping[str, Facts]) -> dict[str, list[str]]:
 
 
 class Election:
-    """Looks after the seats of this process's projects."""
+    """Looks after the candidacies of this process's projects."""
 
     def __init__(self, store: Store, notifier_id: str) -> None:
         self.id = notifier_id
-        self._seats: dict[str, Candidacy] = {}  # by project
+        self._candidacies: dict[str, Candidacy] = {}  # by project
         self._left: dict[str, Candidacy] = {}  # of projects served no more, until their leases are given up
-        self._registry = LeaseStore(store, notifier_id, LEASE_SECONDS)
+        self._leases = LeaseStore(store, notifier_id, LEASE_SECONDS)
         self._fleet = Fleet()
         self._held: set[str] = set()  # projects whose lease is ours, as far as we know
 
     def __repr__(self) -> str:
-        return f"<Election {self.id}: {len(self._held)} leases of {len(self._seats)} projects>"
+        return f"<Election {self.id}: {len(self._held)} leases of {len(self._candidacies)} projects>"
 
-    def seat_of(self, project: str) -> Candidacy:
-        """Return this notifier's seat in a project, which it takes if it has none."""
+    def candidacy_of(self, project: str) -> Candidacy:
+        """Return this notifier's candidacy for a project; it becomes a candidate if it is none yet."""
         self._left.pop(project, None)
-        return self._seats.setdefault(project, Candidacy(self.id, elected=True))
+        return self._candidacies.setdefault(project, Candidacy(self.id, elected=True))
 
     def leave(self, project: str) -> None:
         """Serve a project no more; its lease is renewed until the feed has ended, and then given up."""
-        self._left[project] = self._seats.pop(project)
+        self._left[project] = self._candidacies.pop(project)
 
     async def run(self) -> None:
         """Look until cancelled; then give up all leases and sign out, so that others lead at once."""
@@ -122,36 +122,37 @@ class Election:
         finally:
             with suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECONDS):
-                    await self._registry.leases([Claim(project, Wish.LEAVE) for project in self._held])
-                    await self._registry.sign_out()
+                    await self._leases.leases([Claim(project, Wish.LEAVE) for project in self._held])
+                    await self._leases.sign_out()
 
     async def _look(self) -> None:
         try:
-            facts = await self._registry.sign_in(self._facts(time.monotonic()))
+            facts = await self._leases.sign_in(self._facts(time.monotonic()))
             now = time.monotonic()  # of the claims: who becomes leader from here on is not among them
-            seats = [*self._left.items(), *self._seats.items()]  # as they are now; a reload may change them
-            claims = [self._claim(project, seat, now) for project, seat in seats]
-            holders = await self._registry.leases(claims)
+            # As they are now: a reload may change them.
+            candidacies = [*self._left.items(), *self._candidacies.items()]
+            claims = [self._claim(project, candidacy, now) for project, candidacy in candidacies]
+            holders = await self._leases.leases(claims)
         except Unavailable as error:
             self._see_nothing(time.monotonic(), why(error))
             return
         with _part.survives():
             self._fleet.see(now, facts)
-        for (project, seat), holder in zip(seats, holders, strict=True):
+        for (project, candidacy), holder in zip(candidacies, holders, strict=True):
             with _part.survives(project):
-                self._tell(project, seat, holder, now)
-        self._held = {one for (one, _), holder in zip(seats, holders, strict=True) if holder == self.id}
+                self._tell(project, candidacy, holder, now)
+        self._held = {one for (one, _), holder in zip(candidacies, holders, strict=True) if holder == self.id}
         self._forget_left({claim.project for claim in claims if claim.wish is Wish.LEAVE})
 
-    def _tell(self, project: str, seat: Candidacy, holder: str | Unavailable | None, now: float) -> None:
+    def _tell(self, project: str, candidacy: Candidacy, holder: str | Unavailable | None, now: float) -> None:
         if isinstance(holder, Unavailable):  # of this lease alone
-            seat.stable = False
-            seat.see_nothing(now, why(holder))
+            candidacy.stable = False
+            candidacy.see_nothing(now, why(holder))
             return
-        seat.preferred, seat.stable = self._fleet.preferred(project), self._fleet.is_stable(now)
-        seat.see_lease(now, holder)
-        if seat.must_hand_over(now):
-            seat.wake()
+        candidacy.preferred, candidacy.stable = self._fleet.preferred(project), self._fleet.is_stable(now)
+        candidacy.see_lease(now, holder)
+        if candidacy.must_hand_over(now):
+            candidacy.wake()
 
     def _forget_left(self, given_up: set[str]) -> None:
         for project in given_up & self._left.keys():
@@ -160,18 +161,18 @@ class Election:
 
     def _see_nothing(self, now: float, trouble: str) -> None:
         self._fleet.see_nothing(now)
-        for seat in (*self._left.values(), *self._seats.values()):
-            seat.stable = False
-            seat.see_nothing(now, trouble)
+        for candidacy in (*self._left.values(), *self._candidacies.values()):
+            candidacy.stable = False
+            candidacy.see_nothing(now, trouble)
 
-    def _claim(self, project: str, seat: Candidacy, now: float) -> Claim:
-        if seat.leads_since is None or not seat.deserves_lease(now):
+    def _claim(self, project: str, candidacy: Candidacy, now: float) -> Claim:
+        if candidacy.leads_since is None or not candidacy.deserves_lease(now):
             return Claim(project, Wish.LEAVE)
         # Who has just become leader overwrites the lease of who was it; a leader that does not know yet
         # that it no longer is one must not do the same, nor who waits for the schema.
-        is_new = seat.leads_since > seat.looked_at and not seat.awaits_schema
-        return Claim(project, Wish.TAKE if is_new else Wish.RENEW, seat.state)
+        is_new = candidacy.leads_since > candidacy.looked_at and not candidacy.awaits_schema
+        return Claim(project, Wish.TAKE if is_new else Wish.RENEW, candidacy.state)
 
     def _facts(self, now: float) -> bytes:
-        unable = [project for project, seat in self._seats.items() if not seat.is_able(now)]
-        return msgspec.json.encode(Facts(list(self._seats), unable))
+        unable = [project for project, candidacy in self._candidacies.items() if not candidacy.is_able(now)]
+        return msgspec.json.encode(Facts(list(self._candidacies), unable))

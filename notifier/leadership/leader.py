@@ -1,8 +1,8 @@
 """The leadership of one project: the feed's row in its database names the session that leads, which reads.
 
-The seat says when to try, and when the leader is lost. While another is known to lead, no session is open.
-Without the schema there is nothing to lead: whoever has the lease in Redis waits for it. Knows nothing of
-what a leader does.
+The candidacy says when to try, and when the leader is lost. While another is known to lead, no session is
+open. Without the schema there is nothing to lead: whoever has the lease in Redis waits for it.
+Knows nothing of what a leader does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from asyncio import sleep
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 
@@ -27,7 +27,7 @@ from realtime.postgres.session import OwnSession, Row
 
 log = get_logger(__name__)
 
-TRY_SECONDS = 0.25  # between two tries, and two looks at the seat or for the schema
+TRY_SECONDS = 0.25  # between two tries, and two looks at the candidacy or for the schema
 ANSWER_SECONDS = 10.0  # a try takes a millisecond: a database that is silent for so long is lost
 SAME_HOLDER_SECONDS = 5.0  # one that leads for less may not have written its lease yet
 LOCK_BITS = 62  # of a number that nobody guesses, and that fits a bigint
@@ -47,7 +47,7 @@ class Lead:
 async def leading(
     project: str,
     url: str,
-    seat: Candidacy,
+    candidacy: Candidacy,
     stand_by: Callable[[], None],
     await_schema: Callable[[], None],
 ) -> AsyncIterator[Lead]:
@@ -56,22 +56,22 @@ async def leading(
     Calls `stand_by` while another leads, and `await_schema` while there is no schema. Raises what that
     raises, what asyncpg and the operating system raise, and ClientError where the schema is not for us.
     """
-    candidate = Candidate(project, url, seat, stand_by, await_schema)
+    candidate = Candidate(project, url, candidacy, stand_by, await_schema)
     try:
         lead = await candidate.win()
     except BaseException:
-        seat.resign()  # from waiting for the schema
+        candidacy.resign()  # from waiting for the schema
         raise
     try:
-        lead.session.add_termination_listener(seat.resign)
-        seat.lead(time.monotonic())
+        lead.session.add_termination_listener(candidacy.resign)
+        candidacy.lead(time.monotonic())
         metrics.elections.labels(project).inc()
         log.info("leader_elected", project=project)
         yield lead
     finally:
         # Closing politely could wait for a host that is gone.
         lead.session.terminate()
-        seat.resign()
+        candidacy.resign()
         log.info("leader_resigned", project=project)
 
 
@@ -81,12 +81,12 @@ class Candidate:
 
     project: str
     url: str
-    seat: Candidacy
+    candidacy: Candidacy
     stand_by: Callable[[], None]
     await_schema: Callable[[], None]
-    holder: int | None = None  # the backend that leads, None for nobody,
-    seen_since: float = 0.0  # and since when we see that
-    told: bool = False  # that a right is missing
+    holder: int | None = field(default=None, init=False)  # the backend that leads, None for nobody,
+    seen_since: float = field(default=0.0, init=False)  # and since when we see that
+    has_warned: bool = field(default=False, init=False)  # that a right is missing
 
     async def win(self) -> Lead:
         """Return a session that leads."""
@@ -101,14 +101,14 @@ class Candidate:
                 connection.terminate()
                 raise
             connection.terminate()
-            self.seat.resign()
+            self.candidacy.resign()
 
     async def _until_called(self) -> None:
         """Wait while another is known to lead; find out whether we could."""
-        while not self.seat.may_try(time.monotonic()):
-            if not self.seat.proven and self.seat.stands_by(time.monotonic()):
+        while not self.candidacy.may_try(time.monotonic()):
+            if not self.candidacy.proven and self.candidacy.stands_by(time.monotonic()):
                 (await self._connect()).terminate()
-            if self.seat.proven:
+            if self.candidacy.proven:
                 self.stand_by()
             await sleep(TRY_SECONDS)
 
@@ -119,15 +119,15 @@ class Candidate:
         except BaseException:
             connection.terminate()
             raise
-        self.seat.proven = True
+        self.candidacy.proven = True
         return connection
 
     async def _schema_comes(self, connection: OwnSession) -> bool:
         """Wait for the schema; False when another is known to do so."""
         while not await _schema_is_whole(connection):
-            self.seat.await_schema(time.monotonic())
+            self.candidacy.await_schema(time.monotonic())
             self.await_schema()
-            if self.seat.stands_by(time.monotonic()):
+            if self.candidacy.stands_by(time.monotonic()):
                 return False
             await sleep(TRY_SECONDS)
         return True
@@ -135,10 +135,10 @@ class Candidate:
     async def _contend(self, connection: OwnSession, lock: int) -> bool:
         """Try until we lead, or until another is known to."""
         while not await self._try(connection, lock):
-            self.seat.resign()
+            self.candidacy.resign()
             self.stand_by()
             await sleep(TRY_SECONDS)
-            if not self.seat.may_try(time.monotonic()):
+            if not self.candidacy.may_try(time.monotonic()):
                 return False
         return True
 
@@ -150,9 +150,9 @@ class Candidate:
         now = time.monotonic()
         if self.holder != row["pid"] or not self.seen_since:
             self.holder, self.seen_since = row["pid"], now
-        self.seat.rival = row["pid"]
+        self.candidacy.rival = row["pid"]
         if row["pid"] is None:
-            return self.seat.may_take(now, self.seen_since) and await self._take(connection, row, lock)
+            return self.candidacy.may_take(now, self.seen_since) and await self._take(connection, row, lock)
         if self._is_lost(row["name"], now):
             await self._end(connection, row["pid"])
         return False
@@ -172,17 +172,17 @@ class Candidate:
         return (
             name == application_name(self.project)  # two projects may share a database
             and now - self.seen_since >= SAME_HOLDER_SECONDS
-            and self.seat.may_end_leader(now)
+            and self.candidacy.may_end_leader(now)
         )
 
     async def _end(self, connection: OwnSession, holder: int) -> None:
-        """End a session; that we have not the right to is told once."""
+        """End a session; log once that the right to do so is missing."""
         try:
             await connection.fetchval("select pg_terminate_backend($1)", holder, timeout=ANSWER_SECONDS)
         except asyncpg.InsufficientPrivilegeError as error:
-            if not self.told:
+            if not self.has_warned:
                 log.warning("silent_leader_not_ended", project=self.project, error=str(error))
-            self.told = True
+            self.has_warned = True
         else:
             metrics.ended_leaders.labels(self.project).inc()
             log.warning("silent_leader_ended", project=self.project, backend_pid=holder)

@@ -80,8 +80,8 @@ class LeaseStore:
         lease_keys = [names.notifiers(), names.notifier_facts()]
         calls: list[Call] = [(lease_keys, [self._id, facts, self._ttl_ms])]
         (answer,) = await self._fleet.call_many(calls, LOOK_TIMEOUT_SECONDS)
-        told = zip(answer[::2], answer[1::2], strict=True)
-        return {name.decode(errors="replace"): fact for name, fact in told}
+        signed = zip(answer[::2], answer[1::2], strict=True)
+        return {name.decode(errors="replace"): fact for name, fact in signed}
 
 
 def _holder(answer: Any) -> str | Unavailable | None:

@@ -1,6 +1,6 @@
 """Who a token speaks for: its signature, its times and its claims against a project's keys.
 
-Tokens come from the gateway through `realtime.auth.jwks`, an `Identity` goes to the session and the REST
+Tokens come from the gateway through `gateway.projects.jwks`, an `Identity` goes to the session and the REST
 handlers; `issue` serves `realtime token`. Never fetches a key, never puts a token into a message.
 """
 

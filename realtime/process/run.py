@@ -1,6 +1,6 @@
-"""The life of a process: its work runs until it is done, or until SIGINT or SIGTERM ends it cleanly.
+"""Runs the work of a process until it is done, or until SIGINT or SIGTERM ends it cleanly.
 
-Called by the command line, once a process. SIGHUP asks the work for something, if it has an ear for it.
+The command line calls it once a process. A SIGHUP calls a function of the work, if the work has one for it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _part = Part("callbacks")
 
 
 def hold_hangups() -> None:
-    """Let a SIGHUP wait until `live` hears it, so that none is lost while the settings are read."""
+    """Block SIGHUP until `live` handles it, so that none is lost while the settings are read."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
 
 
 def live(work: Coroutine[Any, Any, None], on_hangup: Callable[[], object] | None = None) -> None:
-    """Run until it is done, or until SIGINT or SIGTERM ends it cleanly; a second one ends it at once.
+    """Run the work until it is done, or until SIGINT or SIGTERM ends it; a second one ends it at once.
 
     A SIGHUP calls `on_hangup`; without one it ends the process, as the end of a terminal does. The work may
     open as many files as the process is allowed to ask for.
@@ -59,9 +59,9 @@ def _note(loop: asyncio.AbstractEventLoop, facts: dict[str, Any]) -> None:
 
 
 async def apart(work: Coroutine[Any, Any, None], name: str) -> None:
-    """Do it in a task of its own, and raise what it raises; a cancellation ends it, and is raised.
+    """Do the work in a task of its own, and raise what it raises; a cancellation ends it and is raised.
 
-    For who waits failures out and goes on: what fails while it is cancelled may raise its failure alone, as a
+    For loops that survive failures: work that fails while it is cancelled may raise its failure alone, as a
     transaction does whose session is lost, and before Python 3.13 a task group.
     """
     task = asyncio.create_task(work, name=name)

@@ -110,15 +110,15 @@ class Store:
             async with redis_errors_as_unavailable(seconds, waiting):
                 await self._send_on(commands, answers, waiting)
         except Unavailable as error:
-            self._tell(why(error))
+            self._log_once(why(error))
             raise
         for answer in answers:
             if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):  # has a remedy
-                self._tell(why(answer))
+                self._log_once(why(answer))
                 break
         return answers
 
-    def _tell(self, reason: str) -> None:
+    def _log_once(self, reason: str) -> None:
         """Log why Redis does not do what it is asked, whatever else comes of it: each cause once."""
         if self._outage.is_news(reason, time.monotonic()):
             log.warning("redis_call_failed", error=reason)
@@ -262,9 +262,9 @@ def checked(answers: list[Any]) -> list[Any]:
 
 def unavailable(error: Exception) -> Unavailable:
     """What an error of Redis means to whoever asked for it: clients hear no more of it than that."""
-    told = Unavailable("Redis cannot be reached now", why(error))
-    told.__cause__ = error
-    return told
+    translated = Unavailable("Redis cannot be reached now", why(error))
+    translated.__cause__ = error
+    return translated
 
 
 @asynccontextmanager

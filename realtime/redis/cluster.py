@@ -62,7 +62,7 @@ class Servers:
         self._hurry = asyncio.Event()
         self._news = asyncio.Event()  # set, and replaced, when servers or their parts change
         self._watch: asyncio.Task[None] | None = None
-        self._is_told_of_cluster = False  # the log, that `redis_url` does not say that it is one
+        self._has_logged_cluster = False  # that `redis_url` does not say that it is one
         self._is_closed = False
         self._outage = Outage()  # what is news of why nobody tells
         self.why_unknown: str | None = None  # why nobody told at the last look
@@ -131,9 +131,9 @@ class Servers:
     def moved(self, error: MovedError) -> None:
         """A server said who has a part now; the others may not know yet."""
         if self.url.kind is not Kind.CLUSTER:
-            if not self._is_told_of_cluster:
+            if not self._has_logged_cluster:
                 log.warning("redis_is_a_cluster", server=str(self.all[0]) if self.all else None)
-            self._is_told_of_cluster = True
+            self._has_logged_cluster = True
             return
         owner = self.at((error.host, error.port))
         if self._owners and (before := self._owners[error.slot_id]) is not owner:

@@ -1,7 +1,8 @@
 """Connections of redis-py that do what they are asked once, and a pool that stays closed once it was closed.
 
 redis-py connects and subscribes anew by itself, which hides that messages may have been missed, and keeps
-connections that nobody closes. Made by `redis_pool`; knows no command and no setting.
+connections that nobody closes. Made by `pool`; knows no command and no setting. The private names of redis-py
+that are used here stand in tests/unit/realtime/redis/test_connections.py; setup.cfg bounds its version.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakSet
 
 from redis import asyncio as redis
 from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection
@@ -108,11 +110,13 @@ class Pool(redis.BlockingConnectionPool):
         super().__init__(**options)
         self._is_closed = False
         self._shared_tls = _SharedTls(tls_answer_seconds)
+        self._made: WeakSet[Any] = WeakSet()  # connections of this pool, idle or not
 
     def make_connection(self) -> Any:
         connection: Any = super().make_connection()  # type: ignore[no-untyped-call]
         if isinstance(connection, TlsConnection):
             connection.shared = self._shared_tls
+        self._made.add(connection)
         return connection
 
     async def get_connection(self, *arguments: Any, **options: Any) -> Any:
@@ -139,7 +143,6 @@ class Pool(redis.BlockingConnectionPool):
 
     async def aclose(self) -> None:
         self._is_closed = True
-        ours: list[Any] = [*self._available_connections, *self._in_use_connections]
-        for connection in ours:
+        for connection in self._made:
             connection.may_connect = False
         await super().aclose()

@@ -1,6 +1,6 @@
 """Redis' scripts: what is in `realtime/redis/lua`, called by name, many calls in one round trip.
 
-Used by the doors to Redis, `broker`, `people` and the notifiers' `registry`, which know what to say.
+Used by the stores, which know what to say.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which keys may check a token, how they are written down, and the one algorithm that fits each kind.
 
-Asked by `realtime.settings.config` at the start, by `realtime.auth.tokens` and `realtime.auth.jwks` when
+Asked by `realtime.settings.config` at the start, by `realtime.auth.tokens` and `gateway.projects.jwks` when
 they take a key up. Never looks at a token, and never takes a private key.
 """
 

@@ -1,7 +1,7 @@
-"""An answer that is worked out once for all who ask at about the same time.
+"""Work that is done once for all who ask at about the same time: one flight, and all of them on board.
 
-Whoever asks says how it is worked out; the answer is then given to others for a moment. For what costs a
-database or Redis something, and may be asked as often as anybody likes.
+Whoever asks says how the answer is worked out. For what costs a database, Redis or a key server something,
+and may be asked for as often as anybody likes.
 """
 
 from __future__ import annotations
@@ -17,22 +17,67 @@ RECENT_SECONDS = 1.0  # between two that begin
 
 AnswerT = TypeVar("AnswerT")
 
+Work = Callable[[], Coroutine[Any, Any, AnswerT]]
+
 
 class SingleFlight(Generic[AnswerT]):
-    """One answer; an error is one, too."""
+    """One answer at a time; an error is one, too. Those who ask may leave without harm to the others."""
 
-    def __init__(self, seconds: float | None = None) -> None:
+    def __init__(self, seconds: float | None = None, name: str = "recent answer") -> None:
         self._seconds = seconds  # between two that begin, if not RECENT_SECONDS
+        self._name = name  # of the tasks
         self._answer: asyncio.Task[AnswerT] | None = None  # the last, or the one that is worked out now
         self._began_at = 0.0  # monotonic, when it was asked for
+        self._next: asyncio.Task[AnswerT] | None = None  # begins when that one ends
 
-    async def get(self, work_out: Callable[[], Coroutine[Any, Any, AnswerT]]) -> AnswerT:
+    def __repr__(self) -> str:
+        return f"<SingleFlight {self._name}{', under way' if self.is_under_way else ''}>"
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._answer is not None and not self._answer.done()
+
+    async def get(self, work_out: Work[AnswerT]) -> AnswerT:
         """Return the answer that is under way or was begun just now, else a new one."""
-        answer, now = self._answer, time.monotonic()
+        now = time.monotonic()
         seconds = RECENT_SECONDS if self._seconds is None else self._seconds
-        if answer is None or (answer.done() and now - self._began_at >= seconds):
-            answer = asyncio.create_task(work_out(), name="recent answer", context=shared_context())
-            # Those who asked may be gone when it fails.
-            answer.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self._answer, self._began_at = answer, now
-        return await asyncio.shield(answer)
+        if self._answer is None or (self._answer.done() and now - self._began_at >= seconds):
+            return await asyncio.shield(self.start(work_out))
+        return await asyncio.shield(self._answer)
+
+    async def get_begun_after_now(self, work_out: Work[AnswerT]) -> AnswerT:
+        """Return an answer that was begun after it was asked for: the next one, which waits for this one.
+
+        However many ask at once, at most two answer them all.
+        """
+        if self._next is None:
+            self._next = self._task(self._work_out_next(work_out))
+        return await asyncio.shield(self._next)
+
+    def start(self, work_out: Work[AnswerT]) -> asyncio.Task[AnswerT]:
+        """Begin a new answer, unless one is under way; return it without waiting."""
+        if self._answer is None or self._answer.done():
+            self._answer, self._began_at = self._task(work_out()), time.monotonic()
+        return self._answer
+
+    async def settle(self) -> None:
+        """Wait for the end of what is under way."""
+        if self._answer is not None:
+            await asyncio.wait([self._answer])
+
+    async def close(self) -> None:
+        """End what is under way; whoever waits for it is cancelled with it."""
+        if self._answer is not None:
+            self._answer.cancel()
+            await asyncio.wait([self._answer])
+
+    async def _work_out_next(self, work_out: Work[AnswerT]) -> AnswerT:
+        await self.settle()
+        self._answer, self._began_at, self._next = self._next, time.monotonic(), None
+        return await work_out()
+
+    def _task(self, work: Coroutine[Any, Any, AnswerT]) -> asyncio.Task[AnswerT]:
+        task = asyncio.create_task(work, name=self._name, context=shared_context())
+        # Those who asked may be gone when it fails.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return task

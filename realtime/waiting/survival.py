@@ -17,12 +17,13 @@ from prometheus_client import Counter
 
 from realtime.errors import ClientError, Code
 from realtime.logs.setup import get_logger
+from realtime.waiting.backoff import Backoff
 
 log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-TELL_AGAIN_SECONDS = 600.0  # after which a fault that goes on is logged once more
+LOG_AGAIN_SECONDS = 600.0  # after which a fault that goes on is logged once more
 MOST_KINDS = 100  # of faults that a part tells apart; beyond it the oldest is forgotten
 
 unforeseen_faults = Counter(
@@ -37,11 +38,11 @@ Kind = tuple[str, ...]  # the type of a fault, and the line of code that raised 
 
 
 @dataclass(slots=True)
-class _Told:
+class _Logged:
     """A kind of fault that was logged."""
 
     at: float  # monotonic
-    unsaid: int = 0  # how often it happened since then
+    unlogged: int = 0  # how often it happened since then
 
 
 class Part:
@@ -50,25 +51,25 @@ class Part:
     def __init__(self, name: str) -> None:
         self.name = name
         self._count = unforeseen_faults.labels(name)
-        self._told: dict[Kind, _Told] = {}  # the oldest first
+        self._logged: dict[Kind, _Logged] = {}  # the oldest first
         _parts.append(self)
 
     def __repr__(self) -> str:
-        return f"<Part {self.name}, {len(self._told)} kinds of faults>"
+        return f"<Part {self.name}, {len(self._logged)} kinds of faults>"
 
     def count(self, error: BaseException) -> int:
         """Count a fault; return how often it happened since it was logged last, 0 if it need not be now."""
         self._count.inc()
         now, kind = time.monotonic(), _kind(error)
-        told = self._told.get(kind)
-        if told is not None and now - told.at < TELL_AGAIN_SECONDS:
-            told.unsaid += 1
+        logged = self._logged.get(kind)
+        if logged is not None and now - logged.at < LOG_AGAIN_SECONDS:
+            logged.unlogged += 1
             return 0
-        self._told.pop(kind, None)
-        self._told[kind] = _Told(now)
-        if len(self._told) > MOST_KINDS:
-            del self._told[next(iter(self._told))]
-        return 1 if told is None else told.unsaid + 1
+        self._logged.pop(kind, None)
+        self._logged[kind] = _Logged(now)
+        if len(self._logged) > MOST_KINDS:
+            del self._logged[next(iter(self._logged))]
+        return 1 if logged is None else logged.unlogged + 1
 
     def note(self, error: BaseException, item: str | None = None) -> None:
         """Count a fault that is survived, and log it with its traceback unless that was done just now."""
@@ -101,7 +102,7 @@ class Part:
 
     async def keep_running(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do what has no end; when it fails, do it again after a while. Returns when it returns."""
-        delay = FIRST_RETRY_SECONDS
+        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         while True:
             began_at = time.monotonic()
             try:
@@ -109,9 +110,8 @@ class Part:
             except Exception as error:
                 self.note(error)
             if time.monotonic() - began_at > LAST_RETRY_SECONDS:
-                delay = FIRST_RETRY_SECONDS
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LAST_RETRY_SECONDS)
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
 
 
 def internal() -> ClientError:
@@ -122,7 +122,7 @@ def internal() -> ClientError:
 def forget_faults() -> None:
     """Let every part log again what it logged before."""
     for part in _parts:
-        part._told.clear()
+        part._logged.clear()
 
 
 def _kind(error: BaseException) -> Kind:

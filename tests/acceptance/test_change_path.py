@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
+from gateway.broker import Broker
 from realtime.channels import Table
-from realtime.redis.broker import Broker
 from realtime.redis.client import connect
 from realtime.settings.config import Settings
 from tests.acceptance.conftest import Stage

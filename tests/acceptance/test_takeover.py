@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from gateway.broker import Broker
 from realtime.errors import Unavailable
-from realtime.redis.broker import Broker
 from realtime.redis.client import connect
 from realtime.settings.config import Settings
 from tests.acceptance.programs import START_SECONDS, Program, running

@@ -10,10 +10,11 @@ import pytest
 import pytest_asyncio
 from redis.crc import key_slot
 
+from gateway.broker import Broker, Post
 from realtime import names
 from realtime.errors import Unavailable
-from realtime.redis.broker import Broker, History, Post
 from realtime.redis.client import Command, Store, checked, connect
+from realtime.redis.history import History
 from realtime.settings.config import Settings
 from tests.clean_log import logged
 from tests.cluster_fixture import (

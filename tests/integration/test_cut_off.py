@@ -13,12 +13,13 @@ import pytest
 
 from notifier import app
 from notifier.feed.feed import Feed
+from notifier.feed.feed_settings import FeedSettings
 from notifier.leadership.candidacy import NEVER
-from notifier.maintenance import look_after
+from notifier.maintenance import maintain
 from notifier.project import ProjectFeed, State
 from notifier.sessions import connect
 from realtime.postgres.pool import Database, transaction
-from realtime.redis.broker import table_history
+from realtime.redis.history import table_history
 from realtime.settings.config import Settings
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
@@ -136,9 +137,9 @@ async def write(connection: Any) -> None:
 async def looked_after(settings: Settings, seen: Witness, state: State) -> AsyncIterator[ProjectFeed]:
     """A feed that has the lock and does nothing, and who looks after it."""
     history = table_history(settings, PROJECT)
-    feed = ProjectFeed(PROJECT, settings.projects[PROJECT], seen.broker, history, HOUR)
-    feed.state, feed.seat.leads_since = state, 0.0
-    async with background(asyncio.create_task(look_after(feed), name="look after")):
+    feed = ProjectFeed(FeedSettings(PROJECT, settings.projects[PROJECT], history, HOUR), seen.publications)
+    feed.state, feed.candidacy.leads_since = state, 0.0
+    async with background(asyncio.create_task(maintain(feed), name="maintain")):
         yield feed
 
 
@@ -156,8 +157,8 @@ async def test_a_leader_without_a_place_hears_of_its_database_and_deletes_nothin
     settings = settings_at(redis_url, demo=project_at(orders_url))
     async with witness(settings) as seen, looked_after(settings, seen, state) as idle:
         for _ in range(2):
-            idle.seat.heard_at = NEVER
-            await eventually(lambda: idle.seat.heard_at > NEVER)
+            idle.candidacy.heard_at = NEVER
+            await eventually(lambda: idle.candidacy.heard_at > NEVER)
         assert await writer.fetchval("select count(*) from realtime.outbox") == 1
         idle.state = State.LIVE
         await eventually(lambda: is_empty(writer))

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from notifier import projects, sessions
+from notifier.feed.feed_settings import FeedSettings
 from notifier.project import ProjectFeed, State
-from realtime.redis.broker import table_history
+from realtime.redis.history import table_history
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
@@ -53,7 +54,7 @@ async def test_a_feed_that_is_dismissed_ends_by_itself(
         if is_asleep:
             await enable(url)
         history = table_history(settings, PROJECT)
-        feed = ProjectFeed(PROJECT, project_at(url), seen.broker, history, HOUR)
+        feed = ProjectFeed(FeedSettings(PROJECT, project_at(url), history, HOUR), seen.publications)
         task = asyncio.create_task(feed.run(), name="feed")
         if is_asleep:
             await asleep(connection)

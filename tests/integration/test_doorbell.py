@@ -21,7 +21,7 @@ from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.publisher import Publisher
 from notifier.project import LINGER_SECONDS, ProjectFeed
 from notifier.sessions import connect, query
-from realtime.redis.broker import History
+from realtime.redis.history import History
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (

@@ -125,7 +125,7 @@ async def test_an_outbox_with_names_that_are_no_text_is_cut_and_what_was_lost_be
 ) -> None:
     bad = UNREADABLE[await stage.writer.fetchval("select getdatabaseencoding()")]
     async with session(stage.url) as reader:
-        publisher = publisher_of(stage.settings, stage.seen.broker, reader)
+        publisher = publisher_of(stage.settings, stage.seen.publications, reader)
         await publisher.begin()
         await stage.writer.execute(
             "insert into realtime.outbox (schema_name, table_name, event, data)"
@@ -133,7 +133,7 @@ async def test_an_outbox_with_names_that_are_no_text_is_cut_and_what_was_lost_be
         )
         await insert(stage.writer, 1, 2)
         assert await publisher.feed.shed(1, 0) == 2
-        assert set(publisher.feed.marks) == {"table:public.orders"}
+        assert set(publisher.feed.checkpoints) == {"table:public.orders"}
         assert await publisher.publish_next(await publisher.feed.snapshot()) == 1
 
 

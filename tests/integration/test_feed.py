@@ -17,13 +17,13 @@ import pytest_asyncio
 from notifier.errors import LostPlace
 from notifier.feed import feed as feed_module
 from notifier.feed.feed import Feed
+from notifier.feed.publication_store import Chunk
 from notifier.feed.snapshots import bounds, parse_snapshot, seen_since
 from notifier.outbox_cleanup import PIECE_ROWS, OutboxCleanup
 from notifier.sessions import connect, query
 from realtime.channels import Table
 from realtime.postgres.backlog import read_backlog
 from realtime.postgres.pool import Database
-from realtime.redis.broker import Chunk
 from realtime.settings.config import MAX_CHANGE_BYTES
 from tests.notifier_fixture import (
     enable,
@@ -196,24 +196,24 @@ async def test_tidying_leaves_what_is_not_published(
     reader: Reader, orders_url: str, writer: Any, slow_writer: Any
 ) -> None:
     database = Database(project_at(orders_url))
-    tidier = OutboxCleanup(database)
+    cleanup = OutboxCleanup(database)
     late = slow_writer.transaction()
     await late.start()
     await insert(slow_writer, 1)
     await insert(writer, 2)
     assert await reader.read() == [2]
-    assert await tidier.tidy() == 0
+    assert await cleanup.delete_published() == 0
     await insert(writer, 3)
     assert await reader.read() == [3]
-    assert await tidier.tidy() == 1
+    assert await cleanup.delete_published() == 1
     assert await reader.ids() == [3]
     await reader.feed.confirm()
-    assert await tidier.tidy() == 1
+    assert await cleanup.delete_published() == 1
     await late.commit()
-    assert await tidier.tidy() == 0
+    assert await cleanup.delete_published() == 0
     assert await reader.read() == [1]
     await reader.feed.confirm()
-    assert await tidier.tidy() == 1
+    assert await cleanup.delete_published() == 1
     assert await writer.fetchval("select count(*) from realtime.outbox") == 0
     await database.close()
 
@@ -223,12 +223,12 @@ async def test_tidying_begins_anew_when_the_database_went_back(
 ) -> None:
     """What it deleted has come back, and new changes have ids that it thinks are gone."""
     database = Database(project_at(orders_url))
-    tidier = OutboxCleanup(database)
-    tidier._deleted = parse_snapshot("9000000:9000000:")
+    cleanup = OutboxCleanup(database)
+    cleanup._deleted = parse_snapshot("9000000:9000000:")
     await insert(writer, 1)
     assert await reader.read() == [1]
     await reader.feed.confirm()
-    assert await tidier.tidy() == 1
+    assert await cleanup.delete_published() == 1
     await database.close()
 
 
@@ -238,8 +238,8 @@ async def test_much_is_tidied_in_pieces(reader: Reader, orders_url: str, writer:
     await reader.feed.advance(await reader.feed.snapshot())
     await reader.feed.confirm()
     database = Database(project_at(orders_url))
-    tidier = OutboxCleanup(database)
-    assert [await tidier.tidy() for _ in range(3)] == [PIECE_ROWS, 5, 0]
+    cleanup = OutboxCleanup(database)
+    assert [await cleanup.delete_published() for _ in range(3)] == [PIECE_ROWS, 5, 0]
     await database.close()
 
 
@@ -323,7 +323,7 @@ async def test_a_long_transaction_does_not_slow_the_feed_down(
     assert await pages_touched(reader, "confirm", at, token, *moves) < 30
     await long.rollback()
     database = Database(project_at(orders_url))
-    await OutboxCleanup(database).tidy_marks()
+    await OutboxCleanup(database).delete_old_checkpoints()
     await database.close()
     assert await writer.fetchval("select count(*) from realtime.mark") == 1
 

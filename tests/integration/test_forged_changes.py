@@ -116,7 +116,7 @@ async def test_a_huge_forged_change_is_left_out_unread_and_hides_no_change(
     left_out = "realtime_notifier_left_out_changes_total"
     async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
         watched = Watched(reader)
-        publisher = publisher_of(settings, seen.broker, watched)
+        publisher = publisher_of(settings, seen.publications, watched)
         await publisher.begin()
         before = value(left_out, project=PROJECT)
         await forge_row(writer, *HONEST, count=beside)
@@ -128,15 +128,15 @@ async def test_a_huge_forged_change_is_left_out_unread_and_hides_no_change(
         await publisher.feed.confirm()
         assert await seen.ids() == [9] * beside + [2, 3]
         assert value(left_out, project=PROJECT) == before + 1
-        found = await seen.broker.marks(PROJECT, [*publisher.feed.marks])
-        assert publisher.feed.strays(found, published=True) == {}
+        found = await seen.publications.checkpoints(PROJECT, [*publisher.feed.checkpoints])
+        assert publisher.feed.diverged(found, published=True) == {}
     assert watched.largest < 1_000_000
 
 
 async def test_a_huge_forged_name_is_not_read_when_the_outbox_is_cut(settings: Settings, writer: Any) -> None:
     async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
         watched = Watched(reader)
-        publisher = publisher_of(settings, seen.broker, watched)
+        publisher = publisher_of(settings, seen.publications, watched)
         await publisher.begin()
         for column in ("schema_name", "table_name"):
             huge = [HUGE if name == column else honest for name, honest in zip(COLUMNS, HONEST, strict=True)]
@@ -153,7 +153,7 @@ async def test_forged_names_of_tables_beyond_a_bound_are_left_out_and_hide_no_ch
     monkeypatch.setattr("notifier.feed.feed.MOST_TOPICS", 10)
     left_out = "realtime_notifier_left_out_changes_total"
     async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
-        publisher = publisher_of(settings, seen.broker, reader)
+        publisher = publisher_of(settings, seen.publications, reader)
         await publisher.begin()
         before = value(left_out, project=PROJECT)
         await insert(writer, 1)
@@ -167,10 +167,10 @@ async def test_forged_names_of_tables_beyond_a_bound_are_left_out_and_hide_no_ch
         await forge_row(writer, HONEST[0], "'t' || generate_series", *HONEST[2:], count=30)
         assert await publisher.publish_next(await publisher.feed.snapshot()) == 9
         await publisher.feed.confirm()
-        assert len(await seen.broker.noted_tables(PROJECT)) == 10
-        assert len(publisher.feed.marks) == 10
-        found = await seen.broker.marks(PROJECT, [*publisher.feed.marks])
-        assert publisher.feed.strays(found, published=True) == {}
+        assert len(await seen.publications.noted_tables(PROJECT)) == 10
+        assert len(publisher.feed.checkpoints) == 10
+        found = await seen.publications.checkpoints(PROJECT, [*publisher.feed.checkpoints])
+        assert publisher.feed.diverged(found, published=True) == {}
         assert await seen.ids() == [1, 2]
 
 

@@ -7,7 +7,7 @@ fails. Bob must not notice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,19 @@ import msgspec
 import pytest
 
 from gateway import app
+from gateway.broker import Broker, Post
 from gateway.delivery import empty_topics, topic_subscriptions
+from gateway.presence import stores
+from gateway.presence.connection_store import Arrival, ConnectionStore
 from gateway.presence.heartbeat_store import HeartbeatStore
-from gateway.presence.store import Arrival, Change, People
+from gateway.presence.member import Change
+from gateway.presence.node_store import NodeStore
+from gateway.presence.presence_store import PresenceStore
 from gateway.projects.project import Tenant
 from realtime import names
+from realtime.channels import TopicKey
 from realtime.process import readiness
 from realtime.process.reload import Reloads
-from realtime.redis.broker import Broker, Post
 from realtime.redis.client import Store
 from realtime.settings.config import Project, Settings
 from tests.gateway_fixture import Gateway, eventually, settings_for, token_for
@@ -73,48 +78,56 @@ async def test_every_task_of_the_root_has_its_story(settings):
 # Items
 
 
-class FailingPeople(People):
-    """Redis, but for what belongs to mallory, to one channel, to one dead life, or comes second."""
+class Failing:
+    """Redis, but for what belongs to mallory, to one channel, to one dead incarnation, or comes second."""
 
     fails = ""
     renewals = 0
 
     def _fail(self, what: str) -> None:
-        if FailingPeople.fails == what:
+        if Failing.fails == what:
             raise Unheard
 
+
+class FailingConnections(Failing, ConnectionStore):
     async def connect(self, arrivals: Sequence[Arrival]) -> list[str | None]:
         if any(arrival.facts.user_id == "mallory" for arrival in arrivals):
             self._fail("connect")
         return await super().connect(arrivals)
 
-    async def change_presence(self, changes: dict[tuple[str, str], list[Change]]) -> None:
+
+class FailingPresence(Failing, PresenceStore):
+    async def change(self, changes: Mapping[TopicKey, Sequence[Change]]) -> None:
         if any(topic == "presence:room:bad" for _, topic in changes):
             self._fail("presence")
-        await super().change_presence(changes)
+        await super().change(changes)
 
-    async def renew_life(self, *about: Any) -> bool:
-        FailingPeople.renewals += 1
+    async def topics_of(self, incarnation: str) -> list[TopicKey]:
+        if incarnation == "dead-1":
+            self._fail("topics")
+        return await super().topics_of(incarnation)
+
+
+class FailingNodes(Failing, NodeStore):
+    async def renew(self, *about: Any) -> bool:
+        Failing.renewals += 1
         if self.renewals == 2:
             self._fail("renew")
-        return await super().renew_life(*about)
-
-    async def topics_of(self, life: str) -> list[tuple[str, str]]:
-        if life == "dead-1":
-            self._fail("topics")
-        return await super().topics_of(life)
+        return await super().renew(*about)
 
 
 @pytest.fixture
-def failing_people(monkeypatch: pytest.MonkeyPatch) -> type[FailingPeople]:
-    monkeypatch.setattr(FailingPeople, "fails", "")
-    monkeypatch.setattr(FailingPeople, "renewals", 0)
-    monkeypatch.setattr(app, "People", FailingPeople)
-    return FailingPeople
+def failing(monkeypatch: pytest.MonkeyPatch) -> type[Failing]:
+    monkeypatch.setattr(Failing, "fails", "")
+    monkeypatch.setattr(Failing, "renewals", 0)
+    monkeypatch.setattr(stores, "ConnectionStore", FailingConnections)
+    monkeypatch.setattr(stores, "PresenceStore", FailingPresence)
+    monkeypatch.setattr(stores, "NodeStore", FailingNodes)
+    return Failing
 
 
-async def test_a_client_that_cannot_be_counted_is_refused_alone(settings, failing_people):
-    failing_people.fails = "connect"
+async def test_a_client_that_cannot_be_counted_is_refused_alone(settings, failing):
+    failing.fails = "connect"
     async with serving(settings) as (gateway, _):
         async with asyncio.TaskGroup() as tasks:
             comings = [tasks.create_task(_comes(gateway, f"user-{number}")) for number in range(20)]
@@ -130,8 +143,8 @@ async def _comes(gateway: Gateway, user: str) -> bool:
         return (await client.ask(type="ping"))["type"] == "pong"
 
 
-async def test_a_presence_that_cannot_be_told_fails_alone(settings, failing_people):
-    failing_people.fails = "presence"
+async def test_a_presence_that_cannot_be_told_fails_alone(settings, failing):
+    failing.fails = "presence"
     async with serving(settings) as (gateway, bob), gateway.client() as other:
         await bob.say(type="presence", state={"a": 1}, ref=1)
         await other.say(type="presence", channel="room:bad", state={}, ref=2)
@@ -141,11 +154,11 @@ async def test_a_presence_that_cannot_be_told_fails_alone(settings, failing_peop
         assert (await other.ask(type="presence", state={}, ref=3))["type"] == "ack"
 
 
-async def test_a_life_goes_on_being_renewed(settings, failing_people):
+async def test_a_life_goes_on_being_renewed(settings, failing):
     """Wait for two renewals after the one that failed."""
-    failing_people.fails = "renew"
+    failing.fails = "renew"
     async with serving(settings):
-        await eventually(lambda: failing_people.renewals >= 4)
+        await eventually(lambda: failing.renewals >= 4)
 
 
 async def test_a_node_goes_on_beating(settings, monkeypatch):
@@ -162,7 +175,7 @@ async def test_a_node_goes_on_beating(settings, monkeypatch):
         await eventually(lambda: len(beats) >= 4)
 
 
-async def test_dead_nodes_are_cleaned_up_after_but_for_what_fails(settings, failing_people, store: Store):
+async def test_dead_nodes_are_cleaned_up_after_but_for_what_fails(settings, failing, store: Store):
     """Wait until the one whose topics cannot be read is the only dead life that is left."""
     for life in ("dead-1", "dead-2"):
         await store.call("SADD", names.nodes(), life)
@@ -173,7 +186,7 @@ async def test_dead_nodes_are_cleaned_up_after_but_for_what_fails(settings, fail
     async def one_is_left() -> bool:
         return await lives() == {b"dead-1"}
 
-    failing_people.fails = "topics"
+    failing.fails = "topics"
     async with serving(settings):
         await eventually(one_is_left)
 

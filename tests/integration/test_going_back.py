@@ -150,7 +150,7 @@ async def test_an_emptied_redis_begins_every_table_anew_once(
         await seen.broker.store.everywhere("FLUSHALL")
 
         async def marked() -> bool:
-            return (await seen.broker.marks(PROJECT, [ORDERS.topic]))[ORDERS.topic] != ""
+            return (await seen.publications.checkpoints(PROJECT, [ORDERS.topic]))[ORDERS.topic] != ""
 
         await eventually(marked)
         await begins_anew(seen, before)
@@ -337,7 +337,7 @@ async def test_who_leads_no_more_moves_and_resets_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("notifier.feed.publisher.CHECK_SECONDS", 0.0)
-    stale, leader = (publisher_of(settings, seen.broker, connection) for connection in leaders)
+    stale, leader = (publisher_of(settings, seen.publications, connection) for connection in leaders)
     await insert(writer, 1)
     await stale.begin()
     await insert(writer, 2)

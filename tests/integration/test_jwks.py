@@ -16,8 +16,8 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from realtime.auth import jwks
-from realtime.auth.jwks import MAX_AGE_SECONDS, MAX_JWKS_BYTES, REFRESH_SECONDS, RETRY_SECONDS, KeyRing
+from gateway.projects import jwks
+from gateway.projects.jwks import MAX_AGE_SECONDS, MAX_JWKS_BYTES, REFRESH_SECONDS, RETRY_SECONDS, KeyRing
 from realtime.auth.tokens import UnknownKey, issue
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.settings.config import Project

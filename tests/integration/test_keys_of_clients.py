@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from gateway.broker import EMPTY_SECONDS
 from gateway.http.routes import ENDPOINTS
 from gateway.wire import native_messages
 from realtime import names
-from realtime.redis.broker import EMPTY_SECONDS
 from realtime.redis.client import Store
 from tests.fleet_fixture import SERVICE
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for, stays, token_for
@@ -123,7 +123,7 @@ async def used_memory(store: Store) -> int:
 async def test_what_was_left_is_gone_and_what_somebody_hears_stays(
     database_url, redis_url, store, monkeypatch
 ):
-    monkeypatch.setattr("realtime.redis.broker.EMPTY_SECONDS", 3.0)
+    monkeypatch.setattr("gateway.broker.EMPTY_SECONDS", 3.0)
     async with running_gateway(settings_for(database_url, redis_url)) as gateway:
         await eventually(gateway.is_ready)
         async with gateway.client() as client:

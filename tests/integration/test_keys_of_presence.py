@@ -14,7 +14,7 @@ LOBBY = "presence:room:lobby"
 
 
 async def test_being_present_under_ever_new_names_leaves_nothing(fast, store, monkeypatch):
-    monkeypatch.setattr("gateway.presence.store.EMPTIED_SECONDS", 1)
+    monkeypatch.setattr("gateway.presence.presence_store.EMPTIED_SECONDS", 1)
     monkeypatch.setattr("gateway.presence.writer.LINGER_SECONDS", 0.05)
     async with fast.client() as client:
         before = await keys_in(store)
@@ -51,7 +51,7 @@ async def test_survivors_are_told_of_so_many_places_that_were_left(fast, store, 
 
 
 async def test_who_comes_after_all_have_left_is_told_as_a_join(gateway, store, monkeypatch):
-    monkeypatch.setattr("gateway.presence.store.EMPTIED_SECONDS", 1)
+    monkeypatch.setattr("gateway.presence.presence_store.EMPTIED_SECONDS", 1)
     async with gateway.client() as alice, gateway.client() as bob:
         watched, who = await crowd(bob, LOBBY), alice.connected["connection_id"]
         for _ in range(3):

@@ -11,10 +11,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 
 from gateway.http.presence_lists import PresenceLists
-from gateway.presence.store import Change, People
+from gateway.presence.member import Change
+from gateway.presence.node_store import NodeStore
+from gateway.presence.presence_store import PresenceStore
 from realtime.channels import presence_topic
 from realtime.redis.client import connect
 from realtime.settings.config import Limits
+from realtime.waiting.batches import batches
 from tests.change_stream import DEADLINE
 from tests.clean_log import logged
 from tests.expressions import value
@@ -41,18 +44,17 @@ def entry(name: str, version: int) -> bytes:
 class Crowd:
     """People of a gateway's node, put there past it."""
 
-    def __init__(self, gateway: Gateway, people: People, life: str) -> None:
+    def __init__(self, gateway: Gateway, presence: PresenceStore, incarnation: str) -> None:
         self.gateway = gateway
-        self._people = people
-        self._life = life
+        self._presence = presence
+        self._incarnation = incarnation
         self.there: dict[str, int] = {}  # version by name
 
     async def change(self, changes: dict[str, int | None]) -> None:
         """Let these be present with a version, or no more."""
         names = list(changes)
-        for start in range(0, len(names), 200):
-            some = names[start : start + 200]
-            await self._people.change_presence(
+        for some in batches(names, 200):
+            await self._presence.change(
                 {("demo", TOPIC): [self._change(name, changes[name]) for name in some]}
             )
         for name, version in changes.items():
@@ -62,7 +64,7 @@ class Crowd:
                 self.there[name] = version
 
     def _change(self, name: str, version: int | None) -> Change:
-        return Change(f"{self._life}/{name}", None if version is None else entry(name, version))
+        return Change(f"{self._incarnation}/{name}", None if version is None else entry(name, version))
 
 
 @pytest.fixture
@@ -70,9 +72,8 @@ async def crowd(database_url: str, redis_url: str) -> AsyncIterator[Crowd]:
     limits = Limits(max_queue_bytes=65_536, slow_consumer_seconds=3_600)
     settings = settings_for(database_url, redis_url, limits=limits, queue_budget_bytes=32 * MIB)
     async with running_gateway(settings) as gateway, connect(redis_url) as store:
-        people = People(store, settings)
-        (life,) = await eventually(people.lives)
-        crowd = Crowd(gateway, people, life)
+        (incarnation,) = await eventually(NodeStore(store).all)
+        crowd = Crowd(gateway, PresenceStore(store), incarnation)
         await crowd.change({f"c{number:05}": 0 for number in range(PRESENT)})
         yield crowd
 
@@ -191,7 +192,7 @@ async def read_to_the_end(reader: asyncio.StreamReader) -> bytes:
 async def test_many_who_ask_at_once_by_rest_and_do_not_read_hold_few_answers(crowd, caplog, monkeypatch):
     """Each of them has 9 MB, and the budget has room for three."""
     asked, may_answer = 0, asyncio.Event()
-    get, members = PresenceLists.get, People.members
+    get, members = PresenceLists.get, PresenceStore.members
 
     async def counted(*parts):
         nonlocal asked
@@ -203,7 +204,7 @@ async def test_many_who_ask_at_once_by_rest_and_do_not_read_hold_few_answers(cro
         return await members(*parts)
 
     monkeypatch.setattr(PresenceLists, "get", counted)
-    monkeypatch.setattr(People, "members", held)
+    monkeypatch.setattr(PresenceStore, "members", held)
     async with AsyncExitStack() as stack:
         readers = [await stack.enter_async_context(asking(crowd.gateway)) for _ in range(20)]
         await eventually(lambda: asked == len(readers))

@@ -97,27 +97,27 @@ async def test_who_waits_for_the_schema_is_told_and_can_be_dismissed(database_ur
     def dismiss() -> None:
         raise Dismissed
 
-    seat = Candidacy()
+    candidacy = Candidacy()
     with pytest.raises(Dismissed):
-        async with leading(PROJECT, database_url, seat, nothing, dismiss):
+        async with leading(PROJECT, database_url, candidacy, nothing, dismiss):
             pass
-    assert seat.leads_since is None
+    assert candidacy.leads_since is None
 
 
 async def test_one_that_waits_for_the_schema_leads_when_it_comes(database_url: str) -> None:
-    seat, won = Candidacy(), asyncio.Event()
+    candidacy, won = Candidacy(), asyncio.Event()
 
     async def run() -> None:
-        async with leading(PROJECT, database_url, seat, nothing, nothing):
+        async with leading(PROJECT, database_url, candidacy, nothing, nothing):
             won.set()
             await asyncio.Event().wait()
 
     async with background(asyncio.create_task(run(), name="candidate")):
-        await eventually(lambda: seat.awaits_schema)
+        await eventually(lambda: candidacy.awaits_schema)
         connection = await connect(database_url)
         with pytest.raises(asyncpg.UndefinedTableError):
             await who_leads(connection)
         await migrate(connection)
         await asyncio.wait_for(won.wait(), DEADLINE)
-        assert not seat.awaits_schema
+        assert not candidacy.awaits_schema
         connection.terminate()

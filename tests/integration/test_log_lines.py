@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.contextvars import bound_contextvars
 
 from gateway.presence.node import Node
+from gateway.projects.jwks import KeyRing
 from realtime import __version__
-from realtime.auth.jwks import KeyRing
 from realtime.errors import Unavailable
 from realtime.settings.config import Project, Settings
 from tests.acceptance.programs import REALTIME, clean_environment, run, running

@@ -14,10 +14,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from gateway.broker import Broker, Post
 from realtime.channels import Table, parse_channel
 from realtime.publications import Sender, broadcast_line
-from realtime.redis.broker import Broker, History, Post
 from realtime.redis.client import connect
+from realtime.redis.history import History
+from realtime.settings.config import Settings
 from tests.acceptance.programs import Program, memory_mib, running
 from tests.acceptance.served import is_ready
 from tests.change_stream import ORDERS, Publisher, background
@@ -73,8 +75,9 @@ class Stage:
         """As clients of another node would."""
         payload = json.dumps("y" * POST_BYTES).encode()
         line = broadcast_line(payload, Sender(None, None), "2026-01-01T00:00:00.000000Z", to_self=True)
+        broker = Broker(self.publisher.store, Settings())
         for _ in range(count):
-            await self.publisher.broker.broadcast(
+            await broker.broadcast(
                 [Post("demo", room(number), [line], History(POSTS, 300)) for number in range(CHANNELS)]
             )
 
@@ -102,7 +105,7 @@ async def stage(directory: Path, database_url: str, redis_url: str) -> AsyncIter
         gateway = Gateway(settings, port, http)
         await program.does(lambda: is_ready(gateway.url))
         history = History(2 * HISTORY_ROWS, 3_600)
-        yield Stage(gateway, internal_port, program, Publisher(Broker(store, settings), history))
+        yield Stage(gateway, internal_port, program, Publisher(store, history))
 
 
 async def subscribe(raw: RawSocket, channel: str, since: str | None = None) -> str:
@@ -156,7 +159,7 @@ async def test_two_hundred_who_read_nothing_take_no_more_than_the_budget_and_nob
     database_url, redis_url, tmp_path
 ):
     async with stage(tmp_path, database_url, redis_url) as crowd, asyncio.timeout(SECONDS):
-        others = Publisher(crowd.publisher.broker, crowd.publisher.history)
+        others = Publisher(crowd.publisher.store, crowd.publisher.history)
         begin = await positions(crowd.gateway)
         await crowd.publish_rows(HISTORY_ROWS)
         await crowd.broadcast(POSTS)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from notifier.feed import feed as feed_module
+from notifier.feed.feed_settings import FeedSettings
+from notifier.feed.publication_store import Chunk, PublicationStore
 from notifier.project import ProjectFeed, State
 from notifier.projects import why_not_ready
 from realtime import names
 from realtime.errors import Unavailable
 from realtime.publications import Position
-from realtime.redis.broker import Broker, Chunk, History, table_history
+from realtime.redis.history import History
 from realtime.settings.config import Settings
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
@@ -44,8 +47,10 @@ async def settings(orders_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(orders_url))
 
 
-def feed_of(settings: Settings, broker: Broker) -> ProjectFeed:
-    return ProjectFeed(PROJECT, settings.projects[PROJECT], broker, table_history(settings, PROJECT), HOUR)
+def feed_of(settings: Settings, publications: PublicationStore) -> ProjectFeed:
+    """A feed that nobody elects, and that is rung or sleeps for an hour."""
+    of_demo = replace(FeedSettings.of(settings, PROJECT), poll_seconds=HOUR)
+    return ProjectFeed(of_demo, publications)
 
 
 async def test_every_change_of_every_row_arrives_once_and_in_its_order(
@@ -101,25 +106,23 @@ class Killed(BaseException):
     """The end of the process, which is no fault of one project."""
 
 
-class Dies(Broker):
+class Dies(PublicationStore):
     """Ends the process, as far as the notifier can see, in the middle of a batch."""
 
     calls = 0
 
-    async def publish_changes(
-        self, project: str, token: str, chunks: Sequence[Chunk], history: History
-    ) -> int:
+    async def publish(self, project: str, token: str, chunks: Sequence[Chunk], history: History) -> int:
         self.calls += 1
         if self.calls == 3:
             raise Killed
-        return await super().publish_changes(project, token, chunks, history)
+        return await super().publish(project, token, chunks, history)
 
 
 async def test_a_batch_that_was_published_in_part_is_finished_by_the_next_notifier(
     settings: Settings, seen: Witness, writer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await writer.execute("insert into orders select generate_series(1, 12000), 'note'")
-    feed = feed_of(settings, Dies(seen.broker.store, settings))
+    feed = feed_of(settings, Dies(seen.broker.store))
     with pytest.raises(Killed):
         await feed.run()
     assert await seen.offset() == 10_000
@@ -130,15 +133,13 @@ async def test_a_batch_that_was_published_in_part_is_finished_by_the_next_notifi
         assert await seen.ids() == list(range(1, 12_002))
 
 
-class LosesAnswers(Broker):
+class LosesAnswers(PublicationStore):
     """Redis does what it is told, and every other answer is lost on its way."""
 
     calls = 0
 
-    async def publish_changes(
-        self, project: str, token: str, chunks: Sequence[Chunk], history: History
-    ) -> int:
-        taken = await super().publish_changes(project, token, chunks, history)
+    async def publish(self, project: str, token: str, chunks: Sequence[Chunk], history: History) -> int:
+        taken = await super().publish(project, token, chunks, history)
         self.calls += 1
         if self.calls % 2:
             raise Unavailable("the answer is lost")
@@ -148,7 +149,7 @@ class LosesAnswers(Broker):
 async def test_what_redis_took_without_an_answer_is_not_taken_twice(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:
-    feed = feed_of(settings, LosesAnswers(seen.broker.store, settings))
+    feed = feed_of(settings, LosesAnswers(seen.broker.store))
     task = asyncio.create_task(feed.run())
     await insert(writer, 1, 2, 3)
     await seen.sees(3)
@@ -201,7 +202,7 @@ async def test_a_session_that_was_ended_is_replaced_and_nothing_is_lost(
 async def test_a_second_notifier_stands_by_and_takes_over(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:
-    standby = feed_of(settings, seen.broker)
+    standby = feed_of(settings, seen.publications)
     async with notifier(settings):
         await asleep(writer)
         task = asyncio.create_task(standby.run())
@@ -222,7 +223,7 @@ async def test_a_second_notifier_stands_by_and_takes_over(
 async def test_a_notifier_waits_for_the_schema(database_url: str, redis_url: str) -> None:
     settings = settings_at(redis_url, demo=project_at(database_url))
     async with witness(settings) as seen:
-        feed = feed_of(settings, seen.broker)
+        feed = feed_of(settings, seen.publications)
         assert why_not_ready([feed]) == "demo: connecting"
         task = asyncio.create_task(feed.run())
         await eventually(lambda: feed.state is State.NO_SCHEMA)

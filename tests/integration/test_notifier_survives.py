@@ -17,13 +17,15 @@ import pytest
 import pytest_asyncio
 
 from notifier import app, maintenance, projects
+from notifier.feed.feed_settings import FeedSettings
+from notifier.feed.publication_store import Chunk, PublicationStore
 from notifier.leadership import election
 from notifier.leadership.lease_store import LeaseStore
 from notifier.project import ProjectFeed
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
 from realtime.process.reload import Reloads
-from realtime.redis.broker import Broker, Chunk, History
+from realtime.redis.history import History
 from realtime.settings.config import Settings
 from realtime.waiting.survival import forget_faults
 from tests.clean_log import logged
@@ -45,7 +47,7 @@ from tests.survival_fixture import Unheard
 # The tasks as the composition root calls them.
 STORIES = {
     "feed demo": "test_a_project_whose_life_fails_is_tried_again_and_loses_nothing",
-    "look after demo": "test_what_a_project_needs_beside_its_feed_is_tried_again",
+    "maintain demo": "test_what_a_project_needs_beside_its_feed_is_tried_again",
     "election": "test_a_look_that_fails_takes_no_lead_away_for_long",
     "reloads": "test_a_project_that_cannot_begin_keeps_no_other_from_it",
     "readiness": "test_readiness_is_watched_after_a_look_that_failed",
@@ -91,23 +93,21 @@ async def test_every_task_of_the_root_has_its_story(settings: Settings, other_ur
     known = {name for name in names if name in STORIES}
     assert known == set(STORIES)
     of_projects = {name for name in names if name.endswith((" demo", " other"))}
-    assert {name.rpartition(" ")[0] for name in of_projects} <= {"feed", "look after", "life of feed"}
+    assert {name.rpartition(" ")[0] for name in of_projects} <= {"feed", "maintain", "lead"}
     written = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert [story for story in STORIES.values() if f"def {story}(" not in written] == []
 
 
-class FailingBroker(Broker):
+class FailingStore(PublicationStore):
     """Fails for `demo`, after it has published: nobody knows what Redis has."""
 
     fails = False
     failed = 0
 
-    async def publish_changes(
-        self, project: str, token: str, chunks: Sequence[Chunk], history: History
-    ) -> int:
-        published = await super().publish_changes(project, token, chunks, history)
-        if project == PROJECT and FailingBroker.fails:
-            FailingBroker.failed += 1
+    async def publish(self, project: str, token: str, chunks: Sequence[Chunk], history: History) -> int:
+        published = await super().publish(project, token, chunks, history)
+        if project == PROJECT and FailingStore.fails:
+            FailingStore.failed += 1
             raise Unheard
         return published
 
@@ -120,16 +120,16 @@ async def test_a_project_whose_life_fails_is_tried_again_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(app, "Broker", FailingBroker)
-    monkeypatch.setattr(FailingBroker, "fails", True)
-    monkeypatch.setattr(FailingBroker, "failed", 0)
+    monkeypatch.setattr(app, "PublicationStore", FailingStore)
+    monkeypatch.setattr(FailingStore, "fails", True)
+    monkeypatch.setattr(FailingStore, "failed", 0)
     before = value("realtime_unforeseen_faults_total", part="feed")
     async with serving(settings, other_url) as other_goes_on:
         await insert(writer, 1, 2)
-        await eventually(lambda: FailingBroker.failed >= 3)
+        await eventually(lambda: FailingStore.failed >= 3)
         await eventually(lambda: value("realtime_notifier_state", project=PROJECT, state="failed") == 1)
         await other_goes_on()
-        monkeypatch.setattr(FailingBroker, "fails", False)
+        monkeypatch.setattr(FailingStore, "fails", False)
         await insert(writer, 3)
         await seen.sees(3)
         await eventually(lambda: value("realtime_notifier_state", project=PROJECT, state="live") == 1)
@@ -204,10 +204,10 @@ async def test_a_look_that_fails_takes_no_lead_away_for_long(
 
 
 class FailingFeed(ProjectFeed):
-    def __init__(self, project_id: str, *more: Any) -> None:
-        if project_id == "bad":
+    def __init__(self, settings: FeedSettings, *more: Any) -> None:
+        if settings.project_id == "bad":
             raise Unheard
-        super().__init__(project_id, *more)
+        super().__init__(settings, *more)
 
 
 async def test_a_project_that_cannot_begin_keeps_no_other_from_it(

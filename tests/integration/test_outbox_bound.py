@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from notifier.feed.publication_store import Chunk, PublicationStore
 from notifier.sessions import connect
 from realtime.channels import Table
 from realtime.errors import Unavailable
-from realtime.redis.broker import Broker, Chunk, History
+from realtime.redis.history import History
 from tests.expressions import value
 from tests.notifier_fixture import (
     PROJECT,
@@ -64,20 +65,18 @@ async def test_the_bound_may_be_one_of_bytes(orders_url: str, redis_url: str, wr
         assert await seen.ids() == [18, 19, 20]
 
 
-class GoesAway(Broker):
+class GoesAway(PublicationStore):
     """Is away for a moment in the middle of a batch."""
 
     calls = 0
     written = asyncio.Event()
 
-    async def publish_changes(
-        self, project: str, token: str, chunks: Sequence[Chunk], history: History
-    ) -> int:
+    async def publish(self, project: str, token: str, chunks: Sequence[Chunk], history: History) -> int:
         self.calls += 1
         if self.calls == 4:
             await self.written.wait()
             raise Unavailable("away")
-        return await super().publish_changes(project, token, chunks, history)
+        return await super().publish(project, token, chunks, history)
 
 
 async def test_a_batch_that_redis_has_in_part_is_within_the_bound_too(
@@ -91,7 +90,7 @@ async def test_a_batch_that_redis_has_in_part_is_within_the_bound_too(
     await writer.execute("insert into orders select generate_series(1, 70), 'note'")
     reader = await connect(orders_url)
     async with witness(bounded) as seen:
-        publisher = publisher_of(bounded, GoesAway(seen.broker.store, bounded), reader)
+        publisher = publisher_of(bounded, GoesAway(seen.broker.store), reader)
         await publisher.begin()
         snapshot = await publisher.feed.snapshot()
         before = await position(seen)

@@ -38,7 +38,7 @@ class Outbox:
     writer: Any
     reader: Any  # the notifier's session
     feed: Feed
-    tidier: OutboxCleanup
+    cleanup: OutboxCleanup
 
     async def fill(self, rows: int = FINISHED) -> None:
         """Write so many changes, in a few transactions, and publish them."""
@@ -50,7 +50,7 @@ class Outbox:
     async def publish(self) -> None:
         await self.feed.advance(await self.feed.snapshot())
         await self.feed.confirm()
-        while await self.tidier.tidy() == PIECE_ROWS:
+        while await self.cleanup.delete_published() == PIECE_ROWS:
             pass
 
     async def sizes(self) -> tuple[int, int]:

@@ -71,7 +71,7 @@ async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
 @pytest.fixture
 async def node(valkey: Valkey, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
     """A node that can owe little, and takes its time to say goodbye: the test decides when Redis is there."""
-    monkeypatch.setattr("gateway.presence.pending.MOST_OWED", MOST)
+    monkeypatch.setattr("gateway.presence.pending.MOST_PENDING", MOST)
     monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr("realtime.redis.client.CALL_SECONDS", 0.5)
     limits = Limits(max_connections_per_user=1_000)
@@ -156,7 +156,7 @@ async def counted(store: Store, expected: int) -> bool:
     """Whether all that is counted of users and of lives is as it should be."""
     totals = await store.call("HGETALL", names.connection_counts("demo"))
     lives = [life.decode() for life in await store.call("SMEMBERS", names.nodes())]
-    of_lives = [await store.call("HGET", names.life_counts("demo", life), "all") for life in lives]
+    of_lives = [await store.call("HGET", names.incarnation_counts("demo", life), "all") for life in lives]
     by_user = sum(int(number) for field, number in totals.items() if field.startswith(b"user:"))
     return by_user == sum(int(number or 0) for number in of_lives) == expected
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.presence.store import Arrival, Departure, Open, People
+from gateway.presence.connection_store import Arrival, ConnectionStore, Departure, Open
 from realtime import names
 from realtime.redis.client import Store
 from realtime.settings.config import Limits, Settings
@@ -27,12 +27,12 @@ class Entrance:
     """Lets connections of a project in and out, as nodes do."""
 
     def __init__(self, store: Store, limits: Limits) -> None:
-        self.people = People(store, Settings())
+        self.connections = ConnectionStore(store, Settings())
         self.limits = limits
 
     async def enter(self, life: str, *connection_ids: str, **more: Any) -> list[str | None]:
         """What forbids each; of user and address in `of`, if they are given."""
-        return await self.people.connect([self.arrival(life, name, **more) for name in connection_ids])
+        return await self.connections.connect([self.arrival(life, name, **more) for name in connection_ids])
 
     def arrival(self, life: str, name: str, before=(), suspects=(), is_in=False, **of: Any) -> Arrival:
         return Arrival("demo", life, before, facts(name, **of), self.limits, is_in, suspects)
@@ -41,7 +41,7 @@ class Entrance:
         ends = [
             Departure("demo", life, before, facts(name, **of), 1000, None, 2.0) for name in connection_ids
         ]
-        await self.people.disconnect(ends)
+        await self.connections.disconnect(ends)
 
 
 @pytest.fixture
@@ -51,7 +51,10 @@ async def door(store: Store) -> Entrance:
 
 async def counts(store: Store, *lives: str) -> list[dict[str, int]]:
     """What is counted of the project, and of lives."""
-    connection_ids = [names.connection_counts("demo"), *(names.life_counts("demo", life) for life in lives)]
+    connection_ids = [
+        names.connection_counts("demo"),
+        *(names.incarnation_counts("demo", life) for life in lives),
+    ]
     found = [await store.call("HGETALL", name) for name in connection_ids]
     return [{field.decode(): int(value) for field, value in one.items()} for one in found]
 
@@ -128,7 +131,7 @@ async def test_whoever_is_taken_out_twice_is_counted_once(door, store):
 @pytest.mark.parametrize("wrong", [-5, 0, 99])
 async def test_wrong_counts_are_right_again_when_nobody_is_left(door, store, wrong):
     await door.enter(HERE, "1")
-    for name in (names.connection_counts("demo"), names.life_counts("demo", HERE)):
+    for name in (names.connection_counts("demo"), names.incarnation_counts("demo", HERE)):
         await store.call("HSET", name, "user:bob", wrong, "user:gone", wrong)
     answers = await door.enter(HERE, "2")
     assert answers == [PER_USER if wrong == 99 else None]
@@ -141,14 +144,14 @@ async def test_wrong_counts_are_right_again_when_nobody_is_left(door, store, wro
 
 async def test_a_suspect_that_is_counted_too_high_makes_no_count_negative(door, store):
     await door.enter(DEAD, "1", "2", "3")
-    await store.call("HSET", names.life_counts("demo", DEAD), "user:bob", 1_000)
+    await store.call("HSET", names.incarnation_counts("demo", DEAD), "user:bob", 1_000)
     assert await door.enter(HERE, "4", "5", suspects=(DEAD,)) == [None, None]
     assert (await counts(store))[0]["user:bob"] == 5
 
 
 async def test_counts_of_a_life_that_nobody_knows_any_more_are_gone_in_a_week(door, store):
     await door.enter(DEAD, "1")
-    assert 6 * DAY_MS < await store.call("PTTL", names.life_counts("demo", DEAD)) <= 7 * DAY_MS
+    assert 6 * DAY_MS < await store.call("PTTL", names.incarnation_counts("demo", DEAD)) <= 7 * DAY_MS
 
 
 # Old nodes beside new ones

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway.presence.store import People
+from gateway.presence.connection_store import ConnectionStore
+from gateway.presence.presence_store import PresenceStore
 from realtime import names
 from realtime.errors import Unavailable
 from realtime.redis.client import Store
@@ -32,16 +33,16 @@ class Losses:
     seen: int = 0  # calls in all
 
     def before(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def lossy(people: People, *arguments: Any) -> Any:
+        async def lossy(store: object, *arguments: Any) -> Any:
             self.seen += 1
             if self.answers:
-                await method(people, *arguments)
+                await method(store, *arguments)
                 self.answers -= 1
                 raise Unavailable("lost on the way back")
             if self.calls:
                 self.calls -= 1
                 raise Unavailable("lost on the way there")
-            return await method(people, *arguments)
+            return await method(store, *arguments)
 
         return lossy
 
@@ -50,14 +51,14 @@ class Losses:
 def presence(monkeypatch) -> Losses:
     """Of changes of presence."""
     losses = Losses()
-    monkeypatch.setattr(People, "change_presence", losses.before(People.change_presence))
+    monkeypatch.setattr(PresenceStore, "change", losses.before(PresenceStore.change))
     return losses
 
 
 @pytest.fixture
 def departures(monkeypatch) -> Losses:
     losses = Losses()
-    monkeypatch.setattr(People, "disconnect", losses.before(People.disconnect))
+    monkeypatch.setattr(ConnectionStore, "disconnect", losses.before(ConnectionStore.disconnect))
     return losses
 
 
@@ -238,7 +239,7 @@ async def test_a_topic_that_could_not_be_forgotten_is_forgotten_later(here, stor
     losses = Losses(calls=1)
     monkeypatch.setattr("gateway.presence.writer.RETRY_SECONDS", 0.02)
     monkeypatch.setattr("gateway.presence.writer.LINGER_SECONDS", 0.02)
-    monkeypatch.setattr(People, "forget_topics", losses.before(People.forget_topics))
+    monkeypatch.setattr(PresenceStore, "forget_topics", losses.before(PresenceStore.forget_topics))
     async with here.client() as alice:
         assert await set_state(alice, {}) == "ack"
         assert await set_state(alice, None) == "ack"

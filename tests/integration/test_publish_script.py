@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
+from gateway.broker import Broker
+from notifier.feed.publication_store import Chunk, Diverged, PublicationStore
 from realtime import names
 from realtime.publications import Position, Publication, read_publication
-from realtime.redis.broker import Astray, Broker, Chunk, History
 from realtime.redis.client import Command, connect
+from realtime.redis.history import History
 from realtime.settings.config import Settings
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
@@ -30,15 +32,15 @@ def chunk(*ids: int, after: str = "", topic: str = TOPIC, size: int = 0) -> Chun
 class Publisher:
     """Publishes batch after batch to one topic, each continuing the last."""
 
-    broker: Broker
+    publications: PublicationStore
     history: History = HISTORY
     topic: str = TOPIC
-    mark: str = ""
+    checkpoint: str = ""
 
     async def batch(self, number: int, *ids: int, size: int = 0) -> int:
-        sent = chunk(*ids, after=self.mark, topic=self.topic, size=size)
-        new = await self.broker.publish_changes("demo", f"b{number}", [sent], self.history)
-        self.mark = f"b{number}:{ids[-1]}"
+        sent = chunk(*ids, after=self.checkpoint, topic=self.topic, size=size)
+        new = await self.publications.publish("demo", f"b{number}", [sent], self.history)
+        self.checkpoint = f"b{number}:{ids[-1]}"
         return new
 
 
@@ -49,8 +51,13 @@ async def broker(redis_url: str) -> AsyncIterator[Broker]:
 
 
 @pytest.fixture
-def publisher(broker: Broker) -> Publisher:
-    return Publisher(broker)
+def publications(broker: Broker) -> PublicationStore:
+    return PublicationStore(broker.store)
+
+
+@pytest.fixture
+def publisher(publications: PublicationStore) -> Publisher:
+    return Publisher(publications)
 
 
 async def kept(broker: Broker, since: int = 0, topic: str = TOPIC) -> list[bytes] | None:
@@ -60,8 +67,8 @@ async def kept(broker: Broker, since: int = 0, topic: str = TOPIC) -> list[bytes
     return None if missed is None else [line.strip() for one in missed for line in one.lines]
 
 
-async def mark(broker: Broker) -> str:
-    return (await broker.marks("demo", [TOPIC]))[TOPIC]
+async def checkpoint(publications: PublicationStore) -> str:
+    return (await publications.checkpoints("demo", [TOPIC]))[TOPIC]
 
 
 async def test_changes_are_numbered_from_one_on(broker: Broker, publisher: Publisher) -> None:
@@ -85,9 +92,11 @@ async def test_a_subscriber_hears_what_history_keeps(broker: Broker, publisher: 
 
 
 @pytest.mark.parametrize("cut", range(1, 5))
-async def test_a_batch_that_comes_again_cut_elsewhere_is_taken_once(broker: Broker, cut: int) -> None:
+async def test_a_batch_that_comes_again_cut_elsewhere_is_taken_once(
+    broker: Broker, cut: int, publications: PublicationStore
+) -> None:
     async def send(*ids: int, after: str = "") -> int:
-        return await broker.publish_changes("demo", "b1", [chunk(*ids, after=after)], HISTORY)
+        return await publications.publish("demo", "b1", [chunk(*ids, after=after)], HISTORY)
 
     ids = [11, 12, 13, 14, 15]
     assert await send(*ids[:cut]) == cut
@@ -105,13 +114,13 @@ async def test_an_id_below_the_last_one_is_new_in_the_next_batch(
     assert await kept(broker) == [b"100", b"5"]
 
 
-async def test_each_topic_remembers_for_itself(broker: Broker) -> None:
+async def test_each_topic_remembers_for_itself(broker: Broker, publications: PublicationStore) -> None:
     users = "table:public.users"
-    await broker.publish_changes("demo", "b1", [chunk(1, 3), chunk(2, topic=users)], HISTORY)
-    await broker.publish_changes("demo", "b1", [chunk(1, 3), chunk(2, 4, topic=users)], HISTORY)
+    await publications.publish("demo", "b1", [chunk(1, 3), chunk(2, topic=users)], HISTORY)
+    await publications.publish("demo", "b1", [chunk(1, 3), chunk(2, 4, topic=users)], HISTORY)
     assert await kept(broker) == [b"1", b"3"]
     assert await kept(broker, topic=users) == [b"2", b"4"]
-    assert await broker.marks("demo", [TOPIC, users, "table:public.none"]) == {
+    assert await publications.checkpoints("demo", [TOPIC, users, "table:public.none"]) == {
         TOPIC: "b1:3",
         users: "b1:4",
         "table:public.none": "",
@@ -129,15 +138,15 @@ async def test_each_topic_remembers_for_itself(broker: Broker) -> None:
     ],
 )
 async def test_changes_that_do_not_continue_what_redis_has_are_refused_and_change_nothing(
-    broker: Broker, publisher: Publisher, after: str, token: str
+    broker: Broker, publisher: Publisher, after: str, token: str, publications: PublicationStore
 ) -> None:
     await publisher.batch(1, 7)
     await publisher.batch(2, 8)
     users = "table:public.users"
-    with pytest.raises(Astray) as refusal:
-        await broker.publish_changes("demo", token, [chunk(10, after=after), chunk(11, topic=users)], HISTORY)
-    assert refusal.value.marks == {TOPIC: "b2:8"}
-    assert (await kept(broker), await mark(broker)) == ([b"7", b"8"], "b2:8")
+    with pytest.raises(Diverged) as refusal:
+        await publications.publish("demo", token, [chunk(10, after=after), chunk(11, topic=users)], HISTORY)
+    assert refusal.value.checkpoints == {TOPIC: "b2:8"}
+    assert (await kept(broker), await checkpoint(publications)) == ([b"7", b"8"], "b2:8")
     assert await kept(broker, topic=users) == [b"11"]
 
 
@@ -146,43 +155,45 @@ async def test_an_emptied_redis_refuses_what_continues_what_it_had(
 ) -> None:
     await publisher.batch(1, 7)
     await broker.store.everywhere("FLUSHALL")
-    with pytest.raises(Astray):
+    with pytest.raises(Diverged):
         await publisher.batch(2, 8)
 
 
-async def test_a_topic_begins_anew_and_subscribers_hear_of_it(broker: Broker, publisher: Publisher) -> None:
+async def test_a_topic_begins_anew_and_subscribers_hear_of_it(
+    broker: Broker, publisher: Publisher, publications: PublicationStore
+) -> None:
     await publisher.batch(1, 7)
     before = await broker.position("demo", TOPIC)
     channel = names.topic_channel("demo", TOPIC)
     async with broker.store.servers.of(channel).client.pubsub() as subscription:
         await subscription.ssubscribe(channel)
         await subscription.get_message(timeout=DEADLINE)
-        await broker.reset("demo", {TOPIC: ("b1:7", "b5:1")})
+        await publications.reset("demo", {TOPIC: ("b1:7", "b5:1")})
         message = await subscription.get_message(timeout=DEADLINE)
     now = await broker.position("demo", TOPIC)
     assert read_publication(message["data"]) == Publication(now.epoch, 1, [])
     assert now.epoch != before.epoch
-    assert (now.offset, await mark(broker)) == (0, "b5:1")
+    assert (now.offset, await checkpoint(publications)) == (0, "b5:1")
     assert await broker.missed("demo", TOPIC, before, now) is None
-    publisher.mark = "b5:1"
+    publisher.checkpoint = "b5:1"
     await publisher.batch(6, 9)
     assert await broker.position("demo", TOPIC) == Position(now.epoch, 1)
     assert await kept(broker) == [b"9"]
 
 
 async def test_a_topic_that_has_moved_meanwhile_does_not_begin_anew(
-    broker: Broker, publisher: Publisher
+    broker: Broker, publisher: Publisher, publications: PublicationStore
 ) -> None:
     await publisher.batch(1, 7)
     await publisher.batch(2, 8)
     before = await broker.position("demo", TOPIC)
-    await broker.reset("demo", {TOPIC: ("b1:7", "")})
+    await publications.reset("demo", {TOPIC: ("b1:7", "")})
     assert await broker.position("demo", TOPIC) == before
     assert await kept(broker) == [b"7", b"8"]
 
 
 async def test_history_keeps_the_number_of_entries_that_was_set(broker: Broker) -> None:
-    publisher = Publisher(broker, History(3, 3_600))
+    publisher = Publisher(PublicationStore(broker.store), History(3, 3_600))
     for number in range(1, 8):
         await publisher.batch(number, number)
     assert await broker.store.call("XLEN", names.topic_history("demo", TOPIC)) == 3
@@ -192,7 +203,7 @@ async def test_history_keeps_the_number_of_entries_that_was_set(broker: Broker) 
 
 
 async def test_one_publication_of_more_than_history_may_hold_is_kept_whole(broker: Broker) -> None:
-    publisher = Publisher(broker, History(3, 3_600))
+    publisher = Publisher(PublicationStore(broker.store), History(3, 3_600))
     await publisher.batch(1, 1)
     await publisher.batch(2, 2, 3, 4, 5)
     assert await kept(broker, since=1) == [b"2", b"3", b"4", b"5"]
@@ -201,7 +212,7 @@ async def test_one_publication_of_more_than_history_may_hold_is_kept_whole(broke
 async def test_history_is_bounded_in_bytes(
     broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.redis.broker.HISTORY_BYTES", 10_000)
+    monkeypatch.setattr("realtime.redis.history.HISTORY_BYTES", 10_000)
     for number in range(1, 11):
         await publisher.batch(number, number, size=3_000)
     assert await broker.store.call("XLEN", names.topic_history("demo", TOPIC)) == 3
@@ -211,7 +222,7 @@ async def test_history_is_bounded_in_bytes(
 async def test_bytes_are_counted_rightly_after_many_trims(
     broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.redis.broker.HISTORY_BYTES", 5_000)
+    monkeypatch.setattr("realtime.redis.history.HISTORY_BYTES", 5_000)
     for number in range(1, 60):
         await publisher.batch(number, number, size=number * 37 % 1_900)
     counted = await broker.store.call("HGET", names.topic_meta("demo", TOPIC), "bytes")
@@ -241,7 +252,7 @@ async def test_old_entries_go_when_a_new_one_comes(broker: Broker, publisher: Pu
 
 
 async def test_history_of_a_quiet_topic_ends_and_its_position_stays(broker: Broker) -> None:
-    publisher = Publisher(broker, History(10_000, 0.05))
+    publisher = Publisher(PublicationStore(broker.store), History(10_000, 0.05))
     await publisher.batch(1, 1)
     position = await broker.position("demo", TOPIC)
 

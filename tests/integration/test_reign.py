@@ -14,12 +14,15 @@ from operator import itemgetter
 import pytest
 from redis.asyncio import Redis
 
-from gateway.presence.store import Change, People
+from gateway.broker import Broker, Post
+from gateway.presence.member import Change
+from gateway.presence.node_store import NodeStore
+from gateway.presence.presence_store import PresenceStore
 from realtime import names
 from realtime.errors import Unavailable
 from realtime.publications import Position
-from realtime.redis.broker import Broker, History, Post
 from realtime.redis.client import checked, connect
+from realtime.redis.history import History
 from realtime.settings.config import Settings
 from tests.chaos.link import Link, Silence
 from tests.chaos.redis_pair import RedisPair
@@ -331,14 +334,14 @@ async def test_a_subscription_that_stayed_with_the_old_primary_tells_resync(clie
 async def test_presence_has_new_numbers_after_a_fail_over(fleet, change_first):
     """A node that missed the fail-over must not take a change for one that it has."""
     async with connect(fleet.url) as store:
-        people, topic = People(store, Settings()), ("demo", "presence")
+        presence, topic = PresenceStore(store), ("demo", "presence")
         for connection in ("a", "b"):
-            await people.change_presence({topic: [Change(f"life/{connection}", b"{}")]})
-        before, _ = await people.members(*topic)
+            await presence.change({topic: [Change(f"life/{connection}", b"{}")]})
+        before, _ = await presence.members(*topic)
         await fleet.fail_over()
-        await eventually(lambda: can(people.lives()))
+        await eventually(lambda: can(NodeStore(store).all()))
         if change_first:
-            await people.change_presence({topic: [Change("life/c", b"{}")]})
-        position, members = await people.members(*topic)
+            await presence.change({topic: [Change("life/c", b"{}")]})
+        position, members = await presence.members(*topic)
         assert position.epoch != before.epoch
         assert (position.offset, len(members)) == ((1, 3) if change_first else (0, 2))

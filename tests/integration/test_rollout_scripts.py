@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from realtime import names
-from realtime.redis.broker import new_epoch
 from realtime.redis.client import Store
+from realtime.redis.history import new_epoch
 from tests.fleet_fixture import crowd, present
 from tests.former_scripts import call_former
 

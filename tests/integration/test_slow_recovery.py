@@ -213,7 +213,9 @@ async def test_an_epoch_that_ends_in_the_middle_is_told_as_resync(story):
     async with lazy(story) as raw:
         await story.come_back(raw)
         topic = "table:public.orders"
-        await story.publisher.broker.reset("demo", {topic: (story.publisher._marks[topic], "new")})
+        await story.publisher.publications.reset(
+            "demo", {topic: (story.publisher._checkpoints[topic], "new")}
+        )
         rows, resync = await rows_until(raw, "resync")
         assert rows == list(range(1, len(rows) + 1))
         if not resync["position"].endswith("-0"):  # history was gone before the node knew why

@@ -15,16 +15,18 @@ from gateway.delivery.fanout import Fanout
 from gateway.hub.hub import Delivery, Hub, deliver
 from gateway.hub.subscribers import subscription
 from gateway.publish.batcher import Batcher
+from gateway.timestamps import rfc3339
 from gateway.websocket import gauges
 from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter, SendQueue
 from notifier import metrics as notifier_metrics
+from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publisher import Publisher
 from realtime.channels import parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Publication, Sender, broadcast_line
+from realtime.redis.history import History
 from realtime.settings.config import Limits, Project
-from realtime.timestamps import rfc3339
 from tests.expressions import series_of, value
 from tests.hub_fixture import line
 
@@ -186,7 +188,7 @@ async def test_a_publisher_counts_the_tries_that_redis_did_not_take(monkeypatch)
     monkeypatch.setattr("notifier.feed.publisher.FIRST_RETRY_SECONDS", 0)
     answers = iter([Unavailable("away"), Unavailable("away"), 5])
 
-    async def publish_changes(*batch):
+    async def publish(*batch):
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
@@ -196,10 +198,10 @@ async def test_a_publisher_counts_the_tries_that_redis_did_not_take(monkeypatch)
         yield []
 
     project = Project(database_url="postgresql://nobody@127.0.0.1/none", jwt_secret="x" * 32)
-    history: Any = None
     feed: Any = SimpleNamespace(chunks=chunks, token="1", left_out=0)
-    broker: Any = SimpleNamespace(publish_changes=publish_changes)
-    publisher = Publisher(PROJECT, project, history, feed, broker, lambda reason: None)
+    settings = FeedSettings(PROJECT, project, History(1, 1), 1.0)
+    publications: Any = SimpleNamespace(publish=publish)
+    publisher = Publisher(settings, feed, publications, lambda reason: None)
     assert await publisher.publish_batch() == 5
     assert value("realtime_notifier_redis_failures_total", project=PROJECT) == 2
     assert value("realtime_notifier_changes_total", project=PROJECT) == 5

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 
 from realtime import names
 
-VALUES = {"project": "demo", "topic": "room:a", "life": "n1.2", "node_id": "n1", "number": 1}
+VALUES = {"project": "demo", "topic": "room:a", "incarnation": "n1.2", "node_id": "n1", "number": 1}
 OF_A_TOPIC = (names.topic_channel, names.topic_meta, names.topic_history, names.topic_members)
 OF_A_PROJECT = (
     names.open_connections,
@@ -61,7 +61,7 @@ def test_topics_are_spread_over_the_slots() -> None:
 
 
 def test_what_counts_connections_lies_in_one_slot() -> None:
-    keys = {named(one) for one in OF_A_PROJECT} | {names.life_counts("demo", "n1.2")}
+    keys = {named(one) for one in OF_A_PROJECT} | {names.incarnation_counts("demo", "n1.2")}
     assert len(keys) == 4
     assert len({slot(key) for key in keys}) == 1
 

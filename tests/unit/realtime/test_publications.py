@@ -3,6 +3,7 @@ import random
 
 import pytest
 
+from gateway.timestamps import rfc3339
 from realtime.channels import Event, Table
 from realtime.errors import ClientError, Code
 from realtime.publications import (
@@ -18,7 +19,6 @@ from realtime.publications import (
     read_publication,
     written_at,
 )
-from realtime.timestamps import rfc3339
 
 USERS = Table("public", "users")
 COMMITTED = "2024-05-01T10:00:00.000001Z"

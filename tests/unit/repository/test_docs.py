@@ -18,6 +18,7 @@ from gateway import metrics as gateway_metrics
 from gateway.http.routes import ENDPOINTS
 from gateway.wire import native_messages
 from notifier import metrics as notifier_metrics
+from notifier.feed.feed_settings import FeedSettings
 from notifier.leadership.candidacy import Candidacy
 from notifier.project import ProjectFeed, State
 from notifier.projects import why_not_ready
@@ -99,7 +100,7 @@ CHANNELS = {"topic_channel", "probe"}  # of pub/sub: nothing is kept of what goe
 
 
 def test_every_key_in_redis_is_documented_with_who_makes_it_grow_and_how_far() -> None:
-    arguments = {"project": "P", "topic": "C", "life": "LIFE"}
+    arguments = {"project": "P", "topic": "C", "incarnation": "LIFE"}
     known = {
         function(*(arguments[name] for name in inspect.signature(function).parameters))
         for name, function in inspect.getmembers(names, inspect.isfunction)
@@ -139,13 +140,15 @@ def settings_of(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 def test_whoever_looks_first_finds_each_reason_that_a_notifier_gives() -> None:
     nothing: Any = None
-    feed = ProjectFeed("PROJECT", Project(database_url="postgresql://db/app"), nothing, nothing, 1.0)
+    feed = ProjectFeed(
+        FeedSettings("PROJECT", Project(database_url="postgresql://db/app"), nothing, 1.0), nothing
+    )
     reasons = set()
     for feed.state in State:
         reasons.add(why_not_ready([feed]))
-    feed.state, feed.seat = State.STANDBY, Candidacy("me", elected=True, trouble="…")
+    feed.state, feed.candidacy = State.STANDBY, Candidacy("me", elected=True, trouble="…")
     reasons.add(why_not_ready([feed]))
-    feed.seat.see_lease(time.monotonic(), None)
+    feed.candidacy.see_lease(time.monotonic(), None)
     reasons.add(why_not_ready([feed]))
     found = set(re.findall("`(PROJECT: [^`]*)`", section(OPERATIONS, "Look first")))
     assert found == reasons - {None}

@@ -5,6 +5,7 @@ What they count is for `test_counting.py`.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,7 +55,8 @@ def test_a_project_that_comes_back_begins_at_0():
 @pytest.mark.parametrize("state", State)
 async def test_a_state_tells_whether_changes_are_published_and_whose_backlog_is_known(state):
     nothing: Any = None
-    feed = ProjectFeed(PROJECT, nothing, nothing, nothing, nothing)
+    settings: Any = SimpleNamespace(project_id=PROJECT, project=None)
+    feed = ProjectFeed(settings, nothing)
     feed.state = next(one for one in State if one is not state)
     notifier_metrics.measure_backlog(PROJECT, Backlog(5, 1.5))
     feed._enter(state)

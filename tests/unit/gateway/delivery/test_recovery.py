@@ -16,7 +16,7 @@ from gateway.hub.subscribers import subscription
 from realtime.channels import parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication, Sender, broadcast_line
-from realtime.redis.broker import History
+from realtime.redis.history import History
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually, stays
 from tests.hub_fixture import delivered

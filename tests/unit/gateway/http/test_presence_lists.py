@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,7 +19,7 @@ from tests.gateway_fixture import eventually
 KEY = ("demo", "presence")
 
 
-class People:
+class Store:
     """Redis, with as many present as there were changes; it answers when it may."""
 
     def __init__(self) -> None:
@@ -35,15 +36,17 @@ class People:
             raise self.error
         return Position("e", there), {b"node-1/%d" % number: b"{}" for number in range(there)}
 
-    async def lives(self) -> dict[str, object]:
+    async def all(self) -> dict[str, object]:
         return {"node-1": "a report"}
 
 
 class Play:
     def __init__(self) -> None:
-        self.people = People()
+        self.store = Store()
         self.counted: list[int] = []
-        self.lists = PresenceLists(cast(Any, self.people), self.count)
+        self.lists = PresenceLists(
+            cast(Any, SimpleNamespace(presence=self.store, nodes=self.store)), self.count
+        )
 
     @contextmanager
     def count(self, size: int) -> Any:
@@ -56,12 +59,12 @@ class Play:
 
 async def test_many_who_ask_at_once_share_one_body():
     play = Play()
-    play.people.there = 3
+    play.store.there = 3
     asking = [play.ask() for _ in range(100)]
-    play.people.may_answer.set()
+    play.store.may_answer.set()
     bodies = await asyncio.gather(*asking)
     assert json.loads(bodies[0]) == {"count": 3, "presences": [{}] * 3}
-    assert len({id(body) for body in bodies}) == play.people.asked == 1
+    assert len({id(body) for body in bodies}) == play.store.asked == 1
     assert play.counted == [2 * 3 * len(b"{}")]
 
 
@@ -69,14 +72,14 @@ async def test_of_those_who_ask_while_lists_are_built_all_share_the_next_and_it_
     play = Play()
     asking = []
     for there in range(1, 101):
-        play.people.there = there
+        play.store.there = there
         asking.append((there, play.ask()))
         await asyncio.sleep(0.001 if there <= AT_ONCE else 0)
-    await eventually(lambda: play.people.asked == AT_ONCE)
-    play.people.may_answer.set()
+    await eventually(lambda: play.store.asked == AT_ONCE)
+    play.store.may_answer.set()
     found = [(there, json.loads(await answer)["count"]) for there, answer in asking]
     assert [count for there, count in found if count < there] == []
-    assert play.people.asked == AT_ONCE + 1
+    assert play.store.asked == AT_ONCE + 1
 
 
 async def test_few_lists_are_built_at_once_whatever_their_channels():
@@ -84,38 +87,38 @@ async def test_few_lists_are_built_at_once_whatever_their_channels():
     asking = [play.ask(("demo", f"presence:room:{number}")) for number in range(20)]
     for _ in range(100):
         await asyncio.sleep(0)
-    assert play.people.asked == AT_ONCE
-    play.people.may_answer.set()
+    assert play.store.asked == AT_ONCE
+    play.store.may_answer.set()
     await asyncio.gather(*asking)
-    assert play.people.asked == 20
+    assert play.store.asked == 20
 
 
 async def test_a_list_whose_turn_does_not_come_is_unavailable_and_the_next_is_built(monkeypatch):
     monkeypatch.setattr(presence_lists, "TURN_SECONDS", 0.01)
     play = Play()
     built = [play.ask((project, "presence")) for project in ("a", "b")]
-    await eventually(lambda: play.people.asked == AT_ONCE)
+    await eventually(lambda: play.store.asked == AT_ONCE)
     with pytest.raises(Unavailable):
         await play.ask()
-    play.people.may_answer.set()
+    play.store.may_answer.set()
     await asyncio.gather(*built, play.ask())
 
 
 async def test_a_list_that_fails_fails_for_all_who_asked_for_it_and_for_nobody_after():
     play = Play()
-    play.people.error = Unavailable("Redis cannot be reached now")
-    play.people.may_answer.set()
+    play.store.error = Unavailable("Redis cannot be reached now")
+    play.store.may_answer.set()
     assert {type(one) for one in await asyncio.gather(play.ask(), play.ask(), return_exceptions=True)} == {
         Unavailable
     }
-    play.people.error = None
+    play.store.error = None
     await play.ask()
 
 
 async def test_who_stops_asking_leaves_the_list_to_the_others():
     play = Play()
     gone, there = play.ask(), play.ask()
-    await eventually(lambda: play.people.asked == 1)
+    await eventually(lambda: play.store.asked == 1)
     gone.cancel()
-    play.people.may_answer.set()
+    play.store.may_answer.set()
     assert json.loads(await there)["count"] == 0

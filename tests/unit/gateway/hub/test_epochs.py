@@ -7,7 +7,7 @@ import pytest
 from gateway.hub.hub import Hub
 from gateway.hub.topic import TopicState
 from realtime.errors import ClientError
-from realtime.publications import Position, Publication, parse_position, reign_of
+from realtime.publications import Position, Publication, parse_position, replid_of
 from tests.hub_fixture import delivered
 
 BEFORE, EXPIRED, AFTER = "a" * 12 + "1" * 8, "b" * 12 + "1" * 8, "c" * 12 + "2" * 8
@@ -49,4 +49,4 @@ def test_no_other_epoch_is_ever_given(epoch):
 
 
 def test_the_epoch_of_a_table_has_no_reign():
-    assert (reign_of("a" * 12), reign_of(BEFORE)) == ("", "1" * 8)
+    assert (replid_of("a" * 12), replid_of(BEFORE)) == ("", "1" * 8)

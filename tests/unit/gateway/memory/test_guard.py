@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.broker import Post
 from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget, ReplayCache
 from gateway.hub.subscribers import subscription
@@ -20,7 +21,7 @@ from gateway.publish.publisher import BroadcastPublisher
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication
-from realtime.redis.broker import History, Post
+from realtime.redis.history import History
 from realtime.settings.config import Limits
 from tests.change_stream import background
 from tests.expressions import value
@@ -91,7 +92,7 @@ async def test_what_somebody_said_who_is_gone_counts_until_it_is_told():
 
 
 async def test_nobody_new_is_present_where_states_are_too_much_and_all_may_leave():
-    node = SimpleNamespace(life="life", lives_before=[])
+    node = SimpleNamespace(incarnation="n-0", earlier=[])
     writer = PresenceWriter(cast(Any, None), cast(Any, node), cast(Any, None), lambda _: True)
     tenant = cast(Any, Tenant())
     writer.is_full = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
-from gateway.presence.cleanup import reap
+from gateway.presence.cleanup import clean_up
 from gateway.presence.node import Node
-from gateway.presence.store import People
+from gateway.presence.stores import Stores
 from realtime.errors import Unavailable
 from tests.clean_log import logged
 
@@ -21,7 +22,7 @@ class Looks:
         self._outcomes = list(outcomes)
         self.done = asyncio.Event()
 
-    async def dead_lives(self) -> list[str]:
+    async def dead_incarnations(self) -> list[str]:
         if not self._outcomes:
             self.done.set()
             await asyncio.Event().wait()
@@ -32,45 +33,48 @@ class Looks:
 
 async def test_an_outage_of_redis_is_logged_once(caplog: Any) -> None:
     node = Looks(True, False, False, False, True, False, False, True)
-    reaper = asyncio.create_task(reap(cast("People", None), cast("Node", node), [], TTL_SECONDS))
+    cleanup = asyncio.create_task(clean_up(cast("Stores", None), cast("Node", node), [], TTL_SECONDS))
     async with asyncio.timeout(45):
         await node.done.wait()
-    reaper.cancel()
-    await asyncio.wait([reaper])
+    cleanup.cancel()
+    await asyncio.wait([cleanup])
     assert len(logged(caplog, "cleanup_failed")) == 2
 
 
 class Dead:
-    """One life has ended, and nobody else cleans up after it."""
+    """One incarnation has ended, and nobody else cleans up after it."""
 
     def __init__(self, projects: set[str]) -> None:
         self.projects = projects
         self.looked_in: list[str] = []
-        self.buried = asyncio.Event()
+        self.deleted = asyncio.Event()
+        self.stores = SimpleNamespace(presence=self, connections=self, nodes=self)
 
-    async def dead_lives(self) -> list[str]:
-        return [] if self.buried.is_set() else ["dead-0"]
+    async def dead_incarnations(self) -> list[str]:
+        return [] if self.deleted.is_set() else ["dead-0"]
 
-    async def claim(self, life: str, seconds: float) -> bool:
+    async def claim(self, incarnation: str, seconds: float) -> bool:
         return True
 
-    async def topics_of(self, life: str) -> list[tuple[str, str]]:
+    async def topics_of(self, incarnation: str) -> list[tuple[str, str]]:
         return []
 
-    async def open_of(self, project: str, life: str) -> list[Any]:
+    async def open_of(self, project: str, incarnation: str) -> list[Any]:
         self.projects.add("added meanwhile")
         self.looked_in.append(project)
         return []
 
-    async def bury(self, life: str) -> None:
-        self.buried.set()
+    async def delete(self, incarnation: str) -> None:
+        self.deleted.set()
 
 
-async def test_projects_may_come_while_a_dead_nodes_people_are_looked_for() -> None:
+async def test_projects_may_come_while_a_dead_nodes_clients_are_looked_for() -> None:
     dead = Dead({"a", "b"})
-    reaper = asyncio.create_task(reap(cast("People", dead), cast("Node", dead), dead.projects, TTL_SECONDS))
+    cleanup = asyncio.create_task(
+        clean_up(cast("Stores", dead.stores), cast("Node", dead), dead.projects, TTL_SECONDS)
+    )
     async with asyncio.timeout(45):
-        await dead.buried.wait()
-    reaper.cancel()
-    await asyncio.wait([reaper])
+        await dead.deleted.wait()
+    cleanup.cancel()
+    await asyncio.wait([cleanup])
     assert dead.looked_in == ["a", "b"]

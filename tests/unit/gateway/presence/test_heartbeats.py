@@ -57,7 +57,7 @@ async def lives(monkeypatch: pytest.MonkeyPatch) -> Lives:
 
 @pytest.fixture
 async def node() -> Any:
-    return SimpleNamespace(life="own-0", has_left=False)
+    return SimpleNamespace(incarnation="own-0", has_left=False)
 
 
 @pytest.fixture

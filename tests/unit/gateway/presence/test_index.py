@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.presence.index import KEEP_SECONDS, KEPT_AT_ONCE, PresenceIndex
-from gateway.presence.store import Change
+from gateway.presence.member import Change
 
 LIFE = "n-0"
 LOBBY, CLUB = ("demo", "presence:room:lobby"), ("demo", "presence:room:club")

@@ -1,4 +1,4 @@
-"""How a node's life ends while it is being renewed."""
+"""How a node's incarnation ends while it is being renewed."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import asyncio
 from typing import cast
 
 from gateway.presence.node import Node
-from gateway.presence.store import People
+from gateway.presence.node_store import NodeStore
 
 TTL_SECONDS = 0.02
 
 
-class Lives:
-    """Redis' lives of nodes; an answer to a renewal comes when the life has been buried."""
+class Incarnations:
+    """What Redis knows of nodes; it answers to a renewal when the incarnation has been deleted."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.renewing = asyncio.Event()
-        self.buried = asyncio.Event()
+        self.deleted = asyncio.Event()
 
-    async def begin_life(self, life: str, *_: object) -> frozenset[str]:
-        self.begun.append(life)
-        return frozenset(["reign"])
+    async def begin(self, incarnation: str, *_: object) -> frozenset[str]:
+        self.begun.append(incarnation)
+        return frozenset(["replid"])
 
-    async def renew_life(self, *_: object) -> bool:
+    async def renew(self, *_: object) -> bool:
         self.renewing.set()
-        await self.buried.wait()
+        await self.deleted.wait()
         return False
 
-    async def bury(self, life: str) -> None:
-        assert life in self.begun
-        self.buried.set()
+    async def delete(self, incarnation: str) -> None:
+        assert incarnation in self.begun
+        self.deleted.set()
 
 
-async def test_a_life_that_is_buried_while_it_is_renewed_has_no_successor() -> None:
-    lives = Lives()
-    node = Node(cast("People", lives), "n", "now", TTL_SECONDS)
+async def test_an_incarnation_that_is_deleted_while_it_is_renewed_has_no_successor() -> None:
+    incarnations = Incarnations()
+    node = Node(cast("NodeStore", incarnations), "n", "now", TTL_SECONDS)
     async with asyncio.timeout(45), asyncio.TaskGroup() as tasks:
         tasks.create_task(node.live(), name="life of the node")
-        await lives.renewing.wait()
+        await incarnations.renewing.wait()
         await node.leave_fleet()
-    assert lives.begun == ["n-0"]
+    assert incarnations.begun == ["n-0"]

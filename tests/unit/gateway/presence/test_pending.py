@@ -52,17 +52,17 @@ class Play:
     def goes(self, clients: int = 1) -> None:
         for _ in range(clients):
             name = f"gone {next(self._names)}"
-            self.owed.owe(partial(self.redis.put, name), of_the_gone=True)
+            self.owed.add(partial(self.redis.put, name), of_the_gone=True)
 
     def is_here(self, clients: int = 1) -> None:
         for _ in range(clients):
-            self.owed.owe(lambda: self.redis.put("here"))
+            self.owed.add(lambda: self.redis.put("here"))
 
 
 @pytest.fixture
 async def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     monkeypatch.setattr("gateway.presence.pending.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("gateway.presence.pending.MOST_OWED", MOST)
+    monkeypatch.setattr("gateway.presence.pending.MOST_PENDING", MOST)
     monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", -1.0)
     return Play()
 
@@ -138,8 +138,8 @@ async def test_many_may_go_at_once_where_redis_takes_it(play, monkeypatch):
 async def test_whoever_waits_for_something_to_be_put_right_is_told_when_it_is_forgotten(play):
     told = []
     play.redis.is_away = True
-    play.owed.owe(lambda: play.redis.put("doubt"), lambda: told.append("before"))
+    play.owed.add(lambda: play.redis.put("doubt"), lambda: told.append("before"))
     assert told == []
     play.goes(MOST + 1)
-    play.owed.owe(lambda: play.redis.put("doubt"), lambda: told.append("meanwhile"))
+    play.owed.add(lambda: play.redis.put("doubt"), lambda: told.append("meanwhile"))
     assert told == ["before", "meanwhile"]

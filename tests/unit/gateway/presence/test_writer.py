@@ -18,7 +18,7 @@ from tests.change_stream import background
 TOPIC, ENTRY = "presence:room:a", b"x" * 100
 
 
-class People:
+class Store:
     """Redis, which is away or not."""
 
     def __init__(self) -> None:
@@ -27,16 +27,16 @@ class People:
     async def note_topics(self, *_: Any) -> None:
         pass
 
-    async def change_presence(self, *_: Any) -> None:
+    async def change(self, *_: Any) -> None:
         if self.is_away:
             raise Unavailable("Redis cannot be reached now")
 
 
 class Play:
     def __init__(self) -> None:
-        self.people = People()
-        node = SimpleNamespace(life="node-1", lives_before=[])
-        self.writer = PresenceWriter(cast(Any, self.people), cast(Any, node), cast(Any, None), lambda _: True)
+        self.store = Store()
+        node = SimpleNamespace(incarnation="node-1", earlier=[])
+        self.writer = PresenceWriter(cast(Any, self.store), cast(Any, node), cast(Any, None), lambda _: True)
         limits = Limits(max_presence_bytes=ENTRY_BYTES + len(ENTRY))
         self.tenant: Any = SimpleNamespace(project_id="demo", limits=limits, presence=PresenceQuota())
 
@@ -67,10 +67,10 @@ async def test_who_leaves_makes_room(play):
 
 async def test_who_fails_to_leave_counts_still(play):
     await play.set("c", ENTRY)
-    play.people.is_away = True
+    play.store.is_away = True
     with pytest.raises(Unavailable):
         await play.set("c", None)
-    play.people.is_away = False
+    play.store.is_away = False
     assert not await play.has_room()
     await play.set("c", None)
     assert await play.has_room()

@@ -17,7 +17,7 @@ from gateway.projects.project import Tenant
 from realtime.auth.tokens import issue
 from realtime.channels import parse_channel
 from realtime.errors import ClientError, Code
-from realtime.redis.broker import History
+from realtime.redis.history import History
 from realtime.settings.config import Limits, Namespace, Project, Settings
 from tests.gateway_fixture import eventually
 

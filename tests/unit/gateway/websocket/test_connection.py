@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
+from gateway.broker import Post
 from gateway.presence import pending
 from gateway.presence.connection_log import ConnectionLog
 from gateway.projects.history_quota import HistoryLedger
@@ -21,7 +22,7 @@ from gateway.wire.native import NativeCodec
 from gateway.wire.send_queue import QueueWriter
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
-from realtime.redis.broker import History, Post
+from realtime.redis.history import History
 from realtime.settings.config import Limits
 from tests.change_stream import DEADLINE, background
 from tests.door_fixture import Play
@@ -178,7 +179,7 @@ def room(number: int) -> Channel:
     return parse_channel(f"room:{number}")
 
 
-class AwayPeople:
+class AwayConnections:
     def __init__(self) -> None:
         self.tries = 0
 
@@ -191,14 +192,14 @@ async def test_the_more_is_owed_the_later_it_is_tried_again(monkeypatch: pytest.
     """A node that lost many clients while Redis is away has others to serve."""
     monkeypatch.setattr(pending, "RETRY_SECONDS", 0)
     monkeypatch.setattr(pending, "RETRIES_A_SECOND", 0.5)
-    people = AwayPeople()
-    node = SimpleNamespace(life="life", lives_before=[], give_life_up=None)
+    connections = AwayConnections()
+    node = SimpleNamespace(incarnation="n-0", earlier=[])
     owed = pending.Pending(cast(Any, None))
-    connection_log = ConnectionLog(cast(Any, people), cast(Any, node), cast(Any, None), owed)
+    connection_log = ConnectionLog(cast(Any, connections), cast(Any, node), cast(Any, None), owed)
     async with background(asyncio.create_task(connection_log.run(), name="connection log")):
         for _ in range(20):
             connection_log.depart("demo", cast(Any, None), 1000, None)
-        await eventually(lambda: people.tries == 20)
+        await eventually(lambda: connections.tries == 20)
         for _ in range(500):
             await asyncio.sleep(0)
-        assert people.tries == 20
+        assert connections.tries == 20

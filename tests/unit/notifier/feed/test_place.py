@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from notifier.feed.place import MAX_TOKEN, UnreadableFeed, read_marks, read_place
+from notifier.feed.place import MAX_TOKEN, UnreadableFeed, read_checkpoints, read_place
 from notifier.feed.snapshots import Snapshot
 
 ROW: dict[str, Any] = {
@@ -45,8 +45,8 @@ def test_anything_else_is_refused_by_name(column, found):
     assert len(str(refused.value)) < 300
 
 
-def test_marks_are_texts():
-    assert read_marks([("table:public.orders", "a.1:5")]) == {"table:public.orders": "a.1:5"}
+def test_checkpoints_are_texts():
+    assert read_checkpoints([("table:public.orders", "a.1:5")]) == {"table:public.orders": "a.1:5"}
     for row in [(None, "a.1:5"), ("t", None), (5, "x"), ("t", b"x"), ("t", "x" * (MAX_TOKEN + 1))]:
         with pytest.raises(UnreadableFeed):
-            read_marks([row])
+            read_checkpoints([row])

@@ -22,30 +22,30 @@ LOOK = 0.25
 
 
 class Clock:
-    """Looks at Redis again and again for a seat."""
+    """Looks at Redis again and again for a candidacy."""
 
     def __init__(self, preferred: str = "me") -> None:
         self.now = 1000.0
-        self.seat = Candidacy("me", elected=True, preferred=preferred)
+        self.candidacy = Candidacy("me", elected=True, preferred=preferred)
 
     def look(self, holder: str | None, seconds: float = LOOK) -> None:
         """See this holder for so long."""
         for _ in range(round(seconds / LOOK)):
             self.now += LOOK
-            self.seat.see_lease(self.now, holder)
+            self.candidacy.see_lease(self.now, holder)
 
     def look_in_vain(self, seconds: float) -> None:
         for _ in range(round(seconds / LOOK)):
             self.now += LOOK
-            self.seat.see_nothing(self.now)
+            self.candidacy.see_nothing(self.now)
 
     @property
     def tries(self) -> bool:
-        return self.seat.may_try(self.now)
+        return self.candidacy.may_try(self.now)
 
     @property
     def ends(self) -> bool:
-        return self.seat.may_end_leader(self.now)
+        return self.candidacy.may_end_leader(self.now)
 
 
 def test_nobody_tries_before_the_first_look_or_while_another_leads() -> None:
@@ -147,8 +147,8 @@ def test_who_was_frozen_itself_judges_nobody() -> None:
 
 def leading(preferred: str) -> Clock:
     clock = Clock(preferred)
-    clock.seat.lead(clock.now)
-    clock.seat.stable = True
+    clock.candidacy.lead(clock.now)
+    clock.candidacy.stable = True
     clock.look("me", STABLE_SECONDS + LOOK)
     return clock
 
@@ -156,8 +156,8 @@ def leading(preferred: str) -> Clock:
 def test_a_leader_hands_over_to_the_one_that_is_to_lead() -> None:
     clock = leading("other")
     with pytest.raises(HandOver, match="other"):
-        clock.seat.check(clock.now)
-    clock.seat.resign()
+        clock.candidacy.check(clock.now)
+    clock.candidacy.resign()
     assert not clock.tries, "its own lease is still there"
     clock.look(None)
     assert not clock.tries
@@ -169,82 +169,82 @@ def test_a_leader_hands_over_to_the_one_that_is_to_lead() -> None:
 def test_a_leader_keeps_what_it_has(why: str) -> None:
     clock = leading({"preferred": "me", "nobody": ""}.get(why, "other"))
     if why == "unstable":
-        clock.seat.stable = False
+        clock.candidacy.stable = False
     elif why == "new":
-        clock.seat.lead(clock.now - STABLE_SECONDS / 2)
+        clock.candidacy.lead(clock.now - STABLE_SECONDS / 2)
     elif why == "blind":
         clock.now += BLIND_SECONDS + 1
     elif why == "nobody":
-        clock.seat.preferred = None
-    clock.seat.check(clock.now)
+        clock.candidacy.preferred = None
+    clock.candidacy.check(clock.now)
 
 
 def test_after_a_fault_a_notifier_is_able_again_when_it_reached_the_database_and_time_has_passed() -> None:
     clock = Clock()
-    assert not clock.seat.is_able(clock.now), "nobody knows yet"
-    clock.seat.proven = True
-    assert clock.seat.is_able(clock.now)
-    clock.seat.fail(clock.now)
+    assert not clock.candidacy.is_able(clock.now), "nobody knows yet"
+    clock.candidacy.proven = True
+    assert clock.candidacy.is_able(clock.now)
+    clock.candidacy.fail(clock.now)
     clock.now += FAULT_SECONDS
-    assert not clock.seat.is_able(clock.now)
-    clock.seat.proven = True
-    assert clock.seat.is_able(clock.now)
+    assert not clock.candidacy.is_able(clock.now)
+    clock.candidacy.proven = True
+    assert clock.candidacy.is_able(clock.now)
 
 
 def test_who_leads_is_able_even_after_a_fault() -> None:
     clock = Clock()
-    clock.seat.fail(clock.now)
-    clock.seat.lead(clock.now)
-    assert clock.seat.is_able(clock.now)
-    clock.seat.resign()
-    assert not clock.seat.is_able(clock.now)
+    clock.candidacy.fail(clock.now)
+    clock.candidacy.lead(clock.now)
+    assert clock.candidacy.is_able(clock.now)
+    clock.candidacy.resign()
+    assert not clock.candidacy.is_able(clock.now)
 
 
 def test_a_leader_that_hears_nothing_of_its_database_does_not_deserve_the_lease():
-    seat = Candidacy("n1", elected=True)
-    assert not seat.deserves_lease(0.0)
-    seat.lead(0.0)
-    assert seat.deserves_lease(DATABASE_SECONDS - 0.1)
-    assert not seat.deserves_lease(DATABASE_SECONDS)
-    seat.hear(DATABASE_SECONDS)
-    assert seat.deserves_lease(DATABASE_SECONDS)
-    seat.resign()
-    assert not seat.deserves_lease(DATABASE_SECONDS)
+    candidacy = Candidacy("n1", elected=True)
+    assert not candidacy.deserves_lease(0.0)
+    candidacy.lead(0.0)
+    assert candidacy.deserves_lease(DATABASE_SECONDS - 0.1)
+    assert not candidacy.deserves_lease(DATABASE_SECONDS)
+    candidacy.hear(DATABASE_SECONDS)
+    assert candidacy.deserves_lease(DATABASE_SECONDS)
+    candidacy.resign()
+    assert not candidacy.deserves_lease(DATABASE_SECONDS)
 
 
 def test_one_that_does_not_see_redis_takes_a_lead_only_after_those_that_do() -> None:
     clock = Clock()
     clock.look(None)
-    assert clock.seat.may_take(clock.now, free_since=clock.now)
+    assert clock.candidacy.may_take(clock.now, free_since=clock.now)
     clock.look_in_vain(BLIND_SECONDS + LOOK)
     free_since = clock.now
-    assert not clock.seat.may_take(clock.now, free_since)
+    assert not clock.candidacy.may_take(clock.now, free_since)
     clock.look_in_vain(BLIND_PATIENCE_SECONDS - LOOK)
-    assert not clock.seat.may_take(clock.now, free_since)
+    assert not clock.candidacy.may_take(clock.now, free_since)
     clock.look_in_vain(LOOK)
-    assert clock.seat.may_take(clock.now, free_since)
+    assert clock.candidacy.may_take(clock.now, free_since)
     assert BLIND_PATIENCE_SECONDS > LEASE_SECONDS + GRACE_SECONDS
     assert Candidacy().may_take(0, 0), "a feed alone has no Redis to see"
 
 
 def test_a_standby_is_in_doubt_until_it_knows_a_leader_and_for_as_long_as_it_knows_none() -> None:
     clock = Clock()
-    assert clock.seat.doubt(clock.now, leads=False) == (
+    assert clock.candidacy.doubt(clock.now, leads=False) == (
         "could not lead, since Redis does not do what it must: no answer yet"
     )
     clock.look(None)
-    assert clock.seat.doubt(clock.now, leads=False) == "nobody is known to lead"
+    assert clock.candidacy.doubt(clock.now, leads=False) == "nobody is known to lead"
     clock.look("other")
-    assert clock.seat.doubt(clock.now, leads=False) is None
+    assert clock.candidacy.doubt(clock.now, leads=False) is None
     clock.look(None, DOUBT_SECONDS)
-    assert clock.seat.doubt(clock.now, leads=False) is None, "a takeover is no doubt"
+    assert clock.candidacy.doubt(clock.now, leads=False) is None, "a takeover is no doubt"
     clock.look(None)
-    clock.seat.rival = 7
-    assert clock.seat.doubt(clock.now, leads=False) == (
+    clock.candidacy.rival = 7
+    assert clock.candidacy.doubt(clock.now, leads=False) == (
         "nobody is known to lead; backend 7 of the database leads, and is silent"
     )
     clock.look("me")
-    assert clock.seat.doubt(clock.now, leads=False), "its own lease makes nobody else a leader"
+    assert clock.candidacy.doubt(clock.now, leads=False), "its own lease makes nobody else a leader"
 
 
 @pytest.mark.parametrize("leads", [False, True])
@@ -252,31 +252,31 @@ def test_whoever_does_not_see_redis_for_long_is_in_doubt(leads: bool) -> None:
     clock = Clock()
     clock.look("me" if leads else "other")
     clock.look_in_vain(DOUBT_SECONDS)
-    assert clock.seat.doubt(clock.now, leads) is None, "a short break is no doubt"
-    clock.seat.see_nothing(clock.now + LOOK, "WRONGPASS")
-    assert "WRONGPASS" in (clock.seat.doubt(clock.now + LOOK, leads) or "")
+    assert clock.candidacy.doubt(clock.now, leads) is None, "a short break is no doubt"
+    clock.candidacy.see_nothing(clock.now + LOOK, "WRONGPASS")
+    assert "WRONGPASS" in (clock.candidacy.doubt(clock.now + LOOK, leads) or "")
 
 
 def test_a_leader_that_sees_redis_and_a_feed_alone_are_in_no_doubt() -> None:
     clock = Clock()
     clock.look("me")
-    assert clock.seat.doubt(clock.now, leads=True) is None
+    assert clock.candidacy.doubt(clock.now, leads=True) is None
     assert Candidacy().doubt(0, leads=False) is None
 
 
 def test_who_waits_for_the_schema_has_the_lease_and_hands_it_on_like_a_leader() -> None:
     clock = Clock("other")
-    clock.seat.await_schema(clock.now)
-    since = clock.seat.leads_since
-    clock.seat.stable = True
+    clock.candidacy.await_schema(clock.now)
+    since = clock.candidacy.leads_since
+    clock.candidacy.stable = True
     for _ in range(round(STABLE_SECONDS / LOOK) + 1):
         clock.look("me")
-        clock.seat.await_schema(clock.now)
-    assert (clock.seat.leads_since, clock.seat.awaits_schema) == (since, True)
-    assert clock.seat.deserves_lease(clock.now)
+        clock.candidacy.await_schema(clock.now)
+    assert (clock.candidacy.leads_since, clock.candidacy.awaits_schema) == (since, True)
+    assert clock.candidacy.deserves_lease(clock.now)
     with pytest.raises(HandOver, match="other"):
-        clock.seat.check(clock.now)
-    clock.seat.lead(clock.now)
-    assert not clock.seat.awaits_schema
-    clock.seat.resign()
-    assert clock.seat.leads_since is None
+        clock.candidacy.check(clock.now)
+    clock.candidacy.lead(clock.now)
+    assert not clock.candidacy.awaits_schema
+    clock.candidacy.resign()
+    assert clock.candidacy.leads_since is None

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from realtime.errors import SettingError
-from realtime.redis.broker import History, table_history
+from realtime.redis.history import History, table_history
 from realtime.settings.config import Limits, Settings, load
 
 SECRET = "a secret of more than thirty-two bytes"

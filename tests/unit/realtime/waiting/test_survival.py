@@ -53,7 +53,7 @@ def test_a_fault_that_goes_on_is_logged_again_after_a_while_with_how_often_it_ha
 ):
     for number in range(5):
         if number == 4:
-            monkeypatch.setattr(survival, "TELL_AGAIN_SECONDS", 0)
+            monkeypatch.setattr(survival, "LOG_AGAIN_SECONDS", 0)
         with part.survives():
             fail()
     assert [facts["times"] for facts in logged(caplog, "part_failed")] == [1, 4]
@@ -64,7 +64,7 @@ def test_a_part_remembers_so_many_kinds_of_faults_at_most(part, monkeypatch):
     for number in range(10):
         with part.survives():
             raise type(f"Kind{number}", (Exception,), {})
-    assert len(part._told) == 3
+    assert len(part._logged) == 3
 
 
 def test_a_fault_that_was_forgotten_is_logged_again(part, caplog):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from realtime.timestamps import rfc3339
+from gateway.timestamps import rfc3339
 
 
 @pytest.mark.parametrize(

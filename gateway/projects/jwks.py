@@ -6,7 +6,6 @@ fetched on first use and kept; what a token must look like is decided in `realti
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import math
 import time
@@ -18,10 +17,11 @@ import aiohttp
 from realtime.auth.tokens import Identity, UnknownKey, VerificationKeys, verify
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
-from realtime.logs.setup import get_logger, shared_context
+from realtime.logs.setup import get_logger
 from realtime.settings.config import Project
 from realtime.settings.jwt_keys import KeySet, keys_of_jwks
 from realtime.waiting.outage import Outage
+from realtime.waiting.single_flight import SingleFlight
 from realtime.waiting.survival import Part
 
 FETCH_TIMEOUT_SECONDS = 5
@@ -104,7 +104,7 @@ class RemoteKeys:
         self._keys: KeySet = {}
         self._outage = Outage()  # what is news of why they cannot be had
         self._loaded = False  # whether `_keys` ever came from the URL
-        self._fetch_under_way: asyncio.Task[None] | None = None
+        self._flight: SingleFlight[None] = SingleFlight(name=f"jwks of {project_id}")
         self._next_on_demand = -math.inf  # by the clock: when an unknown key may cause a fetch again
         self._next_by_age = math.inf  # by the clock: when the keys are to be fetched again unasked
 
@@ -116,51 +116,42 @@ class RemoteKeys:
         now = self._clock()
         if now >= self._next_by_age:
             self._next_by_age = now + REFRESH_SECONDS
-            self._start_fetch()
+            self._flight.start(self._fetch)
         return self._keys
 
     async def newer_than(self, known: KeySet) -> KeySet:
         """Return newer keys than `known` if there are any; Unavailable if there never were keys."""
         if self._keys is known:
-            if self._fetch_under_way is None and self._clock() >= self._next_on_demand:
+            if not self._flight.is_under_way and self._clock() >= self._next_on_demand:
                 self._next_on_demand = self._clock() + (REFRESH_SECONDS if self._loaded else RETRY_SECONDS)
-                self._start_fetch()
-            if self._fetch_under_way is not None:
-                # Shielded: one client that goes away must not take the fetch from all others.
-                await asyncio.shield(self._fetch_under_way)
+                self._flight.start(self._fetch)
+            if self._flight.is_under_way:
+                await self._flight.get(self._fetch)
         if not self._loaded:
             raise Unavailable("the keys that tokens are checked with cannot be had now")
         return self._keys
 
     async def settle(self) -> None:
         """Wait for the end of a fetch that is under way."""
-        if self._fetch_under_way is not None:
-            await asyncio.wait([self._fetch_under_way])
+        await self._flight.settle()
 
     async def close(self) -> None:
         """End a fetch that is under way; whoever waits for it is cancelled with it."""
-        if self._fetch_under_way is not None:
-            self._fetch_under_way.cancel()
-            await asyncio.wait([self._fetch_under_way])
-
-    def _start_fetch(self) -> None:
-        if self._fetch_under_way is None:
-            self._fetch_under_way = asyncio.create_task(
-                self._fetch(), name=f"jwks of {self._project_id}", context=shared_context()
-            )
-            self._fetch_under_way.add_done_callback(self._fetch_ended)
-
-    def _fetch_ended(self, task: asyncio.Task[None]) -> None:
-        self._fetch_under_way = None
-        error = None if task.cancelled() else task.exception()
-        if error is not None and _part.count(error):
-            log.error("jwks_fetch_crashed", project=self._project_id, exc_info=error)
+        await self._flight.close()
 
     async def _fetch(self) -> None:
         try:
+            await self._replace_keys()
+        except Exception as error:
+            if _part.count(error):
+                log.error("jwks_fetch_crashed", project=self._project_id, exc_info=error)
+            raise
+
+    async def _replace_keys(self) -> None:
+        try:
             keys = keys_of_jwks(await self._download())
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
-            self._tell(error)
+            self._log_failure(error)
             return
         if not keys:
             log.warning("jwks_empty", project=self._project_id)
@@ -169,7 +160,7 @@ class RemoteKeys:
         self._keys, self._loaded = keys, True
         self._next_by_age = self._clock() + MAX_AGE_SECONDS
 
-    def _tell(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         """Log why there are no newer keys: each cause once, however often strangers make us ask."""
         place = urlsplit(self._url).netloc.rpartition("@")[2]
         is_ours = type(error) is ValueError  # of what was answered

@@ -1,0 +1,71 @@
+"""The door to Redis for presence: who is present under which topic, and where an incarnation left entries.
+
+The presence writer and the cleanup change entries, subscriptions and REST read them. Each change is one
+script in one slot, so that an entry and its announcement can not come apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.presence.member import Change, fields_under
+from gateway.presence.redis_values import readable_texts
+from realtime import names
+from realtime.channels import TopicKey
+from realtime.publications import Position
+from realtime.redis.client import Store
+from realtime.redis.history import new_epoch
+from realtime.redis.scripts import Script
+
+RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is left over
+EMPTIED_SECONDS = 10  # for which a topic is remembered that all have left: clients make names as they like
+
+
+class PresenceStore:
+    """Presence over all nodes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._presence = Script(store, "reign_v1", "presence_v2")
+        self._members = Script(store, "reign_v1", "members_v2", writes=False)
+
+    async def change(self, changes: Mapping[TopicKey, Sequence[Change]]) -> None:
+        """Carry out and announce changes by topic; a topic without any keeps what is there for longer."""
+        calls = []
+        for (project, topic), of_topic in changes.items():
+            channel = names.topic_channel(project, topic)
+            arguments: list[Any] = [channel, new_epoch(), RUBBISH_SECONDS * 1000, EMPTIED_SECONDS * 1000]
+            for change in of_topic:
+                arguments += ["remove" if change.entry is None else "set", change.field, change.entry or b""]
+            calls.append((_topic_keys(project, topic), arguments))
+        await self._presence.call_many(calls)
+
+    async def members(self, project: str, topic: str) -> tuple[Position, dict[bytes, bytes]]:
+        """Return who is present under a topic, field → entry, and the position at which that is so."""
+        epoch, offset, flat = await self._members.call(_topic_keys(project, topic), [new_epoch()])
+        return Position(epoch.decode(), offset), dict(zip(flat[::2], flat[1::2], strict=True))
+
+    async def fields_of(self, project: str, topic: str, incarnation: str) -> list[str]:
+        """Return the entries that an incarnation has under a topic."""
+        scan = self._store.scan_hash(names.topic_members(project, topic), fields_under(incarnation))
+        return list(readable_texts([field async for field, _ in scan]))
+
+    async def note_topics(self, incarnation: str, topics: Sequence[TopicKey]) -> None:
+        """Note where an incarnation is about to put entries, so that others can find them."""
+        noted = [f"{project} {topic}" for project, topic in topics]
+        await self._store.call("SADD", names.node_topics(incarnation), *noted)
+
+    async def forget_topics(self, incarnation: str, topics: Sequence[TopicKey]) -> None:
+        """Take back what was noted, where an incarnation has no entry left."""
+        noted = [f"{project} {topic}" for project, topic in topics]
+        await self._store.call("SREM", names.node_topics(incarnation), *noted)
+
+    async def topics_of(self, incarnation: str) -> list[TopicKey]:
+        """Return the topics that were noted for an incarnation."""
+        noted = readable_texts(await self._store.call("SMEMBERS", names.node_topics(incarnation)))
+        return [(project, topic) for project, _, topic in (one.partition(" ") for one in noted)]
+
+
+def _topic_keys(project: str, topic: str) -> list[str]:
+    return [names.topic_members(project, topic), names.topic_meta(project, topic)]

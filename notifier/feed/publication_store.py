@@ -1,0 +1,115 @@
+"""The notifier's door to Redis for changes: publishing them, and the checkpoints at which topics stand.
+
+Called by the publisher of a project's feed. Redis' own errors leave as Unavailable. Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from realtime import names
+from realtime.errors import RealtimeError
+from realtime.redis.client import Command, Store
+from realtime.redis.history import History, new_epoch, topic_keys
+from realtime.redis.scripts import Script
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Changes of one topic that go out in one call: ids of the outbox, and a line each.
+
+    `after` is the checkpoint that they continue, TOKEN:ID of what the topic took last; "" is the beginning.
+    """
+
+    topic: str
+    after: str
+    ids: list[int]
+    lines: list[str]
+
+
+class Diverged(RealtimeError):
+    """Topics do not stand where their next changes begin: changes were lost, or come from elsewhere."""
+
+    def __init__(self, checkpoints: Mapping[str, str]) -> None:
+        super().__init__(checkpoints)
+        self.checkpoints = checkpoints  # at which they were found, by topic
+
+    def __str__(self) -> str:
+        return f"not where the feed left them: {', '.join(sorted(self.checkpoints))}"
+
+
+class PublicationStore:
+    """The table topics of all projects, as the notifier writes them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._changes = Script(store, "append_v1", "changes_v1")
+        self._reset = Script(store, "reset_v1")
+
+    async def publish(self, project: str, token: str, chunks: Sequence[Chunk], history: History) -> int:
+        """Publish chunks of the batch `token`, in order; return how many changes were new to their topics.
+
+        Raises Diverged for the topics that the changes do not continue; the others have taken theirs.
+        """
+        calls = [
+            (
+                topic_keys(project, chunk.topic),
+                [
+                    names.topic_channel(project, chunk.topic),
+                    chunk.after,
+                    token,
+                    ",".join(map(str, chunk.ids)),
+                    chunk.ids[-1],
+                    len(chunk.ids),
+                    "\n".join(chunk.lines),
+                    new_epoch(),
+                    *history.arguments(),
+                ],
+            )
+            for chunk in chunks
+        ]
+        answers = await self._changes.call_many(calls)
+        refused = {
+            chunk.topic: found.decode()
+            for chunk, (new, found) in zip(chunks, answers, strict=True)
+            if new < 0
+        }
+        if refused:
+            raise Diverged(refused)
+        return sum(new for new, _ in answers)
+
+    async def checkpoints(self, project: str, topics: Sequence[str]) -> dict[str, str]:
+        """Return at which checkpoint each of a project's table topics stands; "" for nowhere."""
+        metas = [names.topic_meta(project, topic) for topic in topics]
+        found = await self._store.call_many([Command(meta, ("HGET", meta, "mark")) for meta in metas])
+        return {topic: (mark or b"").decode() for topic, mark in zip(topics, found, strict=True)}
+
+    async def reset(self, project: str, moves: Mapping[str, tuple[str, str]]) -> None:
+        """Begin topics anew that were found at the first checkpoint and stand at the second from here on.
+
+        Subscribers hear `resync`; a topic that has moved meanwhile is left alone.
+        """
+        calls = [
+            (
+                topic_keys(project, topic),
+                [names.topic_channel(project, topic), found, checkpoint, new_epoch()],
+            )
+            for topic, (found, checkpoint) in moves.items()
+        ]
+        await self._reset.call_many(calls)
+
+    async def note_tables(self, project: str, topics: Sequence[str]) -> None:
+        """Remember table topics, whatever becomes of the database that they come from."""
+        await self._store.call("SADD", names.tables(project), *topics)
+
+    async def noted_tables(self, project: str) -> set[str]:
+        """Return the table topics that were noted for a project."""
+        noted = await self._store.call("SMEMBERS", names.tables(project))
+        return {topic.decode() for topic in noted}
+
+    async def eviction_policies(self) -> set[str]:
+        """Return what the servers do when their memory is full; "unknown" where one does not tell."""
+        answers = await self._store.everywhere("INFO", "memory")
+        found = [answer if isinstance(answer, dict) else {} for answer in answers.values()]
+        return {str(memory.get("maxmemory_policy", "unknown")) for memory in found}

@@ -17,7 +17,8 @@ from gateway.hub.subscribers import subscription
 from gateway.publish.batcher import Batcher
 from gateway.websocket import gauges
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter, SendQueue
+from gateway.wire.queue_writer import QueueWriter
+from gateway.wire.send_queue import SendQueue
 from notifier import metrics as notifier_metrics
 from notifier.feed.publisher import Publisher
 from realtime.channels import parse_channel

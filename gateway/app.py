@@ -63,7 +63,8 @@ from gateway.websocket.handshake import Handshake
 from gateway.websocket.publishing import RedisWriters
 from gateway.websocket.reload import ProjectReload
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter, SendQueue
+from gateway.wire.queue_writer import QueueWriter
+from gateway.wire.send_queue import SendQueue
 from realtime import __version__
 from realtime.logs.setup import get_logger
 from realtime.process.health import health_routes, in_public, internal_http

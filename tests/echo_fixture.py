@@ -14,7 +14,8 @@ from aiohttp import WSMsgType, web
 from gateway.websocket.web_socket import WebSocket
 from gateway.wire.frames import pong_frame, text_frame
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter, SendQueue
+from gateway.wire.queue_writer import QueueWriter
+from gateway.wire.send_queue import SendQueue
 from realtime.settings.config import Limits
 
 

@@ -29,7 +29,8 @@ from gateway.websocket.web_socket import WebSocket
 from gateway.wire.codec import Codec
 from gateway.wire.events import Refused, ServerEvent
 from gateway.wire.frames import PING, pong_frame
-from gateway.wire.send_queue import QueueWriter, SendQueue
+from gateway.wire.queue_writer import QueueWriter
+from gateway.wire.send_queue import SendQueue
 from realtime.errors import (
     CLOSE_CODE,
     CLOSE_HEARTBEAT,

@@ -1,4 +1,4 @@
-"""What waits for one client, and the pump that writes it.
+"""What waits for one client, until a writer writes it.
 
 The hub's deliveries and a connection's own answers come in; bytes go to the transport. Nobody waits for
 a peer here: what is queued are references to shared pieces, written in slices as the socket drains.
@@ -7,25 +7,35 @@ a peer here: what is queued are references to shared pieces, written in slices a
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Collection
+from typing import Protocol
 
 from gateway import metrics
 from gateway.wire.codec import Codec
 from gateway.wire.events import Refused, ServerEvent
 from gateway.wire.frames import PIECE_BYTES, close_frame
-from realtime.logs.setup import shared_context
 from realtime.settings.config import Limits
 from realtime.waiting.survival import Part
 
 SLICE_BYTES = PIECE_BYTES  # handed to the transport in one go; a piece that is as large goes uncopied
 TRANSPORT_BYTES = PIECE_BYTES  # what the transport may still hold when it gets the next slice
-TICK_SECONDS = 0.01  # between two looks at the sockets that are behind,
-TICK_SHARE = 0.2  # or longer, so that looking takes no larger part of the time
 PARTING_SECONDS = 30.0  # for a closed slow consumer to read why
 
 _part = Part("pump")
+
+
+class Writer(Protocol):
+    """What writes for all send queues of a node."""
+
+    def wake(self, queue: SendQueue) -> None:
+        """Write what was queued, at the end of this turn of the loop."""
+
+    def watch(self, queue: SendQueue) -> None:
+        """Look at a queue by the clock: somebody waits for room in it, or for its client to read."""
+
+    def part_from(self, queue: SendQueue) -> None:
+        """Close a client that cannot follow."""
 
 
 class SendQueue:
@@ -36,14 +46,14 @@ class SendQueue:
         transport: asyncio.Transport,
         connection_id: str,
         limits: Limits,
-        pump: QueueWriter,
+        writer: Writer,
         codec: Codec,
     ) -> None:
         self.connection_id = connection_id
         self.codec = codec  # of the protocol that this client speaks
         self._transport = transport
         self._limits = limits
-        self._pump = pump
+        self._writer = writer
         self._queue: deque[bytes] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()  # replays that have a slice for it, in turn
         self._reading: asyncio.Future[None] | None = None  # its connection waits for the client to read,
@@ -54,7 +64,7 @@ class SendQueue:
         self.queued_bytes = 0
         self.written_bytes = 0
         self._counted_bytes = 0  # of these, by Prometheus
-        self.is_pumped = False  # the pump will write for it, in this turn or by its clock
+        self.is_scheduled = False  # the writer will write for it, in this turn or by its clock
         self.on_slow: Callable[[], None] = self.abort  # what to do when this client cannot follow
         self.owes: Callable[[], int] = _nothing  # bytes that replays have for it, beyond what is here
 
@@ -98,8 +108,8 @@ class SendQueue:
         self._queue += pieces
         for piece in pieces:
             self.queued_bytes += len(piece)
-        if not self.is_pumped:
-            self._pump.wake(self)
+        if not self.is_scheduled:
+            self._writer.wake(self)
 
     def write(self) -> bool:
         """Hand the transport what it has room for; True when nothing is left."""
@@ -132,7 +142,7 @@ class SendQueue:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        self._pump.watch(self)
+        self._writer.watch(self)
         try:
             await waiter
         finally:
@@ -143,7 +153,7 @@ class SendQueue:
         """Wait until no more than that waits for the client, or the socket is closed, or for `let_go`."""
         if self.waiting_bytes > most_bytes and not self.is_closed:
             self._reading, self._reading_bytes = asyncio.get_running_loop().create_future(), most_bytes
-            self._pump.watch(self)
+            self._writer.watch(self)
             try:
                 await self._reading
             finally:
@@ -216,7 +226,7 @@ class SendQueue:
         if self.is_closed:
             self.abort()
         else:
-            self._pump.part_from(self)
+            self._writer.part_from(self)
 
     def abort(self) -> None:
         self._transport.abort()
@@ -237,79 +247,3 @@ def _nothing() -> int:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-class QueueWriter:
-    """Writes for all sockets of a node: once a turn of the loop, and by a slow clock for those behind."""
-
-    def __init__(self) -> None:
-        self._awake: list[SendQueue] = []  # got something in this turn
-        self._behind: set[SendQueue] = set()  # have more than their transport takes
-        self._ticking = False
-        self._context = shared_context()  # nobody's ids, whoever wakes it
-
-    def __repr__(self) -> str:
-        return f"<QueueWriter {len(self._behind)} sockets behind>"
-
-    def wake(self, socket: SendQueue) -> None:
-        """Take care of a socket that has something to write."""
-        socket.is_pumped = True
-        if not self._awake:
-            asyncio.get_running_loop().call_soon(self._turn, context=self._context)
-        self._awake.append(socket)
-
-    def watch(self, socket: SendQueue) -> None:
-        """See by the clock to a socket for whose room somebody waits."""
-        self._behind.add(socket)
-        self._tick_if_needed()
-
-    def forget(self, socket: SendQueue) -> None:
-        """Drop what a closed socket still has."""
-        socket.discard()
-        self._behind.discard(socket)
-        metrics.bytes_sent.inc(socket.count())
-
-    def _turn(self) -> None:
-        awake, self._awake = self._awake, []
-        for socket in awake:
-            try:
-                if socket.write():
-                    socket.is_pumped = False
-                else:
-                    self._behind.add(socket)
-            except Exception as error:
-                socket.fail(error)
-        self._tick_if_needed()
-
-    def _tick_if_needed(self, seconds: float = TICK_SECONDS) -> None:
-        if self._behind and not self._ticking:
-            self._ticking = True
-            asyncio.get_running_loop().call_later(seconds, self._tick)
-
-    def _tick(self) -> None:
-        self._ticking = False
-        now, began = time.monotonic(), time.thread_time()  # of this thread: what others take is not our cost
-        for socket in list(self._behind):
-            try:
-                self._look_at(socket, now)
-            except Exception as error:
-                self._behind.discard(socket)
-                socket.fail(error)
-        self._tick_if_needed(max(TICK_SECONDS, (time.thread_time() - began) / TICK_SHARE))
-
-    def _look_at(self, socket: SendQueue, now: float) -> None:
-        is_written = socket.write()
-        if is_written:
-            socket.is_pumped = False
-        if socket.let_next() and is_written:
-            self._behind.discard(socket)
-            socket.rest(now)
-            return
-        if socket.is_too_slow(now):
-            self.part_from(socket)
-
-    def part_from(self, socket: SendQueue) -> None:
-        """Close a client that cannot follow."""
-        self._behind.discard(socket)
-        metrics.slow_consumers.inc()
-        socket.on_slow()

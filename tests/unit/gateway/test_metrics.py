@@ -18,7 +18,8 @@ from gateway.publish.batcher import Batcher
 from gateway.timestamps import rfc3339
 from gateway.websocket import gauges
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter, SendQueue
+from gateway.wire.queue_writer import QueueWriter
+from gateway.wire.send_queue import SendQueue
 from notifier import metrics as notifier_metrics
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publisher import Publisher

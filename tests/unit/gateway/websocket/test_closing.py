@@ -12,7 +12,8 @@ from gateway.websocket.closing import PARTING_BYTES, Ending, refuse
 from gateway.wire.events import Refused
 from gateway.wire.frames import close_frame
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter, SendQueue
+from gateway.wire.queue_writer import QueueWriter
+from gateway.wire.send_queue import SendQueue
 from realtime.errors import ClientError, Code
 from realtime.settings.config import Limits
 

@@ -19,7 +19,7 @@ from gateway.websocket.connection import Connection, Serving
 from gateway.websocket.intake import SLICE_FRAMES
 from gateway.wire.events import Pong
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter
+from gateway.wire.queue_writer import QueueWriter
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
 from realtime.redis.history import History

@@ -17,7 +17,7 @@ from gateway.wire.commands import ClientCommand, Malformed, Ping, Subscribe, Uns
 from gateway.wire.events import Refused, ServerEvent
 from gateway.wire.frames import text_frame
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter
+from gateway.wire.queue_writer import QueueWriter
 from realtime.auth.tokens import Identity
 from realtime.errors import Code
 from realtime.settings.config import Limits

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.wire import send_queue
+from gateway.wire import queue_writer
 from gateway.wire.frames import PIECE_BYTES
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter, SendQueue
+from gateway.wire.queue_writer import QueueWriter
+from gateway.wire.send_queue import SendQueue
 from realtime.settings.config import Limits
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
@@ -178,7 +179,7 @@ async def test_looking_takes_no_more_than_its_share_of_the_time(client, monkeypa
     )
     client.pump._tick()
     monkeypatch.undo()
-    assert delays == [pytest.approx(0.1 / send_queue.TICK_SHARE)]
+    assert delays == [pytest.approx(0.1 / queue_writer.TICK_SHARE)]
 
 
 # Who is parted from

@@ -17,7 +17,8 @@ import pytest
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from gateway.wire.native import NativeCodec
-from gateway.wire.send_queue import QueueWriter, SendQueue
+from gateway.wire.queue_writer import QueueWriter
+from gateway.wire.send_queue import SendQueue
 from realtime.logs.format import clean
 from realtime.logs.setup import LogFormat, formatter, get_logger, shared_context
 from realtime.settings.config import Limits

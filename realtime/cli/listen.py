@@ -40,7 +40,7 @@ FIELDS = (
 )
 
 
-class Refused(RealtimeError):
+class ListenRefused(RealtimeError):
     """The server refuses this client: to reconnect would not help."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -67,7 +67,7 @@ def listen(
 
 
 async def follow(url: str, project: str, token: str, channels: Sequence[str]) -> None:
-    """Print events until cancelled; raises Refused when the server refuses this client."""
+    """Print events until cancelled; raises ListenRefused when the server refuses this client."""
     place = _place(url)
     address = f"{url.rstrip('/')}/projects/{quote(project, safe='')}/realtime/ws"
     since: dict[str, str] = {}
@@ -80,7 +80,9 @@ async def follow(url: str, project: str, token: str, channels: Sequence[str]) ->
                     reason = await _print_until_it_ends(socket, channels, since)
             except aiohttp.WSServerHandshakeError as error:
                 if error.status < 500 and error.status != 429:
-                    raise Refused(str(error.status), f"{address} is no WebSocket endpoint of ours") from error
+                    raise ListenRefused(
+                        str(error.status), f"{address} is no WebSocket endpoint of ours"
+                    ) from error
                 reason = f"{place}: HTTP status {error.status}"
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 reason = why(error, place)
@@ -90,7 +92,7 @@ async def follow(url: str, project: str, token: str, channels: Sequence[str]) ->
 
 
 def _place(url: str) -> str:
-    """Return host and port, without what else may stand in a URL; raises Refused for one that is none."""
+    """Return host and port, without what else stands in a URL; raises ListenRefused for one that is none."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -99,7 +101,7 @@ def _place(url: str) -> str:
         name = ""
     if not name or re.search(r"[\s@]", url):  # a login beside the token is refused by aiohttp
         what = "what was given" if "@" in url else url
-        raise Refused("--url", f"{what} is not an address like https://api.example.com")
+        raise ListenRefused("--url", f"{what} is not an address like https://api.example.com")
     return place_of(name, port)
 
 
@@ -126,7 +128,7 @@ async def _print_until_it_ends(
             case "error" if message["code"] in PASSING:
                 return f"{message['code']}: {message['message']}"
             case "error":
-                raise Refused(message["code"], message["message"])
+                raise ListenRefused(message["code"], message["message"])
             case _:
                 print_event(message, row, frame.data)
     return "connection lost"

@@ -18,6 +18,7 @@ from aiohttp.web_ws import WebSocketDataQueue  # type: ignore[attr-defined]  # f
 
 from gateway.websocket.intake import FrameIntake
 from gateway.websocket.pace import Pace
+from gateway.websocket.turns import Turns
 
 SECONDS = 0.3  # of one round
 MAX_MESSAGE_BYTES = 65_536
@@ -74,7 +75,7 @@ async def _seconds_a_read(data: bytes, messages: int, has_door: bool) -> float:
     queue = WebSocketDataQueue(protocol, 2**18, loop=loop)
     reader: Any = WebSocketReader(queue, MAX_MESSAGE_BYTES + 1, False, True)
     door = FrameIntake(
-        reader, Network(), Pace.of_client(float("inf"), MAX_MESSAGE_BYTES, time.monotonic()), b""
+        reader, Network(), Pace.of_client(float("inf"), MAX_MESSAGE_BYTES, time.monotonic()), b"", Turns()
     )
     door.open(lambda controls, fragments: None)
     way = door if has_door else reader

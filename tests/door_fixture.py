@@ -7,6 +7,7 @@ import time
 
 from gateway.websocket.intake import REFUSED, FrameIntake
 from gateway.websocket.pace import Pace
+from gateway.websocket.turns import Turns
 
 
 class Transport:
@@ -42,11 +43,11 @@ class Reader:
 class Play:
     """A door between a transport and a reader, with a clock that never slows anybody down."""
 
-    def __init__(self, early: bytes = b"", rate: float = math.inf) -> None:
+    def __init__(self, early: bytes = b"", rate: float = math.inf, turns: Turns | None = None) -> None:
         self.transport, self.reader = Transport(), Reader()
         self.counted = [0, 0]
         pace = Pace.of_client(rate, 65_536, time.monotonic())
-        self.door = FrameIntake(self.reader, self.transport, pace, early)  # type: ignore[arg-type]
+        self.door = FrameIntake(self.reader, self.transport, pace, early, turns or Turns())  # type: ignore[arg-type]
 
     def open(self) -> Play:
         self.door.open(self.count)

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from gateway.websocket.turns import Turns
 from gateway.websocket.web_socket import WebSocket
 from gateway.wire.frames import pong_frame, text_frame
 from gateway.wire.native import NativeCodec
@@ -25,7 +26,7 @@ def binary_frame(payload: bytes) -> bytes:
 
 async def echo(request: web.Request) -> WebSocket:
     """Take frames as the gateway's `Connection` takes them, and say them back."""
-    web_socket, pump = WebSocket(Limits()), QueueWriter()
+    web_socket, pump = WebSocket(Limits(), Turns()), QueueWriter()
     await web_socket.prepare(request)
     transport: Any = request.transport
     socket = SendQueue(transport, "echo", Limits(), pump, NativeCodec())

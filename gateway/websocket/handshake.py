@@ -33,6 +33,7 @@ from gateway.session.session import Session
 from gateway.websocket.closing import refuse
 from gateway.websocket.connection import Connection, Serving
 from gateway.websocket.connections import Connections
+from gateway.websocket.turns import Turns
 from gateway.websocket.web_socket import WebSocket
 from realtime.auth.tokens import Identity
 from realtime.clean_text import mended
@@ -73,6 +74,7 @@ class Handshake:
         self._proxies = proxies
         self._connections = connections
         self._serving = serving
+        self._turns = Turns()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         web_socket = self._web_socket(request)
@@ -116,7 +118,7 @@ class Handshake:
     def _web_socket(self, request: web.Request) -> WebSocket:
         tenant = self._tenants.get(request.match_info["project_id"])
         protocols = (SUBPROTOCOL,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else ()
-        return WebSocket(tenant.limits if tenant else Limits(), protocols)
+        return WebSocket(tenant.limits if tenant else Limits(), self._turns, protocols)
 
     async def _admit(self, request: web.Request) -> tuple[Tenant, Identity]:
         tenant = find_tenant(self._tenants, request)

@@ -16,9 +16,9 @@ from typing import Protocol
 from gateway import metrics
 from gateway.websocket.frame_rules import FrameWalk
 from gateway.websocket.pace import Pace
+from gateway.websocket.turns import Turns
 
-SLICE_FRAMES = 32  # of one client that are let in before others get their turn
-SLICE_BYTES = 65_536  # likewise
+SLICE_BYTES = 65_536  # of one client that are let in before others get their turn
 EARLY_BYTES = 65_536  # that may come before the answer to the upgrade, though a client ought to wait for it
 REFUSED = b"\xff\xff"  # a header with reserved bits, which aiohttp answers with 1002 in its place
 
@@ -43,10 +43,13 @@ class IntakeState(Enum):
 class FrameIntake:
     """Lets a client's bytes in. To the transport's protocol it is the reader."""
 
-    def __init__(self, reader: Reader, transport: asyncio.Transport, pace: Pace, early: bytes) -> None:
+    def __init__(
+        self, reader: Reader, transport: asyncio.Transport, pace: Pace, early: bytes, turns: Turns
+    ) -> None:
         self._reader = reader
         self._transport = transport
         self._pace = pace
+        self._turns = turns
         self._walk = FrameWalk()
         self._state = IntakeState.SHUT
         self._waiting = early  # what came; all before `_at` has been let in
@@ -54,6 +57,7 @@ class FrameIntake:
         self._untaken = 0  # messages and control frames that were let in and not taken yet
         self._untaken_bytes = 0  # let in since that was 0
         self._is_paused = True  # nothing is read from the network
+        self._waits = False  # among those that sent more than was let in
         self._next: asyncio.Handle | None = None  # the next slice, if it waits for nothing but its turn
         self._on_frames: Callable[[int, int], None] = _ignore
         if len(early) > EARLY_BYTES:
@@ -120,8 +124,19 @@ class FrameIntake:
                 self._next = asyncio.get_running_loop().call_soon(self._let_in)
 
     def _let_in(self) -> None:
-        """Let in a slice, and see to what is left."""
         self._next = None
+        self._let_in_and_go_on()
+        self._look_whether_it_waits()
+
+    def _look_whether_it_waits(self) -> None:
+        """Half a header waits for its client, and for nobody here."""
+        waits = self._is_paused and self._at < len(self._waiting) and self._state is not IntakeState.SHUT
+        if waits is not self._waits:
+            self._waits = waits
+            self._turns.waiting += 1 if waits else -1
+
+    def _let_in_and_go_on(self) -> None:
+        """Let in a slice, and see to what is left."""
         if self._state is IntakeState.SHUT or not self._has_room:
             self._pause()
             return
@@ -145,13 +160,13 @@ class FrameIntake:
     def _has_room(self) -> bool:
         if not self._untaken or self._state is IntakeState.CLOSING:
             self._untaken = self._untaken_bytes = 0
-        return self._untaken < SLICE_FRAMES and self._untaken_bytes < SLICE_BYTES
+        return self._untaken < self._turns.slice_frames and self._untaken_bytes < SLICE_BYTES
 
     def _let_in_a_slice(self) -> bool:
         """Whether there was anything to let in."""
         start, data = self._at, self._waiting
         stop = min(len(data), start + SLICE_BYTES)
-        self._at = end = self._walk.walk(data, start, stop, SLICE_FRAMES - self._untaken)
+        self._at = end = self._walk.walk(data, start, stop, self._turns.slice_frames - self._untaken)
         messages, controls, fragments, _ = self._walk.take_counts()
         self._pace.spend(messages + controls + fragments, end - start)
         self._untaken += messages + controls
@@ -178,6 +193,7 @@ class FrameIntake:
             self._next.cancel()
             self._next = None
         self._pause()
+        self._look_whether_it_waits()
 
 
 def _ignore(controls: int, fragments: int) -> None:

@@ -18,6 +18,7 @@ from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
 from gateway.websocket.frame_rules import may_close_with
 from gateway.websocket.intake import FrameIntake
 from gateway.websocket.pace import Pace
+from gateway.websocket.turns import Turns
 from realtime.settings.config import Limits
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close
@@ -28,7 +29,7 @@ KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 class WebSocket(web.WebSocketResponse):
     """A WebSocket that reads nothing until it is opened, and refuses what RFC 6455 forbids a client."""
 
-    def __init__(self, limits: Limits, protocols: Iterable[str] = ()) -> None:
+    def __init__(self, limits: Limits, turns: Turns, protocols: Iterable[str] = ()) -> None:
         super().__init__(
             protocols=protocols,
             autoclose=False,
@@ -38,6 +39,7 @@ class WebSocket(web.WebSocketResponse):
             timeout=CLOSE_SECONDS,
         )
         self._limits = limits
+        self._turns = turns
         self._door: FrameIntake | None = None  # from the answer to the upgrade on
         self._network: asyncio.Transport | None = None  # likewise
 
@@ -64,7 +66,7 @@ class WebSocket(web.WebSocketResponse):
         pace = Pace.of_client(
             self._limits.messages_per_second, self._limits.max_message_bytes, time.monotonic()
         )
-        self._door = FrameIntake(handler._payload_parser, handler.transport, pace, early)
+        self._door = FrameIntake(handler._payload_parser, handler.transport, pace, early, self._turns)
         handler._payload_parser = self._door
         self._network = handler.transport
 

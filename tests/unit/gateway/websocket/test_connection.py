@@ -16,7 +16,7 @@ from gateway.presence.connection_log import ConnectionLog
 from gateway.projects.history_quota import HistoryLedger
 from gateway.publish import publisher
 from gateway.websocket.connection import Connection, Serving
-from gateway.websocket.intake import SLICE_FRAMES
+from gateway.websocket.turns import SLICE_FRAMES
 from gateway.wire.events import Pong
 from gateway.wire.native import NativeCodec
 from gateway.wire.queue_writer import QueueWriter

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from gateway.websocket.intake import EARLY_BYTES, REFUSED, SLICE_BYTES, SLICE_FRAMES
+from gateway.websocket.intake import EARLY_BYTES, REFUSED, SLICE_BYTES
 from gateway.websocket.pace import STRANGER_BYTES
+from gateway.websocket.turns import SLICE_FRAMES, TURN_FRAMES, Turns
 from tests.door_fixture import Play
 from tests.gateway_fixture import eventually
 from tests.raw_socket import CLOSE, CONTINUATION, PING, PONG, TEXT, frame
@@ -61,6 +62,43 @@ async def test_what_aiohttp_resumes_is_paused_again():
     play.transport.resume_reading()
     play.door.taken()
     assert not play.transport.is_read
+
+
+@pytest.mark.parametrize("flooders", [5, 140, 1_000])
+async def test_many_clients_that_send_much_share_the_turns_of_the_loop(flooders):
+    """Each takes what was let in at once, as a connection does that answers without waiting."""
+    shared = Turns()
+    plays = [Play(turns=shared).open() for _ in range(flooders)]
+    for play in plays:
+        play.door.feed_data(ONE * 2_000)
+
+    def let_in() -> int:
+        return sum(len(play.reader.heard) for play in plays) // len(ONE)
+
+    def take() -> None:
+        for play in plays:
+            for _ in range(SLICE_FRAMES):
+                play.door.taken()
+
+    for turn in range(20):
+        take()
+        before = let_in()
+        await turns(1)
+        assert turn < 2 or flooders // 2 <= let_in() - before <= max(TURN_FRAMES, flooders)
+    bystander = Play(turns=shared).open()
+    bystander.door.feed_data(ONE)
+    assert bystander.reader.heard == ONE
+    for play in plays:
+        play.door.feed_eof()
+    assert repr(shared) == f"<Turns of {SLICE_FRAMES} frames, 0 clients wait>"
+
+
+async def test_who_sends_half_a_header_or_is_not_let_in_shortens_nobodys_turns():
+    shared = Turns()
+    Play(turns=shared).open().door.feed_data(ONE + ONE[:1])
+    Play(ONE * 1_000, turns=shared).door.feed_data(ONE)
+    await turns(2)
+    assert shared.waiting == 0
 
 
 async def test_a_hundred_thousand_fragments_take_many_turns_and_are_all_counted():

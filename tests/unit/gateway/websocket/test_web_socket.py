@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http import WebSocketReader
 
+from gateway.websocket.turns import Turns
 from gateway.websocket.web_socket import WebSocket
 from realtime.settings.config import Limits
 from tests.docs_fixture import ROOT
@@ -49,6 +50,6 @@ def test_a_reader_is_fed_as_the_door_feeds_it() -> None:
 
 
 def test_frames_reach_whoever_receives_and_nothing_else_is_done_about_them() -> None:
-    web_socket = WebSocket(Limits(max_message_bytes=1_000))
+    web_socket = WebSocket(Limits(max_message_bytes=1_000), Turns())
     assert (web_socket._autoclose, web_socket._autoping, web_socket._compress) == (False, False, False)
     assert web_socket._max_msg_size == 1_001

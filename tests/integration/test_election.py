@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 import pytest_asyncio
 
 from notifier.feed import feed
 from notifier.leadership import candidacy, leader
-from notifier.leadership.election import Facts, Fleet
 from notifier.leadership.lease_store import Claim, LeaseStore, Wish
 from realtime import names
-from realtime.errors import Unavailable
 from realtime.postgres.migrations import migration_sql
 from realtime.redis.client import connect
 from realtime.settings.config import Settings
@@ -58,86 +55,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is soon over, and a lease too."""
     monkeypatch.setattr(candidacy, "SILENT_SECONDS", candidacy.LEASE_SECONDS + 0.5)
     monkeypatch.setattr(leader, "SAME_HOLDER_SECONDS", 0.5)
-
-
-async def holders(redis_url: str, *wishes: tuple[str, Wish]) -> list[str | Unavailable | None]:
-    """Carry out wishes of notifiers for one lease; return who held it after each."""
-    found = []
-    async with connect(redis_url) as store:
-        for name, wish in wishes:
-            found += await LeaseStore(store, name, 60).leases([Claim(PROJECT, wish, "live")])
-    return found
-
-
-async def test_a_lease_is_given_up_or_renewed_only_by_its_holder_and_taken_by_a_new_leader(
-    redis_url: str,
-) -> None:
-    assert await holders(
-        redis_url,
-        ("a", Wish.LEAVE),
-        ("a", Wish.RENEW),
-        ("b", Wish.LEAVE),
-        ("b", Wish.RENEW),
-        ("b", Wish.TAKE),
-        ("a", Wish.RENEW),
-        ("a", Wish.LEAVE),
-        ("b", Wish.LEAVE),
-    ) == [None, "a", "a", "a", "b", "b", "b", None]
-
-
-async def test_a_lease_that_tells_no_name_is_nobodys_to_renew(redis_url: str) -> None:
-    """As a notifier of an earlier version leaves it."""
-    async with connect(redis_url) as store:
-        await store.call("SET", names.notifier(PROJECT), b'{"state":"live"}', "EX", 60)
-    assert await holders(redis_url, ("a", Wish.LEAVE), ("a", Wish.RENEW)) == ["", ""]
-
-
-def facts(serves: str, unable: str = "") -> bytes:
-    return msgspec.json.encode(Facts(list(serves), list(unable)))
-
-
-def test_a_project_is_for_those_that_serve_it_and_are_able_and_for_all_if_none_is() -> None:
-    fleet = Fleet()
-    fleet.see(100, {"a": facts("xyz", "yz"), "b": facts("yz", "z"), "c": facts("z", "z")})
-    assert {project: fleet.preferred(project) for project in "xyz?"} == {
-        "x": "a",
-        "y": "b",
-        "z": "c",
-        "?": None,
-    }
-
-
-def test_the_fleet_is_stable_when_nobody_came_went_or_changed_for_a_while() -> None:
-    fleet, now = Fleet(), 100.0
-    for change in (
-        {"a": facts("x")},
-        {"a": facts("x"), "b": facts("x")},
-        {"a": facts("x"), "b": facts("x", "x")},
-    ):
-        fleet.see(now, change)
-        assert not fleet.is_stable(now + candidacy.STABLE_SECONDS - 1)
-        now += candidacy.STABLE_SECONDS
-        fleet.see(now, change)
-        assert fleet.is_stable(now)
-    fleet.see_nothing(now)
-    assert not fleet.is_stable(now)
-
-
-async def test_who_does_not_sign_in_again_is_no_longer_of_the_fleet(redis_url: str) -> None:
-    async with connect(redis_url) as store:
-        stays, goes, dies = (
-            LeaseStore(store, "a", 60),
-            LeaseStore(store, "b", 60),
-            LeaseStore(store, "c", 0.2),
-        )
-        await goes.sign_in(b"{}")
-        assert await dies.sign_in(b'{"c":1}') == {"b": b"{}", "c": b'{"c":1}'}
-        await goes.sign_out()
-
-        async def alone() -> bool:
-            return await stays.sign_in(b"{}") == {"a": b"{}"}
-
-        await eventually(alone)
 
 
 async def pids(connection: Any) -> set[int]:
@@ -235,7 +152,8 @@ async def test_a_holder_whose_lease_is_fresh_is_left_alone(
     caplog.set_level(logging.INFO)
     async with session(orders_url, application_name=LEADER_NAME) as holder:
         its_own = await lead(holder)
-        await holders(settings.redis_url, ("somebody", Wish.TAKE))
+        async with connect(settings.redis_url) as store:
+            await LeaseStore(store, "somebody", 60).leases([Claim(PROJECT, Wish.TAKE)])
         async with notifier(settings):
             await is_left_alone(holder, caplog)
             assert await pids(holder) == {its_own}, "a standby holds no session"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -69,7 +70,7 @@ class Play:
         self.change({f"c{number:03}": 0 for number in range(present)})
         self.newcomer = Newcomer(self.roster)
 
-    def change(self, changes: dict[str, int | None]) -> None:
+    def change(self, changes: Mapping[str, int | None]) -> None:
         for name, version in changes.items():
             if version is None:
                 self.roster.apply([b"Ln-0/%b " % name.encode()])

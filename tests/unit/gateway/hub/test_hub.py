@@ -243,7 +243,7 @@ def test_a_resync_makes_forget_even_within_one_epoch(play):
 
 
 def test_a_new_epoch_in_silence_makes_forget():
-    key, hub = ("demo", "room:a"), Hub()
+    key, hub = ("demo", "room:a"), Hub[str]()
     topic = hub.open(key)
     topic.caught_up(at(5), None)
     topic.replay_cache = ReplayCache(at(5), 1_000, ReplayBudget(10**9))

@@ -148,6 +148,7 @@ def test_an_epoch_that_began_while_history_was_read_is_read_anew():
 
 def test_a_join_that_was_held_back_of_another_epoch_makes_no_ghost():
     topic = Hub[str]().open(("demo", "presence:lobby"))
+    assert topic.roster is not None
     delivered(topic, topic.received(Publication("e", 1, [b"Jlife-1/ghost {}"])))
     delivered(topic, topic.roster_read(at(0, "f"), {}))
     assert (topic.state, topic.roster.entries()) == (TopicState.BEHIND, [])

@@ -28,6 +28,7 @@ def take_in(topic: Topic[str], publication: Publication) -> None:
 def test_where_all_had_left_a_new_epoch_goes_on_as_a_join():
     topic = after(COMES, GOES)
     take_in(topic, Publication("f", 1, [ANOTHER]))
+    assert topic.roster is not None
     assert (topic.state, topic.position, topic.roster.entries()) == (TopicState.LIVE, at(1, "f"), [b"{}"])
 
 

@@ -77,7 +77,7 @@ def moved(*changes: str) -> list[bytes]:
     """Lines from `J1a0`: kind, life, who and state."""
     return [
         f'{kind}n-{life}/{who} {{"connection_id":"{who}","state":{state}}}'.encode()
-        for kind, life, who, state in changes
+        for kind, life, who, state in map(tuple, changes)
     ]
 
 
@@ -175,7 +175,9 @@ def test_replacing_forgets_what_was_not_told():
 def test_whoever_follows_the_news_in_order_knows_who_is_there(seed):
     """Every change is told in an order in which it can happen, and the copy ends as the roster is."""
     chance = random.Random(seed)
-    roster, there, copy = Roster("presence"), {}, {}
+    roster = Roster("presence")
+    there: dict[str, int] = {}
+    copy: dict[str, int] = {}
     for number in range(400):
         who = f"c{chance.randrange(8)}"
         kind = chance.choice("UUL") if who in there else "J"

@@ -8,9 +8,9 @@ import math
 import pytest
 
 from gateway.projects.token_bucket import BURST_SECONDS, Bucket
-from gateway.session.effects import Effect
+from gateway.session.effects import Close, Effect, Say
 from gateway.session.flood_guard import FEWEST_FRAMES, FRAGMENTS_AS_ONE, FloodGuard, Verdict
-from gateway.session.session import Close, Say, Session
+from gateway.session.session import Session
 from gateway.websocket.pace import PACE, SLOWEST_PACE, Pace
 from gateway.wire.commands import ClientCommand, Ping
 from gateway.wire.events import Pong, Refused
@@ -168,7 +168,8 @@ def test_messages_and_other_frames_are_told_of_together_once_a_second():
 
 
 def test_a_flood_of_fragments_alone_is_closed_at_the_pace_at_which_it_is_read():
-    session, effects, now = new_session(100), [], NOW
+    session, now = new_session(100), NOW
+    effects: list[Effect] = []
     while not any(isinstance(effect, Close) for effect in effects):
         assert now < NOW + 20
         effects += session.received_frames(0, round(SLOWEST_PACE / 20), now)
@@ -254,22 +255,25 @@ def test_a_session_answers_its_rate_says_so_once_and_drops_the_rest():
 
 def test_messages_that_mean_nothing_count_like_all_others():
     session = new_session(5)
-    codes = [
-        effect.event.code
+    effects = [
+        effect
         for text in ["{", "[]", '{"type":"x"}'] * 10
         for effect in said(session, NativeCodec().decode(text), NOW)
     ]
-    assert len(codes) == 11
+    codes = [one.event.code for one in effects if isinstance(one, Say) and isinstance(one.event, Refused)]
+    assert len(effects) == len(codes) == 11
     assert codes[-1] is Code.RATE_LIMITED
 
 
 def test_a_session_that_does_not_stop_is_closed_with_the_error():
-    session, effects, now = new_session(5), [], NOW
+    session, now = new_session(5), NOW
+    effects: list[Effect] = []
     while not any(isinstance(effect, Close) for effect in effects):
         assert now < NOW + 20
         effects += said(session, Ping(), now)
         now += 0.01
     last = effects[-1]
+    assert isinstance(last, Close)
     assert (last.refusal.code, last.code) == (Code.RATE_LIMITED, CLOSE_CODE[Code.RATE_LIMITED])
     told = [one for one in effects if isinstance(one, Say) and isinstance(one.event, Refused)]
     assert len(told) == 10

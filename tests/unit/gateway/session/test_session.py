@@ -7,8 +7,8 @@ import dataclasses
 
 import pytest
 
-from gateway.session.effects import SetPresence
-from gateway.session.session import Close, Join, Leave, Say, Session, Verify, refusal
+from gateway.session.effects import Close, Join, Leave, Say, SetPresence, Verify
+from gateway.session.session import Session, refusal
 from gateway.wire.commands import Authenticate, Malformed, Ping, Subscribe, Unsubscribe, UpdatePresence
 from gateway.wire.events import Joined, Left, Pong, Reauthenticated, Refused, Welcomed
 from realtime.auth.tokens import LEEWAY_SECONDS, Identity
@@ -140,6 +140,7 @@ def test_a_join_that_failed_is_told_and_may_be_tried_again():
     [join] = subscribe(session, "room:a", ref=5)
     leave, say = session.join_failed(join, Unavailable("Redis is away"))
     assert leave == Leave(join.channel)
+    assert isinstance(say, Say)
     assert say.event == Refused(Code.UNAVAILABLE, "Redis is away", ref=5, channel="room:a")
     assert subscribe(session, "room:b") == [Join(parse_channel("room:b"), None, None)]
 

@@ -5,6 +5,7 @@ Long by the table of what is refused.
 
 import json
 import random
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,6 +31,7 @@ from gateway.wire.events import (
     Reauthenticated,
     Refused,
     Resync,
+    ServerEvent,
     Welcomed,
 )
 from gateway.wire.frames import text_frame
@@ -149,6 +151,7 @@ def test_of_a_field_that_comes_twice_the_last_counts():
 )
 def test_a_ref_comes_back_as_it_went(ref):
     message = decode(json.dumps({"type": "ping", "ref": ref}))
+    assert isinstance(message, Ping)
     assert said(Pong(NOW, ref=message.ref))["ref"] == ref
 
 
@@ -314,7 +317,7 @@ def error(**fields) -> dict:
     return {"type": "error", "message": "no", **fields}
 
 
-WIRE = [
+WIRE: list[tuple[ServerEvent, dict[str, Any]]] = [
     (
         Welcomed("c", "demo", None, NOW, 25.0),
         {

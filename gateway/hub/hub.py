@@ -14,7 +14,7 @@ from typing import Generic, assert_never
 from gateway.hub.subscribers import SubscriberT, Subscription
 from gateway.hub.topic import Resynced, RosterRead, Step, Topic
 from gateway.wire.events import Resync
-from gateway.wire.frames import message_pieces
+from gateway.wire.frames import joined_pieces
 from gateway.wire.native import NativeCodec
 from realtime.channels import TopicKey
 from realtime.publications import Position, Publication
@@ -122,7 +122,7 @@ def _publish(topic: Topic[SubscriberT], publication: Publication) -> list[Delive
     for channel, numbers, subscribers in topic.subscribers.select(publication):
         what = (channel.name, tuple(numbers))
         if (pieces := made.get(what)) is None:
-            pieces = made[what] = message_pieces(channel, publication, numbers)
+            pieces = made[what] = joined_pieces(NativeCodec().encode_lines(channel, publication, numbers))
         deliveries.append(Delivery(subscribers, pieces, publication.lines[-1]))
     return deliveries
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.hub.subscribers import Selector, Subscription, excluded_readers
-from gateway.wire.frames import PIECE_BYTES, message_frames
+from gateway.wire.frames import PIECE_BYTES
+from gateway.wire.native import NativeCodec
 from realtime.channels import Channel
 from realtime.publications import Publication
 
@@ -59,7 +60,7 @@ class ReplayFrames:
         if not self.channel.table:
             self.excluded |= excluded_readers(publication)
         numbers = self.selector.select(publication)
-        for offset, length, parts in message_frames(self.channel, publication, numbers):
+        for offset, length, parts in NativeCodec().encode_lines(self.channel, publication, numbers):
             self._offsets.append(offset)
             self._starts.append(self._size)
             self._growing += parts
@@ -114,7 +115,7 @@ def own_slice(
     for publication in publications:
         rest = publication.after(offset)
         numbers = subscription.selector.select(rest)
-        for number, length, frame in message_frames(subscription.channel, rest, numbers):
+        for number, length, frame in NativeCodec().encode_lines(subscription.channel, rest, numbers):
             parts += frame
             size += length
             if size >= most_bytes:

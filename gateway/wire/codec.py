@@ -6,10 +6,14 @@ and events alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from gateway.wire.commands import ClientCommand
 from gateway.wire.events import ServerEvent
+from gateway.wire.frames import LineFrame
+from realtime.channels import Channel
+from realtime.publications import Publication
 
 
 class Codec(Protocol):
@@ -20,3 +24,8 @@ class Codec(Protocol):
 
     def encode(self, event: ServerEvent) -> bytes:
         """Write one event as a whole frame, ready to be sent."""
+
+    def encode_lines(
+        self, channel: Channel, publication: Publication, numbers: Iterable[int]
+    ) -> Iterator[LineFrame]:
+        """Write these lines of a publication as messages of a channel, a frame each."""

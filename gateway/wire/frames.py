@@ -19,6 +19,8 @@ PIECE_BYTES = 65_536
 
 PING = b"\x89\x00"
 
+LineFrame = tuple[int, int, tuple[bytes, ...]]  # a line's offset, the length of its frame, the frame in parts
+
 
 def text_frame(payload: bytes) -> bytes:
     """One unfragmented text frame (RFC 6455, section 5.2)."""
@@ -59,12 +61,12 @@ def count_frames(pieces: Iterable[bytes]) -> int:
     return count
 
 
-def message_pieces(channel: Channel, publication: Publication, numbers: Iterable[int]) -> list[bytes]:
-    """These lines of a publication as messages of a channel, ready to write."""
+def joined_pieces(frames: Iterable[LineFrame]) -> list[bytes]:
+    """Join the frames of lines into pieces, ready to write."""
     pieces: list[bytes] = []
     piece: list[bytes] = []
     size = 0
-    for _, length, parts in message_frames(channel, publication, numbers):
+    for _, length, parts in frames:
         piece += parts
         size += length
         if size >= PIECE_BYTES:
@@ -75,10 +77,8 @@ def message_pieces(channel: Channel, publication: Publication, numbers: Iterable
     return pieces
 
 
-def message_frames(
-    channel: Channel, publication: Publication, numbers: Iterable[int]
-) -> Iterator[tuple[int, int, tuple[bytes, ...]]]:
-    """Yield the offset of each of these lines, the length of its frame, and the frame in parts."""
+def message_frames(channel: Channel, publication: Publication, numbers: Iterable[int]) -> Iterator[LineFrame]:
+    """Yield these lines of a publication as messages of a channel."""
     kind = b"realtime" if channel.table else b"broadcast"
     head = b'{"type":"' + kind + b'","channel":' + msgspec.json.encode(channel.name) + b","
     tail = b',"id":"' + publication.epoch.encode() + b"-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, assert_never
 
 import msgspec
@@ -32,7 +33,7 @@ from gateway.wire.events import (
     ServerEvent,
     Welcomed,
 )
-from gateway.wire.frames import text_frame
+from gateway.wire.frames import LineFrame, message_frames, text_frame
 from gateway.wire.native_messages import (
     AnyClientMessage,
     ClientAuth,
@@ -53,7 +54,9 @@ from gateway.wire.native_messages import (
     ServerUnsubscribed,
     WireRef,
 )
+from realtime.channels import Channel
 from realtime.errors import Code
+from realtime.publications import Publication
 
 ValueT = TypeVar("ValueT")
 
@@ -86,6 +89,12 @@ class NativeCodec:
         if isinstance(event, PresenceChanged):
             return text_frame(_presence(event))
         return text_frame(_encode_message(_message(event)))
+
+    def encode_lines(
+        self, channel: Channel, publication: Publication, numbers: Iterable[int]
+    ) -> Iterator[LineFrame]:
+        """Write these lines as text frames, each with the name of the channel and its id."""
+        return message_frames(channel, publication, numbers)
 
 
 def _command(message: AnyClientMessage) -> ClientCommand:

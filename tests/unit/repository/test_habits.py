@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 
-from tests.docs_fixture import ROOT, blocks, section, text_of
+from tests.docs_fixture import ROOT, blocks, section, table, text_of
 
 ARCHITECTURE = "docs/architecture.md"
 ROOMS = {
@@ -68,3 +68,13 @@ def test_a_commit_runs_the_tools_of_make_check() -> None:
     hooks = re.findall(r"^ +entry: (.+)$", text_of(".pre-commit-config.yaml"), re.MULTILINE)
     assert hooks == [tool for tool in tools if "pytest" not in tool]
     assert hooks
+
+
+MOST_FILES = 7
+
+
+@pytest.mark.parametrize("feature", ["Filters", "Rights to rows", "A second wire protocol"])
+def test_a_feature_on_paper_touches_few_files_that_exist(feature: str) -> None:
+    files = [row[0] for row in table(ARCHITECTURE, feature)]
+    assert 0 < len(files) <= MOST_FILES
+    assert all((ROOT / file).is_file() for file in files)

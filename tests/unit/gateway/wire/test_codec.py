@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,11 +15,13 @@ from gateway.websocket.connection import Connection, Serving
 from gateway.wire.codec import Codec
 from gateway.wire.commands import ClientCommand, Malformed, Ping, Subscribe, Unsubscribe
 from gateway.wire.events import Refused, ServerEvent
-from gateway.wire.frames import text_frame
+from gateway.wire.frames import LineFrame, text_frame
 from gateway.wire.native import NativeCodec
 from gateway.wire.queue_writer import QueueWriter
 from realtime.auth.tokens import Identity
+from realtime.channels import Channel
 from realtime.errors import Code
+from realtime.publications import Publication
 from realtime.settings.config import Limits
 
 ALICE = Identity(user_id="alice", role="authenticated", expires_at=4e9, claims={})
@@ -41,6 +43,13 @@ class WordCodec:
     def encode(self, event: ServerEvent) -> bytes:
         said = event.code if isinstance(event, Refused) else getattr(event, "ref", None)
         return text_frame(f"{type(event).__name__} {said}".encode())
+
+    def encode_lines(
+        self, channel: Channel, publication: Publication, numbers: Iterable[int]
+    ) -> Iterator[LineFrame]:
+        for number in numbers:
+            frame = text_frame(channel.name.encode() + b" " + publication.lines[number])
+            yield publication.first + number, len(frame), (frame,)
 
 
 class Script:

@@ -5,7 +5,15 @@ import struct
 import msgspec
 import pytest
 
-from gateway.wire.frames import PIECE_BYTES, PING, close_frame, count_frames, message_pieces, text_frame
+from gateway.wire.frames import (
+    PIECE_BYTES,
+    PING,
+    close_frame,
+    count_frames,
+    joined_pieces,
+    message_frames,
+    text_frame,
+)
 from realtime.channels import Channel, Event, Table, parse_channel
 from realtime.publications import Publication, Sender, broadcast_line, change_line, line_prefix
 
@@ -44,7 +52,7 @@ def line(event: Event = Event.INSERT, data: str = "{}", table: Table = USERS) ->
 
 
 def all_pieces(channel: Channel, publication: Publication) -> list[bytes]:
-    return message_pieces(channel, publication, range(len(publication.lines)))
+    return joined_pieces(message_frames(channel, publication, range(len(publication.lines))))
 
 
 def row(length: int) -> str:
@@ -129,9 +137,9 @@ def test_row_data_passes_byte_for_byte():
 def test_only_the_lines_that_were_chosen_are_encoded_with_their_own_ids():
     events = [Event.INSERT, Event.DELETE, Event.UPDATE]
     publication = Publication("e", 10, [line(each) for each in events])
-    got = messages(message_pieces(parse_channel("table:users"), publication, [0, 2]))
+    got = messages(joined_pieces(message_frames(parse_channel("table:users"), publication, [0, 2])))
     assert [(message["id"], message["event"]) for message in got] == [("e-10", "INSERT"), ("e-12", "UPDATE")]
-    assert message_pieces(parse_channel("table:users"), publication, []) == []
+    assert joined_pieces(message_frames(parse_channel("table:users"), publication, [])) == []
 
 
 def test_whom_a_broadcast_is_not_for_is_no_part_of_its_message():

@@ -1,18 +1,28 @@
-"""What the broker makes of what Redis answers: marks, pages, reports. Of its scripts: test_publish_script."""
+"""What the broker makes of what Redis answers: positions, pages, reports.
+
+Redis is in memory here; `test_publish_script` runs the scripts on a real one.
+"""
 
 from __future__ import annotations
 
 import pytest
 
+from gateway.broker import Broker, Post
+from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime import names
 from realtime.errors import Unavailable
 from realtime.publications import Position
-from realtime.redis.broker import Astray, Broker, Chunk, History, Post
 from realtime.redis.client import Store
+from realtime.redis.history import History
 from realtime.settings.config import Settings
 
 ORDERS, USERS, ROOM = "table:public.orders", "table:public.users", "broadcast:room:a"
 HISTORY = History(100, 60)
+
+
+@pytest.fixture
+def publications(store: Store) -> PublicationStore:
+    return PublicationStore(store)
 
 
 @pytest.fixture
@@ -30,45 +40,25 @@ async def kept(broker: Broker, since: Position, topic: str = ORDERS) -> list[byt
     return None if missed is None else [line for one in missed for line in one.lines]
 
 
-async def test_chunks_that_do_not_continue_their_topics_are_named_and_the_others_are_taken(
-    broker: Broker,
-) -> None:
-    await broker.publish_changes("demo", "b1", [chunk(ORDERS, 1)], HISTORY)
-    with pytest.raises(Astray) as astray:
-        await broker.publish_changes("demo", "b3", [chunk(ORDERS, 9, after="b2:5"), chunk(USERS, 8)], HISTORY)
-    assert astray.value.marks == {ORDERS: "b1:1"}
-    assert await broker.marks("demo", [ORDERS, USERS]) == {ORDERS: "b1:1", USERS: "b3:8"}
-
-
-async def test_a_topic_that_began_anew_continues_at_its_new_mark(broker: Broker) -> None:
-    await broker.publish_changes("demo", "b1", [chunk(ORDERS, 1)], HISTORY)
-    before = await broker.position("demo", ORDERS)
-    await broker.reset("demo", {ORDERS: ("b1:1", "b2:7"), USERS: ("b1:1", "b2:7")})
-    assert await broker.marks("demo", [ORDERS, USERS]) == {ORDERS: "b2:7", USERS: ""}
-    assert await broker.publish_changes("demo", "b3", [chunk(ORDERS, 8, after="b2:7")], HISTORY) == 1
-    after = await broker.position("demo", ORDERS)
-    assert (after.epoch != before.epoch, after.offset) == (True, 1)
-
-
 async def test_what_was_missed_is_read_in_pages_and_begins_within_a_publication(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
+    publications: PublicationStore, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.redis.broker.PAGE_BYTES", 1)
+    monkeypatch.setattr("gateway.broker.PAGE_BYTES", 1)
     for number in (1, 4, 7):
         after = f"b{number - 3}:{number - 1}" if number > 1 else ""
         ids = range(number, number + 3)
-        await broker.publish_changes("demo", f"b{number}", [chunk(ORDERS, *ids, after=after)], HISTORY)
+        await publications.publish("demo", f"b{number}", [chunk(ORDERS, *ids, after=after)], HISTORY)
     epoch = (await broker.position("demo", ORDERS)).epoch
     assert await kept(broker, Position(epoch, 2)) == [b"3", b"4", b"5", b"6", b"7", b"8", b"9"]
     assert await kept(broker, Position(epoch, 9)) == []
 
 
-async def test_history_that_does_not_reach_or_is_anothers_is_none(broker: Broker) -> None:
+async def test_history_that_does_not_reach_or_is_anothers_is_none(
+    publications: PublicationStore, broker: Broker
+) -> None:
     for number in range(1, 5):
         after = f"b{number - 1}:{number - 1}" if number > 1 else ""
-        await broker.publish_changes(
-            "demo", f"b{number}", [chunk(ORDERS, number, after=after)], History(2, 60)
-        )
+        await publications.publish("demo", f"b{number}", [chunk(ORDERS, number, after=after)], History(2, 60))
     epoch = (await broker.position("demo", ORDERS)).epoch
     assert await kept(broker, Position(epoch, 2)) == [b"3", b"4"]
     assert await kept(broker, Position(epoch, 1)) is None
@@ -89,8 +79,10 @@ async def test_a_post_that_redis_refuses_has_its_reason_and_the_others_are_publi
     ) == [b"hello"]
 
 
-async def test_an_empty_topic_is_forgotten_and_another_is_not(broker: Broker) -> None:
-    await broker.publish_changes("demo", "b1", [chunk(ORDERS, 1)], HISTORY)
+async def test_an_empty_topic_is_forgotten_and_another_is_not(
+    publications: PublicationStore, broker: Broker
+) -> None:
+    await publications.publish("demo", "b1", [chunk(ORDERS, 1)], HISTORY)
     empty, full = await broker.position("demo", USERS), await broker.position("demo", ORDERS)
     await broker.forget_empty([("demo", USERS), ("demo", ORDERS)])
     assert (await broker.position("demo", USERS)).epoch != empty.epoch
@@ -107,10 +99,3 @@ async def test_a_report_that_nobody_can_read_is_none(
     assert await broker.read_report("report") is None
     await store.call("SET", "report", stored)
     assert await broker.read_report("report") == told
-
-
-async def test_tables_are_remembered_by_project(broker: Broker) -> None:
-    await broker.note_tables("demo", [ORDERS])
-    await broker.note_tables("demo", [ORDERS, USERS])
-    assert await broker.noted_tables("demo") == {ORDERS, USERS}
-    assert await broker.noted_tables("other") == set()

@@ -56,7 +56,6 @@ WITHOUT_A_TWIN = {
     "gateway.presence.connection_store": (IO, "integration/test_places_in_redis.py"),
     "gateway.presence.node_store": (IO, "integration/test_places_of_the_dead.py"),
     "gateway.presence.presence_store": (IO, "integration/test_presence_in_doubt.py"),
-    "gateway.presence.redis_values": (PART, "integration/test_garbage_in_redis.py"),
     "gateway.presence.stores": (DATA, "unit/gateway/http/test_presence_lists.py"),
     "gateway.projects.jwks": (IO, "integration/test_jwks.py"),
     "gateway.publish.publisher": (IO, "integration/test_broadcast.py"),

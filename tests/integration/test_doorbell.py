@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from notifier.feed.doorbell import Doorbell, listening
+from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publisher import Publisher
 from notifier.project import LINGER_SECONDS, ProjectFeed
 from notifier.sessions import connect, query
@@ -186,7 +187,7 @@ class Careless(HeldAwake):
 
 @asynccontextmanager
 async def running(kind: type[ProjectFeed], url: str, witness: Witness, poll: float) -> AsyncIterator[Any]:
-    feed = kind(PROJECT, project_at(url), witness.broker, HISTORY, poll)
+    feed = kind(FeedSettings(PROJECT, project_at(url), HISTORY, poll), witness.publications)
     feed.go_on = asyncio.Event()  # type: ignore[attr-defined]
     task = asyncio.create_task(feed.run())
     try:
@@ -281,7 +282,7 @@ async def stress(kind: type[ProjectFeed], postgres_url: str, seen: Witness, seed
     async with fresh_database(postgres_url) as url:
         await enable(url)
         mine = Witness(seen.broker, f"stress-{seed}")
-        feed = kind(mine.project, project_at(url), mine.broker, HISTORY, HOUR)
+        feed = kind(FeedSettings(mine.project, project_at(url), HISTORY, HOUR), mine.publications)
         task = asyncio.create_task(feed.run())
         try:
             shop = Shop(url, mine, random.Random(seed))

@@ -25,7 +25,6 @@ DATA = "types and tables, without a rule of its own"
 WITHOUT_A_TWIN = {
     # The gateway
     "gateway.app": (IO, "integration/test_gateway_life.py"),
-    "gateway.broker": (IO, "integration/test_publish_script.py"),
     "gateway.delivery.catching_up": (PART, "unit/gateway/delivery/test_topic_subscriptions.py"),
     "gateway.delivery.empty_topics": (IO, "integration/test_keys_of_clients.py"),
     "gateway.delivery.fanout": (IO, "integration/test_gateway_delivery.py"),
@@ -74,11 +73,8 @@ WITHOUT_A_TWIN = {
     "notifier.feed.doorbell": (IO, "integration/test_doorbell.py"),
     "notifier.feed.feed": (IO, "integration/test_feed.py"),
     "notifier.feed.feed_settings": (DATA, "integration/test_notifier_reload.py"),
-    "notifier.feed.publication_store": (IO, "integration/test_publish_script.py"),
     "notifier.feed.publisher": (IO, "integration/test_going_back.py"),
-    "notifier.leadership.election": (IO, "integration/test_election.py"),
     "notifier.leadership.leader": (IO, "integration/test_lead.py"),
-    "notifier.leadership.lease_store": (IO, "integration/test_election.py"),
     "notifier.maintenance": (IO, "integration/test_new_partitions.py"),
     "notifier.metrics": (DATA, "unit/repository/test_series.py"),
     "notifier.outbox_cleanup": (IO, "integration/test_outbox_hygiene.py"),
@@ -116,7 +112,6 @@ WITHOUT_A_TWIN = {
     "realtime.redis.cluster": (IO, "integration/test_cluster_commands.py"),
     "realtime.redis.history": (PART, "unit/realtime/settings/test_config.py"),
     "realtime.redis.pool": (IO, "integration/test_redis_pool.py"),
-    "realtime.redis.scripts": (IO, "integration/test_rollout_scripts.py"),
     "realtime.resources": (IO, "integration/test_migrations.py"),
     "realtime.settings.database_parameters": (PART, "unit/realtime/settings/test_database_url.py"),
 }

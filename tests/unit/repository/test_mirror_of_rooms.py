@@ -67,6 +67,7 @@ WITHOUT_A_TWIN = {
     "gateway.wire.commands": (DATA, "unit/gateway/wire/test_native.py"),
     "gateway.wire.events": (DATA, "unit/gateway/wire/test_native.py"),
     "gateway.wire.native_messages": (DATA, "unit/gateway/wire/test_native.py"),
+    "gateway.wire.queue_writer": (PART, "unit/gateway/wire/test_send_queue.py"),
     # The notifier
     "notifier.app": (IO, "integration/test_notifier_survives.py"),
     "notifier.errors": (DATA, "integration/test_feed.py"),

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Their clients keep all cores busy, or what they find out depends on what the machine does meanwhile.
+# Their clients keep all cores busy, or are closed as too slow where others do.
 ALONE = frozenset(
     {
+        "test_change_path",
+        "test_crowd_of_a_killed_node",
         "test_floods",
-        "test_http_floods",
         "test_frame_floods",
+        "test_gateway_burst",
+        "test_http_floods",
         "test_memory_of_crowds",
         "test_owed_bound",
         "test_recovery_storm",
-        "test_crowd_of_a_killed_node",
     }
 )
 

@@ -18,7 +18,7 @@ from realtime.waiting.batches import batches_by_weight
 SYNC_BYTES = 32_768  # of entries in one part of a `sync`
 SYNC_ENTRIES = 1_000  # in one part, at most
 
-MOST_DIGITS = 19  # of a life's number
+MOST_DIGITS = 19  # of an incarnation's number
 
 LEAVE = b"L"  # what the line of an entry that goes begins with; others set one
 
@@ -48,33 +48,34 @@ class Change:
 
 
 class Roster:
-    """The entries of one presence topic, and what its subscribers were not told yet.
+    """The entries of one presence topic, and the changes that its subscribers were not sent yet.
 
-    A node that begins a new life puts its people under that one; what stood under the life before may go
-    earlier or later. To the subscribers they are one: a connection is there as its last life has it.
+    A node that begins a new incarnation writes its entries again under that one; those of the incarnation
+    before may go earlier or later. To subscribers they are one: a connection is there as its last incarnation
+    has it.
     """
 
     def __init__(self, channel: str) -> None:
         self._channel = channel
-        self._lives: dict[bytes, dict[int, bytes]] = {}  # entries by connection and number of the life
+        self._members: dict[bytes, dict[int, bytes]] = {}  # by connection, and number of the incarnation
         self._pending: list[tuple[str, dict[bytes, bytes]]] = []  # kind and entries by connection, in order
         self._attendance: Attendance | None = None  # as it is now, if somebody asked
         self.size = 0  # bytes of all entries
 
     def __repr__(self) -> str:
-        return f"<Roster {len(self._lives)} members, {len(self._pending)} messages pending>"
+        return f"<Roster {len(self._members)} members, {len(self._pending)} messages pending>"
 
     @property
     def is_empty(self) -> bool:
-        return not self._lives
+        return not self._members
 
     @property
     def has_news(self) -> bool:
         return bool(self._pending)
 
     def replace(self, members: dict[bytes, bytes]) -> None:
-        """Begin anew from what Redis has: LIFE/CONNECTION → entry."""
-        self._lives, self._pending, self._attendance, self.size = {}, [], None, 0
+        """Begin anew from what Redis has: INCARNATION/CONNECTION → entry."""
+        self._members, self._pending, self._attendance, self.size = {}, [], None, 0
         for field, entry in members.items():
             if (whose := _whose(field)) is not None:
                 self._put(*whose, entry)
@@ -96,22 +97,22 @@ class Roster:
 
     def entries(self) -> list[bytes]:
         """Who is there, an entry a connection."""
-        return [lives[max(lives)] for lives in self._lives.values()]
+        return [incarnations[max(incarnations)] for incarnations in self._members.values()]
 
     def _entry(self, connection: bytes) -> bytes | None:
-        lives = self._lives.get(connection)
-        return lives[max(lives)] if lives else None
+        incarnations = self._members.get(connection)
+        return incarnations[max(incarnations)] if incarnations else None
 
     def _put(self, connection: bytes, number: int, entry: bytes) -> None:
-        lives = self._lives.setdefault(connection, {})
-        self.size += len(entry) - len(lives.get(number, b""))
-        lives[number] = entry
+        incarnations = self._members.setdefault(connection, {})
+        self.size += len(entry) - len(incarnations.get(number, b""))
+        incarnations[number] = entry
 
     def _remove(self, connection: bytes, number: int) -> None:
-        lives = self._lives.get(connection, {})
-        self.size -= len(lives.pop(number, b""))
-        if not lives:
-            self._lives.pop(connection, None)
+        incarnations = self._members.get(connection, {})
+        self.size -= len(incarnations.pop(number, b""))
+        if not incarnations:
+            self._members.pop(connection, None)
 
     def _tell(self, connection: bytes, before: bytes | None, after: bytes | None) -> None:
         if after == before:
@@ -127,7 +128,7 @@ class Roster:
         if telling and kind == "join":
             other, entries = self._pending[telling[-1]]
             if other == "leave" and entries[connection] == entry:
-                self._forget(telling[-1], connection)  # only moved to another life of its node
+                self._forget(telling[-1], connection)  # only moved to another incarnation of its node
                 return
         if telling and kind == "update":
             other, entries = self._pending[telling[-1]]
@@ -155,7 +156,7 @@ class Roster:
         """Who is there now; all who ask before the next change share it."""
         if self._attendance is None:
             entries = self.entries()
-            self._attendance = Attendance(list(self._lives), entries, sum(map(len, entries)))
+            self._attendance = Attendance(list(self._members), entries, sum(map(len, entries)))
         return self._attendance
 
     def sync(self) -> list[bytes]:
@@ -203,9 +204,9 @@ class Roster:
 
 
 def _whose(field: bytes) -> tuple[bytes, int] | None:
-    """Whose entry it is, and in which life of its node: NODE-NUMBER/CONNECTION. None: no node wrote it."""
-    life, _, connection = field.rpartition(b"/")
-    number = life.rpartition(b"-")[2]
+    """Whose entry it is, and of which incarnation: NODE-NUMBER/CONNECTION. None: no node wrote it."""
+    incarnation, _, connection = field.rpartition(b"/")
+    number = incarnation.rpartition(b"-")[2]
     return (connection, int(number)) if number.isdigit() and len(number) < MOST_DIGITS else None
 
 

@@ -100,7 +100,7 @@ def test_who_moves_and_is_not_what_it_was_leaves_and_joins_in_this_order():
     assert told(roster) == [("leave", [("a", 0)]), ("join", [("a", 1)])]
 
 
-def test_who_stands_under_two_lives_is_there_once_as_the_last_one_has_it():
+def test_who_stands_under_two_incarnations_is_there_once_as_the_last_one_has_it():
     """A fail-over may bring back an entry of the life before; the reaper takes it out."""
     roster = Roster("presence")
     roster.replace(
@@ -292,7 +292,7 @@ def test_all_who_ask_before_the_next_change_share_one_list():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_size_of_a_roster_is_that_of_its_entries_in_all_lives(seed):
+def test_the_size_of_a_roster_is_that_of_its_entries_in_all_incarnations(seed):
     chance = random.Random(seed)
     roster = Roster("presence")
     roster.replace({b"n-0/a": b"{}", b"n-1/a": b"{}", b"of nobody": b"{}"})
@@ -300,4 +300,4 @@ def test_the_size_of_a_roster_is_that_of_its_entries_in_all_lives(seed):
     for _ in range(200):
         name, kind = f"c{chance.randrange(9)}", chance.choice("JUL")
         roster.apply([line(kind, name, 10 ** chance.randrange(9)) for _ in range(chance.randrange(3))])
-        assert roster.size == sum(len(one) for lives in roster._lives.values() for one in lives.values())
+        assert roster.size == sum(len(one) for own in roster._members.values() for one in own.values())

@@ -121,7 +121,7 @@ async def test_a_worker_that_is_not_ready_to_hear_it_does_not_die_of_it(messages
             for pid in descendants(gateway.pid):
                 command = command_of(pid)
                 # Its own command, and no longer the wrapper's, which is about to see to it.
-                if "--reuse-port" in command and "unprivileged" not in command:
+                if "--reuse-port" in command and "child.py" not in command:
                     os.kill(pid, signal.SIGHUP)
                     hit.add(pid)
             return len(hit) >= 2 and await is_ready(f"http://127.0.0.1:{port}")

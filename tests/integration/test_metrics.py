@@ -207,7 +207,7 @@ async def test_what_is_there_is_added_up_and_goes_with_the_clients(service):
         await ann.ask(type="presence", state={}, ref=1)
         for name, expected in (("connections", 2), ("subscriptions", 3), ("presences", 1), ("topics", 2)):
             await service.becomes(expected, GATEWAY + name, project=PROJECT)
-        await service.becomes(len("{}"), "realtime_gateway_queue_bytes")  # with which ann is present
+        await service.becomes(len("{}" + "alice"), "realtime_gateway_queue_bytes")  # her state and name
     await service.becomes(0, "realtime_gateway_queue_bytes")
     for name in ("connections", "subscriptions", "presences"):
         await service.becomes(0, GATEWAY + name, project=PROJECT)

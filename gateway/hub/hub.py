@@ -1,8 +1,8 @@
-"""All topics of a node, and what each subscriber is to be sent of them.
+"""All topics of a node, and what each subscriber of a topic gets.
 
-Topics put publications in order; here each step of theirs becomes deliveries, which others carry out. The
-subscribers of a topic choose the lines, and each choice is made into frames once. Never awaits, never touches
-a socket.
+A topic orders its publications as steps; the hub turns each step into deliveries, and `delivery` sends them.
+The subscribers of a topic choose the lines, and each choice is encoded into frames once. The hub never awaits
+and never touches a socket.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from realtime.publications import Position, Publication
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Generic[SubscriberT]):
-    """Pieces of frames that all these subscribers are to be sent, in order."""
+    """Pieces of frames to send, in order, to each of these subscribers."""
 
     subscribers: Collection[SubscriberT]
     pieces: list[bytes]
-    line: bytes | None = None  # the last message of its publication as it came; None of presence and `resync`
+    line: bytes | None = None  # the publication's last message, as it came; None for presence and `resync`
 
 
 class Hub(Generic[SubscriberT]):
-    """All topics of a node. What it returns is left to be done, in order."""
+    """All topics of a node, by project and name."""
 
     def __init__(self) -> None:
         self.topics: dict[TopicKey, Topic[SubscriberT]] = {}
@@ -41,39 +41,39 @@ class Hub(Generic[SubscriberT]):
 
     @property
     def held_bytes(self) -> int:
-        """What all topics keep until it can be delivered."""
+        """Bytes of the publications and steps that all topics hold until they can be delivered."""
         return sum(topic.held_bytes + topic.queued_bytes for topic in self.topics.values())
 
     @property
     def roster_bytes(self) -> int:
-        """Entries of all who are present in the topics that somebody of this node hears."""
+        """Bytes of the presence entries of all open topics of this node."""
         rosters = (topic.roster for topic in self.topics.values())
         return sum(roster.size for roster in rosters if roster is not None)
 
     def shed(self) -> None:
-        """Give up what topics hold and history has, too."""
+        """Drop held publications that can be read from history again."""
         for topic in self.topics.values():
             topic.shed()
 
     def open(self, key: TopicKey) -> Topic[SubscriberT]:
-        """Return the topic, which begins as JOINING."""
+        """Return the topic of a key; a new topic begins as JOINING."""
         topic = self.topics.get(key)
         if topic is None:
             topic = self.topics[key] = Topic(key[1])
         return topic
 
     def add(self, key: TopicKey, subscription: Subscription[SubscriberT]) -> None:
-        """Let a subscriber hear the next message that an open topic delivers, and all after it."""
+        """Subscribe to an open topic, from the next message that the topic delivers."""
         self.topics[key].subscribers.add(subscription)
 
     def remove(self, key: TopicKey, subscription: Subscription[SubscriberT]) -> None:
-        """Undo `add`; nothing happens to a subscription that is not there."""
+        """Undo `add`; an unknown subscription is ignored."""
         topic = self.topics.get(key)
         if topic is not None:
             topic.subscribers.remove(subscription)
 
     def close(self, key: TopicKey) -> bool:
-        """Forget a topic that nobody needs; False if somebody came back to it."""
+        """Remove a topic that nobody uses; False if the topic is unknown or in use again."""
         topic = self.topics.get(key)
         if topic is None or not topic.is_idle:
             return False
@@ -83,7 +83,7 @@ class Hub(Generic[SubscriberT]):
 
 
 def deliver(topic: Topic[SubscriberT], step: Step) -> list[Delivery[SubscriberT]]:
-    """Bring a topic's subscribers to where a step leads; the steps of a topic come in order."""
+    """Apply one step to a topic and return its deliveries; the caller passes the steps in order."""
     match step:
         case Publication():
             return _publish(topic, step)
@@ -101,12 +101,12 @@ def deliver(topic: Topic[SubscriberT], step: Step) -> list[Delivery[SubscriberT]
 
 
 def resync_frame(channel: str, position: Position) -> bytes:
-    """What a subscriber is told that has to read anew."""
+    """Return the frame that tells a subscriber to read its data again."""
     return NativeCodec().encode(Resync(channel, position))
 
 
 def tell_presence(topic: Topic[SubscriberT]) -> list[Delivery[SubscriberT]]:
-    """Tell the subscribers of a presence topic what has changed since the last time."""
+    """Return deliveries of all presence changes of a topic since the last call."""
     return [] if topic.roster is None else _to_all(topic, topic.roster.news())
 
 
@@ -116,7 +116,7 @@ def _publish(topic: Topic[SubscriberT], publication: Publication) -> list[Delive
         topic.forget()
     if topic.roster is not None:
         topic.roster.apply(publication.lines)
-        return []  # told by `tell_presence`, with what else happens in this moment
+        return []  # `tell_presence` sends these changes together with others of the same moment
     deliveries = []
     made: dict[tuple[str, tuple[int, ...]], list[bytes]] = {}  # pieces by channel and lines
     for channel, numbers, subscribers in topic.subscribers.select(publication):

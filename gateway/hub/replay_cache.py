@@ -1,8 +1,8 @@
-"""What a node remembers of a topic for clients that come back: pages of history, read once for all of them.
+"""Pages of a topic's history that a node caches for clients that reconnect; one read serves all clients.
 
-Pages are read where a client needs one, and the hub adds what it delivers; every client takes shared frames
-from them, a slice at a time. Between two pages there may be a hole, within one there is none. All topics have
-one budget: where it is used up, the page that was used least recently goes, and who needs it reads it again.
+A page is read when a client needs it, and the hub appends what it delivers; every client takes shared frames
+from a page, a slice at a time. There may be a hole between two pages, but never within a page. All topics
+share one budget: when it is used up, the least recently used page is evicted, and read again when needed.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from gateway.hub.subscribers import Subscription
 from gateway.wire.frames import PIECE_BYTES
 from realtime.publications import Position, Publication
 
-PAGE_BYTES = 4 * PIECE_BYTES  # of lines; a page that has more takes in no further publication
-SLICE_BYTES = 2 * PIECE_BYTES  # of frames that a client gets in one go, beside the piece that goes beyond it
+PAGE_BYTES = 4 * PIECE_BYTES  # of lines; a larger page takes no further publication
+SLICE_BYTES = 2 * PIECE_BYTES  # of frames in a slice, which includes the piece that crosses it
 
-LINE_BYTES = 64  # what a line takes beside its text
+LINE_BYTES = 64  # overhead of a line, beside its text
 
 
 class Coverage(Enum):
-    """What a replay cache can do for a client that has seen a topic up to some offset."""
+    """Whether a replay cache has the messages that follow an offset."""
 
-    COVERED = auto()
-    UNREAD = auto()  # history may have it
-    LOST = auto()  # history does not reach
+    COVERED = auto()  # a page has the next message
+    UNREAD = auto()  # history may have the messages
+    LOST = auto()  # history does not reach back so far
 
 
 class ReplayBudget:
-    """The pages of all topics of a node, within `most_bytes`, unless a single one is larger."""
+    """The pages of all topics of a node: at most `most_bytes`, unless a single page is larger."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self.used = 0
-        self._pages: dict[Page, None] = {}  # the one used last at the end
+        self._pages: dict[Page, None] = {}  # the most recently used page is the last
 
     def __repr__(self) -> str:
         return f"<ReplayBudget {self.used} bytes in {len(self._pages)} pages>"
@@ -48,7 +48,7 @@ class ReplayBudget:
         return iter(self._pages)
 
     def take(self, page: Page, size: int) -> None:
-        """Let a page have more bytes, for which others may have to go."""
+        """Give a page more bytes, and evict other pages if the budget is exceeded."""
         page.size += size
         self.used += size
         self.touch(page)
@@ -65,7 +65,7 @@ class ReplayBudget:
             self.used -= page.size
 
     def clear(self) -> None:
-        """Let all pages go: who needs them reads history again."""
+        """Evict all pages; a client that needs one makes the node read history again."""
         for page in list(self._pages):
             page.go()
 
@@ -74,12 +74,12 @@ class Page:
     """Consecutive publications without a hole, and their frames by audience."""
 
     def __init__(self, cache: ReplayCache, budget: ReplayBudget, publications: list[Publication]) -> None:
-        self.size = 0  # bytes taken from the budget
+        self.size = 0  # bytes that the page takes from the budget
         self.publications = publications
         self._cache = cache
         self._budget = budget
         self._frames: dict[Hashable, ReplayFrames] = {}  # by audience
-        self._lines = 0  # bytes of lines
+        self._lines = 0  # bytes of all lines
         self._count(publications)
 
     def __repr__(self) -> str:
@@ -99,7 +99,7 @@ class Page:
 
     @property
     def pieces(self) -> Iterator[bytes]:
-        """The pieces of frames that send queues may share with it."""
+        """The pieces of frames that send queues may share with this page."""
         return chain.from_iterable(frames.pieces for frames in self._frames.values())
 
     def append(self, publication: Publication) -> None:
@@ -112,7 +112,7 @@ class Page:
         self._budget.take(self, size)
 
     def slice(self, subscription: Subscription[Any], offset: int) -> tuple[list[bytes], int]:
-        """Return the next messages after an offset, as a subscription gets them, and up to where they go."""
+        """Return the next messages after an offset for a subscription, and the offset that they reach."""
         frames = self._frames_of(subscription)
         if subscription.selector.reader in frames.excluded:
             rest = self.publications[self._index(offset) :]
@@ -134,7 +134,7 @@ class Page:
         return self.publications[self._index(offset)]
 
     def _index(self, offset: int) -> int:
-        """Where the first publication is that has something beyond `offset`."""
+        """Return the index of the first publication that has a message beyond `offset`."""
         return bisect_right(self.publications, offset, key=_last)
 
     def go(self) -> None:
@@ -143,35 +143,35 @@ class Page:
 
 
 class ReplayCache:
-    """Pages of one epoch of a topic, up to `end`, where the topic stands."""
+    """Pages of one epoch of a topic, up to `end`, the position of the topic."""
 
     def __init__(self, at: Position, entries: int, budget: ReplayBudget) -> None:
         self.end = at
-        self.is_used = True  # since somebody last looked whether it is
-        self._entries = entries  # that history keeps; older ones are not told, though they be here
-        self._budget: ReplayBudget | None = budget  # None when it was closed
-        self._pages: list[Page] = []  # in order, none overlaps another
-        self._wanted: Counter[int] = Counter()  # offsets of those who wait for history
-        self._lost = -1  # the last offset to which history was found not to reach
+        self.is_used = True  # since recovery last checked and reset it
+        self._entries = entries  # that history keeps; older ones are not promised to a client, even if cached
+        self._budget: ReplayBudget | None = budget  # None after `close`
+        self._pages: list[Page] = []  # in order, without overlap
+        self._wanted: Counter[int] = Counter()  # offsets after which clients wait for history
+        self._lost = -1  # the highest offset that history was found not to reach; -1: none
 
     def __repr__(self) -> str:
         return f"<ReplayCache {len(self._pages)} pages up to {self.end}>"
 
     def coverage(self, offset: int) -> Coverage:
-        """Tell what to do for a client that has seen this epoch up to `offset`, short of `end`."""
+        """Tell what the cache has for a client that has seen this epoch up to `offset`, below `end`."""
         if self._page_after(offset) is not None:
             return Coverage.COVERED
         return Coverage.LOST if offset <= self._lost else Coverage.UNREAD
 
     def is_kept(self, offset: int) -> bool:
-        """Whether history, by its number of entries, still has what follows a COVERED offset."""
+        """Whether what follows a COVERED offset is within the number of entries that history keeps."""
         page = self._page_after(offset)
         return page is not None and page.publication_after(offset).last > self.end.offset - self._entries
 
     def slice(self, subscription: Subscription[Any], offset: int) -> tuple[list[bytes], int]:
-        """Return the next messages after a COVERED offset for a subscription, and up to where they go.
+        """Return a subscription's next messages after a COVERED offset, and the offset that they reach.
 
-        The messages are ready to write; there may be none of them for this subscription.
+        The messages are ready to write; the list is empty if none is for this subscription.
         """
         page = self._page_after(offset)
         assert page is not None, "covered"
@@ -181,21 +181,21 @@ class ReplayCache:
         return page.slice(subscription, offset)
 
     def to_choose_from(self, offset: int) -> list[Publication]:
-        """The publications out of which the next slice after a COVERED offset is chosen, and some more."""
+        """Publications that include all from which the next slice after a COVERED offset is chosen."""
         page = self._page_after(offset)
         assert page is not None, "covered"
         return page.publications
 
     def _page_after(self, offset: int) -> Page | None:
-        """The page with the message that follows an offset."""
+        """Return the page with the message that follows an offset, if there is one."""
         index = bisect_right(self._pages, offset, key=_last)
         found = index < len(self._pages) and self._pages[index].first <= offset + 1
         return self._pages[index] if found else None
 
-    # As time goes on
+    # Follow the topic
 
     def append(self, publication: Publication) -> bool:
-        """Take in what the topic delivers; False if it does not follow, and all must be forgotten."""
+        """Add a delivered publication; False if there is a hole before it: then close the cache."""
         if publication.epoch != self.end.epoch or publication.first != self.end.offset + 1:
             return False
         if publication.lines and self._budget is not None:
@@ -213,20 +213,20 @@ class ReplayCache:
         self._pages.insert(bisect_right(self._pages, page.first, key=_first), page)
 
     def drop(self, page: Page) -> None:
-        """A page had to go."""
+        """Remove a page that was evicted."""
         if page in self._pages:
             self._pages.remove(page)
 
     def close(self) -> None:
-        """Give back what it has of the budget; nothing is taken in any more."""
+        """Return all bytes to the budget; the cache takes no publication from now on."""
         for page in list(self._pages):
             page.go()
         self._budget = None
 
-    # Looking back
+    # Read history
 
     def want(self, offset: int) -> None:
-        """Note that a client waits for what lies after an UNREAD offset."""
+        """Record that a client waits for the messages after an UNREAD offset."""
         self._wanted[offset] += 1
 
     def want_no_more(self, offset: int) -> None:
@@ -235,22 +235,22 @@ class ReplayCache:
             del self._wanted[offset]
 
     def next_to_read(self) -> tuple[Position, int]:
-        """Choose from where to read history, so that one page does for most who wait, and up to where.
+        """Choose the range of history to read next, so that one page serves most waiting clients.
 
-        It is the oldest that anybody wants, and after a failure the middle one: however many come with
-        what history has no more, they are told after a few readings.
+        It begins at the oldest wanted offset, or at the middle one once history was found not to reach:
+        however many clients want what history no longer has, they learn it after a few reads.
         """
         offsets = sorted(offset for offset in self._wanted if self.coverage(offset) is Coverage.UNREAD)
         since = offsets[0 if self._lost == -1 else len(offsets) // 2]
         return Position(self.end.epoch, since), self._end_of_hole(since)
 
     def _end_of_hole(self, offset: int) -> int:
-        """The last offset that is not here of those that follow one."""
+        """Return the last offset of the hole that follows `offset`."""
         index = bisect_right(self._pages, offset, key=_last)
         return self._pages[index].first - 1 if index < len(self._pages) else self.end.offset
 
     def look_back(self, since: Position, page: list[Publication] | None) -> None:
-        """Take in what history has next after `since`, as far as it is not here; None: it does not reach."""
+        """Add the page of history after `since`, without what is cached; None: history does not reach."""
         if self._budget is None:
             return
         until = self._end_of_hole(since.offset)
@@ -262,7 +262,7 @@ class ReplayCache:
 
 
 def _up_to(end: int, publications: Iterable[Publication]) -> list[Publication]:
-    """The part of them up to an offset: history may have brought more."""
+    """Cut publications off after the offset `end`: a page of history may go beyond it."""
     return [
         Publication(each.epoch, each.first, each.lines[: end + 1 - each.first])
         for each in publications

@@ -1,7 +1,7 @@
-"""A stretch of a topic as frames, built once for all who come back, whatever each of them has seen.
+"""Consecutive publications of a topic as frames, built once for all clients that reconnect at any offset.
 
-A page of a replay cache extends it; a subscriber is sent what lies behind an offset, a slice at a time. Most
-of that are pieces which a whole audience shares; only the first piece is cut for each offset.
+A page of a replay cache appends publications; a subscriber gets the frames after its offset, a slice at a
+time. A whole audience shares most pieces of a slice; only the first piece is cut for each offset.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gateway.wire.native import NativeCodec
 from realtime.channels import Channel
 from realtime.publications import Publication
 
-CUTS = 16  # first pieces kept for who asks for the same offset; beyond it they are cut again
+CUTS = 16  # first pieces cached for clients at the same offset; a full cache is cleared
 
-INDEX_BYTES = 16  # that a message takes beside its frame
+INDEX_BYTES = 16  # overhead of a message, beside its frame
 
 
 class ReplayFrames:
@@ -27,24 +27,24 @@ class ReplayFrames:
 
     def __init__(self, channel: Channel, selector: Selector) -> None:
         self.channel = channel
-        self.selector = selector  # of all who share these
-        self.publications = 0  # of which it was made
-        self.excluded: set[str] = set()  # connections that some message is not for
-        self.last = 0  # the last offset, whether or not its message is for this channel
+        self.selector = selector  # of all subscriptions that share these frames
+        self.publications = 0  # number of publications added so far
+        self.excluded: set[str] = set()  # connections that do not get some message
+        self.last = 0  # the last offset, even if its message is not for this channel
         self._size = 0  # bytes of all frames
-        self._offsets = array("Q")  # of each message
-        self._starts = array("Q")  # the byte with which its frame begins
-        self._pieces: list[bytes] = []  # the full ones
-        self._piece_starts: list[int] = [0]  # the byte with which each begins, the growing one too
-        self._growing: list[bytes] = []  # parts of the last piece
-        self._cuts: dict[int, bytes] = {}  # first pieces by index of their first message
+        self._offsets = array("Q")  # the offset of each message
+        self._starts = array("Q")  # the first byte of the frame of each message
+        self._pieces: list[bytes] = []  # the full pieces
+        self._piece_starts: list[int] = [0]  # the first byte of each piece, also of the growing piece
+        self._growing: list[bytes] = []  # parts of the last piece, which is not full yet
+        self._cuts: dict[int, bytes] = {}  # cut first pieces, by the index of their first message
 
     def __repr__(self) -> str:
         return f"<ReplayFrames {self.channel.name} {len(self._offsets)} messages, {self._size} bytes>"
 
     @property
     def size(self) -> int:
-        """Bytes that it takes, without first pieces that were cut."""
+        """Bytes of frames and index, without the cut first pieces."""
         return self._size + INDEX_BYTES * len(self._offsets)
 
     @property
@@ -53,7 +53,7 @@ class ReplayFrames:
         return self._pieces
 
     def extend(self, publication: Publication) -> None:
-        """Put the next publication at the end."""
+        """Append the next publication."""
         self.publications += 1
         self.last = publication.last
         self._cuts.clear()
@@ -71,9 +71,9 @@ class ReplayFrames:
                 self._growing = []
 
     def after(self, offset: int, most_bytes: int) -> tuple[list[bytes], int]:
-        """Return the messages beyond `offset`, ready to write, and the offset up to which they go.
+        """Return the messages after `offset`, ready to write, and the offset that they reach.
 
-        They end with the piece that makes them `most_bytes` or more.
+        The messages end with the piece that brings their size to `most_bytes` or more.
         """
         index = bisect_right(self._offsets, offset)
         if index == len(self._offsets):
@@ -88,7 +88,7 @@ class ReplayFrames:
         return [self._cut(index, first), *self._pieces[first + 1 : end]], self.last if is_last else reached
 
     def _cut(self, index: int, piece: int) -> bytes:
-        """The end of a piece, from a message on."""
+        """Return a piece from the message `index` to the end of the piece."""
         if index not in self._cuts:
             if len(self._cuts) >= CUTS:
                 self._cuts.clear()
@@ -100,7 +100,7 @@ class ReplayFrames:
         return [self._joined()] if self._growing and first < len(self._pieces) else []
 
     def _joined(self) -> bytes:
-        """The piece that grows, as it is now."""
+        """Return the growing piece as it is now."""
         if len(self._growing) > 1:
             self._growing = [b"".join(self._growing)]
         return self._growing[0]
@@ -109,7 +109,7 @@ class ReplayFrames:
 def own_slice(
     subscription: Subscription[Any], publications: Iterable[Publication], offset: int, most_bytes: int
 ) -> tuple[list[bytes], int]:
-    """As `after`, made for one subscription alone: not all of what its audience gets is for it."""
+    """As `after`, but for one subscription, which does not get all messages of its audience."""
     parts: list[bytes] = []
     size = 0
     for publication in publications:

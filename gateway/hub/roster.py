@@ -1,7 +1,7 @@
-"""Who is present under one topic, as a value: changes come in, messages for its subscribers come out.
+"""The presence list of one topic: changes come in, messages for the topic's subscribers come out.
 
-Lines come from `presence_v2.lua` through the hub. What happens within a moment is gathered, so that a
-thousand people who come at once are a few messages; the order of one entry's changes is kept.
+Lines come from `presence_v2.lua` through the hub. Changes of a short time are gathered, so that a thousand
+people who join at once make a few messages; the changes of one entry keep their order.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from gateway.wire.native import NativeCodec
 from realtime.waiting.batches import batches_by_weight
 
 SYNC_BYTES = 32_768  # of entries in one part of a `sync`
-SYNC_ENTRIES = 1_000  # in one part, at most
+SYNC_ENTRIES = 1_000  # in one part of a `sync`, at most
 
-MOST_DIGITS = 19  # of an incarnation's number
+MOST_DIGITS = 19  # an incarnation's number has fewer digits
 
-LEAVE = b"L"  # what the line of an entry that goes begins with; others set one
+LEAVE = b"L"  # mark at the start of a line that removes an entry; other lines set an entry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attendance:
-    """Who was present at one moment: the entries themselves, not copies of them."""
+    """The presence list of one moment; it shares the entries, and has no copies of them."""
 
     connections: list[bytes]
-    entries: list[bytes]  # of each of them
+    entries: list[bytes]  # of each connection, in the same order
     size: int  # bytes of the entries
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class Attendance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Change:
-    """What happened to some, as one frame tells it: the entries themselves, not copies of them."""
+    """Entries with the same kind of change, for one frame; it shares the entries, without copies."""
 
     kind: str
     entries: list[bytes]
@@ -48,18 +48,18 @@ class Change:
 
 
 class Roster:
-    """The entries of one presence topic, and the changes that its subscribers were not sent yet.
+    """The entries of one presence topic, and the changes that its subscribers did not get yet.
 
-    A node that begins a new incarnation writes its entries again under that one; those of the incarnation
-    before may go earlier or later. To subscribers they are one: a connection is there as its last incarnation
-    has it.
+    A node that begins a new incarnation writes its entries again under the new one; the entries of the old
+    incarnation may be removed before or after that. Subscribers see one entry a connection: that of the
+    highest incarnation.
     """
 
     def __init__(self, channel: str) -> None:
         self._channel = channel
-        self._members: dict[bytes, dict[int, bytes]] = {}  # by connection, and number of the incarnation
+        self._members: dict[bytes, dict[int, bytes]] = {}  # by connection, and by number of the incarnation
         self._pending: list[tuple[str, dict[bytes, bytes]]] = []  # kind and entries by connection, in order
-        self._attendance: Attendance | None = None  # as it is now, if somebody asked
+        self._attendance: Attendance | None = None  # the present list, once somebody has asked for it
         self.size = 0  # bytes of all entries
 
     def __repr__(self) -> str:
@@ -74,14 +74,14 @@ class Roster:
         return bool(self._pending)
 
     def replace(self, members: dict[bytes, bytes]) -> None:
-        """Begin anew from what Redis has: INCARNATION/CONNECTION → entry."""
+        """Replace all entries with those of Redis, INCARNATION/CONNECTION → entry; drop what is pending."""
         self._members, self._pending, self._attendance, self.size = {}, [], None, 0
         for field, entry in members.items():
             if (whose := _whose(field)) is not None:
                 self._put(*whose, entry)
 
     def apply(self, lines: Iterable[bytes]) -> None:
-        """Take in what changed."""
+        """Apply the changes of these lines."""
         self._attendance = None
         for line in lines:
             field, _, entry = line[1:].partition(b" ")
@@ -96,7 +96,7 @@ class Roster:
             self._tell(connection, before, self._entry(connection))
 
     def entries(self) -> list[bytes]:
-        """Who is there, an entry a connection."""
+        """Return all entries that are present, one a connection."""
         return [incarnations[max(incarnations)] for incarnations in self._members.values()]
 
     def _entry(self, connection: bytes) -> bytes | None:
@@ -123,17 +123,17 @@ class Roster:
             self._note("join" if before is None else "update", connection, after)
 
     def _note(self, kind: str, connection: bytes, entry: bytes) -> None:
-        """Put a change into the first message after the last one that tells of the same entry."""
+        """Add a change to the first pending message after the last one that has the same connection."""
         telling = [index for index, (_, entries) in enumerate(self._pending) if connection in entries]
         if telling and kind == "join":
             other, entries = self._pending[telling[-1]]
             if other == "leave" and entries[connection] == entry:
-                self._forget(telling[-1], connection)  # only moved to another incarnation of its node
+                self._forget(telling[-1], connection)  # it only moved to another incarnation of its node
                 return
         if telling and kind == "update":
             other, entries = self._pending[telling[-1]]
             if other in ("join", "update"):
-                entries[connection] = entry  # told at once as it is now
+                entries[connection] = entry  # the pending message sends the present entry
                 return
         for other, entries in self._pending[telling[-1] + 1 if telling else 0 :]:
             if other == kind:
@@ -148,25 +148,25 @@ class Roster:
             del self._pending[index]
 
     def news(self) -> list[bytes]:
-        """Return the frames that tell what changed, and forget it."""
+        """Return the pending changes as frames, and clear them."""
         pending, self._pending = self._pending, []
         return [frame for kind, entries in pending for frame in self._frames(kind, entries.values())]
 
     def attendance(self) -> Attendance:
-        """Who is there now; all who ask before the next change share it."""
+        """Return the present list; all callers before the next change share it."""
         if self._attendance is None:
             entries = self.entries()
             self._attendance = Attendance(list(self._members), entries, sum(map(len, entries)))
         return self._attendance
 
     def sync(self) -> list[bytes]:
-        """Return the frames that tell everybody who is there."""
+        """Return the frames of a complete `sync`."""
         return self.sync_after(self.attendance(), 0, inf)[0]
 
     def sync_after(self, who: Attendance, told: int, most_bytes: float) -> tuple[list[bytes], int]:
-        """Return the next frames of a `sync` for a newcomer, and how many members it knows then.
+        """Return the next frames of a `sync` after `told` members, and how many members are sent then.
 
-        They end with the frame that makes them `most_bytes` or more.
+        The frames end with the one that brings their size to `most_bytes` or more.
         """
         frames: list[bytes] = []
         size = 0
@@ -178,7 +178,7 @@ class Roster:
         return frames, told
 
     def changes_since(self, who: Attendance) -> deque[Change]:
-        """Return what makes one who knows that list know who is there now, a part a frame."""
+        """Return the changes from an earlier list to the present list, each small enough for one frame."""
         now = self.attendance()
         if now is who:
             return deque()
@@ -204,7 +204,7 @@ class Roster:
 
 
 def _whose(field: bytes) -> tuple[bytes, int] | None:
-    """Whose entry it is, and of which incarnation: NODE-NUMBER/CONNECTION. None: no node wrote it."""
+    """Return connection and incarnation number of NODE-NUMBER/CONNECTION; None: no node wrote it."""
     incarnation, _, connection = field.rpartition(b"/")
     number = incarnation.rpartition(b"-")[2]
     return (connection, int(number)) if number.isdigit() and len(number) < MOST_DIGITS else None

@@ -1,8 +1,8 @@
-"""Who gets which line: the one place that chooses, for live delivery, catching up and replay alike.
+"""Chooses which subscriber gets which line, for live delivery, catching up and replay alike.
 
-A subscription is a subscriber, a channel and a selector. Subscriptions of one channel whose selectors have
-the same conditions are an audience: they get the same lines, and so the same frames. A new reason to leave a
-line out is one more condition; frames are made of the lines that were chosen, elsewhere.
+A subscription is a subscriber, a channel and a selector. Subscriptions to one channel whose selectors have
+the same conditions form an audience: they get the same lines, and so the same frames. A new reason to leave
+out a line is one more condition. `wire` encodes the chosen lines into frames.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Lines = Sequence[int]  # numbers of lines within a publication, in order
 
 
 class Condition(Hashable, Protocol):
-    """What a line has to meet; equal conditions are met by the same lines."""
+    """A test that a line must pass; equal conditions select the same lines."""
 
     def is_met(self, line: bytes) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class OfEvent:
-    """The line tells of one kind of change."""
+    """The line is a change of one kind of event."""
 
     event: Event
 
@@ -37,18 +37,18 @@ class OfEvent:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Chooses lines: those that meet all conditions, without what `reader` broadcast with `self: false`."""
+    """Chooses lines that meet all conditions, except those that `reader` broadcast with `self: false`."""
 
     conditions: tuple[Condition, ...] = ()
-    reader: str | None = None  # a connection; None where no line excludes one
+    reader: str | None = None  # a connection; None: no line is left out for a reader
 
     @property
     def shared(self) -> Selector:
-        """The selector of all who have the same conditions; `reader` alone may get fewer lines."""
+        """The selector of the whole audience; only `reader` may get fewer lines."""
         return Selector(self.conditions)
 
     def select(self, publication: Publication) -> Lines:
-        """Return the numbers of the lines that were chosen."""
+        """Return the numbers of the chosen lines."""
         lines = publication.lines
         numbers: Lines = range(len(lines))
         for condition in self.conditions:
@@ -60,7 +60,7 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Subscription(Generic[SubscriberT]):
-    """Somebody who hears a channel, and which lines of its topic that are."""
+    """A subscriber of a channel, and the selector that chooses its lines of the topic."""
 
     subscriber: SubscriberT
     channel: Channel
@@ -68,19 +68,19 @@ class Subscription(Generic[SubscriberT]):
 
     @property
     def audience(self) -> Hashable:
-        """Equal for all subscriptions that share their frames."""
+        """A key that is equal for all subscriptions that share frames."""
         return self.channel.name, self.selector.conditions
 
 
 def subscription(subscriber: SubscriberT, channel: Channel, connection_id: str) -> Subscription[SubscriberT]:
-    """Subscribe a connection to all that a channel's name promises."""
+    """Build the subscription of a connection to all lines that a channel's name stands for."""
     conditions = (OfEvent(channel.event),) if channel.event is not None else ()
     reader = None if channel.table is not None else connection_id  # a change has no sender
     return Subscription(subscriber, channel, Selector(conditions, reader))
 
 
 class Selection(NamedTuple, Generic[SubscriberT]):
-    """Lines that were chosen for these subscribers; there is at least one of each."""
+    """The lines chosen for these subscribers; at least one line and one subscriber."""
 
     channel: Channel
     numbers: Lines
@@ -94,10 +94,10 @@ class Audience(Generic[SubscriberT]):
     channel: Channel
     selector: Selector
     subscribers: set[SubscriberT] = field(default_factory=set)
-    readers: dict[str, Subscription[SubscriberT]] = field(default_factory=dict)  # who may be excluded
+    readers: dict[str, Subscription[SubscriberT]] = field(default_factory=dict)  # a line may exclude these
 
     def select(self, publication: Publication) -> list[Selection[SubscriberT]]:
-        """Choose for all of them: most get the same lines, who is excluded from one gets its own choice."""
+        """Choose once for most subscribers, and apart for each subscriber that a line excludes."""
         numbers = self.selector.select(publication)
         if self.readers and (excluded := excluded_readers(publication).intersection(self.readers)):
             return self._select_apart(publication, [self.readers[reader] for reader in excluded])
@@ -130,7 +130,7 @@ class Subscribers(Generic[SubscriberT]):
         return bool(self._audiences)
 
     def add(self, subscription: Subscription[SubscriberT]) -> None:
-        """Choose for a subscription, too; it may be there already."""
+        """Add a subscription; adding it twice is harmless."""
         audience = self._audiences.get(subscription.audience)
         if audience is None:
             audience = Audience(subscription.channel, subscription.selector.shared)
@@ -140,7 +140,7 @@ class Subscribers(Generic[SubscriberT]):
             audience.readers[subscription.selector.reader] = subscription
 
     def remove(self, subscription: Subscription[SubscriberT]) -> None:
-        """Undo `add`; nothing happens to a subscription that is not there."""
+        """Undo `add`; an unknown subscription is ignored."""
         audience = self._audiences.get(subscription.audience)
         if audience is None:
             return
@@ -151,21 +151,21 @@ class Subscribers(Generic[SubscriberT]):
             del self._audiences[subscription.audience]
 
     def select(self, publication: Publication) -> list[Selection[SubscriberT]]:
-        """Choose who gets which lines; nobody appears twice for one audience."""
+        """Choose who gets which lines; a subscriber appears at most once for each audience."""
         return [choice for audience in self._audiences.values() for choice in audience.select(publication)]
 
     def everybody(self) -> Iterator[tuple[Channel, Collection[SubscriberT]]]:
-        """Who is to be told what concerns all of the topic."""
+        """Yield all subscribers by channel, for a message that concerns the whole topic."""
         for audience in self._audiences.values():
             yield audience.channel, audience.subscribers
 
 
 def excluded_readers(publication: Publication) -> set[str]:
-    """The connections that some line is not for: these broadcast it with `self: false`."""
+    """Return the connections that broadcast some of these lines with `self: false`."""
     excluded = {_excluded(line) for line in publication.lines if line[:1] == NOT_TO_SENDER}
     return {reader for reader in excluded if reader is not None}
 
 
 def _excluded(line: bytes) -> str | None:
-    """The connection that a line is not for; None: it is for all."""
+    """Return the connection that does not get the line; None: all connections get it."""
     return line[1 : line.index(b" ")].decode() if line[:1] == NOT_TO_SENDER else None

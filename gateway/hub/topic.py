@@ -1,8 +1,7 @@
-"""A topic's continuity: which publications follow each other, and what is held until a hole is filled.
+"""A topic's continuity: which publications follow each other, and which are held until a hole is filled.
 
-Publications come in from Redis and from history, and leave as steps, in order; the steps are delivered to the
-subscribers at once or, where a stage waits, later. A topic is LIVE while every message of it is known to
-arrive.
+Publications come in from Redis and from history, and leave as ordered steps; `delivery` sends the steps to
+subscribers at once, or later while a stage waits. A topic is LIVE while all its messages are known to arrive.
 
     JOINING ──caught up──▶ LIVE ──gap or lost connection──▶ BEHIND ──caught up──▶ LIVE
 """
@@ -20,7 +19,7 @@ from gateway.hub.subscribers import Subscribers, SubscriberT
 from realtime.channels import is_presence_topic, is_table_topic
 from realtime.publications import Position, Publication, replid_of
 
-# Held back of one topic while history is read; beyond it the oldest go, and history is read again.
+# Limits of what one topic holds while history is read; beyond them the oldest are dropped and read again.
 MAX_HELD_PUBLICATIONS = 1_000
 MAX_HELD_BYTES = 16 * 1024 * 1024
 
@@ -28,11 +27,11 @@ NOWHERE = Position("", 0)
 
 
 class TopicState(Enum):
-    """Whether the messages of a topic are known to arrive."""
+    """Whether all messages of a topic are known to arrive."""
 
-    JOINING = auto()  # never was live
+    JOINING = auto()  # was never LIVE
     LIVE = auto()
-    BEHIND = auto()  # was live, and may have missed something
+    BEHIND = auto()  # was LIVE, and may have missed messages
 
 
 _MOVES = {
@@ -44,36 +43,36 @@ _MOVES = {
 
 @dataclass(frozen=True, slots=True)
 class Resynced:
-    """History does not reach: the topic goes on from this position, and its subscribers read anew."""
+    """History lacks a part: the topic resumes at this position, and subscribers read their data again."""
 
     position: Position
 
 
 @dataclass(frozen=True, slots=True)
 class RosterRead:
-    """Who is present as Redis has it at this position, by entry; subscribers that have a list get another."""
+    """The entries of a presence topic in Redis at a position; subscribers with an older list get this one."""
 
     position: Position
     members: dict[bytes, bytes]
-    is_news: bool  # there may be such subscribers
+    is_news: bool  # subscribers may have an older list
 
 
-Step = Publication | Resynced | RosterRead  # what is to be delivered, in order
+Step = Publication | Resynced | RosterRead  # the topic's steps are delivered in order
 
 
 class Topic(Generic[SubscriberT]):
-    """One stream of messages, and everyone on this node who listens to it."""
+    """One stream of messages, and its subscribers on this node."""
 
     def __init__(self, name: str) -> None:
         self.state = TopicState.JOINING
-        self.ordered = NOWHERE  # the position of the last step; means nothing while JOINING
-        self.position = NOWHERE  # of the last step that was delivered: behind `ordered` while a stage waits
-        self.held: list[Publication] = []  # came while not LIVE, by this connection to Redis
+        self.ordered = NOWHERE  # the position of the last step; has no meaning while JOINING
+        self.position = NOWHERE  # of the last delivered step; behind `ordered` while a stage waits
+        self.held: list[Publication] = []  # arrived over this Redis connection while not LIVE
         self.held_bytes = 0
-        self.queued_bytes = 0  # of steps that wait for a stage
+        self.queued_bytes = 0  # of ordered steps that wait for a stage
         self.subscribers: Subscribers[SubscriberT] = Subscribers()
-        self.joiners = 0  # subscribers on their way in, for whom the topic must stay
-        self.replay_cache: ReplayCache | None = None  # for those who come back; up to `position`
+        self.joiners = 0  # clients that are joining; the topic stays open for them
+        self.replay_cache: ReplayCache | None = None  # for clients that reconnect; up to `position`
         self.roster = Roster(name) if is_presence_topic(name) else None
         self._is_table = is_table_topic(name)
 
@@ -90,39 +89,39 @@ class Topic(Generic[SubscriberT]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was ever published in this epoch."""
+        """Whether nothing was published in this epoch."""
         return not self.ordered.offset
 
-    # What happens to it
+    # Events
 
     def received(self, publication: Publication) -> list[Step]:
-        """Take in what Redis published. A topic that turns BEHIND by it has to be caught up."""
+        """Order or hold a publication from Redis. The caller catches the topic up if it becomes BEHIND."""
         if self.state is not TopicState.LIVE:
             self._hold(publication)
             return []
         if self._follows(publication):
             return [self._order(publication)]
         if publication.epoch == self.ordered.epoch and publication.last <= self.ordered.offset:
-            return []  # history brought it before
-        self._enter(TopicState.BEHIND)  # not held: history has it by now, or another one has begun
+            return []  # it already came from history
+        self._enter(TopicState.BEHIND)  # not held: history has it by now, or a new epoch has begun
         return []
 
     def lose(self) -> None:
-        """Messages may have been missed from here on, if it is LIVE; what was held is not handed on."""
-        self._release()  # history has it, or Redis lost it: then it must not come after the `resync`
+        """Make a LIVE topic BEHIND, since messages may be missed from now on; drop what is held."""
+        self._release()  # history has it, or Redis lost it: then it must not follow the `resync`
         if self.is_live:
             self._enter(TopicState.BEHIND)
 
     def missed(self, page: Iterable[Publication]) -> list[Step]:
-        """Order a part of what a BEHIND topic missed, which follows its position; it stays BEHIND."""
+        """Order a page that a BEHIND topic missed and that follows its position; the topic stays BEHIND."""
         if self.state is not TopicState.BEHIND:
             return []
         return [self._order(publication) for publication in page]
 
     def caught_up(self, position: Position, missed: list[Publication] | None) -> list[Step]:
-        """Make it LIVE at `position`, after it got what it missed; None: history does not reach.
+        """Make the topic LIVE at `position` after it has ordered `missed`; None: history does not reach.
 
-        It may be BEHIND again afterwards, when what was held back has a hole of its own.
+        The topic may be BEHIND again on return, if there is a hole in what it held.
         """
         if self.is_live:
             return []
@@ -134,13 +133,13 @@ class Topic(Generic[SubscriberT]):
             self.ordered = position
             self.forget()
             steps.append(Resynced(position))
-        else:  # history may have brought more than was asked for
+        else:  # history may have returned more than was asked for
             steps += [self._order(publication) for publication in missed]
         self._enter(TopicState.LIVE)
         return steps + self._go_on()
 
     def roster_read(self, position: Position, members: dict[bytes, bytes]) -> list[Step]:
-        """Make a presence topic LIVE as it is in Redis at `position`."""
+        """Make a presence topic LIVE with the members that Redis has at `position`."""
         if self.is_live or self.roster is None:
             return []
         was_behind = self.state is TopicState.BEHIND
@@ -149,49 +148,49 @@ class Topic(Generic[SubscriberT]):
         return [RosterRead(position, members, was_behind), *self._go_on()]
 
     def rewind(self) -> None:
-        """Give up what was ordered and not delivered: it has to be read of history, or be told as lost."""
+        """Drop steps that were ordered but not delivered: they are read from history, or reported as lost."""
         self.ordered = self.position
         self.lose()
 
     def forget(self) -> None:
-        """Let go of what is cached for replays: history is asked again."""
+        """Drop the replay cache; the next replay reads history again."""
         if self.replay_cache is not None:
             self.replay_cache.close()
             self.replay_cache = None
 
     def shed(self) -> None:
-        """Keep of what is held the last alone, which shows the hole: history is read again."""
+        """Drop all held publications but the last, which reveals the hole; history is read again."""
         if len(self.held) > 1:
             del self.held[:-1]
             self.held_bytes = size_of(self.held[0])
 
-    # How
+    # Helpers
 
     def _enter(self, state: TopicState) -> None:
-        """The one place where the state changes."""
+        """Change the state; no other function does."""
         assert (self.state, state) in _MOVES, f"{self.state} to {state}"
         self.state = state
         if state is TopicState.BEHIND:
-            self.forget()  # what Redis has of it may not be what it had
+            self.forget()  # the cache may differ from what Redis has now
 
     def _follows(self, publication: Publication) -> bool:
-        """Whether nothing lies between; parts of the publication may have been there before.
+        """Whether there is no hole before the publication, which may overlap what is ordered already.
 
         A new epoch of a topic whose messages add up to a state means that Redis lost that state. A
-        publication without lines says so of any topic: it begins an epoch since something was lost before it.
+        publication without lines means for any topic that messages were lost before this new epoch.
         """
         at = self.ordered
         if publication.epoch == at.epoch:
             return publication.first <= at.offset + 1 <= publication.last
         if replid_of(publication.epoch) != replid_of(at.epoch):
-            return False  # Redis may have lost what came between
-        # Redis forgot the epoch of a topic that was quiet, or where nobody was present, for a while.
+            return False  # Redis may have lost messages between the two
+        # Redis deletes the epoch of a topic that was quiet, or had nobody present, for a while.
         is_beginning = publication.first == 1 and bool(publication.lines)
         return is_beginning and (at.offset == 0 or not self._has_state)
 
     @property
     def _has_state(self) -> bool:
-        """Whether its messages add up to something that is lost with their epoch."""
+        """Whether the topic's messages add up to a state that is lost with their epoch."""
         if self.roster is not None:
             return not self.roster.is_empty or self.ordered != self.position
         return self._is_table
@@ -203,20 +202,20 @@ class Topic(Generic[SubscriberT]):
         return publication
 
     def _go_on(self) -> list[Step]:
-        """Order what was held back of a topic that has just turned LIVE."""
+        """Order what was held of a topic that has just become LIVE."""
         steps: list[Step] = []
         for publication in self._release():
             if publication.epoch != self.ordered.epoch:
-                # Which of the two epochs is over is not known here: Redis is asked again.
+                # It is unknown here which of the two epochs has ended: the topic asks Redis again.
                 self._enter(TopicState.BEHIND)
             else:
                 steps += self.received(publication)
             if not self.is_live:
-                break  # the rest came before history is read again
+                break  # history, which is read again, has the rest
         return steps
 
     def _hold(self, publication: Publication) -> None:
-        """Keep what came while not LIVE. The last always stays: without it nobody would see the hole."""
+        """Hold a publication that arrived while not LIVE. The last one always stays: it reveals the hole."""
         self.held.append(publication)
         self.held_bytes += size_of(publication)
         while len(self.held) > 1 and (
@@ -226,11 +225,11 @@ class Topic(Generic[SubscriberT]):
             self.held_bytes = sum(map(size_of, self.held))
 
     def _release(self) -> list[Publication]:
-        """Return what was held, and hold it no more."""
+        """Return what was held, and clear it."""
         held, self.held, self.held_bytes = self.held, [], 0
         return held
 
 
 def size_of(publication: Publication) -> int:
-    """Bytes that a publication takes."""
+    """Return the bytes of memory that a publication takes."""
     return sum(len(line) + LINE_BYTES for line in publication.lines)

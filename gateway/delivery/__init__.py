@@ -1,1 +1,1 @@
-"""From Redis to the hub."""
+"""Receives messages from Redis, and delivers them through the hub."""

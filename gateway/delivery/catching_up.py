@@ -1,7 +1,7 @@
-"""How one topic is brought to where Redis is: what it missed is read of history, a page at a time.
+"""Catches one topic up with Redis: the messages that it missed are read from history, a page at a time.
 
-Begun when a subscription is confirmed and after every hole; ends when nothing is missing, or when the topic
-is lost or closed meanwhile. Steps go to the topic's queue, in front of anything newer.
+A round begins when a subscription is confirmed and after every hole; it ends when nothing is missing, or when
+the topic is lost or closed meanwhile. Steps go to the topic's queue, before anything newer.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
-RETRY_SECONDS = 0.1  # after a topic could not be caught up; a connection of before a restart fails once
-BROKEN_SECONDS = 1.0  # likewise, where that is a fault of ours
+RETRY_SECONDS = 0.1  # after a failure; a connection from before a restart of Redis fails once
+BROKEN_SECONDS = 1.0  # after a failure that is a fault of this program
 CATCHING_UP_AT_ONCE = 32
 
 _part = Part("subscriber")
 
 
 class CatchingUp:
-    """Reads what topics missed."""
+    """Reads the messages that topics missed."""
 
     def __init__(
         self, broker: Broker, presence: PresenceStore, move: Callable[[OpenTopic, Change], None]
@@ -44,9 +44,9 @@ class CatchingUp:
         return f"<CatchingUp {self._turn!r}>"
 
     async def run(self, one: OpenTopic, mine: object) -> None:
-        """Bring a topic to where Redis is, by history, until nothing is missing.
+        """Catch a topic up from history until nothing is missing.
 
-        It ends when the topic is lost meanwhile, or closed: the next confirmation starts one of its own.
+        The round ends if the topic is lost or closed meanwhile: the next confirmation starts a new round.
         """
         while one.is_in(mine):
             await one.queue.room()
@@ -54,18 +54,18 @@ class CatchingUp:
                 async with self._turn:
                     await self._read_missed(one, mine)
             except Unavailable as error:
-                # Of this topic alone, perhaps: its slot may be on the move.
+                # Perhaps only this topic fails: its slot may be moving to another server.
                 project, topic = one.key
                 log.debug("catching_up_failed", project=project, topic=topic, error=why(error))
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:
                 _part.note(error, str(one.key))
                 if one.is_in(mine):
-                    self._move(one, Change.FAILED)  # what history has would fail again
+                    self._move(one, Change.FAILED)  # the same history would fail again
                 await asyncio.sleep(BROKEN_SECONDS)
 
     async def _read_missed(self, one: OpenTopic, mine: object) -> None:
-        """Read until nothing is missing, or until there is no room for more."""
+        """Read until nothing is missing, or until the queue has no room."""
         while one.is_in(mine) and one.queue.has_room:
             if one.topic.is_live:
                 self._move(one, Change.CAUGHT_UP)
@@ -91,7 +91,7 @@ class CatchingUp:
             one.queue.put(one.topic.caught_up(position, None if is_lost else []))
 
     async def _read_pages(self, one: OpenTopic, until: Position, mine: object) -> bool:
-        """Order what a topic missed, a page at a time, while there is room; False: history does not reach."""
+        """Order the missed messages page by page while there is room; False: history does not reach."""
         topic = one.topic
         if topic.ordered.epoch != until.epoch or topic.ordered.offset > until.offset:
             return False

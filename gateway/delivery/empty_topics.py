@@ -1,7 +1,7 @@
-"""What subscribing to topics in which nothing was said leaves in Redis, for how long, and how much of it.
+"""Limits how many empty topics a node leaves in Redis, and for how long.
 
-To subscribe gives an empty topic an epoch, so that a client that comes back within minutes is `recovered`.
-The nodes keep it while somebody is subscribed. What was left is bounded by connection and by project.
+A subscribe gives an empty topic an epoch, so that a client that reconnects within minutes is `recovered`.
+Nodes keep the epoch while a client is subscribed. What is left is limited by connection and by project.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from realtime.settings.config import Limits
 from realtime.waiting.batches import batches
 from realtime.waiting.survival import Part
 
-KEEP_PART = 0.2  # of the time for which Redis remembers an empty topic, between two rounds that keep them
-AT_ONCE = 500  # topics of one round trip
+KEEP_PART = 0.2  # time between two rounds, as a part of the time for which Redis keeps an empty topic
+AT_ONCE = 500  # topics in one round trip
 
-# That a client has left behind, times the channels that it may have at once: it turns its pages that often.
+# Empty topics that a connection may leave behind, as a multiple of the channels that it may have at once.
 LEFT_BY_CONNECTION = 10
-# That clients of a project have left behind here, 7 to 14 MB of Redis: the oldest beyond it are forgotten.
+# Empty topics that a project's clients may leave behind on a node, 7 to 14 MB of Redis: the oldest go first.
 LEFT_BY_PROJECT = 20_000
 
 _part = Part("empty topics")
 
 
 class EmptyTopics:
-    """The topics of a node that are empty, as far as its clients have made them."""
+    """The empty topics that the clients of a node have created."""
 
     def __init__(self, broker: Broker, hub: Hub[SendQueue]) -> None:
         self._broker = broker
         self._hub = hub
         self._left = LeftBehind(broker.empty_seconds)
         self._makers: dict[TopicKey, str] = {}  # the connection for which an open topic was opened
-        self._enabled: dict[TopicKey, float] = {}  # open topics of enabled tables: for how long they are kept
-        self._to_forget: deque[TopicKey] = deque(maxlen=LEFT_BY_PROJECT)  # in Redis; gone soon in any case
-        self._is_asked = asyncio.Event()  # to forget some
+        self._enabled: dict[TopicKey, float] = {}  # seconds to keep topics of enabled tables
+        self._to_forget: deque[TopicKey] = deque(maxlen=LEFT_BY_PROJECT)  # in Redis; they expire soon anyway
+        self._is_asked = asyncio.Event()  # set when there are topics to forget
 
     def __repr__(self) -> str:
         return f"<EmptyTopics {len(self._makers)} open, {self._left!r}>"
 
     def opened(self, key: TopicKey, connection_id: str, limits: Limits) -> None:
-        """A topic is about to be opened for a client.
+        """Record that a topic is about to be opened for a client.
 
-        Raises ClientError `rate_limited` if the client has left too many behind in which nothing was said.
+        Raises ClientError `rate_limited` if the client has left too many empty topics behind.
         """
         if is_presence_topic(key[1]):
-            return  # to subscribe to it writes nothing
+            return  # a subscribe to a presence topic writes nothing
         most = LEFT_BY_CONNECTION * limits.max_channels_per_connection
         if self._left.made_by(connection_id, time.monotonic()) >= most:
             raise ClientError(
@@ -67,7 +67,7 @@ class EmptyTopics:
         self._makers[key] = connection_id
 
     def closed(self, key: TopicKey, topic: Topic[SendQueue]) -> None:
-        """A topic is open no more."""
+        """Record that a topic was closed."""
         maker = self._makers.pop(key, None)
         is_enabled = self._enabled.pop(key, None) is not None
         if maker is None or is_enabled or not topic.is_empty:
@@ -79,7 +79,7 @@ class EmptyTopics:
             self._is_asked.set()
 
     async def keep_of_enabled_table(self, key: TopicKey, seconds: float) -> None:
-        """The empty topic of a table that an administrator has enabled is remembered for longer."""
+        """Keep the empty topic of a table for longer, since an administrator has enabled the table."""
         if key in self._enabled or key not in self._makers:
             return
         self._enabled[key] = seconds
@@ -87,7 +87,7 @@ class EmptyTopics:
             await self._broker.keep_empty([(*key, seconds)])
 
     async def run(self) -> None:
-        """Keep what is open and forget what was left, until cancelled."""
+        """Keep open topics in Redis and forget topics beyond the limit, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_on(), name="keep empty topics")
             tasks.create_task(self._forget_on(), name="forget empty topics")
@@ -95,7 +95,7 @@ class EmptyTopics:
     async def _keep_on(self) -> None:
         while True:
             await asyncio.sleep(KEEP_PART * self._broker.empty_seconds)
-            with _part.survives(), suppress(Unavailable):  # they outlive some rounds
+            with _part.survives(), suppress(Unavailable):  # topics outlive some failed rounds
                 await self._keep_open()
 
     async def _keep_open(self) -> None:

@@ -1,7 +1,7 @@
-"""Hands what the hub decided to the send queues of its subscribers, and tells how long that took.
+"""Puts the hub's deliveries into the send queues of subscribers, and measures how long that takes.
 
-Deliveries come from the hub through the topic subscriptions. Figures are taken once a turn of the loop, never
-for each send queue: with a thousand subscribers they must not be seen in the costs.
+Deliveries come from the hub through the topic subscriptions. Metrics are updated once a turn of the loop, not
+for each send queue: with a thousand subscribers their cost must stay negligible.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ _CHANGE_AGE, _BROADCAST_AGE = (metrics.delivery_age_seconds.labels(kind) for kin
 
 
 class Fanout:
-    """The way of all publications to their subscribers."""
+    """Sends deliveries to all their subscribers."""
 
     def __init__(self) -> None:
-        self._began_at: float | None = None  # monotonic: when this turn's first delivery came, if one did
+        self._began_at: float | None = None  # monotonic time of this turn's first delivery, if there was one
         self._line: bytes | None = None  # the last message of this turn
         self._deliveries = 0  # of this turn
-        self._messages = 0  # likewise
+        self._messages = 0  # of this turn
 
     def __repr__(self) -> str:
         return f"<Fanout {self._deliveries} deliveries in this turn>"
 
     def deliver(self, deliveries: list[Delivery[SendQueue]]) -> None:
-        """Queue frames for everybody; they are written at the end of this turn."""
+        """Queue frames for all subscribers; the frames are written at the end of this turn."""
         if not deliveries:
             return
         is_first = self._began_at is None
@@ -43,7 +43,7 @@ class Fanout:
             self._deliveries += len(delivery.subscribers)
             self._messages += _send(delivery)
         self._line = deliveries[-1].line or self._line
-        if is_first:  # the queues' writer was woken before, and has written when this runs
+        if is_first:  # the queue writer was woken earlier, so it writes before this runs
             asyncio.get_running_loop().call_soon(self._written)
 
     def _written(self) -> None:
@@ -64,11 +64,11 @@ class Fanout:
 
 
 def _send(delivery: Delivery[SendQueue]) -> int:
-    """Send everybody the same; returns the number of messages."""
+    """Queue the same pieces for all subscribers; return the number of messages."""
     pieces = delivery.pieces
     for send_queue in delivery.subscribers:
         try:
-            send_queue.send(pieces)  # most of the CPU of a node is spent here, and by the queues' writer
+            send_queue.send(pieces)  # most CPU of a node is spent here, and in the queue writer
         except Exception as error:
             send_queue.fail(error)
     return len(delivery.subscribers) * count_frames(pieces)

@@ -1,4 +1,4 @@
-"""All that a node knows of one topic that it subscribes to, in one record, and what may happen to it."""
+"""The record of one topic that a node subscribes to, and the changes that may happen to the topic."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from realtime.channels import TopicKey
 class Change(Enum):
     """What happens to a topic between Redis and its subscribers."""
 
-    LOST = auto()  # its messages do not arrive
-    CONFIRMED = auto()  # they do, from here on
-    GAP = auto()  # one did not follow the last one
-    DOUBTED = auto()  # Redis may have lost who is present
-    BROKEN = auto()  # something could not be delivered, or was delivered to some subscribers alone
-    FAILED = auto()  # likewise, by who catches up, and tries again
-    CAUGHT_UP = auto()  # nothing is missing
+    LOST = auto()  # messages of the topic do not arrive
+    CONFIRMED = auto()  # messages arrive from now on
+    GAP = auto()  # a message did not follow the last one
+    DOUBTED = auto()  # Redis may have lost presence entries
+    BROKEN = auto()  # a delivery failed, or reached only some of the subscribers
+    FAILED = auto()  # catching up failed in this program, and tries again
+    CAUGHT_UP = auto()  # no message is missing
 
 
 @dataclass(slots=True, eq=False)
 class OpenTopic:
-    """A topic that this node subscribes to, or is about to."""
+    """A topic that this node subscribes to, or is about to subscribe to."""
 
     key: TopicKey
-    channel: bytes  # of Redis, by which its messages come
+    channel: bytes  # the Redis channel of its messages
     topic: Topic[SendQueue]
-    queue: TopicQueue = field(init=False)  # of what is in order and not delivered
-    server: RedisSubscription | None = None  # to the server that has it; None: none is known
-    live: asyncio.Event = field(default_factory=asyncio.Event)  # set while its messages are known to arrive
-    round: object | None = None  # of catching up; another one, or none, makes the last one void
-    is_broken: bool = False  # it lost something here, and has to say `resync`
-    is_presence_due: bool = False  # news of who is present will be told soon
+    queue: TopicQueue = field(init=False)  # steps that are ordered and not delivered
+    server: RedisSubscription | None = None  # to the server that has the topic; None: no server is known
+    live: asyncio.Event = field(default_factory=asyncio.Event)  # set while all messages are known to arrive
+    round: object | None = None  # of catching up; a round that is not this one must stop
+    is_broken: bool = False  # messages were lost on this node: subscribers must get `resync`
+    is_presence_due: bool = False  # presence changes will be sent soon
 
     def is_in(self, round: object) -> bool:
-        """Whether this round of catching up is the present one."""
+        """Whether this round of catching up is the current one."""
         return self.round is round

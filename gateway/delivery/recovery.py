@@ -1,8 +1,8 @@
-"""How clients that come back find what they missed: a page of history is read once for all of a topic's.
+"""Finds the messages that reconnecting clients missed: a page of history is read once for all of them.
 
-Asked by subscriptions and replays; reads through the broker and keeps pages in the topic's replay cache,
-which the hub extends. When a node died, ten thousand come within seconds: the first reads, the others wait
-and look again.
+Subscriptions and replays call it; it reads through the broker and keeps pages in the topic's replay cache,
+which the hub extends. When a node dies, ten thousand clients reconnect within seconds: for the first client
+the page is read, the others wait and then look into the cache again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from realtime.errors import ClientError, Unavailable
 from realtime.publications import Position, Publication
 from realtime.waiting.survival import Part
 
-UNUSED_SECONDS = 5.0  # between two looks at a replay cache; one that nobody used in between is forgotten
-LOOKS = 12  # after which it is forgotten in any case: history forgets by age, too
+UNUSED_SECONDS = 5.0  # between two checks of a replay cache; an unused cache is dropped
+LOOKS = 12  # checks after which a cache is dropped in any case: history expires by age, too
 CATCH_UP_POLL_SECONDS = 0.005
 
-# Calls of Redis under way for all topics, each on a connection of its own; beyond it clients wait their turn.
+# Concurrent calls to Redis for all topics, each on its own connection; further clients wait for their turn.
 CALLS_AT_ONCE = 16
 
 _part = Part("recovery")
@@ -35,27 +35,27 @@ _part = Part("recovery")
 
 @dataclass(slots=True, eq=False)
 class Reading:
-    """History is being read for a replay cache."""
+    """A read of history in progress for one replay cache."""
 
     over: asyncio.Event = field(default_factory=asyncio.Event)
-    error: Unavailable | None = None  # that those who wait get as well
+    error: Unavailable | None = None  # is raised for waiting clients as well
 
 
 class Recovery:
-    """All that a node's clients have missed."""
+    """Finds missed messages for all clients of a node."""
 
     def __init__(self, broker: Broker, budget: ReplayBudget, stages: Stages) -> None:
         self._broker = broker
         self._budget = budget
         self._stages = stages
-        self._readings: dict[ReplayCache, Reading] = {}  # under way
+        self._readings: dict[ReplayCache, Reading] = {}  # in progress
         self._turn = asyncio.Semaphore(CALLS_AT_ONCE)
 
     def __repr__(self) -> str:
         return f"<Recovery {self._budget.used} bytes, {len(self._readings)} readings>"
 
     async def begin(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue], since: Position) -> bool:
-        """Tell whether history reaches back to what a client has seen; if so, what follows is in the cache.
+        """Tell whether history reaches back to a client's position; if so, the next messages are cached.
 
         As `find`, but for a client that was promised nothing yet: it gets no more than history keeps.
         """
@@ -66,17 +66,17 @@ class Recovery:
         return since == topic.position or (cache is not None and cache.is_kept(since.offset))
 
     async def find(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue], since: Position) -> bool:
-        """Have in the topic's replay cache what follows a position; False if history has it no more.
+        """Bring the messages after a position into the topic's replay cache; False if history lost them.
 
-        It is there at the moment of the return, and no stage needs anything of it, or the position is where
-        the topic stands: there must be no await before what depends on it. The topic must have been live, and
-        stay open. Raises Unavailable.
+        On return either the cache has the next messages and no stage waits for them, or the position is that
+        of the topic. The caller must not await before it relies on that. The topic must have been live, and
+        must stay open. Raises Unavailable.
         """
         try:
             return await self._find(tenant, channel, topic, since)
         except ClientError:
             raise
-        except Exception as error:  # a history that nobody can read is one that does not reach
+        except Exception as error:  # history that cannot be decoded counts as lost
             _part.note(error, channel.topic)
             topic.forget()
             return False
@@ -101,12 +101,12 @@ class Recovery:
                     assert_never(coverage)
 
     async def _wait_for(self, key: TopicKey, topic: Topic[SendQueue], since: Position) -> None:
-        """Wait until this node has seen what another one showed the client before, if Redis has it."""
+        """Wait until this node has what another node sent to the client, if Redis has it."""
         if not _is_ahead(since, topic.position):
             return
         async with self._turn:
             if not _is_ahead(since, topic.position):
-                return  # most of those who come at once need not ask
+                return  # most of many simultaneous clients need not ask Redis
             position = await self._broker.position(*key)
         if position.epoch != since.epoch or position.offset < since.offset:
             return
@@ -132,7 +132,7 @@ class Recovery:
             topic.forget()
 
     async def _look_back(self, key: TopicKey, cache: ReplayCache, since: Position) -> None:
-        """Read history, or wait for who does; either way the caller has to look again."""
+        """Read history, or wait for a read in progress; then the caller must check the cache again."""
         cache.want(since.offset)
         try:
             reading = self._readings.get(cache)
@@ -146,7 +146,7 @@ class Recovery:
             raise Unavailable(reading.error.message, reading.error.reason) from reading.error
 
     async def _read(self, key: TopicKey, cache: ReplayCache) -> None:
-        """Read what is wanted most. Who is cancelled here leaves it to the next of those who wait."""
+        """Read the page that the cache chooses. If this is cancelled, the next waiting client reads it."""
         reading = self._readings[cache] = Reading()
         try:
             async with self._turn:

@@ -1,7 +1,7 @@
-"""The subscription to one server of Redis, over a connection that is made anew whenever it is in doubt.
+"""The subscription to one Redis server, over a connection that is replaced whenever it is in doubt.
 
-A probe goes the way of every message: when none comes back, or the server has another `master_replid`, the
-subscription is dead however healthy its connection looks. What a message means is up to the listener.
+A probe takes the way of every message: when no probe comes back, or the server has another `master_replid`,
+the subscription is dead, however healthy its connection looks. The listener interprets the messages.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
 PROBE_SECONDS = 2.0
 DEAD_AFTER_SECONDS = 3 * PROBE_SECONDS
-PROBE_NAMES = 100_000  # that are tried to find one among the keys of a server
-BATCH = 1_000  # channels that are subscribed to before the server has answered
+PROBE_NAMES = 100_000  # names tried to find a probe channel whose slot a server has
+BATCH = 1_000  # channels that are requested before waiting for the server's answer
 
 FAULTS = (RedisError, OSError, TimeoutError, Unavailable)
 
@@ -43,23 +43,23 @@ _part = Part("line")
 
 
 class Listener(Protocol):
-    """Whom a subscription tells what it receives."""
+    """Receives the messages and the state changes of a subscription."""
 
     def received(self, server: RedisSubscription, channel: bytes, data: bytes) -> None:
-        """A message came."""
+        """A message arrived."""
 
     def confirmed(self, server: RedisSubscription, channel: bytes) -> None:
-        """From here on every message comes, while the connection lasts."""
+        """From now on every message of the channel arrives, while the connection lasts."""
 
     def lost(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
-        """Messages of these may be missed from here on."""
+        """Messages of these channels may be missed from now on."""
 
     def refused(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
-        """The server does not have these, and their messages do not come."""
+        """The server does not have these channels, so their messages do not arrive."""
 
 
 class RedisSubscription:
-    """The subscription to one server."""
+    """The subscription to one Redis server."""
 
     def __init__(self, server: Server, broker: Broker, node_id: str, listener: Listener) -> None:
         self.server = server
@@ -67,17 +67,17 @@ class RedisSubscription:
         self._servers = broker.store.servers
         self._node_id = node_id
         self._listener = listener
-        self._channels: set[bytes] = set()  # that are subscribed to, or about to be
-        self._commands: deque[tuple[str, bytes]] = deque()  # not sent yet; as many as topics open and close
-        self._is_asked = asyncio.Event()  # for one of them
-        self._is_answered = asyncio.Event()  # what was sent before the last PING
-        self._unconfirmed: Counter[bytes] = Counter()  # SSUBSCRIBEs, sent or not, without an answer yet
-        self._tasks: asyncio.TaskGroup | None = None  # of the present connection, if there is one
-        self._probe = b""  # the channel of the present connection's probes
-        self._is_probe_heard = asyncio.Event()  # from now on: the one before may be lost
+        self._channels: set[bytes] = set()  # subscribed to, or soon to be
+        self._commands: deque[tuple[str, bytes]] = deque()  # not sent yet; one per opened or closed topic
+        self._is_asked = asyncio.Event()  # set while there are commands to send
+        self._is_answered = asyncio.Event()  # set when the server has answered the last PING
+        self._unconfirmed: Counter[bytes] = Counter()  # SSUBSCRIBEs without an answer yet, sent or not
+        self._tasks: asyncio.TaskGroup | None = None  # of the current connection, if there is one
+        self._probe = b""  # the channel of the current connection's probes
+        self._is_probe_heard = asyncio.Event()  # set when it is confirmed; an earlier probe may be lost
         self._probed_at = -DEAD_AFTER_SECONDS  # monotonic time at which a probe last came back
-        self._outage = Outage()  # what is news of why it was lost
-        self.reason = str(server)  # which server it is, and why it was lost if it was
+        self._outage = Outage()  # decides whether a loss is worth a log line
+        self.reason = str(server)  # the server, and why the subscription was lost if it was
 
     def __repr__(self) -> str:
         return f"<RedisSubscription to {self.server}, {len(self._channels)} channels>"
@@ -96,9 +96,9 @@ class RedisSubscription:
         self._ask("unsubscribe", channel)
 
     def run_along(self, part: Coroutine[Any, Any, None], name: str) -> None:
-        """Run something as a part of the present connection, if there is one.
+        """Run a coroutine as a part of the current connection, if there is one.
 
-        The connection ends with the first part that fails, and all parts with the connection.
+        The connection ends when the first part fails, and all parts end with the connection.
         """
         if self._tasks is None:
             part.close()
@@ -109,7 +109,7 @@ class RedisSubscription:
         try:
             await part
         except BaseException:
-            self._tasks = None  # at once: a group that is ending takes no new task
+            self._tasks = None  # at once: a task group that is ending takes no new task
             raise
 
     async def run(self) -> None:
@@ -141,11 +141,11 @@ class RedisSubscription:
         async with self.server.client.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
             self._commands.clear()
             self._probe = self._channel_here()
-            channels = [self._probe, *self._channels]  # the probe first: it need not wait for the others
+            channels = [self._probe, *self._channels]  # the probe is first: it must not wait for the others
             self._unconfirmed = Counter(channels)
             for channel in channels:
                 self._ask("subscribe", channel)
-            # Before any topic is caught up: from this Redis or a later one.
+            # Read before any topic is caught up, so that topics catch up from this Redis or a later one.
             replid = await self._broker.probe(self._probe)
             async with redis_errors_as_unavailable():
                 await pubsub.connect()
@@ -155,7 +155,7 @@ class RedisSubscription:
             self.run_along(self._read(pubsub), "read Redis")
 
     def _channel_here(self) -> bytes:
-        """Return a channel of this node's that the server has."""
+        """Return a probe channel of this node whose slot the server has."""
         for number in range(PROBE_NAMES) if self.server in self._servers.all else ():
             channel = names.probe(self._node_id, number).encode()
             if self._servers.of(channel) is self.server:
@@ -163,9 +163,9 @@ class RedisSubscription:
         raise Unavailable(f"{self.server} has no keys")
 
     async def _carry_out_commands(self, pubsub: Any) -> None:
-        """Send what was asked for since the last time as few commands, in order.
+        """Send the waiting subscribes and unsubscribes in order, in as few commands as possible.
 
-        A batch at a time: a server ends a subscription whose answers it cannot get rid of.
+        One batch at a time: Redis closes a connection that has too many unread answers.
         """
         sent = 0
         while True:
@@ -180,7 +180,7 @@ class RedisSubscription:
                 await self._is_answered.wait()
 
     async def _next_batch(self) -> tuple[str, list[bytes]]:
-        """Wait for commands, and return those of one kind that follow each other."""
+        """Wait for commands, and return the channels of the first run of one kind."""
         await self._is_asked.wait()
         command, _ = self._commands[0]
         channels: list[bytes] = []
@@ -206,7 +206,7 @@ class RedisSubscription:
             self._is_probe_heard.clear()
 
     def _probe_elsewhere(self) -> None:
-        """The server has the slot of the probe no more, and still others."""
+        """Choose another probe, since the server no longer has the slot of this one."""
         self._probe = self._channel_here()
         self._unconfirmed[self._probe] += 1
         self._ask("subscribe", self._probe)
@@ -215,11 +215,11 @@ class RedisSubscription:
         began_at = time.monotonic()
         while True:
             waited = time.monotonic() - max(began_at, self._probed_at)
-            if waited > DEAD_AFTER_SECONDS:  # whatever else came meanwhile
+            if waited > DEAD_AFTER_SECONDS:  # even if other messages came meanwhile
                 raise TimeoutError("no probe came back")
             try:
                 message = await pubsub.get_message(timeout=DEAD_AFTER_SECONDS - waited)
-            except MovedError as error:  # in answer to SSUBSCRIBE, or to SUNSUBSCRIBE
+            except MovedError as error:  # the answer to an SSUBSCRIBE or SUNSUBSCRIBE
                 self._refused(error)
                 continue
             match message and message["type"]:
@@ -241,7 +241,7 @@ class RedisSubscription:
     def _confirmed(self, channel: bytes) -> None:
         self._unconfirmed[channel] -= 1
         if self._unconfirmed[channel] > 0:
-            return  # closed and opened again meanwhile
+            return  # the topic was closed and opened again meanwhile
         del self._unconfirmed[channel]
         if channel in self._channels:
             self._listener.confirmed(self, channel)
@@ -249,17 +249,17 @@ class RedisSubscription:
             self._is_probe_heard.set()
 
     def _ended(self, channel: bytes) -> None:
-        """By our own wish, or since the server has its slot no more."""
+        """Handle the end of a channel: this node asked for it, or the server no longer has the slot."""
         if self._unconfirmed[channel]:
             return
         if channel in self._channels:
             self._listener.lost(self, [channel])
-            self.subscribe(channel)  # to be told who has it
+            self.subscribe(channel)  # the answer names the server that has it
         elif channel == self._probe:
             self._probe_elsewhere()
 
     def _refused(self, error: MovedError) -> None:
-        """Another server has a slot: its channels are not subscribed to here."""
+        """Report that another server has a slot, so the channels of the slot are not subscribed here."""
         error.host = error.host or self.server.address[0]
         refused = [one for one in self._unconfirmed if slot_of(one) == error.slot_id]
         for channel in refused:

@@ -1,8 +1,8 @@
-"""What a client still has to get of a channel before it hears it live: slices, sent as its send queue drains.
+"""What a client must get of a channel before its subscription is live: slices, sent as its send queue drains.
 
-Begun by subscriptions; a step is one slice that is at hand. What is at hand is shared by all who need it, and
-a client that reads nothing has a slice of it, and a position. Nothing here joins the hub: whoever makes the
-last step does that, without an await between the two.
+Subscriptions begin a replay; a step sends one slice that is ready. Clients share what is ready, and a client
+that does not read costs only one slice and a position. A replay never adds a client to the hub: the caller of
+the last step does that, without an await in between.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from realtime.channels import Channel, TopicKey
 from realtime.publications import Position
 from realtime.waiting.survival import Part
 
-GUESSED_BYTES = 200  # of a message that a client has missed, until some were sent
-REFERENCE_BYTES = 16  # that a member takes in a list of who is present
+GUESSED_BYTES = 200  # estimate for a missed message, until some were sent
+REFERENCE_BYTES = 16  # of a member in a presence list
 
 _part = Part("replay")
 
 
 @dataclass(frozen=True, slots=True)
 class Joining:
-    """A client on its way into a topic: what it will hear, and for which project."""
+    """A client that is joining a topic: its subscription and its project."""
 
     subscription: Subscription[SendQueue]
     tenant: Tenant
@@ -53,27 +53,27 @@ class Joining:
 
 
 class Replay(Protocol):
-    """What is left to be told before a subscription is live."""
+    """What is left to send before a subscription is live."""
 
     joining: Joining
 
     @property
     def owed_bytes(self) -> int:
-        """What waits for the client beyond what its send queue has, as far as that is known."""
+        """Estimated bytes left to send to the client, beyond what is in its send queue."""
 
     @property
     def held_bytes(self) -> int:
-        """What it holds for this client alone."""
+        """Bytes that the replay holds for this client alone."""
 
     async def find(self) -> None:
-        """Have the next slice at hand; the step must follow without an await. Raises Unavailable."""
+        """Make the next slice ready; `step` must follow without an await. Raises Unavailable."""
 
     def step(self) -> bool:
-        """Send the slice; True if the client knows all, and is to join the hub at once."""
+        """Send the slice; True if the client is up to date, and must be added to the hub at once."""
 
 
 class HistoryReplay:
-    """The messages after a position, from history and then from what the topic handed on since."""
+    """The messages after a position, from history and then from what the topic has delivered since."""
 
     held_bytes = 0
 
@@ -81,9 +81,9 @@ class HistoryReplay:
         self.joining = joining
         self._recovery = recovery
         self._since = since
-        self._at = since  # the client was sent all up to here
+        self._at = since  # the client was sent everything up to here
         self._sent_bytes = 0
-        self._is_lost = False  # history does not reach any more
+        self._is_lost = False  # history no longer reaches back to `_at`
 
     def __repr__(self) -> str:
         return f"<HistoryReplay of {self.joining.channel.name} at {self._at}>"
@@ -103,7 +103,7 @@ class HistoryReplay:
         if not self._is_lost and self._at != topic.position:
             try:
                 self._send_slice()
-            except Exception as error:  # what nobody can make frames of is lost, too
+            except Exception as error:  # messages that cannot be encoded count as lost
                 _part.note(error, self.joining.channel.topic)
                 topic.forget()
                 self._is_lost = True
@@ -121,27 +121,27 @@ class HistoryReplay:
             one.send_queue.send(pieces)
 
     def _tell_resync(self) -> None:
-        """The client was too slow for history, which forgets; or a new one has begun."""
+        """Send `resync`: the client was too slow for history, which expires, or a new epoch has begun."""
         metrics.resyncs.inc()
         one = self.joining
         one.send_queue.say(Resync(one.channel.name, one.topic.position))
 
 
 class RosterReplay:
-    """Who is present: a list of a moment, then what changed while it was told, then what changed meanwhile.
+    """A presence list of one moment, then rounds of the changes that came while the one before was sent.
 
-    A round of changes tells of each connection once, and the last one goes out at once. With each round the
-    last one may be twice as long, so that there is one however fast others change.
+    A round has at most one change for each connection, and the last round is sent at once. The size allowed
+    for a last round doubles with each round, so that the replay ends however fast others change.
     """
 
     def __init__(self, joining: Joining, roster: Roster) -> None:
         self.joining = joining
         self._roster = roster
-        self._list = roster.attendance()  # what the client knows when `_told` and `_changes` are done
-        self._told = 0  # members of the list
-        self._is_told = False  # all of them, or that there is none
-        self._changes: deque[Change] = deque()  # yet to be told, which end in the list
-        self._last_bytes = SLICE_BYTES  # of changes that may go out at once
+        self._list = roster.attendance()  # what the client has when `_told` and `_changes` are sent
+        self._told = 0  # members of the list that were sent
+        self._is_told = False  # whether the whole list was sent, even if empty
+        self._changes: deque[Change] = deque()  # not sent yet; they lead to the list
+        self._last_bytes = SLICE_BYTES  # size of changes that may be sent at once
 
     def __repr__(self) -> str:
         name, changes = self.joining.channel.name, len(self._changes)
@@ -158,7 +158,7 @@ class RosterReplay:
         return REFERENCE_BYTES * (len(self._list) + changed)
 
     async def find(self) -> None:
-        """All of it is at hand."""
+        """Nothing to do: the roster is in memory."""
 
     def step(self) -> bool:
         if not self._is_told:
@@ -175,9 +175,9 @@ class RosterReplay:
         return True
 
     def _look_for_changes(self) -> bool:
-        """Find what changed since the list; True if that may go out at once.
+        """Find the changes since the list; True if they may be sent at once.
 
-        Where a new list is no longer than that, the client gets it in place of what it was told.
+        Otherwise, if the present list is no larger than the changes, the client gets the list instead.
         """
         changes = self._roster.changes_since(self._list)
         self._list = self._roster.attendance()

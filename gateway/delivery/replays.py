@@ -1,8 +1,8 @@
-"""All that one client still has to get before it hears its channels live: a task a channel.
+"""The running replays of one client, one task a channel.
 
-A connection owns one of these, and ends what it began: when a channel is left or subscribed to again, and
-when the connection goes. A fault that nobody foresaw ends that connection, which would miss something in
-silence.
+A connection owns a `Replays`, and ends a replay when the client unsubscribes or subscribes again, and all
+replays when the connection ends. An unexpected error in a replay closes the connection, since the client
+would miss messages without notice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.delivery.replay import Replay
 
-# Carries out a replay to its end, and lets the client join.
+# Runs a replay to its end, and then adds the client to the hub.
 Carry = Callable[[Replay], Coroutine[Any, Any, None]]
 
 
@@ -23,9 +23,9 @@ class Replays:
     def __init__(self, carry: Carry, on_failure: Callable[[Exception], None]) -> None:
         self._carry = carry
         self._on_failure = on_failure
-        self._tasks: dict[str, asyncio.Task[None]] = {}  # by channel name, until they are done
-        self._replays: dict[str, Replay] = {}  # likewise
-        self._ending: set[asyncio.Task[None]] = set()  # cancelled, and not over yet
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # by channel name, until done
+        self._replays: dict[str, Replay] = {}  # by channel name, until done
+        self._ending: set[asyncio.Task[None]] = set()  # cancelled, but still running
 
     def __repr__(self) -> str:
         return f"<Replays {list(self._replays.values())}>"
@@ -37,14 +37,14 @@ class Replays:
         return sum(replay.held_bytes for replay in self._replays.values())
 
     def start(self, replay: Replay) -> None:
-        """Go on with a replay whose channel has no other."""
+        """Run a replay in a task; the channel must have no other replay."""
         channel = replay.joining.channel.name
         self._replays[channel] = replay
         task = self._tasks[channel] = asyncio.create_task(self._carry(replay), name=f"replay {channel}")
         task.add_done_callback(lambda task: self._ended(channel, task))
 
     def end(self, channel: str) -> None:
-        """Nothing more of a channel is sent from here on."""
+        """Cancel the replay of a channel; it sends nothing from now on."""
         self._replays.pop(channel, None)
         if (task := self._tasks.pop(channel, None)) is not None:
             task.cancel()
@@ -55,7 +55,7 @@ class Replays:
             self.end(channel)
 
     async def close(self) -> None:
-        """End all, and wait until they are over."""
+        """Cancel all replays, and wait until they have ended."""
         self.end_all()
         if self._ending:
             await asyncio.wait(self._ending)

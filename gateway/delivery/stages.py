@@ -1,8 +1,8 @@
-"""The place between a topic's order and its delivery where a stage may wait, and what waits there meanwhile.
+"""Stages that may wait between the order of a topic and its delivery, and the queue of steps meanwhile.
 
-A stage finds out what has to be known before the lines of a publication can be chosen: who may see a row, for
-instance. While none needs anything, a step goes to delivery in the same call, and nothing is queued. Replays
-come here, too, with the pages that they are about to send.
+A stage finds out what must be known before the lines of a publication can be chosen: who may see a row, for
+instance. While no stage needs anything, a step is delivered in the same call, and nothing is queued. Recovery
+passes the pages of replays through the stages, too.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from gateway.wire.send_queue import SendQueue
 from realtime.channels import TopicKey
 from realtime.publications import Publication
 
-# Of one topic that waits for a stage. Beyond it the topic falls behind, and reads again as the stage goes on.
+# Queued for one topic. Beyond this the topic is BEHIND, and reads history again once the queue has room.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 
 
 class Stage(Protocol):
-    """Something that has to be known of a publication before its lines can be chosen."""
+    """Finds out what must be known of a publication before its lines can be chosen."""
 
     def needs(self, key: TopicKey, publication: Publication) -> bool:
-        """Whether the publication has to wait; asked for each, so it must cost next to nothing."""
+        """Whether the publication must wait; called for each one, so it must be very cheap."""
 
     async def prepare(self, key: TopicKey, publication: Publication) -> None:
-        """Return when the lines can be chosen, and remember that for longer than a page of history takes."""
+        """Wait until the lines can be chosen, and remember that for longer than a page of history takes."""
 
 
 class Stages:
-    """All stages of a node, in the order in which they are asked."""
+    """All stages of a node, in the order in which they run."""
 
     def __init__(self, stages: Sequence[Stage] = ()) -> None:
         self._stages = stages
@@ -46,7 +46,7 @@ class Stages:
         return any(stage.needs(key, publication) for stage in self._stages)
 
     async def prepare(self, key: TopicKey, publications: Iterable[Publication]) -> bool:
-        """Wait for what is needed of these; False if nothing was, and nothing has happened meanwhile."""
+        """Run the stages that these need; False if no stage had to wait, so nothing changed meanwhile."""
         has_waited = False
         for publication in publications if self._stages else ():
             for stage in self._stages:
@@ -58,14 +58,14 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """What comes after the order of all topics: the stages, and who carries out deliveries."""
+    """What follows the order of all topics: the stages, and the function that sends deliveries."""
 
     stages: Stages
     deliver: Callable[[list[Delivery[SendQueue]]], None]
 
 
 class TopicQueue:
-    """The steps of a topic that wait for a stage, or for one that does; they are delivered in order."""
+    """Steps of a topic that wait for a stage, or for a step before them; they are delivered in order."""
 
     def __init__(
         self,
@@ -80,9 +80,9 @@ class TopicQueue:
         self._stages = stages
         self._deliver = deliver
         self._on_failure = on_failure
-        self._steps: deque[Step] = deque()  # the first one is with a stage
-        self._task: asyncio.Task[None] | None = None  # while there are some
-        self._may_go_on = asyncio.Event()  # set while there is room for more
+        self._steps: deque[Step] = deque()  # the first one is in a stage
+        self._task: asyncio.Task[None] | None = None  # while there are steps
+        self._may_go_on = asyncio.Event()  # set while the queue has room
         self._may_go_on.set()
 
     def __repr__(self) -> str:
@@ -92,9 +92,9 @@ class TopicQueue:
         return len(self._steps)
 
     def put(self, steps: Iterable[Step]) -> None:
-        """Deliver steps at once, or when those before them are delivered and the stages have done theirs.
+        """Deliver steps at once, or after the steps before them and the stages.
 
-        A topic that is LIVE and has more in here than MAX_QUEUED_BYTES is BEHIND then.
+        A LIVE topic with more than MAX_QUEUED_BYTES in its queue becomes BEHIND, and its queue is dropped.
         """
         for step in steps:
             if self._steps or self._waits(step):
@@ -106,20 +106,20 @@ class TopicQueue:
 
     @property
     def has_room(self) -> bool:
-        """Whether somebody who can wait may put in more."""
+        """Whether a caller that can wait may put in more steps."""
         return self._may_go_on.is_set()
 
     async def room(self) -> None:
-        """Wait until there is room."""
+        """Wait until the queue has room."""
         await self._may_go_on.wait()
 
     def give_up(self) -> None:
-        """Deliver nothing of what waits: the topic goes back to where its subscribers are."""
+        """Drop all waiting steps: the topic goes back to the position of its subscribers."""
         self.close()
         self._topic.rewind()
 
     def close(self) -> None:
-        """Forget what waits."""
+        """Drop all waiting steps."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -1,8 +1,8 @@
-"""How a client comes to hear a channel, with nothing lost between history and live.
+"""Subscribes a client to a channel, without a loss between history and live messages.
 
-Asked by connections; moves the hub, topic subscriptions and recovery. The order: the topic is made live,
-history is found, the client is told, gets what it missed in slices, and in one step without an await the last
-of them and a place in the hub.
+Connections call it; it uses the hub, topic subscriptions and recovery. The order: the topic becomes live,
+history is found, the client gets its answer, then the missed messages in slices. The client gets the last
+slice and is added to the hub in one step, without an await.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from realtime.channels import Channel
 from realtime.errors import Unavailable
 from realtime.publications import Position
 
-JOIN_SECONDS = 10.0  # for which a `subscribe` is held while Redis is away
-RETRY_SECONDS = 0.5  # after history could not be read for a client that was told that it has it
+JOIN_SECONDS = 10.0  # for which a `subscribe` waits while Redis is unreachable
+RETRY_SECONDS = 0.5  # after a failed read of history that was promised to a client
 
-# From position, recovered and enabled to the answer.
+# Builds the answer from position, recovered and enabled.
 Answer = Callable[[Position, bool, bool | None], Joined]
 
 
 class Subscriptions:
-    """All that a node's clients listen to."""
+    """Subscribes all clients of a node to their channels."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class Subscriptions:
     async def join(
         self, send_queue: SendQueue, tenant: Tenant, channel: Channel, since: Position | None, answer: Answer
     ) -> Replay | None:
-        """Answer a `subscribe` and let its messages follow; what is returned has to be carried out for that.
+        """Answer a `subscribe`, and subscribe the client or return the replay that must be carried out first.
 
-        Raises Unavailable after JOIN_SECONDS, and ClientError `rate_limited` for a new name too many.
+        Raises Unavailable after JOIN_SECONDS, and ClientError `rate_limited` after too many empty topics.
         """
         key = (tenant.project_id, channel.topic)
         if not self._topics.is_open(key):
@@ -79,7 +79,7 @@ class Subscriptions:
             raise Unavailable("Redis cannot be reached now") from error
 
     async def _replay(self, one: Joining, since: Position | None) -> Replay | None:
-        """What the client is to be told of the time before it joins; its first step is at hand."""
+        """Return the replay that a client needs before it joins; the first slice is ready."""
         if one.topic.roster is not None:
             self._topics.tell_presence(one.key)
             return RosterReplay(one, one.topic.roster)
@@ -90,16 +90,16 @@ class Subscriptions:
         return HistoryReplay(one, self._recovery, since) if is_recovered else None
 
     def _step(self, replay: Replay) -> bool:
-        """Send a slice that is at hand; with the last one the client joins, and True is returned."""
+        """Send a slice that is ready; after the last slice add the client to the hub, and return True."""
         one = replay.joining
         if one.topic.roster is not None:
-            self._topics.tell_presence(one.key)  # to those who hear it already
+            self._topics.tell_presence(one.key)  # pending changes, for present subscribers
         if is_last := replay.step():
             self._hub.add(one.key, one.subscription)
         return is_last
 
     async def carry_out(self, replay: Replay) -> None:
-        """Send what is left of a replay as its send queue drains, and let the client join."""
+        """Send the rest of a replay as its send queue drains, then add the client to the hub."""
         one, is_last = replay.joining, False
         with self._topics.kept(one.key):
             while not is_last:
@@ -111,11 +111,11 @@ class Subscriptions:
                 except Unavailable:
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
-                # Another replay of this client may have been faster.
+                # Another replay of this client may have filled the send queue meanwhile.
                 is_last = one.send_queue.has_room and self._step(replay)
 
     def leave(self, send_queue: SendQueue, tenant: Tenant, channel: Channel) -> None:
-        """Let a client hear a channel no more, at once."""
+        """Unsubscribe a client from a channel at once."""
         key = (tenant.project_id, channel.topic)
         self._hub.remove(key, subscription(send_queue, channel, send_queue.connection_id))
         self._topics.close_soon_if_idle(key)

@@ -1,8 +1,8 @@
-"""How the topics of a node become and stay live: which server has them, and what was missed of them.
+"""Keeps the topics of a node live: subscribes at the server that has each topic, and catches topics up.
 
-Messages come from the subscriptions to servers of Redis, are put in order by their topic and leave as
-deliveries. After every reconnect, after every hole and when a topic moves to another server, what was missed
-is read from history before anything newer is delivered.
+Messages come from the subscriptions to Redis servers, are ordered by their topic and leave as deliveries.
+After every reconnect, after every hole and when a topic moves to another server, the missed messages are read
+from history before anything newer is delivered.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from realtime.publications import read_publication
 from realtime.redis.cluster import Server
 from realtime.waiting.survival import Part
 
-GATHER_SECONDS = 0.1  # in which changes of presence are told together
-ARRANGE_SECONDS = 0.05  # in which changes of servers are gathered
-GRACE_SECONDS = 1.0  # a topic that everybody left is kept for those who come back at once
+GATHER_SECONDS = 0.1  # in which presence changes are gathered
+ARRANGE_SECONDS = 0.05  # in which changes of the server list are gathered
+GRACE_SECONDS = 1.0  # for which an unused topic stays open, for clients that come back at once
 
 _part = Part("subscriber")
 
@@ -50,15 +50,15 @@ class TopicSubscriptions:
         self._servers = broker.store.servers
         self._catching_up = CatchingUp(broker, presence, self._move)
         self._subscriptions: dict[Server, RedisSubscription] = {}
-        self._runs: dict[Server, asyncio.Task[None]] = {}  # of the subscriptions
-        self._open: dict[bytes, OpenTopic] = {}  # by its channel of Redis
+        self._runs: dict[Server, asyncio.Task[None]] = {}  # the task of each subscription
+        self._open: dict[bytes, OpenTopic] = {}  # by Redis channel
         self.on_closed: Callable[[TopicKey, Topic[SendQueue]], None] = lambda key, topic: None
 
     def __repr__(self) -> str:
         return f"<TopicSubscriptions to {len(self._open)} topics of {len(self._subscriptions)} servers>"
 
     def why_not_ready(self) -> str | None:
-        """None while messages are being delivered."""
+        """Return why messages are not delivered; None while they are."""
         if dead := [each.reason for each in self._subscriptions.values() if not each.is_live]:
             return f"messages from Redis do not arrive: {'; '.join(dead)}"
         if self._subscriptions:
@@ -66,17 +66,17 @@ class TopicSubscriptions:
         return ": ".join(filter(None, ("no server of Redis is known", self._servers.why_unknown)))
 
     def is_open(self, key: TopicKey) -> bool:
-        """Whether this node subscribes to a topic, or is about to."""
+        """Whether this node subscribes to a topic, or is about to do so."""
         return _channel_of(key) in self._open
 
     def hears(self, key: TopicKey) -> bool:
-        """Whether messages of a topic would be delivered now: the server that has it is heard."""
+        """Whether messages of a topic would arrive now: the subscription to its server is live."""
         server = self._subscription_to(_channel_of(key))
         return server is not None and server.is_live
 
     @asynccontextmanager
     async def live_topic(self, key: TopicKey) -> AsyncIterator[Topic[SendQueue]]:
-        """Open a topic, wait until its messages are known to arrive, and keep it meanwhile."""
+        """Open a topic, wait until its messages are known to arrive, and keep it open meanwhile."""
         with self.kept(key) as topic:
             one = self._open.get(_channel_of(key)) or self._subscribe(key, topic)
             await one.live.wait()
@@ -84,7 +84,7 @@ class TopicSubscriptions:
 
     @contextmanager
     def kept(self, key: TopicKey) -> Iterator[Topic[SendQueue]]:
-        """Keep a topic open for somebody who does not hear it yet."""
+        """Keep a topic open for a client that is not subscribed yet."""
         topic = self._hub.open(key)
         topic.joiners += 1
         try:
@@ -120,7 +120,7 @@ class TopicSubscriptions:
 
     async def run(self) -> None:
         """Stay subscribed until cancelled."""
-        self._subscriptions, self._runs = {}, {}  # those of a run that failed have ended
+        self._subscriptions, self._runs = {}, {}  # those of a failed run have ended
         async with asyncio.TaskGroup() as tasks:
             while True:
                 with _part.survives():
@@ -129,7 +129,7 @@ class TopicSubscriptions:
                 await asyncio.sleep(ARRANGE_SECONDS)
 
     def _arrange(self, tasks: asyncio.TaskGroup) -> None:
-        """Have a subscription to every server, and every topic on the right one."""
+        """Subscribe to every known server, and move every topic to the right server."""
         for server in self._subscriptions.keys() - set(self._servers.all):
             del self._subscriptions[server]
             self._runs.pop(server).cancel()
@@ -155,13 +155,13 @@ class TopicSubscriptions:
             server.subscribe(one.channel)
 
     def _subscription_to(self, channel: bytes) -> RedisSubscription | None:
-        """The subscription to the server that has a channel, if one is known."""
+        """Return the subscription to the server that has a channel, if the server is known."""
         try:
             return self._subscriptions.get(self._servers.of(channel))
         except Unavailable:
             return None
 
-    # What subscriptions to servers tell
+    # Called by the subscriptions to servers
 
     def lost(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
         for one in self._on(server, channels):
@@ -171,7 +171,7 @@ class TopicSubscriptions:
         for one in list(self._on(server, channels)):
             self._move(one, Change.LOST)
             server.unsubscribe(one.channel)
-            one.server = None  # so that it is subscribed to again, whichever server has it
+            one.server = None  # so that `_arrange` subscribes the topic again, at whichever server has it
         self._servers.tell_news()
 
     def received(self, server: RedisSubscription, channel: bytes, data: bytes) -> None:
@@ -192,29 +192,29 @@ class TopicSubscriptions:
                 self._move(one, Change.CONFIRMED)
 
     def _on(self, server: RedisSubscription, channels: Iterable[bytes]) -> Iterator[OpenTopic]:
-        """Those of the topics that are on this server now."""
+        """Yield the topics of these channels that are on this server now."""
         for channel in channels:
             one = self._open.get(channel)
             if one is not None and one.server is server:
                 yield one
 
     def read_rosters_again(self) -> None:
-        """Redis may have lost who is present, and whoever leaves then is announced by nobody."""
+        """Read all rosters again: Redis may have lost entries, for which nobody publishes a leave."""
         for one in self._open.values():
             if one.topic.roster is not None and one.topic.is_live:
                 self._move(one, Change.DOUBTED)
 
-    # What happens to a topic
+    # Changes of a topic
 
     def _move(self, one: OpenTopic, change: Change) -> None:
-        """The one place where a topic's record goes from state to state, and where it is caught up from."""
+        """Apply a change to a topic's record, and start catching up; no other function does."""
         match change:
             case Change.LOST | Change.DOUBTED:
                 one.topic.lose()
             case Change.CONFIRMED if one.topic.is_live:
-                one.topic.lose()  # nothing is known to arrive but from here on
+                one.topic.lose()  # messages before this confirmation may be missing
             case Change.CONFIRMED:
-                pass  # what is held came by this connection
+                pass  # what is held arrived over this connection
             case Change.GAP:
                 metrics.gaps.inc()
             case Change.BROKEN | Change.FAILED:
@@ -227,7 +227,7 @@ class TopicSubscriptions:
             case _:
                 assert_never(change)
         one.live.clear()
-        if change is not Change.FAILED:  # whose round goes on
+        if change is not Change.FAILED:  # after FAILED the round goes on
             one.round = None
             if change is not Change.LOST and one.server is not None:
                 self._catch_up(one, one.server)
@@ -237,7 +237,7 @@ class TopicSubscriptions:
         server.run_along(self._catching_up.run(one, mine), f"catch up {one.key}")
 
     def _break(self, one: OpenTopic, error: Exception) -> None:
-        """What came cannot be delivered, or was delivered to some alone: tell all of them `resync`."""
+        """Send all subscribers `resync`, since a delivery failed or reached only some of them."""
         _part.note(error, str(one.key))
         if self._open.get(one.channel) is one:
             self._move(one, Change.BROKEN)
@@ -249,7 +249,7 @@ class TopicSubscriptions:
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self._tell_presence, one)
 
     def tell_presence(self, key: TopicKey) -> None:
-        """Tell a presence topic's subscribers what they were not told yet."""
+        """Send the pending presence changes of a topic to its subscribers."""
         if (one := self._open.get(_channel_of(key))) is not None:
             self._tell_presence(one)
 

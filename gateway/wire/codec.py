@@ -1,7 +1,7 @@
 """The interface of a wire protocol: a client's messages become commands, and events become frames.
 
-`native` is ours; another protocol is one more file beside it. Everything above this room speaks of commands
-and events alone.
+`native` implements our own protocol; another protocol is one more file beside it. All code above this package
+uses only commands and events.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from realtime.publications import Publication
 
 
 class Codec(Protocol):
-    """How one client's protocol is read and written. Holds no state: all its clients may share one."""
+    """Reads and writes one wire protocol. A codec has no state: all clients of a protocol may share one."""
 
     def decode(self, text: str) -> ClientCommand:
-        """Read one message of a client; whatever is wrong with it becomes Malformed. Never raises."""
+        """Read one message of a client; an invalid message becomes Malformed. Never raises."""
 
     def encode(self, event: ServerEvent) -> bytes:
-        """Write one event as a whole frame, ready to be sent."""
+        """Encode one event as a whole frame, ready to send."""
 
     def encode_lines(
         self, channel: Channel, publication: Publication, numbers: Iterable[int]
     ) -> Iterator[LineFrame]:
-        """Write these lines of a publication as messages of a channel, a frame each."""
+        """Encode these lines of a publication as messages of a channel, one frame each."""

@@ -1,6 +1,6 @@
-"""What a client asks for, in whatever protocol: a codec reads commands, the session decides about them.
+"""Commands of clients, the same for all wire protocols: a codec reads them, the session decides about them.
 
-Names of channels and positions are the text that the client sent; the session says whether they are valid.
+Channel names and positions are the text that the client sent; the session validates them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from gateway.wire.events import Ref, Refused
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Deliver a channel to the client, after what it missed since a position, if it names one."""
+    """Deliver a channel to the client, beginning with what it missed since a position, if there is one."""
 
     channel: str
     since: str | None = None
@@ -22,7 +22,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Deliver a channel to the client no more."""
+    """Stop the delivery of a channel to the client."""
 
     channel: str
     ref: Ref | None = None
@@ -40,7 +40,7 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class UpdatePresence:
-    """Be present with a state, which is JSON text, or no longer be present. No channel is the project."""
+    """Be present with a state (JSON text), or leave (None); without a channel, in the whole project."""
 
     state: bytes | None
     channel: str | None = None
@@ -49,7 +49,7 @@ class UpdatePresence:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Answer that the connection works."""
+    """Ask for a Pong, which shows that the connection works."""
 
     ref: Ref | None = None
 
@@ -64,7 +64,7 @@ class Authenticate:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A message that means nothing, and the answer to it."""
+    """A message that is not valid, and the refusal to answer with."""
 
     refusal: Refused
 

@@ -1,4 +1,4 @@
-"""A presence entry as JSON: a node writes it, Redis keeps it, and every client gets it as it is."""
+"""A presence entry as JSON: a node writes it, Redis stores it, and every client gets it unchanged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gateway.timestamps import rfc3339
 def presence_entry(
     connection_id: str, user_id: str | None, state: bytes, joined_at: float, updated_at: float
 ) -> bytes:
-    """One entry; `state` is the JSON that came in, times are seconds since 1970."""
+    """Build one entry; `state` is JSON as the client sent it, times are seconds since 1970."""
     return b"".join(
         (
             b'{"connection_id":"%b","user_id":' % connection_id.encode(),
             msgspec.json.encode(user_id),
             b',"state":',
-            # As in a broadcast: a newline of JSON is as good as a space.
+            # A newline would end the line in Redis; in JSON a space means the same. As in a broadcast.
             state.replace(b"\n", b" "),
             b',"joined_at":"%b"' % rfc3339(joined_at).encode(),
             b',"updated_at":"%b"}' % rfc3339(updated_at).encode(),

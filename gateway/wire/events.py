@@ -1,6 +1,6 @@
-"""What a client is told, in whatever protocol: session, hub and delivery make events, a codec writes them.
+"""Events for clients, the same for all wire protocols; session, hub and delivery make them for a codec.
 
-Times are seconds since 1970. Changes and broadcasts are no events: their frames are made of the lines that
+Times are seconds since 1970. Changes and broadcasts are not events: their frames are made from the lines that
 Redis publishes.
 """
 
@@ -14,12 +14,12 @@ from realtime.channels import Channel
 from realtime.errors import Code
 from realtime.publications import Position
 
-Ref = str | int  # with which a client marks a command, and the answer to it
+Ref = str | int  # a client's mark of a command, repeated in the answer
 
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """The client was let in."""
+    """The connection was accepted."""
 
     connection_id: str
     project_id: str
@@ -30,18 +30,18 @@ class Welcomed:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The client is subscribed: what follows `position` follows this event."""
+    """The client is subscribed: the messages after `position` follow this event."""
 
     channel: Channel
     position: Position
     recovered: bool
-    enabled: bool | None = None  # of a table: whether realtime is on for it; None if nobody knows now
+    enabled: bool | None = None  # whether realtime is enabled for a table; None if unknown now
     ref: Ref | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The client is not subscribed any more."""
+    """The client is no longer subscribed."""
 
     channel: str
     ref: Ref | None = None
@@ -57,7 +57,7 @@ class Pong:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Redis has what the client published."""
+    """Redis has the message that the client published."""
 
     ref: Ref
 
@@ -79,9 +79,9 @@ class Resync:
 
 
 class PresenceChange(StrEnum):
-    """What a list of presence entries means."""
+    """The meaning of a list of presence entries."""
 
-    SYNC = "sync"  # the list of all, or a part of it
+    SYNC = "sync"  # the complete list, or a part of it
     JOIN = "join"
     UPDATE = "update"
     LEAVE = "leave"
@@ -89,24 +89,24 @@ class PresenceChange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
-    """Who is present under a channel, or who came, changed and went; entries as Redis has them."""
+    """Presence entries of a channel: the present list or a change; entries are as Redis has them."""
 
     channel: str
     change: PresenceChange
     entries: Sequence[bytes]
-    more: bool = False  # of a SYNC: other parts follow
+    more: bool = False  # for SYNC: more parts follow
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The node drains, and closes the connection in `after_ms`; another node takes the client then."""
+    """The node drains, and closes the connection after `after_ms`; then the client uses another node."""
 
     after_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What the client asked for is not done, or its connection ends."""
+    """A command of the client was refused, or its connection is about to end."""
 
     code: Code
     message: str

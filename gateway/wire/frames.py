@@ -1,8 +1,8 @@
-"""WebSocket frames as a server writes them: unmasked, so one frame serves every subscriber.
+"""WebSocket frames of a server: they are not masked, so one frame serves every subscriber.
 
-Lines that were chosen for subscribers of a channel become frames once; a send queue only writes them. Frames
-are gathered into pieces of about PIECE_BYTES that end at a frame's end, so that others may go between two
-pieces.
+The lines chosen for subscribers of a channel are encoded into frames once; a send queue only writes frames.
+Frames are joined into pieces of about PIECE_BYTES. A piece ends where a frame ends, so that other frames may
+be written between two pieces.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ PIECE_BYTES = 65_536
 
 PING = b"\x89\x00"
 
-LineFrame = tuple[int, int, tuple[bytes, ...]]  # a line's offset, the length of its frame, the frame in parts
+LineFrame = tuple[int, int, tuple[bytes, ...]]  # offset of a line, length of its frame, parts of its frame
 
 
 def text_frame(payload: bytes) -> bytes:
-    """One unfragmented text frame (RFC 6455, section 5.2)."""
+    """Return one unfragmented text frame (RFC 6455, section 5.2)."""
     return _header(len(payload)) + payload
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """The answer to a ping with this payload, of at most 125 bytes (RFC 6455, section 5.5.3)."""
+    """Return the pong to a ping with this payload of at most 125 bytes (RFC 6455, section 5.5.3)."""
     return bytes((0x8A, len(payload))) + payload
 
 
 def close_frame(code: int) -> bytes:
-    """A close frame with a code and no reason (RFC 6455, section 5.5.1)."""
+    """Return a close frame with a code and no reason (RFC 6455, section 5.5.1)."""
     return b"\x88\x02" + struct.pack("!H", code)
 
 
@@ -46,7 +46,7 @@ def _header(length: int) -> bytes:
 
 
 def count_frames(pieces: Iterable[bytes]) -> int:
-    """How many frames these pieces hold."""
+    """Return the number of frames in these pieces."""
     count = 0
     for piece in pieces:
         start, end = 0, len(piece)
@@ -78,7 +78,7 @@ def joined_pieces(frames: Iterable[LineFrame]) -> list[bytes]:
 
 
 def message_frames(channel: Channel, publication: Publication, numbers: Iterable[int]) -> Iterator[LineFrame]:
-    """Yield these lines of a publication as messages of a channel."""
+    """Yield these lines of a publication as message frames of a channel."""
     kind = b"realtime" if channel.table else b"broadcast"
     head = b'{"type":"' + kind + b'","channel":' + msgspec.json.encode(channel.name) + b","
     tail = b',"id":"' + publication.epoch.encode() + b"-"

@@ -1,4 +1,4 @@
-"""The codec of our own wire protocol: one JSON object a text frame, of the types in `native_messages`."""
+"""The codec of our own wire protocol: a text frame holds one JSON object of a type in `native_messages`."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ _decode_message = msgspec.json.Decoder(AnyClientMessage).decode
 
 
 class NativeCodec:
-    """The codec of clients that speak our own protocol."""
+    """The codec of our own wire protocol."""
 
     def __repr__(self) -> str:
         return "<NativeCodec>"
 
     def decode(self, text: str) -> ClientCommand:
-        """Read one text frame of a client; whatever is wrong with it becomes Malformed."""
+        """Read one text frame of a client; an invalid message becomes Malformed."""
         try:
             message: AnyClientMessage = _decode_message(text)
         except msgspec.ValidationError as error:
@@ -85,7 +85,7 @@ class NativeCodec:
         return _command(message)
 
     def encode(self, event: ServerEvent) -> bytes:
-        """Write one event as a text frame."""
+        """Encode one event as a text frame."""
         if isinstance(event, PresenceChanged):
             return text_frame(_presence(event))
         return text_frame(_encode_message(_message(event)))
@@ -93,12 +93,12 @@ class NativeCodec:
     def encode_lines(
         self, channel: Channel, publication: Publication, numbers: Iterable[int]
     ) -> Iterator[LineFrame]:
-        """Write these lines as text frames, each with the name of the channel and its id."""
+        """Encode these lines as text frames, each with the channel's name and the message's id."""
         return message_frames(channel, publication, numbers)
 
 
 def _command(message: AnyClientMessage) -> ClientCommand:
-    """What a message means."""
+    """Convert a message to a command."""
     match message:
         case ClientSubscribe():
             return Subscribe(message.channel, message.since, _filter(message.filter), message.ref)
@@ -119,7 +119,7 @@ def _command(message: AnyClientMessage) -> ClientCommand:
 
 
 def _filter(raw: Raw) -> str | None:
-    """The text of a filter; of what is no text the JSON, which means nothing as a filter."""
+    """Return a filter's text; for other JSON return the JSON text, which is not a valid filter."""
     if bytes(raw) == NULL:
         return None
     text: str | None = _read(raw, str)
@@ -127,7 +127,7 @@ def _filter(raw: Raw) -> str | None:
 
 
 def _message(event: _Composed) -> ServerMessage:
-    """How an event is said."""
+    """Convert an event to a message."""
     match event:
         case Welcomed():
             return _connected(event)
@@ -193,12 +193,12 @@ class _Outline(Struct, frozen=True):
     channel: Raw = Raw(NULL)
 
 
-_skip = msgspec.json.Decoder(Raw).decode  # reads to the end, and builds nothing
+_skip = msgspec.json.Decoder(Raw).decode  # parses the whole text without building objects
 _decode_outline = msgspec.json.Decoder(_Outline).decode
 
 
 def _explain(text: str, reason: str) -> Refused:
-    """Find out what of a wrong message can still be told: its type, its ref and its channel."""
+    """Build the refusal of an invalid message, with its type, ref and channel if they can be read."""
     try:
         outline = _decode_outline(text)
     except msgspec.ValidationError:
@@ -230,7 +230,7 @@ def _not_json(error: Exception) -> Refused:
 
 
 def _read(raw: Raw, kind: Any) -> Any:
-    """Return the value if it is of this kind, else None."""
+    """Return the decoded value if it is of this type, else None."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.DecodeError:

@@ -1,7 +1,7 @@
-"""The messages of our own wire protocol, a small type per message: those of clients, and those of the server.
+"""The messages of our own wire protocol, a small type each: first those of clients, then those of the server.
 
-`native` makes commands of the first group, and the second of events. Wire names stand only here, in `native`,
-and in `publications` and `entries`, where JSON is composed around text that is not read again.
+`native` converts client messages to commands, and events to server messages. Names on the wire appear only
+here, in `native`, and where JSON is written around unparsed text: `frames`, `publications` and `entries`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WireRef = Annotated[str, Meta(max_length=64)] | int
 
 
 class ClientMessage(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Anything that a client may say."""
+    """Any message of a client."""
 
     ref: WireRef | None = None
 
@@ -56,7 +56,7 @@ AnyClientMessage = (
 
 
 class ServerMessage(Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Anything that the server may say, but for changes, broadcasts and presence."""
+    """Any message of the server, except changes, broadcasts and presence."""
 
 
 class ServerConnected(ServerMessage, tag="connected", frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
-"""Writes for all sockets of a node what waits in their send queues, and closes those that cannot follow.
+"""Writes the send queues of all sockets of a node, and closes the clients that read too slowly.
 
-A send queue wakes it when it gets something. Nothing is written before the end of a turn of the loop, so that
-what comes within one leaves in one write a socket.
+A send queue wakes the writer when it gets pieces. The writer waits for the end of the loop's turn, so that
+all pieces of one turn leave in one write for each socket.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from gateway import metrics
 from gateway.wire.send_queue import SendQueue
 from realtime.logs.setup import shared_context
 
-TICK_SECONDS = 0.01  # between two looks at the sockets that are behind,
-TICK_SHARE = 0.2  # or longer, so that looking takes no larger part of the time
+TICK_SECONDS = 0.01  # between two checks of the sockets that are behind, at least
+TICK_SHARE = 0.2  # of the time, at most, for these checks; they come less often if they take more
 
 
 class QueueWriter:
-    """Writes what is queued: once a turn of the loop, and by a slow clock for those behind."""
+    """Writes queued pieces: once a turn of the loop, and on a slow timer for sockets that are behind."""
 
     def __init__(self) -> None:
-        self._awake: list[SendQueue] = []  # got something in this turn
-        self._behind: set[SendQueue] = set()  # have more than their transport takes
+        self._awake: list[SendQueue] = []  # queues that got pieces in this turn
+        self._behind: set[SendQueue] = set()  # queues with more than their transport takes, or with waiters
         self._ticking = False
-        self._context = shared_context()  # nobody's ids, whoever wakes it
+        self._context = shared_context()  # so that its log lines have the ids of no connection
 
     def __repr__(self) -> str:
         return f"<QueueWriter {len(self._behind)} sockets behind>"
 
     def wake(self, queue: SendQueue) -> None:
-        """Write what was queued, at the end of this turn of the loop."""
+        """Write a queue at the end of this turn of the loop."""
         queue.is_scheduled = True
         if not self._awake:
             asyncio.get_running_loop().call_soon(self._turn, context=self._context)
         self._awake.append(queue)
 
     def watch(self, queue: SendQueue) -> None:
-        """Look at a queue by the clock: somebody waits for room in it, or for its client to read."""
+        """Check a queue on the timer: a task waits for room in it, or for its client to read."""
         self._behind.add(queue)
         self._tick_if_needed()
 
     def forget(self, queue: SendQueue) -> None:
-        """Drop what the queue of a closed socket still has."""
+        """Drop the remaining pieces of a closed socket, and count its bytes."""
         queue.discard()
         self._behind.discard(queue)
         metrics.bytes_sent.inc(queue.count())
@@ -66,7 +66,7 @@ class QueueWriter:
 
     def _tick(self) -> None:
         self._ticking = False
-        now, began = time.monotonic(), time.thread_time()  # of this thread: what others take is not our cost
+        now, began = time.monotonic(), time.thread_time()  # CPU time of this thread, without that of others
         for queue in list(self._behind):
             try:
                 self._look_at(queue, now)
@@ -87,7 +87,7 @@ class QueueWriter:
             self.part_from(queue)
 
     def part_from(self, queue: SendQueue) -> None:
-        """Close a client that cannot follow."""
+        """Close a client that reads too slowly."""
         self._behind.discard(queue)
         metrics.slow_consumers.inc()
         queue.on_slow()

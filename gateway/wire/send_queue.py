@@ -1,7 +1,7 @@
-"""What waits for one client, until a writer writes it.
+"""The queue of frames for one client, until a writer writes them.
 
-The hub's deliveries and a connection's own answers come in; bytes go to the transport. Nobody waits for
-a peer here: what is queued are references to shared pieces, written in slices as the socket drains.
+The hub's deliveries and a connection's own answers come in; bytes go to the transport. A sender never waits
+for the client: the queue holds references to shared pieces, which are written in slices as the socket drains.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from gateway.wire.frames import PIECE_BYTES, close_frame
 from realtime.settings.config import Limits
 from realtime.waiting.survival import Part
 
-SLICE_BYTES = PIECE_BYTES  # handed to the transport in one go; a piece that is as large goes uncopied
-TRANSPORT_BYTES = PIECE_BYTES  # what the transport may still hold when it gets the next slice
-PARTING_SECONDS = 30.0  # for a closed slow consumer to read why
+SLICE_BYTES = PIECE_BYTES  # passed to the transport at once; a piece as large is not copied
+TRANSPORT_BYTES = PIECE_BYTES  # the transport gets the next slice when it holds no more than this
+PARTING_SECONDS = 30.0  # for a closed slow consumer to read the reason
 
 _part = Part("pump")
 
 
 class Writer(Protocol):
-    """What writes for all send queues of a node."""
+    """Writes the send queues of all clients of a node."""
 
     def wake(self, queue: SendQueue) -> None:
-        """Write what was queued, at the end of this turn of the loop."""
+        """Write a queue at the end of this turn of the loop."""
 
     def watch(self, queue: SendQueue) -> None:
-        """Look at a queue by the clock: somebody waits for room in it, or for its client to read."""
+        """Check a queue on the timer: a task waits for room in it, or for its client to read."""
 
     def part_from(self, queue: SendQueue) -> None:
-        """Close a client that cannot follow."""
+        """Close a client that reads too slowly."""
 
 
 class SendQueue:
-    """The way out to one client. Shared pieces are queued, never copied before they are written."""
+    """The send queue of one client. Queued pieces are shared, and not copied before they are written."""
 
     def __init__(
         self,
@@ -50,50 +50,50 @@ class SendQueue:
         codec: Codec,
     ) -> None:
         self.connection_id = connection_id
-        self.codec = codec  # of the protocol that this client speaks
+        self.codec = codec  # of this client's protocol
         self._transport = transport
         self._limits = limits
         self._writer = writer
         self._queue: deque[bytes] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()  # replays that have a slice for it, in turn
-        self._reading: asyncio.Future[None] | None = None  # its connection waits for the client to read,
-        self._reading_bytes = 0  # until no more than that wait
-        self._mark_bytes = 0  # written in all, when the present stretch over the bound began
-        self._mark_time: float | None = None  # the beginning of that stretch; None under the bound
-        self._rested_at: float | None = None  # when it last had taken all there was; what comes is our delay
+        self._waiters: deque[asyncio.Future[None]] = deque()  # replays that wait for room, in order
+        self._reading: asyncio.Future[None] | None = None  # its connection waits for the client to read
+        self._reading_bytes = 0  # `_reading` ends when no more than these bytes wait
+        self._mark_bytes = 0  # bytes taken in all when the current period over the bound began
+        self._mark_time: float | None = None  # when that period began; None within the bound
+        self._rested_at: float | None = None  # when the client had taken all; what follows is our own delay
         self.queued_bytes = 0
         self.written_bytes = 0
-        self._counted_bytes = 0  # of these, by Prometheus
-        self.is_scheduled = False  # the writer will write for it, in this turn or by its clock
-        self.on_slow: Callable[[], None] = self.abort  # what to do when this client cannot follow
-        self.owes: Callable[[], int] = _nothing  # bytes that replays have for it, beyond what is here
+        self._counted_bytes = 0  # written bytes that the metrics have
+        self.is_scheduled = False  # the writer will write it, in this turn or on the timer
+        self.on_slow: Callable[[], None] = self.abort  # called when this client reads too slowly
+        self.owes: Callable[[], int] = _nothing  # bytes that replays have left to send, beyond this queue
 
     def __repr__(self) -> str:
         return f"<SendQueue {self.queued_bytes} bytes queued, {self.waiting_bytes} waiting>"
 
     @property
     def waiting_bytes(self) -> int:
-        """All that we have for this client and the network has not taken."""
+        """Bytes for this client that the network has not taken."""
         return self.queued_bytes + self.transport_bytes
 
     @property
     def transport_bytes(self) -> int:
-        """What the network has not taken of what was written."""
+        """Written bytes that the network has not taken."""
         return self._transport.get_write_buffer_size()
 
     @property
     def pieces(self) -> Collection[bytes]:
-        """What is queued."""
+        """The queued pieces."""
         return self._queue
 
     @property
     def has_room(self) -> bool:
-        """Whether so little waits that a slice may follow."""
+        """Whether few enough bytes wait that a slice may follow."""
         return self.waiting_bytes <= TRANSPORT_BYTES
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing reaches the client any more, or soon will not."""
+        """Whether the connection is closed or closing, so that nothing more reaches the client."""
         return self._transport.is_closing()
 
     def say(self, event: ServerEvent) -> None:
@@ -104,7 +104,7 @@ class SendQueue:
         self.send([self.codec.encode(event)])
 
     def send(self, pieces: list[bytes]) -> None:
-        """Queue pieces of whole frames; they leave at the end of this turn of the loop, or when they can."""
+        """Queue pieces of whole frames, to write at the end of this turn or as the socket drains."""
         self._queue += pieces
         for piece in pieces:
             self.queued_bytes += len(piece)
@@ -112,7 +112,7 @@ class SendQueue:
             self._writer.wake(self)
 
     def write(self) -> bool:
-        """Hand the transport what it has room for; True when nothing is left."""
+        """Write as much as the transport has room for; True when the queue is empty."""
         if self._transport.is_closing():
             self.discard()
             return True
@@ -123,7 +123,7 @@ class SendQueue:
         return True
 
     def _next_slice(self) -> bytes:
-        """Take up to SLICE_BYTES off the queue; the usual single piece is passed on as it is."""
+        """Take pieces of about SLICE_BYTES off the queue; the usual single piece is not copied."""
         slice_ = self._queue.popleft()
         if self._queue and len(slice_) < SLICE_BYTES:
             pieces, size = [slice_], len(slice_)
@@ -136,8 +136,8 @@ class SendQueue:
         return slice_
 
     async def room(self) -> None:
-        """Wait until a slice may follow, or the socket is closed; those who wait get their turns in order."""
-        await asyncio.sleep(0)  # what was sent in this turn of the loop leaves first
+        """Wait until a slice may follow, or the socket is closed; waiting tasks resume in order."""
+        await asyncio.sleep(0)  # what was queued in this turn of the loop is written first
         if not self._waiters and (self.has_room or self.is_closed):
             return
         waiter = asyncio.get_running_loop().create_future()
@@ -150,7 +150,7 @@ class SendQueue:
                 self._waiters.remove(waiter)
 
     async def until(self, most_bytes: int) -> None:
-        """Wait until no more than that waits for the client, or the socket is closed, or for `let_go`."""
+        """Wait until at most `most_bytes` wait, the socket is closed, or `let_go` is called."""
         if self.waiting_bytes > most_bytes and not self.is_closed:
             self._reading, self._reading_bytes = asyncio.get_running_loop().create_future(), most_bytes
             self._writer.watch(self)
@@ -160,13 +160,13 @@ class SendQueue:
                 self._reading = None
 
     def let_go(self) -> None:
-        """End the wait of `until`, whatever waits still."""
+        """End the wait of `until`, however many bytes still wait."""
         if self._reading is not None:
             _wake(self._reading)
             self._reading = None
 
     def let_next(self) -> bool:
-        """Give the next who waits for room its turn; True when nobody is left who waits."""
+        """Resume the next task that waits for room; True when no task is left waiting."""
         if self.is_closed or self.waiting_bytes <= self._reading_bytes:
             self.let_go()
         if self.is_closed:
@@ -177,13 +177,13 @@ class SendQueue:
         return not self._waiters and self._reading is None
 
     def rest(self, now: float) -> None:
-        """It has taken all that there was: until more comes, the client is not to blame."""
+        """Note that the client has taken everything: until more is queued, it is not to blame."""
         self._rested_at = now
 
     def is_too_slow(self, now: float) -> bool:
-        """Whether more than the bound waits, and for too long; what is left of a replay waits too.
+        """Whether more than `max_queue_bytes` wait for too long; the rest of a replay counts, too.
 
-        A burst may put far more than the bound before a healthy client: it is slow when it does not take
+        A burst may queue far more than this bound for a healthy client: a client is slow if it does not take
         as much as the bound within `slow_consumer_seconds`.
         """
         bound = self._limits.max_queue_bytes
@@ -199,11 +199,11 @@ class SendQueue:
 
     @property
     def taken_bytes(self) -> int:
-        """What the network has taken so far."""
+        """Bytes that the network has taken so far."""
         return self.written_bytes - self.transport_bytes
 
     def count(self) -> int:
-        """How many bytes were written since this was asked last."""
+        """Return the bytes written since the last call."""
         new, self._counted_bytes = self.written_bytes - self._counted_bytes, self.written_bytes
         return new
 
@@ -212,7 +212,7 @@ class SendQueue:
         self.queued_bytes = 0
 
     def part(self, last_words: bytes, code: int) -> None:
-        """Close a client that may not be reading: no waiting for its answer, some time to read ours."""
+        """Close a client that may not read: do not wait for its close frame, give it time to read ours."""
         self.discard()
         parting = last_words + close_frame(code)
         self.written_bytes += len(parting)
@@ -222,7 +222,7 @@ class SendQueue:
         asyncio.get_running_loop().call_later(PARTING_SECONDS, self._transport.abort)
 
     def part_slow(self) -> None:
-        """The node has no room for what waits for this client; one that was parted from is cut off."""
+        """Close the client, since the node has no room for its queue; abort it if it is closing already."""
         if self.is_closed:
             self.abort()
         else:
@@ -233,7 +233,7 @@ class SendQueue:
         self.let_go()
 
     def fail(self, error: Exception) -> None:
-        """Cut a client off for whom writing fails: it comes back, and the others are written to."""
+        """Abort a client for which writing failed: it reconnects, and other clients are not affected."""
         _part.note(error, self.connection_id)
         with _part.survives(self.connection_id):
             self.discard()

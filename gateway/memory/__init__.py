@@ -1,1 +1,1 @@
-"""What a node may hold for its clients, and who goes when it is more."""
+"""Limits the memory that a node holds for its clients, and closes clients beyond the limit."""

@@ -1,6 +1,6 @@
-"""Gives memory back to the system: glibc keeps what was freed between two blocks that are in use.
+"""Returns memory to the system: glibc keeps freed memory that lies between two blocks in use.
 
-The keeper tells how much is held at each look. Elsewhere than on glibc there is nothing to call.
+The memory guard reports how much is held at each check. On systems without glibc nothing is called.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import ctypes
 from collections.abc import Callable
 from contextlib import suppress
 
-FREED_BYTES = 8 * 1024 * 1024  # since memory was given back; less is not worth the while
-# Giving back takes a millisecond for each three megabytes, in which the node does nothing else.
+FREED_BYTES = 8 * 1024 * 1024  # freed since the last trim; less is not worth the time
+# A trim takes one millisecond for each three megabytes, and the node does nothing else meanwhile.
 BETWEEN_SECONDS = 5.0
 
 
 def find_trim() -> Callable[[], None]:
-    """Return what gives the system all memory that nobody uses."""
+    """Return a function that returns all unused memory to the system."""
     with suppress(OSError, AttributeError):
         malloc_trim = ctypes.CDLL(None).malloc_trim
         return lambda: malloc_trim(0)
@@ -23,12 +23,12 @@ def find_trim() -> Callable[[], None]:
 
 
 class Trimmer:
-    """Gives memory back some time after much of it became free."""
+    """Returns memory to the system some time after much of it was freed."""
 
     def __init__(self, trim: Callable[[], None]) -> None:
         self._trim = trim
-        self._most = 0  # bytes held at one look since memory was given back
-        self._next_at = 0.0  # the earliest time at which it is given back again
+        self._most = 0  # most bytes held at one check since the last trim
+        self._next_at = 0.0  # the earliest time of the next trim
 
     def look(self, held_bytes: int, now: float) -> None:
         self._most = max(self._most, held_bytes)

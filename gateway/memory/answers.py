@@ -1,7 +1,7 @@
-"""Answers by REST that their clients have not taken yet: aiohttp hands them over and keeps them for ever.
+"""REST answers that clients have not read yet: aiohttp passes them to the transport and keeps them for ever.
 
-A middleware writes each large one itself, a slice when the client has taken the one before, so that one body
-serves all who asked for it, and the guard can count it, and cut off who does not read.
+A middleware writes each large answer itself, slice by slice as the client reads. So all clients that asked
+for it can share one body, and the memory guard can count it and abort clients that do not read.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from aiohttp import hdrs, web
 
 from gateway.wire.frames import PIECE_BYTES
 
-ANSWER_SECONDS = 60.0  # for a client to take a large answer
-LARGE_BYTES = PIECE_BYTES  # beyond it an answer is written here
-KNOWN_BYTES = 1024 * 1024  # beyond it the pace of a client is what it took since the answer began
+ANSWER_SECONDS = 60.0  # for a client to read a large answer
+LARGE_BYTES = PIECE_BYTES  # a larger answer is written here
+KNOWN_BYTES = 1024 * 1024  # for a larger body, the first rate is that since the answer began
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Answer:
-    """One that is being written; others may have the same body."""
+    """An answer that is being written; other answers may share its body."""
 
     def __init__(self, transport: asyncio.Transport, body: bytes) -> None:
         self._transport = transport
         self._began_at = time.monotonic()
         self.body = body
-        self.sent_bytes = 0  # of the body
+        self.sent_bytes = 0  # bytes of the body passed to aiohttp
 
     @property
     def own_bytes(self) -> int:
-        """What the network has not taken of what was written."""
+        """Written bytes that the network has not taken."""
         return self._transport.get_write_buffer_size()
 
     @property
@@ -46,7 +46,7 @@ class Answer:
         return self.sent_bytes - self.own_bytes
 
     def first_rate(self, now: float) -> float | None:
-        """Bytes a second that the client took so far; None where the answer is too small to tell."""
+        """Bytes a second that the client took so far; None if the answer is too small to tell."""
         if len(self.body) <= KNOWN_BYTES:
             return None
         return max(0, self.taken_bytes) / max(now - self._began_at, 0.001)
@@ -56,11 +56,11 @@ class Answer:
 
 
 class Answers:
-    """All that are being written."""
+    """All answers that are being written."""
 
     def __init__(self) -> None:
         self._answers: set[Answer] = set()
-        self._being_built: list[int] = []  # bytes of what is made into a body now
+        self._being_built: list[int] = []  # sizes of the data from which bodies are built now
 
     def __repr__(self) -> str:
         return f"<Answers: {len(self._answers)} under way>"
@@ -71,7 +71,7 @@ class Answers:
 
     @contextmanager
     def building(self, size: int) -> Iterator[None]:
-        """Count bytes of which a body is made."""
+        """Count the data from which a body is built."""
         self._being_built.append(size)
         try:
             yield
@@ -105,7 +105,7 @@ class Answers:
         answer = Answer(transport, body)
         self._answers.add(answer)
         try:
-            with suppress(ConnectionError):  # the client is gone
+            with suppress(ConnectionError):  # the client has disconnected
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await sliced.prepare(request)
                     for piece in _pieces(body):
@@ -119,9 +119,9 @@ class Answers:
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    """Yield a large body in pieces for each of which aiohttp waits until the client took most of it.
+    """Yield a large body in pieces; after each, aiohttp waits until the client took most of it.
 
-    It does not wait for less than LARGE_BYTES.
+    Each piece is larger than LARGE_BYTES, since aiohttp does not wait for less.
     """
     count = len(body) // (LARGE_BYTES + 1)
     for number in range(count):

@@ -1,7 +1,7 @@
-"""How much of a node's memory may wait for its clients, and who goes when it is more: rules without I/O.
+"""Rules, without I/O: how many bytes of a node may wait for its clients, and which clients to close first.
 
-The keeper counts, and carries out what is decided here. Pieces of frames that several sockets share are
-counted once.
+The memory guard counts the bytes, and closes the clients chosen here. Pieces of frames that several sockets
+share are counted once.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-# Parts of the budget: pages of history that clients share, what clients said and Redis does not have yet, and
-# the states with which they are present. All of it counts, and the rest is for what waits for each of them.
+# Divisors of the budget (4: a quarter) for pages of history that clients share, for broadcasts that Redis
+# does not have yet, and for presence states. All of them count; the rest is for what waits for each client.
 REPLAY_SHARE, SAID_SHARE, PRESENCE_SHARE = 4, 4, 4
 
-PIECE_OVERHEAD = 48  # bytes of a piece beside its text
-REFERENCE_BYTES = 8  # of a place in a queue
-SLOWEST_RATE = 1.0  # bytes a second that anybody is taken to read, at least
+PIECE_OVERHEAD = 48  # bytes of a piece, beside its text
+REFERENCE_BYTES = 8  # bytes of a reference in a queue
+SLOWEST_RATE = 1.0  # bytes a second that every client is assumed to read, at least
 
 WhoT = TypeVar("WhoT")
 
 
 @dataclass(frozen=True, slots=True)
 class Debtor(Generic[WhoT]):
-    """Somebody for whom something waits."""
+    """A client or answer for which bytes wait."""
 
     who: WhoT
-    own_bytes: int  # that nobody else has
-    pieces: Collection[bytes] = ()  # that others may have, too
+    own_bytes: int  # that are not shared
+    pieces: Collection[bytes] = ()  # that others may share
     queued_bytes: int = 0  # of the pieces
-    rate: float | None = None  # bytes a second that it took lately; None: it has only just come to wait
+    rate: float | None = None  # bytes a second that it took lately; None: not known yet
 
     @property
     def bytes(self) -> int:
@@ -38,19 +38,19 @@ class Debtor(Generic[WhoT]):
 
     @property
     def seconds(self) -> float:
-        """How long it would take to get all of it; for who takes nothing, the longer the more it is."""
+        """Time to read all waiting bytes; for a client that reads nothing, it grows with these bytes."""
         return self.bytes / max(SLOWEST_RATE, self.rate or 0.0)
 
 
 class Count(Generic[WhoT]):
-    """What a node holds for its clients, added up one by one."""
+    """The sum of what a node holds for its clients."""
 
     def __init__(self) -> None:
         self.total = 0
-        self.largest = 0  # that waits for one
+        self.largest = 0  # bytes that wait for one client
         self._debtors: list[Debtor[WhoT]] = []
-        self._holders: Counter[int] = Counter()  # of each piece, by its identity
-        self._pieces: list[bytes] = []  # each of them once: while it is here its identity is nobody else's
+        self._holders: Counter[int] = Counter()  # number of holders of each piece, by its identity
+        self._pieces: list[bytes] = []  # each once; while a piece is here, its identity stays unique
 
     def __repr__(self) -> str:
         return f"<Count of {self.total} bytes, {len(self._debtors)} debtors>"
@@ -62,7 +62,7 @@ class Count(Generic[WhoT]):
         self.add_pieces(debtor.pieces)
 
     def add_pieces(self, pieces: Iterable[bytes]) -> None:
-        """Count pieces, also those that nobody waits for."""
+        """Count pieces, including pieces that no client waits for."""
         for piece in pieces:
             key = id(piece)
             if key not in self._holders:
@@ -71,9 +71,9 @@ class Count(Generic[WhoT]):
             self._holders[key] += 1
 
     def to_close(self, budget: int) -> Iterator[WhoT]:
-        """Yield who goes until the rest fits the budget: first who would take longest to get what waits.
+        """Yield whom to close until the rest fits the budget: first those that would take longest to read.
 
-        Who has only just come to wait stays: it may be reading, which nobody can tell yet.
+        A debtor without a known rate is not closed: it may be reading.
         """
         known = [debtor for debtor in self._debtors if debtor.rate is not None]
         for debtor in sorted(known, key=lambda one: one.seconds, reverse=True):
@@ -91,14 +91,14 @@ class Count(Generic[WhoT]):
 
 
 class ReadRates(Generic[WhoT]):
-    """How fast those read for whom something waits, by what each had taken at the last look."""
+    """Read rates of clients for which bytes wait, from what each had taken at the last check."""
 
     def __init__(self) -> None:
-        self._seen: dict[WhoT, tuple[int, float, float | None]] = {}  # taken, when, and the rate until then
-        self._next: dict[WhoT, tuple[int, float, float | None]] = {}  # of the look that is under way
+        self._seen: dict[WhoT, tuple[int, float, float | None]] = {}  # bytes taken, time, rate at a check
+        self._next: dict[WhoT, tuple[int, float, float | None]] = {}  # of the check in progress
 
     def look(self, who: WhoT, taken_bytes: int, now: float) -> float | None:
-        """Return a rate, None at the first look at somebody; a pause of one look makes nobody slow."""
+        """Return a rate, None at a client's first check; a pause of one check only halves the rate."""
         rate: float | None = None
         if who in self._seen:
             before, at, rate_before = self._seen[who]
@@ -108,5 +108,5 @@ class ReadRates(Generic[WhoT]):
         return rate
 
     def forget_others(self) -> None:
-        """The look is over: forget those for whom nothing waits any more."""
+        """End a check: forget clients for which no bytes wait any more."""
         self._seen, self._next = self._next, {}

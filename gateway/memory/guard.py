@@ -1,8 +1,8 @@
-"""Keeps what a node holds for its clients within its budget, and tells how much it is.
+"""Keeps what a node holds for its clients within a memory budget, and reports it as metrics.
 
-Looks at all connections a few times a second, or less often where there are many: nothing is counted when a
-message comes or goes. Over the budget it gives up what can be read again, and then the clients that are
-furthest behind.
+The guard checks all connections a few times a second, or less often if there are many: nothing is counted for
+each message. Over the budget it drops what can be read again, and then closes the clients that are furthest
+behind.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ log = get_logger(__name__)
 
 _part = Part("memory")
 
-LOOK_SECONDS = 0.25  # between two looks,
-LOOK_SHARE = 0.02  # or longer, so that looking takes no larger part of the time,
-MOST_SECONDS = 1.0  # but no longer than that
-LEAST_SHARE = 4  # of the budget that is there for all else, however many are present
-TURN_ITEMS = 5_000  # connections and pieces that are counted before others get their turn
+LOOK_SECONDS = 0.25  # between two checks, at least
+LOOK_SHARE = 0.02  # of the time, at most, for checks; they come less often if they take more
+MOST_SECONDS = 1.0  # between two checks, at most
+LEAST_SHARE = 4  # divisor of the budget: this part is left for all else, however large rosters are
+TURN_ITEMS = 5_000  # connections and pieces counted before other tasks run
 
 
 class Waiting(Protocol):
-    """Somebody who may be parted from."""
+    """A client or answer that the guard may close."""
 
     @property
     def taken_bytes(self) -> int: ...
 
     def part_slow(self) -> None:
-        """End it, since more waits for it than the node has room for."""
+        """Close it, since more waits for it than the node has room for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holders:
-    """Everything that holds bytes for clients."""
+    """All parts of a node that hold bytes for clients."""
 
     connections: Collection[Connection]
     answers: Answers
@@ -60,22 +60,22 @@ class Holders:
 
 
 class MemoryGuard:
-    """Counts, and parts from who is too far behind."""
+    """Counts the bytes held for clients, and closes clients that are too far behind."""
 
     def __init__(self, budget_bytes: int, holders: Holders) -> None:
         self._budget = budget_bytes
         self._holders = holders
         self._rates: ReadRates[Waiting] = ReadRates()
         self._trimmer = Trimmer(find_trim())
-        self._roster_bytes = 0  # of all presence topics, at the last look
-        self._counted = 0  # items since others had their turn
+        self._roster_bytes = 0  # of all presence topics, at the last check
+        self._counted = 0  # items since other tasks last ran
         metrics.queue_budget_bytes.set(budget_bytes)
 
     def __repr__(self) -> str:
         return f"<MemoryGuard of {self._budget} bytes>"
 
     async def run(self) -> None:
-        """Keep within the budget until cancelled."""
+        """Keep the node within the budget until cancelled."""
         while True:
             began = time.monotonic()
             await self.look()
@@ -83,7 +83,7 @@ class MemoryGuard:
             await asyncio.sleep(min(MOST_SECONDS, max(LOOK_SECONDS, took / LOOK_SHARE)))
 
     async def look(self) -> None:
-        """Count once, part from whom it must be, and tell the figures."""
+        """Count once, close clients if needed, and set the metrics."""
         count = await self._count()
         if count.total > self._most_bytes:
             self._give_up_what_can_be_read_again()
@@ -97,7 +97,7 @@ class MemoryGuard:
 
     @property
     def _most_bytes(self) -> int:
-        """The budget, or more where rosters leave too little of it, of which no end of a client frees any."""
+        """The budget, or more if rosters leave too little of it: closing clients frees no roster."""
         return max(self._budget, self._roster_bytes + self._budget // LEAST_SHARE)
 
     def _give_up_what_can_be_read_again(self) -> None:
@@ -126,11 +126,11 @@ class MemoryGuard:
             try:
                 presence_bytes += connection.session.presence_bytes
                 self._count_connection(count, connection)
-            except Exception as error:  # its transport may be none any more
+            except Exception as error:  # its transport may be unusable by now
                 connection.fail(error)
             await self._let_others(1 + len(connection.socket.pieces))
         for answer in list(holders.answers):
-            with _part.survives():  # the transport of one may be none any more
+            with _part.survives():  # its transport may be unusable by now
                 count.add(self._debtor_of(answer))
         holders.presence.is_full = presence_bytes > self._budget // PRESENCE_SHARE
         self._roster_bytes = holders.hub.roster_bytes

@@ -1,6 +1,6 @@
-"""Many small writes to Redis as few round trips: what comes while one is under way goes with the next.
+"""Sends many small writes to Redis in few round trips: items that come during one round trip share the next.
 
-Broadcasts, presence and the registry of connections each have one, so that each keeps its order.
+Broadcasts, presence and the connection log each have their own batcher, which keeps the order of its items.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ ItemT = TypeVar("ItemT")
 Outcomes = Sequence[ClientError | None]
 Call = Callable[[], Awaitable[Outcomes | None]]
 
-MAX_GATHERED = 1_000  # items of one round trip
-MAX_WAITING = 100_000  # beyond it nothing is taken; a connection has one item waiting, or leaves one behind
+MAX_GATHERED = 1_000  # items in one round trip
+MAX_WAITING = 100_000  # beyond it items are refused; a connection has one waiting, or leaves one behind
 
 _part = Part("gatherer")
 
@@ -26,12 +26,12 @@ _part = Part("gatherer")
 class Batcher(Generic[ItemT]):
     """Sends items in order.
 
-    `prepare` gets a list of them and returns the call that sends them. The call does all or raises
-    ClientError; or it returns what became of each, None where it was done.
+    `prepare` gets a list of items and returns the call that sends them. The call sends all items or raises
+    ClientError; or it returns an outcome for each item, None if the item was sent.
 
-    When `prepare` raises anything else nothing has been sent. Then one item is at fault: it is found by
-    halves, and fails alone as `internal`. So it is with calls that may be sent again (`repeatable`). Any
-    other call may have been carried out in part, and all of its items fail.
+    If `prepare` raises another error, nothing was sent. Then one item is at fault: the batcher finds it by
+    halving the list, and only this item fails, as `internal`. The same holds for calls that may be sent again
+    (`repeatable`). Any other call that raises may have been carried out in part, so all its items fail.
     """
 
     def __init__(self, prepare: Callable[[list[ItemT]], Call], *, repeatable: bool = False) -> None:
@@ -39,13 +39,13 @@ class Batcher(Generic[ItemT]):
         self._repeatable = repeatable
         self._waiting: list[tuple[ItemT, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
-        self._last: asyncio.Future[None] | None = None  # of what was put last
+        self._last: asyncio.Future[None] | None = None  # of the item that was put last
 
     def __repr__(self) -> str:
         return f"<Batcher {len(self._waiting)} waiting>"
 
     def put(self, item: ItemT) -> asyncio.Future[None]:
-        """Queue an item now; the future tells when it has been sent, or why not."""
+        """Queue an item now; the future is done when the item was sent, or holds the error."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if len(self._waiting) >= MAX_WAITING:
             future.set_exception(Unavailable("this node has too much to tell Redis"))
@@ -57,7 +57,7 @@ class Batcher(Generic[ItemT]):
         return future
 
     async def settle(self) -> None:
-        """Wait until what was put before now has been sent, or refused."""
+        """Wait until all items that were put before now have been sent or refused."""
         if self._last is not None:
             await asyncio.wait([self._last])
 
@@ -104,6 +104,6 @@ def _tell(taken: list[tuple[ItemT, asyncio.Future[None]]], outcomes: Outcomes) -
 
 
 def _seen(future: asyncio.Future[None]) -> None:
-    """Nobody has to wait for an item; then its failure is nobody's news."""
+    """Mark the error as retrieved: asyncio must not log it if no task waits for the item."""
     if not future.cancelled():
         future.exception()

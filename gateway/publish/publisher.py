@@ -1,6 +1,6 @@
-"""Publishes what clients broadcast, from sockets and from REST alike.
+"""Publishes the broadcasts of clients, from sockets and from REST alike.
 
-Messages reach subscribers, the sender among them, through Redis like everything else.
+Broadcasts reach all subscribers, including the sender, through Redis like every other message.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from realtime.channels import Channel, TopicKey
 from realtime.errors import ClientError, Unavailable
 from realtime.waiting.survival import Part, internal
 
-POST_BYTES = 1_048_576  # of one publication,
-CALL_BYTES = 8 * POST_BYTES  # and of all that are sent at once; a single line may be longer
+POST_BYTES = 1_048_576  # in one publication; a single line may be longer
+CALL_BYTES = 8 * POST_BYTES  # in all publications that are sent at once; a single line may be longer
 
-MOST_BYTES = 8 * CALL_BYTES  # that wait for Redis, unless the node's budget says otherwise
+MOST_BYTES = 8 * CALL_BYTES  # that may wait for Redis, unless the node's budget sets another limit
 
 Said = tuple[Tenant, Channel, bytes]
 
@@ -34,10 +34,10 @@ class BroadcastPublisher:
         self, broker: Broker, hears: Callable[[TopicKey], bool], most_bytes: int = MOST_BYTES
     ) -> None:
         self._broker = broker
-        self._hears = hears  # whether messages of a topic would be delivered now
+        self._hears = hears  # whether messages of a topic would arrive now
         self._posts: Batcher[Said] = Batcher(self._prepare)
         self._most_bytes = most_bytes  # that may wait for Redis
-        self.waiting_bytes = 0  # that wait for it
+        self.waiting_bytes = 0  # that wait for Redis now
 
     def __repr__(self) -> str:
         return f"<BroadcastPublisher {self.waiting_bytes} bytes wait>"
@@ -46,11 +46,11 @@ class BroadcastPublisher:
         await self._posts.run()
 
     async def publish(self, tenant: Tenant, *said: tuple[Channel, bytes]) -> None:
-        """Return when Redis has these lines, those of a channel in order.
+        """Return when Redis has these lines; the lines of a channel keep their order.
 
-        Raises Unavailable at once while Redis is away or behind, or while as much waits for it as this node
-        has room for, and ClientError `rate_limited` where the project has as much history as it may: then
-        none was sent.
+        Raises Unavailable at once while Redis is unreachable or behind, or while as many bytes wait for Redis
+        as this node has room for; raises ClientError `rate_limited` if the project has as much history as it
+        may. In these cases nothing was sent.
         """
         if not all(self._hears((tenant.project_id, channel.topic)) for channel, _ in said):
             raise Unavailable("Redis cannot be reached now")
@@ -58,7 +58,7 @@ class BroadcastPublisher:
         if self.waiting_bytes + size > self._most_bytes:
             raise Unavailable("this node has too much to tell Redis")
         with tenant.ledger.room_for(size, tenant.limits.max_history_bytes, time.monotonic()):
-            # Whoever said it may be gone before it is sent, and it counts until then.
+            # The sender may disconnect before its lines are sent; the lines count until then.
             await asyncio.shield(asyncio.gather(*[self._put(tenant, *one) for one in said]))
 
     def _put(self, tenant: Tenant, channel: Channel, line: bytes) -> asyncio.Future[None]:
@@ -71,7 +71,7 @@ class BroadcastPublisher:
         self.waiting_bytes -= size
 
     def _prepare(self, items: list[Said]) -> Call:
-        """Send what was gathered, so much at a time that no subscriber of Redis chokes on it."""
+        """Return the call that sends the items, in batches small enough for every subscriber of Redis."""
         batches = [_Batch(self._broker, batch) for batch in _batches(items)]
 
         async def send() -> Outcomes:
@@ -81,7 +81,7 @@ class BroadcastPublisher:
 
 
 class _Batch:
-    """What is sent at once: one post a channel, its lines in the order in which they came."""
+    """The lines that are sent at once: one post a channel, with its lines in order of arrival."""
 
     def __init__(self, broker: Broker, items: list[Said]) -> None:
         self._items = items
@@ -96,7 +96,7 @@ class _Batch:
         self._broadcast = broker.posting(list(self._posts.values()))
 
     async def send(self) -> Sequence[ClientError | None]:
-        """Tell what became of each item. Where nobody knows, it is not sent again: it may be out already."""
+        """Return the outcome of each item. An item with unknown outcome is not retried: it may be out."""
         try:
             sizes = dict(zip(self._posts, await self._broadcast(), strict=True))
             self._note_history(sizes)
@@ -117,10 +117,10 @@ class _Batch:
 
 
 def _batches(items: Iterable[Said]) -> Iterator[list[Said]]:
-    """Split what is said, in order, where a channel or all of them have enough."""
+    """Split broadcasts, in order, where a channel reaches POST_BYTES or all reach CALL_BYTES."""
     batch: list[Said] = []
     sizes: Counter[tuple[str, str]] = Counter()
-    size = 0  # of all
+    size = 0  # of the lines of all channels
     for tenant, channel, line in items:
         topic = (tenant.project_id, channel.topic)
         if batch and (sizes[topic] + len(line) > POST_BYTES or size + len(line) > CALL_BYTES):

@@ -29,7 +29,7 @@ _part = Part("requests")
 
 MAX_BODY_BYTES = 1_048_576
 BODY_SECONDS = 10.0  # for a whole body to arrive
-RETRY_SECONDS = 1  # in Retry-After, where no rate tells the time
+RETRY_SECONDS = 1  # for Retry-After, if no rate gives the seconds
 
 REQUEST_ID = "X-Request-Id"
 

@@ -1,1 +1,1 @@
-"""Serves WebSockets and REST; any node answers any request."""
+"""The gateway serves WebSockets and REST; any node answers any request."""

@@ -79,9 +79,9 @@ log = get_logger(__name__)
 
 _part = Part("gateway")
 
-TICK_SECONDS = 1.0  # between two looks at every connection's clock
+TICK_SECONDS = 1.0  # between two checks of every connection's deadlines
 SOCKET_PATH = routes.PREFIX + "/ws"
-# Of the rates of REST: the WebSocket has its own; the others tell who is well.
+# Paths without REST rates: the WebSocket has its own rates, the other paths report health.
 FREE = frozenset({SOCKET_PATH, "/healthz", "/readyz"})
 DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
 GOODBYE_SECONDS = 2.0  # to tell Redis how the last connections ended
@@ -99,7 +99,7 @@ async def run(
     on_listening: Callable[[int], None] = lambda port: None,
     reloads: Reloads | None = None,
 ) -> None:
-    """Serve until cancelled, then drain. `on_listening` gets the port: 0 asks for any that is free."""
+    """Serve until cancelled, then drain. `on_listening` gets the port; port 0 selects a free port."""
     node_id = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
         stack.enter_context(bound_contextvars(node=node_id))
@@ -135,7 +135,7 @@ class Gateway:
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
         self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), ttl)
         self.hub: Hub[SendQueue] = Hub()
-        self.stages = Stages()  # none has to wait: what is in order is delivered at once
+        self.stages = Stages()  # no stage waits: publications in order are delivered at once
         outlet = Outlet(self.stages, Fanout().deliver)
         self.topics = TopicSubscriptions(self.broker, self.stores.presence, self.hub, outlet, node_id)
         self.replay_budget = ReplayBudget(budget // REPLAY_SHARE)
@@ -164,13 +164,13 @@ class Gateway:
         self.node.on_new_incarnation = self._begin_anew
 
     def _holders(self) -> Holders:
-        """Everything that the budget of the node counts."""
+        """All parts whose bytes the memory budget of the node counts."""
         return Holders(
             self.connections, self.answers, self.hub, self.replay_budget, self.publisher, self.presence
         )
 
     def _begin_anew(self) -> None:
-        """Tell Redis under a new incarnation of this node what it had under the one before."""
+        """Write to Redis under a new incarnation of this node what Redis had under the earlier one."""
         for step in (self.pending.begin_anew, self.connections.put_back, self.topics.read_rosters_again):
             with _part.survives():
                 step()
@@ -246,7 +246,7 @@ class Gateway:
     async def say_goodbye(self) -> None:
         """Record how the last connections ended, so that no other node has to.
 
-        A node that cannot do so does not say goodbye: its incarnation runs out, and others clean up after it.
+        If Redis takes too long, the incarnation of this node expires, and other nodes clean up after it.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_SECONDS):
@@ -256,7 +256,7 @@ class Gateway:
                 await self.node.leave_fleet()
 
     async def close_projects(self) -> None:
-        """Close the projects that are served in the end; a reload has closed the others."""
+        """Close the projects that are still served; a reload has closed removed projects."""
         for tenant in self.tenants.values():
             await tenant.close()
 
@@ -275,7 +275,7 @@ async def _tick(connections: Connections) -> None:
 def _describe(description: Any) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def describe(_: web.Request) -> web.Response:
         response = json_response(description)
-        response.headers[hdrs.CACHE_CONTROL] = f"max-age={DESCRIPTION_SECONDS}"  # says nothing of anybody
+        response.headers[hdrs.CACHE_CONTROL] = f"max-age={DESCRIPTION_SECONDS}"  # holds no client's data
         return response
 
     return describe

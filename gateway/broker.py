@@ -1,7 +1,7 @@
-"""The gateway's door to Redis for topics: broadcasts, positions, history, and the notifier's report.
+"""The gateway's access to Redis for topics: broadcasts, positions, history, and the notifier's report.
 
-Who listens live is in `gateway.delivery.topic_subscriptions`. Redis' own errors leave as Unavailable. Decides
-nothing about what a message means.
+Live subscriptions are in `gateway.delivery.topic_subscriptions`. Errors of Redis are raised as Unavailable.
+The broker does not decide what a message means.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from realtime.redis.history import History, milliseconds, new_epoch, topic_keys
 from realtime.redis.scripts import Script
 from realtime.settings.config import Settings
 
-META_OUTLIVES = 2  # times the history of a broadcast topic: its epoch and offset
-EMPTY_SECONDS = 300.0  # for which a topic is remembered that nothing was published to; clients make names
-PAGE_BYTES = 262_144  # of history that one read brings, beside the publication that goes beyond it
+META_OUTLIVES = 2  # a broadcast topic's epoch and offset are kept so many times as long as its history
+EMPTY_SECONDS = 300.0  # for which a topic without publications is remembered; clients make up topic names
+PAGE_BYTES = 262_144  # of history in one read, plus the rest of the publication that exceeds it
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Messages of clients to one topic, a line each."""
+    """Messages of clients to one topic, one line each."""
 
     project: str
     topic: str
@@ -37,7 +37,7 @@ class Post:
 
 
 class Broker:
-    """The topics of all projects, as a gateway reads and writes them; one a process."""
+    """The topics of all projects, as a gateway reads and writes them; one broker a process."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
@@ -48,14 +48,14 @@ class Broker:
         self._page = Script(store, "page_v1")
 
     async def broadcast(self, posts: Sequence[Post]) -> list[int | Unavailable]:
-        """Publish what clients say; each topic's posts keep their order.
+        """Publish messages of clients; the posts of each topic keep their order.
 
-        Returns how many bytes of history each post's topic has then, or why Redis did not take it.
+        Returns for each post how many bytes of history its topic has then, or why Redis refused the post.
         """
         return await self.posting(posts)()
 
     def posting(self, posts: Sequence[Post]) -> Callable[[], Awaitable[list[int | Unavailable]]]:
-        """Make all of `broadcast` but the sending, so that what cannot be sent is known before."""
+        """Prepare a `broadcast`; return the call that sends it. Wrong posts raise before anything is sent."""
         calls = [
             (
                 [key.encode() for key in topic_keys(post.project, post.topic)],
@@ -80,7 +80,7 @@ class Broker:
         return send
 
     async def position(self, project: str, topic: str) -> Position:
-        """Tell where a topic stands now; one that is empty is remembered for `empty_seconds` from then on."""
+        """Return the position of a topic; an empty topic is remembered for `empty_seconds` from then on."""
         source = "feed" if is_table_topic(topic) else "reign"
         epoch, offset = await self._position.call(
             topic_keys(project, topic), [new_epoch(), milliseconds(self.empty_seconds), source]
@@ -88,12 +88,12 @@ class Broker:
         return Position(epoch.decode(), offset)
 
     async def keep_empty(self, topics: Iterable[tuple[str, str, float]]) -> None:
-        """Let topics, if they are empty, be remembered for so many seconds from now on, at least.
+        """Keep topics that are empty for at least so many seconds from now on.
 
-        Each is a project, a topic and the seconds.
+        Each item is a project, a topic and the seconds.
         """
         commands = [
-            # GT: what is there for longer, or for ever, is not empty.
+            # GT: a topic that is kept for longer, or for ever, is not empty.
             Command(meta, ("PEXPIRE", meta, milliseconds(seconds), "GT"))
             for project, topic, seconds in topics
             for meta in [names.topic_meta(project, topic)]
@@ -101,7 +101,7 @@ class Broker:
         await self.store.call_many(commands)
 
     async def forget_empty(self, topics: Iterable[tuple[str, str]]) -> None:
-        """Forget those topics, by project and topic, that nothing was ever published to."""
+        """Forget those of the topics, by project and topic, that nothing was ever published to."""
         await self._forget_empty.call_many(
             [([names.topic_meta(project, topic)], []) for project, topic in topics]
         )
@@ -109,8 +109,8 @@ class Broker:
     async def probe(self, channel: bytes) -> str:
         """Send an empty message over a pub/sub channel; return the replid of its server.
 
-        Another replid than before means that the server restarted or was replaced, and may have lost what was
-        last. Raises Unavailable for a replica, which keeps the message to itself.
+        Another replid than before means that the server restarted or was replaced, and may have lost the last
+        writes. Raises Unavailable for a replica, which does not pass the message on.
         """
         commands = [Command(channel, ("SPUBLISH", channel, b"")), Command(channel, ("INFO", "replication"))]
         told, replication = await self.store.send(commands)
@@ -123,9 +123,9 @@ class Broker:
     async def missed(
         self, project: str, topic: str, since: Position, until: Position
     ) -> list[Publication] | None:
-        """Return what a topic published after `since` up to `until`; None where history does not reach.
+        """Return the publications of a topic after `since` up to `until`; None if history does not reach.
 
-        All of it, however much that is: who serves clients reads it in pages.
+        Returns all of them, however many: code that serves clients reads pages instead.
         """
         if since.epoch != until.epoch or since.offset > until.offset:
             return None
@@ -139,9 +139,9 @@ class Broker:
         return found
 
     async def page(self, project: str, topic: str, since: Position, until: int) -> list[Publication] | None:
-        """Return what a topic published first after `since`; None where history does not reach.
+        """Return the first publications of a topic after `since`; None if history does not reach.
 
-        It has no hole, is never empty, and ends with the publication that contains `until`, or before.
+        The page has no gap, is never empty, and ends with the publication that contains `until`, or before.
         """
         found = await self._page.call(
             [names.topic_history(project, topic)], [since.offset + 1, until, PAGE_BYTES]
@@ -156,7 +156,7 @@ class Broker:
         return page or None
 
     async def read_report(self, key: str) -> Any | None:
-        """Return what was reported; None where nothing was, or nobody can read it."""
+        """Return a report; None if there is no report, or if the report cannot be decoded."""
         raw = await self.store.call("GET", key)
         try:
             return None if raw is None else msgspec.json.decode(raw)

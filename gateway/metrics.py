@@ -1,6 +1,6 @@
-"""What a gateway counts, as Prometheus sees it.
+"""The Prometheus metrics of a gateway.
 
-The part that does a thing counts it; `gateway.websocket.gauges` sets the gauges. A label has few values,
+The part that carries out an action counts it; `gateway.websocket.gauges` sets gauges. A label has few values,
 known beforehand, and every series exists from the start, since `rate` misses the first event of a new series.
 """
 
@@ -13,8 +13,8 @@ from realtime.errors import CLOSE_CODE, Code
 
 _PROJECT = ["project"]
 KINDS = ("change", "broadcast")
-REFUSALS = (Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.UNAVAILABLE)  # what a check of a token may end with
-REFUSED_AT = {  # each door, and by which codes
+REFUSALS = (Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.UNAVAILABLE)  # what the check of a token may end with
+REFUSED_AT = {  # the codes of refusals by each door
     "websocket": tuple(code for code in CLOSE_CODE if code is not Code.SLOW_CONSUMER),
     "rest": (
         *(Code.INVALID_REQUEST, Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.FORBIDDEN, Code.NOT_FOUND),
@@ -137,4 +137,4 @@ def _add_refusals(project: str) -> None:
             refusals.labels(project, door, code)
 
 
-_add_refusals("")  # of requests that name no project that is served
+_add_refusals("")  # for requests that name no served project

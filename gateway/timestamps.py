@@ -1,4 +1,4 @@
-"""Times as the contract writes them."""
+"""Formats times as the REST and WebSocket contracts define them."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def rfc3339(seconds: float) -> str:
-    """Seconds since 1970 as RFC 3339 in UTC with microseconds."""
+    """Format seconds since 1970 as RFC 3339 in UTC with microseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

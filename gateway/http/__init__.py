@@ -1,1 +1,1 @@
-"""The HTTP side of a gateway: connections, refusals, rates."""
+"""The HTTP side of a gateway: connections, REST endpoints, refusals and rates."""

@@ -1,6 +1,6 @@
-"""What the REST endpoints take and give, a small type each; `/openapi.json` is generated from them.
+"""Bodies and queries of the REST endpoints, one small type each; `/openapi.json` is generated from the types.
 
-Requests are decoded into these, so a wrong body is refused by the definition that documents it.
+Requests are decoded into these types, so the definition that documents a body also refuses a wrong one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOTHING = Raw()
 
 MAX_EVENTS = 1_000
 
-# What a channel looks like, as far as a pattern can tell; `realtime.channels` knows, and says why not.
+# The form of a channel, as far as a pattern describes it; `realtime.channels` decides, and names the error.
 CHANNEL = {"pattern": "^[^:]+:[^\\x00-\\x1f]", "maxLength": 255}
 
 TableName = Annotated[

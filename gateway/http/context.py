@@ -1,4 +1,4 @@
-"""What a REST handler gets, and the row that describes it."""
+"""What a REST handler receives, and the table row that describes an endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from realtime.waiting.single_flight import SingleFlight
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What handlers ask beside the project itself."""
+    """The parts that handlers use, besides the project itself."""
 
     node: Node
     broker: Broker
@@ -29,12 +29,12 @@ class Services:
     presence_lists: PresenceLists
     recent_status: WeakKeyDictionary[Tenant, SingleFlight[StatusResponse]] = field(
         default_factory=WeakKeyDictionary
-    )  # as every user may see it
+    )  # the status that every user may see
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An admitted request; `query` and `body` are of the endpoint's types."""
+    """An admitted request; `query` and `body` have the types that the endpoint declares."""
 
     tenant: Tenant
     identity: Identity
@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A row of the contract's table; `query` is the type of the parameters of the address."""
+    """A row of the table of endpoints; `query` is the type of the query parameters."""
 
     method: Literal["GET", "POST"]
     path: str

@@ -1,7 +1,7 @@
-"""The gate of both doors: asks the rates, holds back the refusal of whoever is over one, notes every refusal.
+"""The gate for REST and WebSocket: checks the rates, delays a refusal for a rate, counts every refusal.
 
-Middlewares and the WebSocket endpoint ask here. Whoever goes on over a rate gets each refusal after a moment:
-so a client that asks in a loop costs next to nothing, and the others hardly notice.
+REST middlewares and the WebSocket endpoint call the gate. A client over a rate gets each refusal after a
+delay: so a client that retries in a loop costs next to nothing, and other clients hardly notice it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from gateway.projects.project import Tenant
 from gateway.projects.rate_limit import Rates
 from realtime.errors import ClientError, Code, RateLimited
 
-PENALTY_SECONDS = 1.0  # that a refusal for a rate is held back
-MAX_HELD_UP = 1_000  # requests at a time; what comes beyond is told at once
+PENALTY_SECONDS = 1.0  # delay of a refusal for a rate
+MAX_HELD_UP = 1_000  # requests delayed at a time; further requests are refused at once
 
-# What is wrong with what was sent. A token that ran out was good once: all clients of an office that wakes up
-# have one.
+# Errors in the request itself. TOKEN_EXPIRED is not counted, since an expired token was valid once: all
+# clients of an office that wakes up have one.
 COUNTED = frozenset({Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_FOUND, Code.INVALID_REQUEST})
 
 
 class Gate:
-    """Rates and refusals of a node; `strangers` are the rates of requests that name no project."""
+    """Rates and refusals of a node; `strangers` are the rates of requests that name no served project."""
 
     def __init__(self, tenants: Mapping[str, Tenant], strangers: Rates, proxies: Proxies) -> None:
         self._tenants = tenants
@@ -38,25 +38,25 @@ class Gate:
         self._held_up = 0
 
     async def request(self, request: web.Request) -> None:
-        """Let a request of REST through, or raise RateLimited after a moment."""
+        """Let a REST request through, or raise RateLimited after a delay."""
         try:
             self._rates(request).request(self._address(request), time.monotonic())
         except RateLimited as error:
             raise await self._held_back(error) from None
 
     async def token(self, tenant: Tenant, token: str) -> None:
-        """Let a request by a valid token through, or raise RateLimited after a moment."""
+        """Let a request with a valid token through, or raise RateLimited after a delay."""
         try:
             tenant.rates.token(token, time.monotonic())
         except RateLimited as error:
             raise await self._held_back(error) from None
 
     def upgrade(self, request: web.Request) -> None:
-        """Let a request for a WebSocket through, or raise RateLimited."""
+        """Let a WebSocket request through, or raise RateLimited at once."""
         self._rates(request).upgrade(self._address(request), time.monotonic())
 
     async def refused_upgrade(self, request: web.Request, error: ClientError) -> ClientError:
-        """Return how a request for a WebSocket is to be refused, after a moment if that goes on and on."""
+        """Return the error that refuses a WebSocket request, after a delay if the client is over a rate."""
         if error.code in COUNTED:
             try:
                 self._rates(request).refused(self._address(request), time.monotonic())
@@ -65,16 +65,16 @@ class Gate:
         return await self._held_back(error) if isinstance(error, RateLimited) else error
 
     def note(self, door: Surface, request: web.Request, code: Code) -> None:
-        """Count and log that a request is refused."""
+        """Count and log the refusal of a request."""
         tenant = tenant_of(request.path, self._tenants)
         self._refusals.note(door, tenant.project_id if tenant else None, code, self._address(request))
 
     def note_unparsable(self, address: str, error: ClientError) -> None:
-        """Likewise, of a request that no handler saw."""
+        """Count and log the refusal of a request that no handler saw."""
         self._refusals.note(Surface.REST, None, error.code, address)
 
     async def hold_up_unparsable(self, address: str) -> None:
-        """Make an address wait that sends such requests again and again."""
+        """Delay an address that sends too many requests that cannot be parsed."""
         try:
             self._strangers.refused(address, time.monotonic())
         except RateLimited as error:
@@ -88,7 +88,7 @@ class Gate:
         return client_address(request, self._proxies)
 
     async def _held_back(self, error: RateLimited) -> RateLimited:
-        """Return the error as it is true after the moment for which it was held back."""
+        """Wait PENALTY_SECONDS, unless too many wait; return the error with the retry time that is left."""
         if self._held_up >= MAX_HELD_UP:
             return error
         self._held_up += 1

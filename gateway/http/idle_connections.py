@@ -1,7 +1,7 @@
-"""Connections that have nothing in hand: the longest waiting go when there are too many.
+"""Connections without a request to answer: when there are too many, the longest waiting are aborted.
 
-A connection waits before its first request, between two, and with half a request. Whoever holds many of these
-takes files from all others, and asks for nothing.
+A connection waits before its first request, between two requests, and with half a request. A client with many
+waiting connections takes file descriptors from all other clients, and asks for nothing.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import resource
 from typing import Protocol
 
-MOST = 8_192  # connections that wait at a time; thousands of clients that come at once wait for milliseconds
-SHARE_OF_FILES = 2  # one in so many that the process may open, where that is less
+MOST = 8_192  # connections that wait at a time; when thousands of clients connect at once, each waits briefly
+SHARE_OF_FILES = 2  # one of so many files that the process may open may be a waiting connection
 
 
 class Idle(Protocol):
-    """A connection that can be ended."""
+    """A connection that can be aborted."""
 
     def abort(self) -> None: ...
 
 
 class IdleConnections:
-    """Those that wait, the longest waiting first."""
+    """The connections that wait, the longest waiting first."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -30,7 +30,7 @@ class IdleConnections:
         return f"<IdleConnections {len(self._waiting)} of {self._most}>"
 
     def enter(self, connection: Idle) -> None:
-        """Let a connection wait; ends the one that waits longest where there is no room."""
+        """Add a waiting connection; abort the one that waits longest if there are too many."""
         self._waiting[connection] = None
         if len(self._waiting) > self._most:
             longest = next(iter(self._waiting))
@@ -42,6 +42,6 @@ class IdleConnections:
 
 
 def most_waiting() -> int:
-    """How many connections may wait in this process."""
+    """Return how many connections may wait in this process."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST if files == resource.RLIM_INFINITY else min(MOST, files // SHARE_OF_FILES)

@@ -1,6 +1,6 @@
-"""What every HTTP answer has in common: JSON, errors in one form, CORS by the project's origins.
+"""What all HTTP responses have in common: JSON, errors in one form, CORS for the project's allowed origins.
 
-Wraps all handlers of the public port. Nothing here knows what a request is about.
+The middlewares wrap all handlers of the public port. No middleware knows what a request is about.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ log = get_logger(__name__)
 _part = Part("requests")
 
 MAX_BODY_BYTES = 1_048_576
-BODY_SECONDS = 10.0  # for all of it to come
-RETRY_SECONDS = 1  # after which it is worth while to ask again where nobody knows better
+BODY_SECONDS = 10.0  # for a whole body to arrive
+RETRY_SECONDS = 1  # for Retry-After, if no rate gives the seconds
 
 REQUEST_ID = "X-Request-Id"
 
@@ -40,7 +40,7 @@ _CODE_OF_STATUS = {status: code for code, status in HTTP_STATUS.items()} | {400:
 
 
 def json_response(body: Any, status: int = 200) -> web.Response:
-    """Answer with a value, or with bytes that are JSON already."""
+    """Return a response with a value as JSON, or with bytes that are JSON already."""
     text = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return web.Response(body=text, status=status, content_type="application/json")
 
@@ -58,13 +58,13 @@ def error_response(error: ClientError) -> web.Response:
 
 
 async def read_body(request: web.Request, kind: Any) -> Any:
-    """Decode a JSON body into a type of `rest_types`; a ClientError names the field that is wrong."""
+    """Decode a JSON body into a type of `bodies`; raise a ClientError that names the wrong field."""
     if request.content_type != "application/json":
         raise ClientError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             body = await request.read()
-        # As text: of bytes, what is passed on as it is would not be looked at, and no client could read it.
+        # Decode text, not bytes: a Raw field of bytes may be invalid UTF-8, which no client could read.
         return msgspec.json.decode(body.decode(), type=kind)
     except msgspec.ValidationError as error:
         raise ClientError(Code.INVALID_REQUEST, _name_the_field(str(error))) from error
@@ -77,7 +77,7 @@ async def read_body(request: web.Request, kind: Any) -> Any:
 
 
 def read_query(request: web.Request, kind: Any) -> Any:
-    """Read the parameters of the address into a type of `rest_types`; unknown ones are ignored."""
+    """Convert the query parameters into a type of `bodies`; unknown parameters are ignored."""
     for name in kind.__struct_fields__:
         if len(request.query.getall(name, ())) > 1:
             raise ClientError(Code.INVALID_REQUEST, f"{name}: given more than once")
@@ -88,7 +88,7 @@ def read_query(request: web.Request, kind: Any) -> Any:
 
 
 def _name_the_field(reason: str) -> str:
-    """`Expected `str`, got `int` - at `$.table_name`` as `table_name: expected `str`, got `int``."""
+    """Turn `Expected `str`, got `int` - at `$.table_name`` into `table_name: expected `str`, got `int``."""
     problem, _, path = reason.partition(" - at `$")
     field = path.removesuffix("`").removeprefix(".")
     missing = problem.removeprefix("Object missing required field `")
@@ -98,7 +98,7 @@ def _name_the_field(reason: str) -> str:
 
 
 def errors_as_json(proxies: Proxies, note: Note) -> Any:
-    """Answer every refusal in the form of the contract and note it; what nobody foresaw is `internal`."""
+    """Answer every refusal with an ErrorResponse and note it; an unforeseen exception becomes `internal`."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -121,12 +121,12 @@ def errors_as_json(proxies: Proxies, note: Note) -> Any:
 
 
 def _in_our_words(refusal: web.HTTPException) -> ClientError:
-    """What aiohttp refuses: no such path, no such method, too long a body."""
+    """Translate a refusal of aiohttp: an unknown path, a wrong method, a body that is too long."""
     return ClientError(_CODE_OF_STATUS.get(refusal.status, Code.INVALID_REQUEST), refusal.reason)
 
 
 def _endpoint(request: web.Request) -> str | None:
-    """The path as the contract has it, without what a client put into it."""
+    """Return the path of the route, without the values that the client put into it."""
     resource = request.match_info.route.resource
     return resource.canonical if resource else None
 
@@ -135,13 +135,13 @@ _IN_PROJECT = re.compile(r"/projects/([^/]+)/realtime/")
 
 
 def tenant_of(path: str, tenants: Tenants) -> Tenant | None:
-    """The project of a path, whether a route serves it or not: none serves a preflight."""
+    """Return the project of a path, even if no route serves the request: no route serves a preflight."""
     match = _IN_PROJECT.match(path)
     return tenants.get(match[1]) if match else None
 
 
 def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[str]) -> Any:
-    """Count every request but those to the paths of the contract that are `free`."""
+    """Count every request, except requests to the route paths in `free`."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -153,7 +153,7 @@ def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[st
 
 
 def cors(tenants: Tenants) -> Any:
-    """Let pages of a project's allowed origins read what REST answers."""
+    """Let pages of a project's allowed origins read REST responses."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -172,7 +172,7 @@ def cors(tenants: Tenants) -> Any:
 
 
 def preflights(tenants: Tenants) -> Any:
-    """Answer a page's question whether it may ask, where it may."""
+    """Answer the CORS preflight of a page whose origin is allowed."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -190,7 +190,7 @@ def preflights(tenants: Tenants) -> Any:
 
 
 class _ClientFaults(logging.Filter):
-    """Drops what aiohttp logs of a client's faults: the client is told, and the text quotes its token."""
+    """Drops aiohttp's log records of a client's faults: the client is told, and the text quotes its token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

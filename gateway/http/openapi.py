@@ -1,4 +1,4 @@
-"""`/openapi.json`: the REST interface, written from the same table and types that serve it."""
+"""`/openapi.json`: the REST interface, generated from the table and the types that serve it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _project_id() -> dict[str, Any]:
 
 
 def _query(kind: type | None) -> list[dict[str, Any]]:
-    """Return the query parameters, as the type that reads them has them; none is required."""
+    """Return the query parameters, as their type defines them; no parameter is required."""
     if kind is None:
         return []
     _, components = msgspec.json.schema_components([kind], ref_template=_REF)
@@ -150,7 +150,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _one_of_the_forms() -> dict[str, Any]:
-    """Return the schema of one message or several, which refuses each field of the other form."""
+    """Return the schema of one message or several messages; each form refuses the fields of the other."""
     every = {name for form in BROADCAST_FORMS for name in form.__struct_fields__}
     return {
         "oneOf": [

@@ -89,12 +89,12 @@ async def connections(call: Call) -> ConnectionsResponse:
 
 
 def _before(cursor: str) -> str:
-    # Nothing is before 0-0, and Redis refuses to be asked.
+    # No entry is before 0-0, and Redis refuses a range that ends before 0-0.
     return cursor if any(map(int, cursor.split("-"))) else "0-1"
 
 
 def _connection_events(entry_id: str, facts: dict[str, object]) -> list[ConnectionEvent]:
-    """The event that an entry tells of; none of an entry that no gateway wrote."""
+    """Return the event of a history entry; no event for an entry that no gateway wrote."""
     at = facts.pop("at", None)
     if not isinstance(at, float | int):
         return []

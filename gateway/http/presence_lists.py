@@ -1,7 +1,7 @@
-"""Who is present, as REST tells it: few lists are built at once, and all who ask meanwhile share one.
+"""Presence lists for REST: few lists are built at once, and all requests that wait for a topic share one.
 
-Handlers ask; entries come from Redis and leave as one body for all. A list that was begun before somebody
-asked is never given to it: it tells of what was acknowledged before that.
+Handlers ask; entries come from Redis and leave as one body for all requests. A request never gets a list that
+was begun before the request: so the list has every presence that was acknowledged before the request.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from realtime.channels import TopicKey
 from realtime.errors import Unavailable
 from realtime.logs.setup import shared_context
 
-AT_ONCE = 2  # lists that are built on a node; one takes three times its size meanwhile, 100 MB at the worst
-TURN_SECONDS = 5.0  # for a list to wait until it is built
+AT_ONCE = 2  # lists that a node builds at a time; each takes three times its size, 100 MB at the worst
+TURN_SECONDS = 5.0  # that a list may wait before the node begins to build it
 
 Counted = Callable[[int], AbstractContextManager[None]]
 
@@ -27,9 +27,9 @@ class PresenceLists:
 
     def __init__(self, stores: Stores, counted: Counted) -> None:
         self._stores = stores
-        self._counted = counted  # while bytes are made into a body
+        self._counted = counted  # counts bytes while a body is built from them
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._next: dict[TopicKey, asyncio.Task[bytes]] = {}  # not begun yet: whoever asks shares them
+        self._next: dict[TopicKey, asyncio.Task[bytes]] = {}  # not begun yet: requests share them
 
     def __repr__(self) -> str:
         return f"<PresenceLists {len(self._next)} wait for their turn>"
@@ -40,7 +40,7 @@ class PresenceLists:
             answer = asyncio.create_task(
                 self._in_turn(key), name="build a presence list", context=shared_context()
             )
-            # Those who asked may be gone when it fails.
+            # Retrieve the exception here: all requests may be gone when the task fails.
             answer.add_done_callback(lambda task: task.cancelled() or task.exception())
             self._next[key] = answer
         return await asyncio.shield(answer)
@@ -68,5 +68,5 @@ class PresenceLists:
             roster = Roster(topic)
             roster.replace({f: entry for f, entry in members.items() if f.partition(b"/")[0] not in dead})
             entries = roster.entries()
-            # Entries are passed on as they are, so that states keep every digit.
+            # Entries are passed on as bytes, so that numbers in states keep every digit.
             return b'{"count":%d,"presences":[%b]}' % (len(entries), b",".join(entries))

@@ -1,7 +1,8 @@
-"""One connection of the public port, until it is a WebSocket: nothing that it waits for may take for ever.
+"""One connection of the public port, until it becomes a WebSocket: every wait has a time limit.
 
-aiohttp knows one time, for a kept connection that is idle. Here half a request, a head of many headers and an
-answer that nobody reads end as well. What is asked, and who may, is decided by the application.
+aiohttp has one time limit, for an idle keep-alive connection. Here, half a request, a head that is too long
+and a response that the client does not read end a connection, too. The application decides what a request
+means and whether it is allowed.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from realtime.process.http_protocol import HttpProtocol, closing_bytes
 
 log = get_logger(__name__)
 
-MAX_HEAD_BYTES = 65_536  # of a request line and all headers; as much is kept until the last one came
-ANSWER_SECONDS = 30.0  # for a client to take an answer
-LINGER_SECONDS = 2.0  # in which a body that nobody wanted is read, so that the client sees the answer
+MAX_HEAD_BYTES = 65_536  # of a request line and all headers, which are held until the last header came
+ANSWER_SECONDS = 30.0  # for a client to read a response
+LINGER_SECONDS = 2.0  # in which an unwanted body is read, so that the client sees the response
 
 _HEAD_END = b"\r\n\r\n"
-_VERSIONS = (HttpVersion10, HttpVersion11)  # the parser takes 0.9 and 2.0 as well
+_VERSIONS = (HttpVersion10, HttpVersion11)  # the parser accepts 0.9 and 2.0 as well
 _VERSION = ClientError(Code.INVALID_REQUEST, "only HTTP/1.1 and HTTP/1.0 are supported")
 _HEAD_TOO_LONG = ClientError(Code.INVALID_REQUEST, f"the headers are longer than {MAX_HEAD_BYTES} bytes")
 
@@ -35,29 +36,29 @@ class Edge(Protocol):
 
     @property
     def head_seconds(self) -> float:
-        """From the first byte of a request, or the begin of a connection, to the end of its headers."""
+        """Seconds from the first byte of a request, or the start of a connection, to the last header."""
 
     def refused(self, address: str, error: ClientError) -> None:
         """Note that a request was refused before any handler saw it."""
 
     async def hold_up(self, address: str) -> None:
-        """Make an address wait that sends requests of that kind again and again."""
+        """Delay an address that sends too many requests that no handler sees."""
 
 
 class HttpConnection(HttpProtocol):
-    """aiohttp's protocol with an end for whatever does not end by itself."""
+    """aiohttp's protocol, with a time limit for every wait that does not end by itself."""
 
     __slots__ = ("_bytes", "_edge", "_head_bytes", "_in_hand", "_sends_ahead", "_tail", "_timer")
 
     def __init__(self, server: web.Server, *, edge: Edge, **options: Any) -> None:
         super().__init__(server, lingering_time=LINGER_SECONDS, **options)
         self._edge = edge
-        self._in_hand = False  # a request is being answered, or it is a WebSocket
-        self._timer: asyncio.TimerHandle | None = None  # ends it while it waits for the end of a head
-        self._bytes = 0  # that came since the last answer
-        self._head_bytes = 0  # of the first request in them; 0: its headers did not end yet
-        self._tail = b""  # of what came of these headers
-        self._sends_ahead = False  # more than a request came at a time: half of the next one may be there
+        self._in_hand = False  # a request is being answered, or the connection is a WebSocket
+        self._timer: asyncio.TimerHandle | None = None  # aborts the connection if a head does not end in time
+        self._bytes = 0  # received since the last response
+        self._head_bytes = 0  # size of the head of the first request; 0: the head did not end yet
+        self._tail = b""  # last bytes of an unfinished head, in which its end may begin
+        self._sends_ahead = False  # more than one request came at a time: half of the next one may be here
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -69,7 +70,7 @@ class HttpConnection(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._in_hand:
-            if self._timer is None:  # it was idle
+            if self._timer is None:  # the connection was idle
                 self._wait_for_a_head()
             self._look_for_the_end_of_the_head(data)
         self._bytes += len(data)
@@ -83,7 +84,7 @@ class HttpConnection(HttpProtocol):
             self.abort()
 
     def take_in_hand(self, request: web.BaseRequest) -> bool:
-        """A request came as a whole, but for its body; False if it was refused here."""
+        """Begin a request whose headers are complete; return False if its HTTP version is refused."""
         self._begin()
         if request.version not in _VERSIONS:
             self.refuse(_VERSION)
@@ -91,14 +92,14 @@ class HttpConnection(HttpProtocol):
         return True
 
     def refuse(self, error: ClientError) -> None:
-        """Answer at once, in HTTP/1.1 whatever the request said, and end the connection."""
+        """Respond at once, in HTTP/1.1 whatever version the request has, and close the connection."""
         self._edge.refused(self._address, error)
         if self.transport is not None:
             self.transport.write(closing_bytes(error))
             self.transport.close()
 
     def abort(self) -> None:
-        """End the connection now."""
+        """Abort the connection now."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -108,8 +109,8 @@ class HttpConnection(HttpProtocol):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer, if the client takes it in time, and wait for the next request."""
-        if not self._in_hand:  # no handler saw it
+        """Send a response and wait for the next request; abort if the client does not read in time."""
+        if not self._in_hand:  # no handler saw the request
             self._begin()
             await self._edge.hold_up(self._address)
         try:
@@ -123,7 +124,7 @@ class HttpConnection(HttpProtocol):
 
     @property
     def _address(self) -> str:
-        """Of the peer: headers that cannot be parsed name no other."""
+        """The address of the peer: headers that cannot be parsed name no other address."""
         peer = self.peername
         return peer[0] if isinstance(peer, tuple) else ""
 
@@ -133,13 +134,13 @@ class HttpConnection(HttpProtocol):
 
     def _wait_again(self, request: web.BaseRequest) -> None:
         if self.transport is None:
-            return  # the client went meanwhile: nothing would ever take this connection out of the room
+            return  # the client is gone: nothing would ever remove this connection from the waiting room
         self._in_hand = False
         self._sends_ahead |= self._bytes != self._head_bytes + (request.content_length or 0)
         self._bytes, self._head_bytes, self._tail = 0, 0, b""
         if self._sends_ahead:
             self._wait_for_a_head()
-        else:  # idle, for as long as aiohttp lets it
+        else:  # idle, until aiohttp's keep-alive time ends
             self._edge.waiting_room.enter(self)
 
     def _wait_for_a_head(self) -> None:

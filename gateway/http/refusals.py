@@ -1,7 +1,7 @@
-"""Counts refusals, and logs the first of a kind and address; the others are told at DEBUG alone.
+"""Counts refusals, and logs the first of each kind and address; further refusals are logged at DEBUG alone.
 
-Told by the WebSocket endpoint, by the middleware of REST and by connections whose requests cannot be parsed.
-What is remembered of addresses, and how often is logged, is bounded: strangers decide how many there are.
+The WebSocket endpoint, the REST middleware and connections whose requests cannot be parsed report refusals.
+The addresses remembered and the rate of log lines are bounded, since strangers decide how many there are.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from realtime.logs.setup import get_logger
 
 log = get_logger(__name__)
 
-QUIET_SECONDS = 600.0  # in which a kind of refusal of an address is logged once
-MAX_REMEMBERED = 10_000  # kinds and addresses; then the oldest are forgotten
-LOGGED_PER_SECOND, LOGGED_AT_ONCE = 1.0, 60.0  # whoever comes from many addresses does not fill the log
+QUIET_SECONDS = 600.0  # in which a kind of refusal is logged once for an address
+MAX_REMEMBERED = 10_000  # pairs of kind and address; beyond it the oldest is evicted
+LOGGED_PER_SECOND, LOGGED_AT_ONCE = 1.0, 60.0  # a client with many addresses does not fill the log
 
 
 class Surface(StrEnum):
-    """Where somebody was refused."""
+    """The interface that refused a client."""
 
     WEBSOCKET = "websocket"
     REST = "rest"
 
 
 class Refusals:
-    """What a node refused lately."""
+    """The recent refusals of a node."""
 
     def __init__(self, now: float) -> None:
         self._logged_at: dict[tuple[Surface, Code, str], float] = {}  # monotonic; the oldest first
@@ -40,7 +40,7 @@ class Refusals:
         return f"<Refusals of {len(self._logged_at)} kinds and addresses>"
 
     def note(self, door: Surface, project: str | None, code: Code, address: str) -> None:
-        """Count a refusal, log the first of its kind; `project` is None where none is served."""
+        """Count a refusal, log the first of its kind; `project` is None if no served project is named."""
         metrics.refusals.labels(project or "", door, code).inc()
         if self._is_first((door, code, address_key(address)), time.monotonic()):
             log.info("refusals_began", door=door, code=code, address=address)

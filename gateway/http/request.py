@@ -1,6 +1,6 @@
-"""Who may come in: the one place that checks project, token, role and Origin of every request.
+"""Access control: the one place that checks project, token, role and Origin of every request.
 
-REST handlers and the WebSocket endpoint ask here first; a refusal leaves as ClientError.
+REST handlers and the WebSocket endpoint call these functions first; a refusal is raised as ClientError.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Proxies = Sequence[IPv4Network | IPv6Network]
 
 
 def find_tenant(tenants: Tenants, request: web.Request) -> Tenant:
-    """The project that a request's path names."""
+    """Return the project that a request's path names; ClientError `not_found` if it is not served."""
     tenant = tenants.get(request.match_info["project_id"])
     if tenant is None:
         raise no_such_project()
@@ -38,7 +38,7 @@ def no_such_project() -> ClientError:
 
 
 async def identify(tenant: Tenant, token: str | None) -> Identity:
-    """Whom a token speaks for in this project; a refusal is counted."""
+    """Return the identity that a token has in this project; count a refusal."""
     try:
         if not token:
             raise ClientError(Code.UNAUTHORIZED, "a token is required")
@@ -54,13 +54,13 @@ def require_service(identity: Identity) -> None:
 
 
 def bearer_token(request: web.Request) -> str | None:
-    """The token of an Authorization header."""
+    """Return the token of the Authorization header."""
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 
 def websocket_token(request: web.Request) -> str | None:
-    """The token of a WebSocket request, whichever of the three ways it came."""
+    """Return the token of a WebSocket request: from the query, the Authorization header or a subprotocol."""
     return request.query.get("token") or bearer_token(request) or _subprotocol_token(request)
 
 
@@ -73,9 +73,9 @@ def _subprotocol_token(request: web.Request) -> str | None:
 
 
 def client_address(request: web.Request, proxies: Proxies) -> str:
-    """Where a request comes from: the peer, or whom trusted proxies name in X-Forwarded-For.
+    """Return the client's address: the peer, or the address that trusted proxies name in X-Forwarded-For.
 
-    Read from the right: each trusted proxy vouches for the address before it, and for nothing beyond.
+    The header is read from the right: each trusted proxy vouches for the address before it, and for no other.
     """
     address = _parse_address(request.remote or "")
     forwarded = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, ())).split(",")
@@ -92,25 +92,25 @@ def client_address(request: web.Request, proxies: Proxies) -> str:
 
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        # The zone of an address is a name that its host gave to one of its networks, and means nothing here.
+        # The zone of an IPv6 address is a name that its own host gave to a network: it means nothing here.
         address = ip_address(text.strip().partition("%")[0])
     except ValueError:
         return None
-    # As the system writes an IPv4 peer of a socket that takes both.
+    # A socket for IPv6 and IPv4 reports an IPv4 peer as a mapped IPv6 address.
     return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def check_origin(project: Project, request: web.Request) -> None:
-    """Refuse a browser's page that the project does not know; what sends no Origin is no browser."""
+    """Refuse a page whose Origin the project does not allow; a client without Origin is no browser."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and not is_allowed_origin(origin, project.allowed_origins):
         raise ClientError(Code.FORBIDDEN, "this Origin is not allowed")
 
 
 def is_allowed_origin(origin: str, allowed: list[str]) -> bool:
-    """Compare exactly but for the case; `*.` stands for one or more whole labels, `*` for everything.
+    """Compare exactly except for case; `*.` stands for one or more whole labels, `*` for everything.
 
-    What no browser sends as an origin is none, whatever is allowed: it could not be told back in a header.
+    Text that no browser sends as an origin is refused, even by `*`: a response header could not repeat it.
     """
     return (origin.isascii() and is_clean(origin)) and any(
         pattern == "*" or re.fullmatch(_expression(pattern), origin, re.IGNORECASE | re.ASCII)

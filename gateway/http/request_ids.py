@@ -1,7 +1,7 @@
-"""Gives every request an id: what is logged meanwhile carries it, and so does the answer.
+"""Gives every request an id, which its log lines and its response carry.
 
-Wraps all other handlers of the public port. A WebSocket begins as a request, and has a `connection_id` from
-there on. Nothing here looks at what is asked.
+The middleware wraps all other handlers of the public port. A WebSocket begins as a request, and has a
+`connection_id` from then on. Nothing here looks at the content of a request.
 """
 
 from __future__ import annotations
@@ -35,6 +35,6 @@ def request_ids(tenants: Tenants) -> Any:
 
 
 def _id_of(request: web.Request) -> str:
-    """The id that the client, or a proxy before us, gave it; else a new one."""
+    """Return the id that the client, or a proxy before this node, gave to the request; else a new id."""
     given = request.headers.get(REQUEST_ID, "")
     return given if _SANE.fullmatch(given) else secrets.token_hex(8)

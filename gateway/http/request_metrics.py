@@ -1,6 +1,6 @@
-"""Counts what REST answers and how long that takes, by endpoint and never by path.
+"""Counts REST responses and measures how long they take, by endpoint and never by path.
 
-A middleware around the one that makes errors answers: it sees what the client gets.
+The middleware wraps the one that turns errors into responses, so it sees what the client gets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ENDPOINTS = {PREFIX + endpoint.path: endpoint.path for endpoint in ENDPOINTS}
 
 
 def counted() -> Any:
-    """Begin the series of every endpoint and what it may answer, and return the middleware."""
+    """Create the series of every endpoint and its statuses, and return the middleware."""
     for endpoint in ENDPOINTS:
         metrics.request_seconds.labels(endpoint.path)
         for status in {endpoint.status, *HTTP_STATUS.values()}:

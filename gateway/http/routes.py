@@ -1,7 +1,7 @@
 """The REST endpoints of a project.
 
-Each is a function from an admitted request to an answer, and a row of `ENDPOINTS`, from which routes and
-`/openapi.json` are made. Project, token and role are checked before a handler runs, in `admitted`.
+Each endpoint is a function from an admitted request to an answer, and a row of `ENDPOINTS`, from which routes
+and `/openapi.json` are made. `admitted` checks project, token and role before a handler runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def routes(tenants: Tenants, services: Services, gate: Gate) -> list[web.RouteDe
 
 
 def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gate) -> Any:
-    """Check who asks, then what is asked, then answer."""
+    """Check project, token and role, then decode query and body, then call the handler."""
 
     async def handle(request: web.Request) -> web.Response:
         tenant = find_tenant(tenants, request)

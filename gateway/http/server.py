@@ -1,6 +1,6 @@
-"""The public port: accepts connections, and ends those that never say what they want.
+"""The public port: accepts connections, and ends those that never send a whole request.
 
-aiohttp waits for a request for ever; whoever sends half a handshake, or nothing, would hold a place.
+aiohttp waits for a request for ever: a client that sends half a handshake, or nothing, would hold its place.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gateway.http.protocol import HttpConnection
 from realtime.errors import ClientError
 from realtime.process.http_protocol import on_prepare, protocol_factory
 
-HANDSHAKE_SECONDS = 10.0  # from the first byte of a request, or the begin of a connection, to its last header
+HANDSHAKE_SECONDS = 10.0  # from the first byte of a request, or the start of a connection, to the last header
 KEEPALIVE_SECONDS = 75.0  # between two requests of one connection
 STOP_SECONDS = 5.0  # for open requests when the node stops
 BACKLOG = 1024  # connections that the system holds until they are accepted
@@ -49,7 +49,7 @@ class PublicEdge:
 async def _take_in_hand(request: web.Request, handler: Handler) -> web.StreamResponse:
     assert isinstance(request.protocol, HttpConnection)
     if not request.protocol.take_in_hand(request):
-        return web.Response()  # which nobody gets
+        return web.Response()  # never sent: the connection is closed
     return await handler(request)
 
 
@@ -57,7 +57,7 @@ async def _take_in_hand(request: web.Request, handler: Handler) -> web.StreamRes
 async def listening(
     app: web.Application, gate: Gate, host: str, port: int, *, reuse_port: bool
 ) -> AsyncIterator[int]:
-    """Serve the application while the block runs; yields the port, which matters when 0 was asked for."""
+    """Serve the application while the block runs; yield the port, which the system chooses if `port` is 0."""
     app.middlewares.insert(0, _take_in_hand)
     app.on_response_prepare.append(on_prepare)
     keep_requests_out_of_the_log()

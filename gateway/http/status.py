@@ -1,4 +1,4 @@
-"""REST: how a project does on all nodes."""
+"""REST: the status of a project on all nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realtime import names
 from realtime.errors import ClientError, StatementFailed, Unavailable
 from realtime.waiting.single_flight import SingleFlight
 
-# A database that is away, or whose role lacks rights.
+# The database cannot be reached, or its role lacks rights.
 NOT_TOLD = (ClientError, StatementFailed)
 
 
@@ -46,7 +46,7 @@ async def _status(call: Call) -> StatusResponse:
 
 
 async def _all_nodes(call: Call) -> tuple[list[NodeReport], bool]:
-    """The nodes, and whether Redis told of them; without it a node knows of itself."""
+    """Return the reports of all nodes, and whether Redis answered; without Redis, of this node alone."""
     try:
         return await call.services.node.all_reports(), True
     except Unavailable:
@@ -69,7 +69,7 @@ async def _notifier(call: Call) -> StatusNotifier:
 
 
 async def _enabled_tables(call: Call) -> tuple[list[StatusTable], bool]:
-    """The enabled tables, and whether every partition of theirs is watched."""
+    """Return the enabled tables, and whether the changes of all their partitions are captured."""
     try:
         enabled = await call.tenant.catalogue.enabled()
         guarded = not await call.tenant.catalogue.unguarded_partitions()

@@ -1,4 +1,4 @@
-"""REST: which tables have realtime on, and switching it."""
+"""REST: lists the tables, and turns realtime on or off for a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def enable(call: Call) -> EnabledResponse:
     body: EnableRequest = call.body
     if bytes(body.access) != b"null":
         raise ClientError(Code.INVALID_REQUEST, "access: not supported yet")
-    catalogue = call.tenant.catalogue  # one database, whatever a reload does meanwhile
+    catalogue = call.tenant.catalogue  # the same database to the end, even if a reload changes it
     table = await catalogue.resolve(body.table_name, body.schema)
     enabled = await catalogue.enable(table, body.events, body.columns, call.tenant.limits.max_change_bytes)
     return EnabledResponse(
@@ -58,5 +58,5 @@ def _table_entry(info: TableInfo) -> TableEntry:
 
 
 def column_list(enabled: EnabledTable) -> list[str] | None:
-    """Return the columns that leave the database; None stands for all of them."""
+    """Return the columns that leave the database; None stands for all columns."""
     return None if enabled.columns is None else list(enabled.columns)

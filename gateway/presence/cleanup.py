@@ -1,7 +1,7 @@
-"""Cleans up after dead nodes: their clients' presence ends, and so do their connections.
+"""Cleans up after dead nodes: ends the presence and the connections of their clients.
 
-Every living node looks; one at a time works on a dead incarnation. What one leaves undone another does, and
-nothing is announced twice, since only who removes an entry announces it.
+Every living node looks for dead incarnations; one node at a time works on each. Another node finishes what
+the first leaves undone. No leave is announced twice, since only the node that removes an entry announces it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from realtime.waiting.survival import Part
 log = get_logger(__name__)
 
 LOOK_PART = 0.05  # of presence_ttl_seconds, between two looks
-CLAIM_PART = 0.2  # of it, after which another node may go on; two at work do no harm
-AT_ONCE = 500  # entries of one round trip
+CLAIM_PART = 0.2  # of presence_ttl_seconds, after which another node may go on; two nodes at work do no harm
+AT_ONCE = 500  # entries in one round trip
 
 CODE_NODE_LOST = 1006
 REASON_NODE_LOST = "node_lost"
@@ -52,7 +52,7 @@ async def clean_up(stores: Stores, node: Node, projects: Collection[str], ttl_se
 
 
 async def _clean_up_after(stores: Stores, incarnation: str, projects: Collection[str]) -> None:
-    """Clean up for each topic and project by itself; where one fails, the incarnation is kept for later."""
+    """Clean up each topic and project by itself; if one of them fails, keep the incarnation for later."""
     faults: list[Exception] = []
     leaves = connections = 0
     for project, topic in await stores.presence.topics_of(incarnation):
@@ -70,7 +70,7 @@ async def _clean_up_after(stores: Stores, incarnation: str, projects: Collection
 
 @contextmanager
 def _spares_the_others(item: str, faults: list[Exception] | None = None) -> Iterator[None]:
-    """Survive what nobody foresaw; a Redis that is away is away for all."""
+    """Survive unforeseen faults of one item; raise Unavailable, which concerns all items."""
     try:
         yield
     except Unavailable:

@@ -1,7 +1,7 @@
 """Writes to Redis who is connected to this node, and how each connection ended.
 
-The handshake admits a connection here and records its end. What cannot be sent while Redis is away is sent
-later, in order. When a node has died, another one records how the connections of the dead node ended.
+The handshake admits a connection here and records its end. Writes that cannot be sent while Redis is not
+available are sent later, in order. When a node has died, another node records the end of its connections.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from gateway.publish.batcher import Batcher
 from realtime.errors import ClientError, Code
 from realtime.settings.config import Limits
 
-HOLD_SECONDS = 10.0  # at most, for a client that finds no place, until it is known whose they are
-MOST_HELD = 10_000  # such clients; beyond it they are refused at once
+HOLD_SECONDS = 10.0  # at most, that a client over a limit waits until it is known which nodes are dead
+MOST_HELD = 10_000  # clients that wait like this; further clients are refused at once
 
 
 @dataclass(slots=True)
 class _Admission:
     arrival: Arrival
-    reached: str | None = None  # the limit that forbids it
+    reached: str | None = None  # the limit that forbids the connection
 
 
 class ConnectionLog:
@@ -48,11 +48,11 @@ class ConnectionLog:
         await self._connections.run()
 
     async def settle(self) -> None:
-        """Wait until everything that was put has been sent, or refused."""
+        """Wait until all writes that were put have been sent, or refused."""
         await self._connections.settle()
 
     async def admit(self, project: str, facts: Open, limits: Limits) -> None:
-        """Let a connection in; raises ClientError `too_many_connections`, Unavailable if nobody can count."""
+        """Admit a connection; raises ClientError `too_many_connections`, Unavailable without a count."""
         asked_at = time.monotonic()
         reached = await self._arrive(project, facts, limits)
         if reached is not None and self._held < MOST_HELD:
@@ -67,9 +67,9 @@ class ConnectionLog:
             raise ClientError(Code.TOO_MANY_CONNECTIONS, f"{reached} is reached")
 
     async def _suspects(self, asked_at: float) -> AsyncIterator[tuple[str, ...]]:
-        """Yield the incarnations not known to be alive, as often as that changes, until it is known of all.
+        """Yield the incarnations not known to be alive, each time they change, until all nodes are known.
 
-        Of a node that was killed a moment ago the next beat does not come, and of one that is well it does.
+        A node that was killed a moment ago sends no next beat, and a healthy node sends one.
         """
         yielded: tuple[str, ...] = ()
         given_up_at = time.monotonic() + HOLD_SECONDS
@@ -85,7 +85,7 @@ class ConnectionLog:
     async def _arrive(
         self, project: str, facts: Open, limits: Limits, suspects: tuple[str, ...] = ()
     ) -> str | None:
-        """Let a connection in, or return the limit that forbids it."""
+        """Admit a connection, or return the limit that forbids it."""
         node = self._node
         arrival = Arrival(project, node.incarnation, node.earlier, facts, limits, suspects=suspects)
         admission = _Admission(arrival)
@@ -93,7 +93,7 @@ class ConnectionLog:
         return admission.reached
 
     def readmit(self, project: str, facts: Open, limits: Limits, is_open: Callable[[], bool]) -> None:
-        """Count a connection that was let in before, as long as it is open."""
+        """Count a connection that was admitted before, as long as it is open."""
 
         def put() -> asyncio.Future[None] | None:
             if not is_open():

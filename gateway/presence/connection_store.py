@@ -1,7 +1,7 @@
-"""The door to Redis for connections: which are open, how many there may be, and their history.
+"""Redis access for connections: which connections are open, how many there may be, and their history.
 
-The connection log and the cleanup change it, REST reads the history. Each change is one script in one slot,
-so that counting and recording can not come apart.
+The connection log and the cleanup change connections, REST reads the history. Each change is one script in
+one slot, so that a connection is counted and recorded together or not at all.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from realtime.redis.client import Command, Store
 from realtime.redis.scripts import Call, Script
 from realtime.settings.config import Limits, Settings
 
-COUNTS_SECONDS = 7 * 24 * 3600  # an old node may clean up after an incarnation, and does not know its counts
-KEPT_OF_A_USER = 256  # characters; as many as of a browser's name
-PAGE = 500  # history entries that one read brings
+COUNTS_SECONDS = 7 * 24 * 3600  # an old node may clean up an incarnation, and does not know the counts of it
+KEPT_OF_A_USER = 256  # characters of a user id; as many as of a User-Agent
+PAGE = 500  # history entries in one read
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +37,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A connection that wants in, under an incarnation of its node; an earlier one may have it already.
+    """A connection to admit, under an incarnation of its node; an earlier incarnation may have it already.
 
     `suspects` are incarnations of other nodes that are not known to be alive: their connections do not count.
     """
@@ -47,7 +47,7 @@ class Arrival:
     earlier: tuple[str, ...]
     facts: Open
     limits: Limits
-    is_in: bool = False  # it was let in before, and is counted whatever the limits
+    is_in: bool = False  # the connection was admitted before, and is counted whatever the limits are
     suspects: tuple[str, ...] = ()
 
 
@@ -55,7 +55,7 @@ class Arrival:
 class Departure:
     """A connection that has ended: with which close code, why, and when (seconds since 1970).
 
-    An earlier incarnation may have it still.
+    An earlier incarnation of its node may still have the connection.
     """
 
     project: str
@@ -78,7 +78,7 @@ class ConnectionStore:
         self._disconnect = Script(store, "disconnect_v2")
 
     async def connect(self, arrivals: Sequence[Arrival]) -> list[str | None]:
-        """Let connections in; return for each the name of the limit that forbids it, or None."""
+        """Admit connections; return for each the name of the limit that forbids it, or None."""
         answers = await self._connect.call_many([self._connect_call(one) for one in arrivals])
         return [None if answer is None else str(answer.decode()) for answer in answers]
 
@@ -101,7 +101,7 @@ class ConnectionStore:
         ]
 
     async def disconnect(self, departures: Sequence[Departure]) -> None:
-        """Take connections out and record how they ended; those that another node took out are left."""
+        """Remove connections and record how they ended; skip those that another node has removed."""
         await self._disconnect.call_many([self._disconnect_call(one) for one in departures])
 
     def _disconnect_call(self, departure: Departure) -> Call:
@@ -121,7 +121,7 @@ class ConnectionStore:
         return [_open(field, value) async for field, value in scan]
 
     async def history(self, project: str, before: str | None) -> list[tuple[str, dict[str, Any]]]:
-        """Return a page of the connection history, newest first, older than `before`: id and event."""
+        """Return a page of the connection history older than `before`, newest first, as (id, event)."""
         key = names.connection_history(project)
         ((seconds, _),) = await self._store.call_many([Command(key, ("TIME",))])
         oldest = max(0, int(seconds) * 1000 - self._max_age_ms)
@@ -131,7 +131,7 @@ class ConnectionStore:
 
 
 def _open(field: bytes, raw: bytes) -> Open:
-    """Read an open connection. Of one that cannot be read the id is known, so that it can be taken out."""
+    """Decode an open connection; if that fails, return one with the id alone, so that it can be removed."""
     try:
         return msgspec.json.decode(raw, type=Open)
     except (ValueError, RecursionError):
@@ -142,7 +142,7 @@ def _open(field: bytes, raw: bytes) -> Open:
 
 
 def kept_user(user_id: str | None) -> str | None:
-    """What the connection history keeps of a user's id: a token may have one of 6 KB."""
+    """Return the part of a user id that the connection history keeps: a token may have a user id of 6 KB."""
     return user_id and user_id[:KEPT_OF_A_USER]
 
 

@@ -1,7 +1,7 @@
-"""The door to Redis for which nodes are alive at this moment.
+"""Redis access for heartbeats: which nodes are alive at this moment.
 
-A node beats by a key that expires a moment later. Gateways that have to know ask here; an incarnation has the
-same name as in `node_store`, and this store changes nothing of it.
+A node beats by setting a key that expires a moment later. `heartbeats` reads the keys of all nodes. An
+incarnation has the same name as in `node_store`, and this store does not change the incarnation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from realtime.redis.client import Command, Store
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What Redis knows of an incarnation: whether it is kept, and for how many seconds its beat is good."""
+    """What Redis knows of an incarnation: whether its lease lives, and the seconds until its beat expires."""
 
     is_kept: bool
     beat_seconds: float
@@ -27,11 +27,11 @@ class HeartbeatStore:
         self._store = store
 
     async def beat(self, incarnation: str, ttl_seconds: float) -> None:
-        """Let others know, for so long, that an incarnation is alive."""
+        """Let other nodes know, for so many seconds, that an incarnation is alive."""
         await self._store.call("SET", names.node_beat(incarnation), b"", "PX", int(ttl_seconds * 1000))
 
     async def of_all(self) -> dict[str, Heartbeat]:
-        """Tell of every incarnation that was not cleaned up after whether it is known to be alive."""
+        """Return the heartbeat of every incarnation that was not cleaned up."""
         known = await self._store.call("SMEMBERS", names.nodes())
         incarnations = sorted(one.decode(errors="replace") for one in known)
         node_keys = [name for one in incarnations for name in (names.node(one), names.node_beat(one))]

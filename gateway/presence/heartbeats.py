@@ -1,8 +1,8 @@
-"""Which nodes are known to be alive at this moment: each beats twice a second, and whoever has to know asks.
+"""Which nodes are known to be alive at this moment: each node beats twice a second, and others ask on demand.
 
 An incarnation expires after many seconds only, so that a short silence has no consequences. But clients of a
-node that was killed come back at once, and their earlier connections must not take their places. Nothing else
-follows from a beat: what a node has in Redis is its own until its incarnation has expired.
+killed node reconnect at once, and their earlier connections must not count against their limits. Heartbeats
+decide nothing else: what a node has in Redis is its own until its incarnation has expired.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ ResultT = TypeVar("ResultT")
 
 BEAT_SECONDS = 0.5
 SILENT_SECONDS = 2.0  # without a beat, after which a node is not known to be alive
-SLOW_SECONDS = 1.0  # of an answer of Redis, after which the beats of all nodes may be late
-RETURN_SECONDS = 1.0  # after which all who live have beaten again when Redis is there again
-LOOK_SECONDS = 0.2  # between two looks at all nodes; whoever asks meanwhile shares one
+SLOW_SECONDS = 1.0  # for Redis to answer, after which the beats of all nodes may be late
+RETURN_SECONDS = 1.0  # after Redis is available again, in which all living nodes have beaten again
+LOOK_SECONDS = 0.2  # between two looks at all nodes; calls in between share one look
 
 _part = Part("beats")
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Which other incarnations may be dead; all others beat after the moment `at`, monotonic."""
+    """Which other incarnations may be dead; all remaining ones have beaten after `at`, monotonic."""
 
     suspects: tuple[str, ...]
     at: float
 
 
 class Heartbeats:
-    """The beat of this node, and what it knows of the others'."""
+    """The beats of this node, and what it knows of the beats of other nodes."""
 
     def __init__(self, store: HeartbeatStore, node: Node) -> None:
         self._store = store
         self._node = node
-        self._troubled_at = -math.inf  # monotonic, when Redis last was away or slow, as far as is known here
+        self._troubled_at = -math.inf  # monotonic, when this node last saw Redis unavailable or slow
         self._silent_since: dict[
             str, float
-        ] = {}  # likewise, when an incarnation was first seen without a beat
+        ] = {}  # monotonic, when an incarnation was first seen without a beat
         self._census: SingleFlight[Census] = SingleFlight(LOOK_SECONDS)
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class Heartbeats:
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
-            with _part.survives(), suppress(Unavailable):  # which the node logs when it renews itself
+            with _part.survives(), suppress(Unavailable):  # logged by the node at its renewal
                 await self._beat()
             await asyncio.sleep(BEAT_SECONDS)
 
@@ -67,7 +67,7 @@ class Heartbeats:
             await self._timed(self._store.beat(self._node.incarnation, SILENT_SECONDS))
 
     async def _timed(self, call: Awaitable[ResultT]) -> ResultT:
-        """Note when Redis, or this node, was too busy for beats to come in time."""
+        """Await a call; note if Redis, or this node, was too busy for beats to come in time."""
         began_at = time.monotonic()
         try:
             result = await call
@@ -79,7 +79,7 @@ class Heartbeats:
         return result
 
     async def census(self) -> Census:
-        """Look at all nodes, or return what was seen just now; raises Unavailable."""
+        """Look at all nodes, or return the census of a moment ago; raises Unavailable."""
         return await self._census.get(self._look)
 
     async def _look(self) -> Census:
@@ -90,7 +90,7 @@ class Heartbeats:
         now = time.monotonic()
         self._silent_since = {one: self._silent_since.get(one, now) for one in silent}
         suspects = [one for one in silent if not heartbeats[one].is_kept or self._is_dead(one, began_at)]
-        # One that is silent, and may be alive, has beaten nobody knows when.
+        # An incarnation that is silent, and may be alive, last beat at an unknown time.
         silences = [
             math.inf if one in silent else SILENT_SECONDS - heartbeat.beat_seconds
             for one, heartbeat in heartbeats.items()
@@ -99,6 +99,6 @@ class Heartbeats:
         return Census(tuple(suspects), began_at - max(silences, default=-math.inf))
 
     def _is_dead(self, incarnation: str, now: float) -> bool:
-        """Whether a silence is that of one node: where Redis was away, all were silent for a moment."""
+        """Whether the node is dead; after Redis was unavailable, all nodes are silent for a moment."""
         was_calm = now - self._troubled_at > RETURN_SECONDS
         return was_calm or now - self._silent_since[incarnation] > RETURN_SECONDS

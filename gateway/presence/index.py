@@ -1,7 +1,7 @@
-"""Where this node's incarnation has presence entries, as a value: topics with somebody, and who that is.
+"""The topics under which this node's incarnation has presence entries, and the entries' fields, in memory.
 
-The presence writer says what it is about to send and what was carried out. It learns what to note in Redis
-first, what to forget there, and which quiet topics to keep from expiring. Never awaits; time is an argument.
+The presence writer reports what it is about to send and what Redis carried out. The index returns what to
+note in Redis first, what to forget, and which quiet topics to refresh. Never awaits; time is an argument.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from gateway.presence.member import Change
 from realtime.channels import TopicKey
 
-KEEP_SECONDS = 3_600.0  # after which a quiet topic is kept anew; Redis drops it after RUBBISH_SECONDS
-KEPT_AT_ONCE = 500  # topics of one round
+KEEP_SECONDS = 3_600.0  # after which a quiet topic is refreshed; Redis drops it after RUBBISH_SECONDS
+KEPT_AT_ONCE = 500  # topics in one round
 
 Changes = Mapping[TopicKey, Sequence[Change]]
 
@@ -22,8 +22,8 @@ class PresenceIndex:
 
     def __init__(self) -> None:
         self.incarnation = ""  # whose entries these are
-        self._noted: set[TopicKey] = set()  # survivors know to look there
-        self._fields: dict[TopicKey, set[str]] = {}  # that Redis may have; no place without one
+        self._noted: set[TopicKey] = set()  # other nodes know to look there
+        self._fields: dict[TopicKey, set[str]] = {}  # that Redis may have; no place without a field
         self._kept_at: dict[
             TopicKey, float
         ] = {}  # when Redis last heard of a place with entries, oldest first
@@ -32,7 +32,7 @@ class PresenceIndex:
         return f"<PresenceIndex {len(self._fields)} of {self.incarnation}, {len(self._noted)} noted>"
 
     def begin(self, incarnation: str) -> None:
-        """Be about this incarnation; this node or others remove the entries of an earlier one."""
+        """Begin with an incarnation; this node or others remove the entries of the earlier incarnation."""
         if incarnation != self.incarnation:
             self.incarnation = incarnation
             self._noted.clear()
@@ -40,21 +40,21 @@ class PresenceIndex:
             self._kept_at.clear()
 
     def to_note(self, changes: Changes) -> list[TopicKey]:
-        """Return the places that get an entry, and that nobody would look for."""
+        """Return the places that get an entry and are not noted in Redis yet."""
         return [place for place in changes if place not in self._noted and any(self._set_in(changes, place))]
 
     def note(self, places: Iterable[TopicKey]) -> None:
-        """Survivors know of these now."""
+        """Note that other nodes know of these places now."""
         self._noted.update(places)
 
     def expect(self, changes: Changes) -> None:
-        """These are about to be sent: Redis may have what they set, whatever becomes of them."""
+        """Expect changes that are about to be sent: Redis may have their entries, even if the send fails."""
         for place in changes:
             for field in self._set_in(changes, place):
                 self._fields.setdefault(place, set()).add(field)
 
     def carried_out(self, changes: Changes, now: float) -> list[TopicKey]:
-        """Redis has these; returns the places that survivors know of and where nobody is left."""
+        """Note that Redis has these changes; return the noted places where nobody is left."""
         for place, of_place in changes.items():
             for change in of_place:
                 if change.entry is None:
@@ -66,13 +66,13 @@ class PresenceIndex:
         return [place for place in changes if place in self._noted and place not in self._fields]
 
     def forget(self, places: Iterable[TopicKey]) -> list[TopicKey]:
-        """Return those of these where nobody is, to be forgotten in Redis before anything else is noted."""
+        """Return the places where nobody is; Redis has to forget them before anything else is noted."""
         empty = [place for place in dict.fromkeys(places) if place not in self._fields]
         self._noted.difference_update(empty)
         return empty
 
     def to_keep(self, now: float) -> list[TopicKey]:
-        """Return some of the places that were quiet for long; they are taken for kept from now on."""
+        """Return some of the places that were quiet for long; they count as refreshed from now on."""
         due: list[TopicKey] = []
         for place, kept_at in self._kept_at.items():
             if len(due) == KEPT_AT_ONCE or now - kept_at < KEEP_SECONDS:

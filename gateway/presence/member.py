@@ -1,7 +1,7 @@
-"""One person's presence: which connection is present under which topic, and what that is called in Redis.
+"""One presence: which connection is present under which topic, and the name of the presence in Redis.
 
-A connection stands under the incarnation of its node: as `INCARNATION/CONNECTION`, in the topic's hash of
-members and in the project's hash of open connections. Pure.
+The name of a connection begins with the incarnation of its node: `INCARNATION/CONNECTION`, in the topic's
+hash of members and in the project's hash of open connections. Pure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from realtime.channels import TopicKey
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A connection that is present under a topic, in whichever incarnation of its node."""
+    """A connection that is present under a topic, under any incarnation of its node."""
 
     project: str
     topic: str
@@ -24,7 +24,7 @@ class Member:
         return self.project, self.topic
 
     def change(self, incarnation: str, entry: bytes | None) -> Change:
-        """Return what sets the entry under an incarnation of the node, or removes it where it is None."""
+        """Return the change that sets the entry under an incarnation of the node, or removes it if None."""
         return Change(field_of(incarnation, self.connection_id), entry)
 
 
@@ -40,10 +40,10 @@ class Change:
 
 
 def field_of(incarnation: str, connection_id: str) -> str:
-    """The name of a connection in Redis."""
+    """Return the name of a connection in Redis."""
     return f"{incarnation}/{connection_id}"
 
 
 def fields_under(incarnation: str) -> str:
-    """The pattern of the names of all connections under an incarnation."""
+    """Return the pattern of the names of all connections under an incarnation."""
     return f"{incarnation}/*"

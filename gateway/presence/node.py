@@ -29,8 +29,8 @@ log = get_logger(__name__)
 # Parts of presence_ttl_seconds, in which all must be over: the incarnation itself, its renewal, the cleanup.
 LEASE_PART = 0.7
 RENEWAL_PART = 0.15
-EARLIER_INCARNATIONS = 3  # that a Redis which goes back in time may still have; the cleanup sees to others
-SETTLE_SECONDS = 0.1  # in which changes of a node's figures are gathered into one report
+EARLIER_INCARNATIONS = 3  # that a Redis which lost writes may still have; the cleanup removes others
+SETTLE_SECONDS = 0.1  # in which changes of a node's counts are gathered into one report
 
 _part = Part("life")
 
@@ -51,12 +51,12 @@ class Node:
         self._nodes = nodes
         self._ttl_seconds = ttl_seconds
         self._changed = asyncio.Event()  # there is something newer than the last report
-        self._left = False  # has said goodbye
-        self._is_given_up = False  # this incarnation: it is left to expire as soon as another one can begin
+        self._left = False  # has left the fleet
+        self._is_given_up = False  # this incarnation is left to expire as soon as another one can begin
         self._replids: frozenset[str] = frozenset()  # of Redis, under which this incarnation began
         self._number = 0  # of this incarnation
-        self._begun = False  # Redis knows of it
-        self._outage = Outage()  # what is news of why it was not renewed
+        self._begun = False  # Redis knows this incarnation
+        self._outage = Outage()  # which causes of failed renewals are news
         self.id = node_id
         self.started_at = started_at
         self.connections: Counter[str] = Counter()  # open WebSockets by project
@@ -68,17 +68,17 @@ class Node:
 
     @property
     def incarnation(self) -> str:
-        """The name under which this node's clients stand in Redis now."""
+        """The name under which Redis has this node's clients now."""
         return f"{self.id}-{self._number}"
 
     @property
     def earlier(self) -> tuple[str, ...]:
-        """The earlier incarnations, under which some of them may stand there still."""
+        """The earlier incarnations, under which Redis may still have some of this node's clients."""
         return tuple(f"{self.id}-{n}" for n in range(self._number)[-EARLIER_INCARNATIONS:])
 
     @property
     def has_left(self) -> bool:
-        """Whether it has said goodbye."""
+        """Whether this node has left the fleet."""
         return self._left
 
     def count(self, project_id: str, change: int) -> None:
@@ -86,7 +86,7 @@ class Node:
         self._changed.set()
 
     def give_up(self) -> None:
-        """Begin another incarnation when Redis is there: what it has of this one nobody can put right."""
+        """Begin another incarnation when Redis is available: Redis's data of this one cannot be repaired."""
         self._is_given_up = True
         self._changed.set()
 
@@ -109,7 +109,7 @@ class Node:
                 self._begun = True
             elif not self._is_given_up and await self._renew():
                 self.on_renewed()
-            elif not self._left:  # else it was deleted meanwhile
+            elif not self._left:  # else this node deleted it meanwhile
                 await self._begin_anew()
         except Unavailable as error:
             if self._outage.is_news(why(error), time.monotonic()):
@@ -122,7 +122,7 @@ class Node:
         next_one = f"{self.id}-{self._number + 1}"
         log.warning("node_life_begun_anew", life=next_one)
         self._replids = await self._nodes.begin(next_one, self.report(), self._lease_seconds)
-        # In one step: nobody may come or go between the new name and the move to it.
+        # No await: no client may come or go between the new name and the move to it.
         self._number += 1
         self._is_given_up = False
         self.on_new_incarnation()
@@ -139,7 +139,7 @@ class Node:
             pass
 
     async def all_reports(self) -> list[NodeReport]:
-        """Return the reports of all living nodes, this one's as it is now; raises Unavailable."""
+        """Return the reports of all living nodes, this node's as of now; raises Unavailable."""
         reports = [self.report()]
         for incarnation, raw in (await self._nodes.all()).items():
             if raw is not None and incarnation != self.incarnation:
@@ -148,12 +148,12 @@ class Node:
         return reports
 
     async def dead_incarnations(self) -> list[str]:
-        """Return the incarnations that expired and were not cleaned up after."""
+        """Return the incarnations that expired and were not cleaned up."""
         known = await self._nodes.all()
         return [one for one, raw in known.items() if raw is None and one != self.incarnation]
 
     async def leave_fleet(self) -> None:
-        """Say goodbye: nobody has to clean up after a node that left nothing behind."""
+        """Leave the fleet: no other node has to clean up after a node that left nothing behind."""
         self._left = True
         try:
             await self._nodes.delete(self.incarnation)

@@ -1,7 +1,7 @@
-"""The door to Redis for nodes: which incarnations there are, which of them live, and who cleans up.
+"""Redis access for nodes: which incarnations there are, which of them live, and which node cleans up.
 
-An INCARNATION is a node's id in Redis until the node was away for too long; then it takes a new one. A node
-keeps its own alive here; the cleanup looks for the dead, and REST for all.
+An INCARNATION is a node's id in Redis until the node was away for too long; then the node takes a new one. A
+node renews its own incarnation; the cleanup reads the dead incarnations, and REST reads all.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class NodeStore:
     async def begin(self, incarnation: str, report: Any, ttl_seconds: float) -> frozenset[str]:
         """Make a new incarnation known; return the replids under which it begins, one for each server."""
         replids = await self._replids()
-        # In this order: an incarnation that is known without a key is a dead one.
+        # In this order: an incarnation that is known without a key is dead.
         await self._store.call("SET", *_lease(incarnation, report, ttl_seconds))
         await self._store.call("SADD", names.nodes(), incarnation)
         return replids
 
     async def renew(self, incarnation: str, report: Any, ttl_seconds: float, replids: frozenset[str]) -> bool:
-        """Keep an incarnation alive that began under these replids.
+        """Keep an incarnation alive that began under these replids; return whether it lives.
 
-        False if it has expired, so that others may clean up after it, or if a server has another replid, so
-        that nobody knows what Redis has lost of it: then it is left to expire.
+        False if it has expired, so that other nodes may clean up after it, or if a server has another replid,
+        so that its data in Redis may be lost: then the incarnation is left to expire.
         """
         if not await self._replids() <= replids:
             return False
@@ -46,12 +46,12 @@ class NodeStore:
         return frozenset(replid_in(answer) for answer in answers.values())
 
     async def claim(self, incarnation: str, seconds: float) -> bool:
-        """Become the one who cleans up after a dead incarnation, for so long."""
+        """Claim the cleanup of a dead incarnation for so many seconds; False if another node has it."""
         heir_key = names.node_heir(incarnation)
         return bool(await self._store.call("SET", heir_key, b"", "PX", int(seconds * 1000), "NX"))
 
     async def all(self) -> dict[str, Any | None]:
-        """Return every incarnation that was not cleaned up after, with its report; None for a dead one."""
+        """Return every incarnation that was not cleaned up, with its report; None for a dead incarnation."""
         known = sorted(readable_texts(await self._store.call("SMEMBERS", names.nodes())))
         node_keys = map(names.node, known)
         reports = await self._store.call_many([Command(key, ("GET", key)) for key in node_keys])

@@ -1,6 +1,6 @@
-"""Writes that Redis has not acknowledged yet, within a bound: who came, who went, who is present.
+"""Writes that Redis has not acknowledged yet, within a bound: connects, disconnects and presences.
 
-Connections add a write whether Redis is there or not, and each write is retried until Redis acknowledges it.
+Connections add a write even if Redis is not available, and each write is retried until Redis acknowledges it.
 When Redis has acknowledged nothing for a while and too many writes about clients that are gone are pending,
 all are dropped: the node gives its incarnation up, and others clean up after it as if the node had died.
 """
@@ -23,9 +23,9 @@ _part = Part("owed")
 
 RETRY_SECONDS = 1.0
 RETRIES_A_SECOND = 2_000  # of all pending writes
-# About clients that are gone: some 2 KB each. The others are bounded by the number of clients.
+# Writes about clients that are gone: some 2 KB each. Other writes are bounded by the number of clients.
 MOST_PENDING = 10_000
-PATIENCE_SECONDS = 2.0  # that many may go at once, and Redis takes it
+PATIENCE_SECONDS = 2.0  # without an acknowledgement; more clients than MOST_PENDING may leave at once
 
 Put = Callable[[], "asyncio.Future[None] | None"]
 Acknowledged = Callable[[], None]
@@ -38,12 +38,12 @@ def would_fail_again(write: asyncio.Future[None]) -> bool:
 
 
 def nothing() -> None:
-    """What there is left to do, most often, when a write was acknowledged."""
+    """Do nothing when a write was acknowledged: the usual case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Write:
-    """To be `put` until that succeeds, or returns None; then `acknowledged`."""
+    """A write: `put` is called until it succeeds or returns None, then `acknowledged` is called."""
 
     put: Put
     acknowledged: Acknowledged
@@ -56,9 +56,9 @@ class Pending:
     def __init__(self, give_up: Callable[[], None]) -> None:
         self._give_up = give_up
         self._writes: set[_Write] = set()
-        self._of_the_gone = 0  # of these
+        self._of_the_gone = 0  # writes about clients that are gone
         self._acknowledged_at = 0.0  # monotonic, when Redis last acknowledged, or the first write was added
-        self._has_given_up = False  # until a new incarnation has begun nothing is pending
+        self._has_given_up = False  # nothing is pending until a new incarnation has begun
         self._all_acknowledged = asyncio.Event()  # nothing is pending, and nothing was dropped
         self._all_acknowledged.set()
 
@@ -70,7 +70,7 @@ class Pending:
         await self._all_acknowledged.wait()
 
     def add(self, put: Put, acknowledged: Acknowledged = nothing, *, of_the_gone: bool = False) -> None:
-        """Put something until Redis has it, or until it is nothing any more."""
+        """Retry `put` until Redis has acknowledged the write, or until `put` returns None."""
         if self._has_given_up:
             acknowledged()
             return
@@ -84,7 +84,7 @@ class Pending:
         self._drop_all_if_too_many()
 
     def begin_anew(self) -> None:
-        """Another incarnation has begun, and clients that are here are written under it."""
+        """Accept writes again, under a new incarnation: open connections are written again under it."""
         self._has_given_up = False
         if not self._writes:
             self._all_acknowledged.set()
@@ -101,7 +101,7 @@ class Pending:
             if write not in self._writes:
                 return  # dropped
             if future.cancelled() or (future.exception() is not None and not would_fail_again(future)):
-                # However many are pending, in a long outage: retries must not keep the node from its clients.
+                # In a long outage many writes are pending: retries must not keep the node from its clients.
                 delay = max(RETRY_SECONDS, len(self._writes) / RETRIES_A_SECOND)
                 asyncio.get_running_loop().call_later(delay, self._try_again, write)
                 self._drop_all_if_too_many()
@@ -133,7 +133,7 @@ class Pending:
         log.warning("node_life_given_up", owed_count=len(self._writes))
         dropped, self._writes = self._writes, set()
         self._count(-self._of_the_gone)
-        self._has_given_up = True  # and all is written only under the next incarnation
+        self._has_given_up = True  # no write is kept until the next incarnation has begun
         for write in dropped:
             with _part.survives():
                 write.acknowledged()

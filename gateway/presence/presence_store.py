@@ -1,7 +1,7 @@
-"""The door to Redis for presence: who is present under which topic, and where an incarnation left entries.
+"""Redis access for presence: who is present under which topic, and where an incarnation has entries.
 
 The presence writer and the cleanup change entries, subscriptions and REST read them. Each change is one
-script in one slot, so that an entry and its announcement can not come apart.
+script in one slot, so that an entry is changed and announced together or not at all.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from realtime.redis.client import Store
 from realtime.redis.history import new_epoch
 from realtime.redis.scripts import Script
 
-RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is left over
-EMPTIED_SECONDS = 10  # for which a topic is remembered that all have left: clients make names as they like
+RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is dropped
+EMPTIED_SECONDS = 10  # for which a topic that all have left is remembered: clients choose names as they like
 
 
 class PresenceStore:
-    """Presence over all nodes."""
+    """The presences of all nodes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -31,7 +31,7 @@ class PresenceStore:
         self._members = Script(store, "reign_v1", "members_v2", writes=False)
 
     async def change(self, changes: Mapping[TopicKey, Sequence[Change]]) -> None:
-        """Carry out and announce changes by topic; a topic without any keeps what is there for longer."""
+        """Carry out and announce changes by topic; a topic without changes keeps its entries for longer."""
         calls = []
         for (project, topic), of_topic in changes.items():
             channel = names.topic_channel(project, topic)
@@ -42,22 +42,22 @@ class PresenceStore:
         await self._presence.call_many(calls)
 
     async def members(self, project: str, topic: str) -> tuple[Position, dict[bytes, bytes]]:
-        """Return who is present under a topic, field → entry, and the position at which that is so."""
+        """Return the position of a topic, and who is present at that position: field → entry."""
         epoch, offset, flat = await self._members.call(_topic_keys(project, topic), [new_epoch()])
         return Position(epoch.decode(), offset), dict(zip(flat[::2], flat[1::2], strict=True))
 
     async def fields_of(self, project: str, topic: str, incarnation: str) -> list[str]:
-        """Return the entries that an incarnation has under a topic."""
+        """Return the fields of the entries that an incarnation has under a topic."""
         scan = self._store.scan_hash(names.topic_members(project, topic), fields_under(incarnation))
         return list(readable_texts([field async for field, _ in scan]))
 
     async def note_topics(self, incarnation: str, topics: Sequence[TopicKey]) -> None:
-        """Note where an incarnation is about to put entries, so that others can find them."""
+        """Note where an incarnation is about to put entries, so that other nodes can find the entries."""
         noted = [f"{project} {topic}" for project, topic in topics]
         await self._store.call("SADD", names.node_topics(incarnation), *noted)
 
     async def forget_topics(self, incarnation: str, topics: Sequence[TopicKey]) -> None:
-        """Take back what was noted, where an incarnation has no entry left."""
+        """Remove the notes of topics where an incarnation has no entry left."""
         noted = [f"{project} {topic}" for project, topic in topics]
         await self._store.call("SREM", names.node_topics(incarnation), *noted)
 

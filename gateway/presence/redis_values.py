@@ -1,6 +1,6 @@
-"""Reads values of Redis that anybody with access may have written: what nobody can read hides nothing else.
+"""Decodes values of Redis that anybody with access may have written: a broken value hides no other value.
 
-Used by the stores of this room.
+The stores of this room use these functions.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import msgspec
 
 
 def readable_texts(items: Iterable[bytes]) -> Iterable[str]:
-    """Leave out what no node writes, and nobody can ask for by its name."""
+    """Yield texts, without items that are not UTF-8: no node writes such an item."""
     for item in items:
         with suppress(UnicodeDecodeError):
             yield item.decode()
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
-    """Read a JSON object; what is none has no facts. One entry must not hide the others of its project."""
+    """Decode a JSON object; return {} for anything else. One entry must not hide others of its project."""
     try:
         return msgspec.json.decode(raw, type=dict[str, Any])
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The stores of this room, which travel together: the composition root makes them once a process."""
+"""The stores of this room in one record: the composition root makes the record once a process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from realtime.settings.config import Settings
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """What the nodes keep in Redis of their clients and of themselves."""
+    """The stores of what nodes keep in Redis about their clients and about themselves."""
 
     presence: PresenceStore
     connections: ConnectionStore

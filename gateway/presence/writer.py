@@ -1,7 +1,8 @@
 """Writes to Redis which of this node's clients are present, and where.
 
-Connections set, end and restore presence here. What cannot be sent while Redis is away is sent later, in
-order. Other nodes end the presence of a node that has died, or that has given its incarnation up.
+Connections set, end and restore presence here. Ends and restores that cannot be sent while Redis is not
+available are sent later, in order. Other nodes end the presence of a node that died or gave its incarnation
+up.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from realtime.channels import TopicKey
 from realtime.errors import Unavailable
 
 RETRY_SECONDS = 1.0
-# A fail-over of one server of a cluster brings back who left a topic last, and not what another server noted.
+# A fail-over of one server of a cluster may bring back the entry that left a topic last, but not the note of
+# the topic, which is on another server: so the note is kept for a while.
 LINGER_SECONDS = 60.0
-MOST_LINGERING = 20_000  # topics; beyond it those that were left first are forgotten at once
+MOST_LINGERING = 20_000  # topics; beyond it topics that became empty first are forgotten at once
 
 
 @dataclass(frozen=True, slots=True)
 class _PresenceChange:
     place: TopicKey
-    change: Change | None  # None only keeps what is there from expiring
+    change: Change | None  # None only keeps the topic's entries from expiring
 
 
 @dataclass(frozen=True, slots=True)
 class _Vacancy:
-    """Nobody of this node was left under a topic, so that survivors need not look there."""
+    """A topic under which this node has no client left, so that other nodes need not look there."""
 
     place: TopicKey
 
@@ -52,11 +54,11 @@ class PresenceWriter:
         self._node = node
         self._pending = pending
         self._hears = hears  # whether messages of a topic would be delivered now
-        self.is_full = False  # clients are present with as much as this node has room for
+        self.is_full = False  # presences take as many bytes as this node has room for
         self._index = PresenceIndex()  # changed in the order in which presence is sent
         self._left_at: dict[
             TopicKey, float
-        ] = {}  # when the last went, monotonic, oldest first; to be vacated
+        ] = {}  # when the last client left, monotonic, oldest first; to be vacated
         self._changes: Batcher[_PresenceChange | _Vacancy] = Batcher(
             lambda items: partial(self._send_changes, items), repeatable=True
         )
@@ -69,7 +71,7 @@ class PresenceWriter:
         await self._changes.run()
 
     async def settle(self) -> None:
-        """Wait until everything that was put has been sent, or refused."""
+        """Wait until all changes that were put have been sent, or refused."""
         await self._changes.settle()
 
     def set(
@@ -77,9 +79,10 @@ class PresenceWriter:
     ) -> asyncio.Future[None]:
         """Set a connection's presence, or end it with None; the future is done when Redis has it.
 
-        Raises Unavailable at once while Redis is away, or while the node has no room for more presence
-        (`is_full`), and ClientError `rate_limited` where the project has as much presence as it may. If the
-        future fails, Redis may have it or not: then `restore` what is true. What was there counts until then.
+        Raises Unavailable at once while Redis is not available, or while the node has no room for more
+        presence (`is_full`), and ClientError `rate_limited` if the project has as much presence as it may. If
+        the future fails, Redis may have the change or not: then call `restore`. The quota counts the earlier
+        entry until then.
         """
         if not self._hears((tenant.project_id, topic)):
             raise Unavailable("Redis cannot be reached now")
@@ -107,7 +110,7 @@ class PresenceWriter:
         return acknowledged
 
     def end(self, tenant: Tenant, topic: str, connection_id: str) -> None:
-        """End the presence of a connection that is gone, as soon as that can be."""
+        """End the presence of a connection that is gone, as soon as Redis is available."""
         tenant.presence.release((connection_id, topic))
         member = Member(tenant.project_id, topic, connection_id)
         self._pending.add(lambda: self._put(member, None), of_the_gone=True)
@@ -137,7 +140,7 @@ class PresenceWriter:
         return self._changes.put(_PresenceChange(member.topic_key, change))
 
     def _remove_from_earlier(self, member: Member) -> None:
-        """Nobody else looks for what this node wrote before it knew that its incarnation had ended."""
+        """Remove what this node wrote before it knew that its incarnation was over: no other node does."""
         for incarnation in self._node.earlier:
             change = member.change(incarnation, None)
             self._changes.put(_PresenceChange(member.topic_key, change))
@@ -154,11 +157,11 @@ class PresenceWriter:
             await self._forget(vacant)
 
     def _is_of_an_earlier_incarnation(self, change: Change | None) -> bool:
-        """Whether it sets an entry of an incarnation that is over; `restore` sets it under this one."""
+        """Whether a change sets an entry of an earlier incarnation; `restore` sets it under this one."""
         return change is not None and change.entry is not None and not change.is_under(self._node.incarnation)
 
     async def _change(self, changes: dict[TopicKey, list[Change]]) -> None:
-        """Tell those who may have to clean up after us where to look, before there is anything."""
+        """Note new topics for the nodes that may clean up after this one, then write the changes."""
         if new := self._index.to_note(changes):
             await self._store.note_topics(self._index.incarnation, new)
             self._index.note(new)
@@ -175,7 +178,7 @@ class PresenceWriter:
             self._vacate(oldest)
 
     def _vacate_if_due(self, place: TopicKey) -> None:
-        """Vacate a place when the last one went long enough ago for a fail-over not to bring it back."""
+        """Vacate a place when its last client left so long ago that no fail-over brings the client back."""
         if (left_at := self._left_at.get(place)) is None:
             return
         if (wait := left_at + LINGER_SECONDS - time.monotonic()) > 0:
@@ -185,11 +188,11 @@ class PresenceWriter:
             self._vacate(place)
 
     def _vacate(self, place: TopicKey) -> None:
-        """Forget a place in its turn, unless somebody is there again by then."""
+        """Queue that a place is forgotten, unless somebody is present there again by then."""
         _then(self._changes.put(_Vacancy(place)), lambda: None, or_again=partial(self._vacate, place))
 
     async def _forget(self, places: list[TopicKey]) -> None:
-        """Let survivors look there no more; if that fails, what went with it was carried out all the same."""
+        """Remove the notes of places; a failure is retried, and does not fail changes of the same batch."""
         try:
             await self._store.forget_topics(self._index.incarnation, places)
         except Unavailable:
@@ -197,13 +200,13 @@ class PresenceWriter:
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._vacate, place)
 
     def _keep_quiet_topics(self) -> None:
-        """Keep the entries of topics in which nothing happens from expiring."""
+        """Keep the entries of quiet topics from expiring."""
         for place in self._index.to_keep(time.monotonic()):
             self._changes.put(_PresenceChange(place, None))
 
 
 def _then(write: asyncio.Future[None], do: Callable[[], None], or_again: Callable[[], None]) -> None:
-    """Do something when Redis acknowledges it, or retry. What failed as `internal` would fail again."""
+    """Call `do` when Redis acknowledges a write, else retry. A failure as `internal` is not retried."""
 
     def look(write: asyncio.Future[None]) -> None:
         if write.cancelled() or (write.exception() is not None and not would_fail_again(write)):

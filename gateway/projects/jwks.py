@@ -1,7 +1,7 @@
-"""The keys of one project, wherever they come from: a `KeyRing` that checks its tokens.
+"""The keys of one project, wherever they come from: a `KeyRing` that checks the project's tokens.
 
-The gateway's composition root makes one for each project and closes it. The keys of a `jwks_url` are
-fetched on first use and kept; what a token must look like is decided in `realtime.auth.tokens` alone.
+Each tenant makes a key ring and closes it. The keys of a `jwks_url` are fetched on first use and kept;
+`realtime.auth.tokens` alone decides what a token must look like.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from realtime.waiting.single_flight import SingleFlight
 from realtime.waiting.survival import Part
 
 FETCH_TIMEOUT_SECONDS = 5
-MAX_JWKS_BYTES = 1_048_576  # a bigger answer is not a JWKS, and is not read to its end
+MAX_JWKS_BYTES = 1_048_576  # a larger response is not a JWKS, and is not read to its end
 MAX_AGE_SECONDS = 600  # older keys are fetched again in the background, so that a withdrawn key ends
 REFRESH_SECONDS = 60  # strangers can make up key ids: they cause at most one fetch in this time
-RETRY_SECONDS = 1  # the same for a project that has no keys yet, and cannot serve anybody
+RETRY_SECONDS = 1  # instead of REFRESH_SECONDS, for a project that has no keys yet and cannot serve clients
 
 log = get_logger(__name__)
 
@@ -61,9 +61,9 @@ class KeyRing:
         return f"<KeyRing {self._project_id} {'/'.join(self._keys.algorithms)}, {self._remote or 'own key'}>"
 
     async def verify(self, token: str, now: float) -> Identity:
-        """Return whom `token` speaks for, `now` in seconds since 1970.
+        """Return the identity in `token`; `now` is in seconds since 1970.
 
-        Raises ClientError as `auth.verify` does, and Unavailable while a project's JWKS was never had.
+        Raises ClientError as `tokens.verify` does, and Unavailable until the project's JWKS was fetched once.
         """
         if self._remote is None:
             return verify(token, self._project_id, self._keys, now)
@@ -75,7 +75,7 @@ class KeyRing:
         return self._verify_with(newer, token, now)
 
     async def retire(self) -> None:
-        """Close, but first let those who wait for a fetch have it; it ends within FETCH_TIMEOUT_SECONDS."""
+        """Close after the fetch that is under way, which ends within FETCH_TIMEOUT_SECONDS."""
         try:
             if self._remote is not None:
                 await self._remote.settle()
@@ -83,7 +83,7 @@ class KeyRing:
             await self.close()
 
     async def close(self) -> None:
-        """End a fetch that is under way."""
+        """Cancel a fetch that is under way."""
         if self._remote is not None:
             await self._remote.close()
 
@@ -92,7 +92,7 @@ class KeyRing:
 
 
 class RemoteKeys:
-    """The keys at a `jwks_url`: one fetch at a time, and old keys stay in force until newer ones are had."""
+    """The keys at a `jwks_url`: one fetch at a time; old keys stay in force until newer keys were fetched."""
 
     def __init__(
         self, project_id: str, url: str, session: aiohttp.ClientSession, clock: Callable[[], float]
@@ -102,7 +102,7 @@ class RemoteKeys:
         self._session = session
         self._clock = clock
         self._keys: KeySet = {}
-        self._outage = Outage()  # what is news of why they cannot be had
+        self._outage = Outage()  # which causes of failed fetches are news
         self._loaded = False  # whether `_keys` ever came from the URL
         self._flight: SingleFlight[None] = SingleFlight(name=f"jwks of {project_id}")
         self._next_on_demand = -math.inf  # by the clock: when an unknown key may cause a fetch again
@@ -112,7 +112,7 @@ class RemoteKeys:
         return f"{len(self._keys)} fetched keys" if self._loaded else "no keys yet"
 
     def current(self) -> KeySet:
-        """Return the keys in force, none before the first fetch; old ones are fetched again meanwhile."""
+        """Return the keys in force, none before the first fetch; start a fetch if the keys are old."""
         now = self._clock()
         if now >= self._next_by_age:
             self._next_by_age = now + REFRESH_SECONDS
@@ -120,7 +120,7 @@ class RemoteKeys:
         return self._keys
 
     async def newer_than(self, known: KeySet) -> KeySet:
-        """Return newer keys than `known` if there are any; Unavailable if there never were keys."""
+        """Return newer keys than `known` if there are any; Unavailable if no keys were ever fetched."""
         if self._keys is known:
             if not self._flight.is_under_way and self._clock() >= self._next_on_demand:
                 self._next_on_demand = self._clock() + (REFRESH_SECONDS if self._loaded else RETRY_SECONDS)
@@ -136,7 +136,7 @@ class RemoteKeys:
         await self._flight.settle()
 
     async def close(self) -> None:
-        """End a fetch that is under way; whoever waits for it is cancelled with it."""
+        """Cancel a fetch that is under way, and everybody who waits for the fetch."""
         await self._flight.close()
 
     async def _fetch(self) -> None:
@@ -161,9 +161,9 @@ class RemoteKeys:
         self._next_by_age = self._clock() + MAX_AGE_SECONDS
 
     def _log_failure(self, error: Exception) -> None:
-        """Log why there are no newer keys: each cause once, however often strangers make us ask."""
+        """Log why a fetch failed: each cause once, however many fetches strangers cause."""
         place = urlsplit(self._url).netloc.rpartition("@")[2]
-        is_ours = type(error) is ValueError  # of what was answered
+        is_ours = type(error) is ValueError  # raised by this service for a wrong response
         reason = f"{place}: {error}" if is_ours else why(error, place)
         if self._outage.is_news(reason, self._clock()):
             log.warning(

@@ -1,32 +1,33 @@
-"""What a project's clients have put into Redis as presence by this node, in bytes.
+"""Counts the bytes of presence that a project's clients have in Redis through this node.
 
-Asked before an entry is sent. An entry that nobody ended in Redis counts until its connection is gone. Pure.
+The presence writer asks before it sends an entry. An entry counts until Redis has removed it, or until its
+connection is gone. Pure.
 """
 
 from __future__ import annotations
 
 from realtime.errors import ClientError, Code
 
-ENTRY_BYTES = 600  # beside the entry; Redis takes that much for one under a channel of its own
+ENTRY_BYTES = 600  # besides the entry; Redis takes so much for an entry that is alone in its topic
 
 Key = tuple[str, str]  # connection id and topic
 
 
 class PresenceQuota:
-    """Bytes by connection and topic."""
+    """Presence bytes by connection and topic."""
 
     def __init__(self) -> None:
         self._entries: dict[Key, int] = {}
-        self._total = 0  # of the bytes above
+        self._total = 0  # all bytes in `_entries`
 
     def __repr__(self) -> str:
         return f"<PresenceQuota {len(self._entries)} entries, {self._total} bytes>"
 
     def take(self, key: Key, size: int, limit: int) -> int | None:
-        """Count an entry in place of the one before; return what that was counted as, None if there was none.
+        """Count an entry in place of the earlier one; return the bytes of the earlier one, None without one.
 
-        ClientError `rate_limited` if the project has too much then; a `limit` of 0 is none. An entry that
-        is no larger than the one before is always taken.
+        ClientError `rate_limited` if the project would exceed `limit`; a `limit` of 0 means no limit. An
+        entry that is no larger than the earlier one is always accepted.
         """
         before, size = self._entries.get(key), size + ENTRY_BYTES
         growth = size - (before or 0)
@@ -39,7 +40,7 @@ class PresenceQuota:
         return before
 
     def undo(self, key: Key, size: int, before: int | None) -> None:
-        """Redis did not take an entry of this size; nothing happens if another one is counted by now."""
+        """Undo `take` after Redis did not take an entry of this size, unless another entry is counted now."""
         if self._entries.get(key) != size + ENTRY_BYTES:
             return
         self.release(key)
@@ -48,5 +49,5 @@ class PresenceQuota:
             self._total += before
 
     def release(self, key: Key) -> None:
-        """An entry is there no more, or will not be."""
+        """Stop counting an entry: it is removed, or is being removed."""
         self._total -= self._entries.pop(key, 0)

@@ -1,7 +1,8 @@
 """One project as a gateway sees it: its settings, its keys, its tables.
 
-The composition root makes one a project; REST handlers, connections and subscriptions ask it, each time anew,
-since a reload may change what it answers. What it had before is closed by whoever changed it.
+The composition root and a reload make one tenant for each project. REST handlers, connections and
+subscriptions ask the tenant each time, since a reload may change its answers. The caller of `change` closes
+what was replaced.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ log = get_logger(__name__)
 
 
 class Retiring(Protocol):
-    """Something that somebody may be using still."""
+    """A resource that may still be in use."""
 
     async def retire(self) -> None:
-        """Close it after use, within some seconds; when cancelled, at once."""
+        """Close the resource after use, within some seconds; when cancelled, at once."""
 
 
 class Tenant:
@@ -41,10 +42,10 @@ class Tenant:
 
     def __init__(self, project_id: str, settings: Settings, http: aiohttp.ClientSession) -> None:
         project = settings.projects[project_id]
-        self._settings = settings  # by which it goes
+        self._settings = settings  # in force now
         self._http = http
         self._table_history = table_history(settings, project_id)
-        self._door: Bucket | None = None  # connections_per_second of this node; None: nobody came yet
+        self._door: Bucket | None = None  # connections_per_second of this node; None: no client came yet
         self.project_id = project_id
         self.project = project
         self.keys = KeyRing.of(project_id, project, http)
@@ -52,7 +53,7 @@ class Tenant:
         self.rates = Rates(project.limits)
         self.ledger = HistoryLedger()  # empty while there is no limit
         self.presence = PresenceQuota()
-        self.is_gone = False  # the project is served no more
+        self.is_gone = False  # the project is no longer served
 
     def __repr__(self) -> str:
         return f"<Tenant {self.project_id}{', gone' if self.is_gone else ''}>"
@@ -66,14 +67,14 @@ class Tenant:
         return self.tables.catalogue
 
     def history_of(self, channel: Channel) -> History:
-        """How much of a channel is kept."""
+        """Return how much history of a channel is kept."""
         if channel.table is not None:
             return self._table_history
         namespace = self.project.namespaces.get(channel.namespace, Namespace())
         return History(namespace.history_entries, namespace.history_seconds)
 
     def takes_one_more(self, now: float) -> bool:
-        """Count somebody who wants in, by a clock that never goes back; False: too many came at once."""
+        """Count a client that connects, by a monotonic clock; return False if too many come at once."""
         rate = self.limits.connections_per_second
         if not rate:
             return True
@@ -82,14 +83,14 @@ class Tenant:
         return self._door.take(now)
 
     async def is_enabled(self, table: Table) -> bool | None:
-        """Tell whether realtime is on for a table now; None when the database does not answer."""
+        """Return whether realtime is on for a table now; None when the database does not answer."""
         return await self.tables.is_enabled(table)
 
     async def backlog(self) -> Backlog:
         return await self.tables.backlog()
 
     def change(self, settings: Settings) -> list[Retiring]:
-        """Go by newer settings from now on; return what of the older ones is left to be closed."""
+        """Apply newer settings; return the replaced resources, which the caller has to close."""
         to_build = to_build_anew(self._settings, settings, self.project_id)
         self._settings, self.project = settings, settings.projects[self.project_id]
         self._table_history = table_history(settings, self.project_id)
@@ -108,7 +109,7 @@ class Tenant:
         return retiring
 
     async def retire(self) -> None:
-        """Close it after use."""
+        """Close keys and database sessions after use."""
         await self.keys.retire()
         await self.tables.retire()
 
@@ -118,6 +119,6 @@ class Tenant:
 
 
 def warn_of_shared_keys(projects: Mapping[str, Project]) -> None:
-    """Tell of projects whose tokens are good for one another; never of the key."""
+    """Log which projects accept each other's tokens, since they share a key; never log the key."""
     for group in projects_with_one_key(projects):
         log.warning("keys_shared", projects=group)

@@ -1,7 +1,7 @@
-"""How often an address, or a token, may ask: the rates of a project on one node, as rules.
+"""The rates of a project on one node: how often an address or a token may send requests.
 
-Handlers ask before they do anything; time comes in as an argument. Buckets are kept for a moment only, since
-one that was left alone is full again: so a million addresses need no more room than those of that moment.
+The gate asks before a handler runs; time comes in as an argument. A bucket is kept for a moment only, since
+an unused bucket is soon full again: so a million addresses need no more room than those of that moment.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from gateway.projects.token_bucket import BURST_SECONDS, Bucket
 from realtime.errors import RateLimited
 from realtime.settings.config import Limits
 
-MAX_BUCKETS = 20_000  # of a kind; then the one that was left alone for longest is forgotten
-PRUNED_AT_ONCE = 2  # for each that may be new
+MAX_BUCKETS = 20_000  # of a kind; beyond it the bucket that was unused for longest is evicted
+PRUNED_AT_ONCE = 2  # old buckets that may be evicted for each bucket that may be new
 
 IPV6_NETWORK_BYTES = 8  # a /64, of which one customer has all addresses
 
 
 class Buckets:
-    """A bucket for each key that came lately."""
+    """A bucket for each key that was used lately."""
 
     def __init__(self) -> None:
-        self._buckets: dict[str, Bucket] = {}  # the one that was asked last comes last
+        self._buckets: dict[str, Bucket] = {}  # the bucket that was used last comes last
 
     def __repr__(self) -> str:
         return f"<Buckets {len(self._buckets)}>"
@@ -32,7 +32,7 @@ class Buckets:
         return len(self._buckets)
 
     def wait(self, key: str, rate: float, now: float) -> float:
-        """Take one at this rate a second; return for how long to wait instead, 0 if it was there."""
+        """Take one token at this rate a second; return 0, or the seconds to wait if no token is there."""
         if not rate:
             return 0.0
         burst = max(1.0, BURST_SECONDS * rate)
@@ -45,7 +45,7 @@ class Buckets:
         return seconds
 
     def _prune(self, now: float) -> None:
-        """Forget of the oldest what is full; the newest never is, since something was just taken from it."""
+        """Evict oldest buckets that are full or too many; the newest is not full, since it was just used."""
         for _ in range(PRUNED_AT_ONCE):
             key, bucket = next(iter(self._buckets.items()))
             if len(self._buckets) <= MAX_BUCKETS and not bucket.is_full(now):
@@ -54,7 +54,7 @@ class Buckets:
 
 
 class Rates:
-    """The rates of a project, or of requests that name none; `limits` changes with a reload."""
+    """The rates of a project, or of requests that name no project; `limits` changes with a reload."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -64,23 +64,23 @@ class Rates:
         self._refused = Buckets()  # by address
 
     def request(self, address: str, now: float) -> None:
-        """Count a request of an address before anything is known of it; raises RateLimited."""
+        """Count a request of an address before anything else is checked; raises RateLimited."""
         rate = self.limits.requests_per_second_per_ip
         _check(self._requests.wait(address_key(address), rate, now), rate, "requests", "this address")
 
     def token(self, token: str, now: float) -> None:
-        """Count a request by a token that is valid; raises RateLimited."""
+        """Count a request with a valid token; raises RateLimited."""
         rate = self.limits.requests_per_second_per_token
         digest = hashlib.blake2b(token.encode(), digest_size=16).hexdigest()
         _check(self._tokens.wait(digest, rate, now), rate, "requests", "this token")
 
     def upgrade(self, address: str, now: float) -> None:
-        """Count somebody who wants a WebSocket; raises RateLimited."""
+        """Count a WebSocket request of an address; raises RateLimited."""
         rate = self.limits.upgrades_per_second_per_ip
         _check(self._upgrades.wait(address_key(address), rate, now), rate, "connections", "this address")
 
     def refused(self, address: str, now: float) -> None:
-        """Count somebody who was turned away for what it sent; raises RateLimited."""
+        """Count a refusal of what an address sent; raises RateLimited."""
         rate = self.limits.refused_upgrades_per_second_per_ip
         _check(self._refused.wait(address_key(address), rate, now), rate, "refusals", "this address")
 
@@ -94,7 +94,7 @@ def address_key(address: str) -> str:
     """Return what is counted as one address: an IPv4 address, or a /64 of IPv6."""
     try:
         parsed = ip_address(address)
-    except ValueError:  # of a socket that has none
+    except ValueError:  # the socket has no address
         return ""
     if isinstance(parsed, IPv6Address):
         return parsed.packed[:IPV6_NETWORK_BYTES].hex()

@@ -1,6 +1,6 @@
-"""A project's database as a gateway asks it: which tables have realtime on, and what waits in the outbox.
+"""A project's database as a gateway queries it: which tables have realtime on, and what waits in the outbox.
 
-A tenant has one for as long as its `database_url` is the same. Opens sessions when it is first asked.
+A tenant keeps one `Tables` until a reload changes the database settings. Database sessions open on first use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ENABLED_SECONDS = 1.0  # for which a `subscribe` waits for the database
 
 
 class Tables:
-    """What a node knows of a project's tables, and whom it asks."""
+    """The tables of a project, read from the project's database."""
 
     def __init__(self, project: Project, project_id: str | None = None) -> None:
         self._database = Database(project, logged_as=project_id)
@@ -27,11 +27,11 @@ class Tables:
         self._enabled: SingleFlight[list[EnabledTable]] = SingleFlight(name="read enabled tables")
 
     async def is_enabled(self, table: Table) -> bool | None:
-        """Tell whether realtime is on for a table now; None when the database does not answer.
+        """Return whether realtime is on for a table now; None when the database does not answer.
 
-        An error is no answer: while a dump is restored, anything that is asked for may be missing.
+        An error counts as no answer: while a dump is restored, anything that a query needs may be missing.
 
-        However many ask at once, at most two queries answer them all, each begun after it was asked for.
+        However many calls wait, at most two queries answer all calls, and each query begins after its calls.
         """
         try:
             async with asyncio.timeout(ENABLED_SECONDS):
@@ -45,7 +45,7 @@ class Tables:
             return await read_backlog(connection)
 
     async def retire(self) -> None:
-        """Close, but first let those who ask have their answers; it takes COMMAND_TIMEOUT_SECONDS at most."""
+        """Close after the queries that are under way, within COMMAND_TIMEOUT_SECONDS."""
         await self._database.close(COMMAND_TIMEOUT_SECONDS)
 
     async def close(self) -> None:

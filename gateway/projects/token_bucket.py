@@ -1,4 +1,4 @@
-"""A token bucket, by which every rate of this service is kept. Time comes in as an argument."""
+"""A token bucket, which limits the rates of this service. Time comes in as an argument."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Bucket:
         self._at = now
 
     def is_for(self, rate: float, burst: float) -> bool:
-        """Whether it was made for this rate; a reload may have changed it."""
+        """Whether the bucket was made for this rate; a reload may have changed the rate."""
         return (self._rate, self._burst) == (rate, burst)
 
     def is_full(self, now: float) -> bool:
-        """Whether nothing would be missed if it were made anew."""
+        """Whether the bucket is full, so that a new bucket would do the same."""
         return self._tokens + (now - self._at) * self._rate >= self._burst
 
     def seconds_to_next(self) -> float:
-        """For how long nothing can be taken, as of the last try."""
+        """Return the seconds until a token can be taken, as of the last `take`."""
         return max(0.0, 1 - self._tokens) / self._rate
 
     def take(self, now: float, count: float = 1) -> bool:
-        """Take so many, if they are there."""
+        """Take so many tokens, if they are there; return whether they were."""
         self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = now
         if self._tokens < count:

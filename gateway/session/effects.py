@@ -1,4 +1,4 @@
-"""What the session decided; the connection carries it out, in order."""
+"""Effects: what a session has decided. The connection carries effects out, in order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from realtime.publications import Position
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Tell the client."""
+    """Send an event to the client."""
 
     event: ServerEvent
 

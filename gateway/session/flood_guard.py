@@ -1,4 +1,4 @@
-"""How many messages and other frames a client may send. Time comes in as an argument."""
+"""Limits the messages and other frames that a client may send. Time comes in as an argument."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from enum import Enum, auto
 
 from gateway.projects.token_bucket import BURST_SECONDS, Bucket
 
-WARNING_SECONDS = 1.0  # between two errors that say so
-LAST_WARNING = 10  # in a row; then the connection ends
+WARNING_SECONDS = 1.0  # between two `rate_limited` errors to a client
+LAST_WARNING = 10  # in a row; one more closes the connection
 FRAGMENTS_AS_ONE = 4  # small fragments that count as one frame
-FEWEST_FRAMES = 10.0  # a second beside the messages that a connection may send, however few messages it may
+FEWEST_FRAMES = 10.0  # other frames a second that a connection may send, however low its message rate is
 
 
 class Verdict(Enum):
     """What to do with a message."""
 
     PASS = auto()
-    DROP = auto()  # in silence: the client has just been told
-    WARN = auto()  # drop it and say so
+    DROP = auto()  # without an error: the client has just been warned
+    WARN = auto()  # drop the message and send an error
     CLOSE = auto()
 
 
 class FloodGuard:
     """Counts one connection's messages, its other frames, and its warnings in a row.
 
-    Other frames have a bucket of their own, so that whoever sends as many messages as it may can still answer
-    pings.
+    Other frames have a bucket of their own, so that a client that sends as many messages as it may can still
+    answer pings.
     """
 
     def __init__(self, messages_per_second: float, now: float) -> None:
@@ -34,14 +34,14 @@ class FloodGuard:
         self._frames = Bucket(frames_per_second, BURST_SECONDS * frames_per_second, now)
         self._warned_at = -WARNING_SECONDS
         self._dropped_at = -WARNING_SECONDS
-        self._warnings = 0  # without a quiet second between them
+        self._warnings = 0  # in a row: without a pause of 2 * WARNING_SECONDS in which nothing was dropped
 
     def judge(self, now: float) -> Verdict:
         """Say what to do with a message."""
         return Verdict.PASS if self._messages.take(now) else self._over(now)
 
     def judge_frames(self, count: float, now: float) -> Verdict:
-        """Say what to do about frames that are no messages and count as so many."""
+        """Say what to do about frames that are no messages; together they count as `count` frames."""
         return Verdict.PASS if self._frames.take(now, count) else self._over(now)
 
     def _over(self, now: float) -> Verdict:

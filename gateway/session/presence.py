@@ -1,7 +1,7 @@
-"""What one client is present with, by topic: the rules of one connection's presence.
+"""The presences of one client, by topic: the rules of one connection's presence.
 
-The session asks; Redis hears of it by effects. A topic is unconfirmed while Redis may have another entry of
-this client than the one here.
+The session calls these rules, and its effects write presences to Redis. A topic is unconfirmed while Redis
+may have another entry of this client than the entry here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from realtime.settings.config import Limits
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """What a client is present with: its state as it came, and since when (seconds since 1970)."""
+    """One presence of a client: its state as received, and its times (seconds since 1970)."""
 
     state: bytes
     joined_at: float
@@ -23,12 +23,12 @@ class Presence:
 
 
 class Presences:
-    """All that one client is present with."""
+    """All presences of one client."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._by_topic: dict[str, Presence] = {}
-        self._unconfirmed: set[str] = set()  # topics where Redis may have another entry; it is being restored
+        self._unconfirmed: set[str] = set()  # topics where Redis may have another entry; to be restored
 
     def __repr__(self) -> str:
         return f"<Presences in {len(self)} topics, {len(self._unconfirmed)} unconfirmed>"
@@ -48,7 +48,7 @@ class Presences:
         return self._by_topic.get(topic)
 
     def is_settled_absence(self, topic: str) -> bool:
-        """Whether the client is not present under a topic, and Redis is known to have nothing else."""
+        """Whether the client is not present under a topic, and Redis is known to have no entry either."""
         return topic not in self._by_topic and topic not in self._unconfirmed
 
     def check(self, topic: str, state: bytes) -> None:
@@ -64,30 +64,30 @@ class Presences:
             raise ClientError(Code.TOO_MANY_CHANNELS, f"a connection is present in {most} channels at most")
 
     def update(self, topic: str, state: bytes, now: float) -> Presence:
-        """Be present with a state from now on; return the presence, which keeps its `joined_at`."""
+        """Set the state of a presence; return the presence, which keeps its `joined_at`."""
         before = self._by_topic.get(topic)
         presence = Presence(state, before.joined_at if before else now, now)
         self._by_topic[topic] = presence
         return presence
 
     def put(self, topic: str, presence: Presence | None) -> None:
-        """Set what the client is present with, or nothing."""
+        """Set the client's presence under a topic, or remove it if None is given."""
         self._by_topic.pop(topic, None)
         if presence is not None:
             self._by_topic[topic] = presence
 
     def clear(self) -> list[str]:
-        """Forget all; return the topics under which the client was present."""
+        """Forget all presences; return the topics under which the client was present."""
         topics = list(self._by_topic)
         self._by_topic.clear()
         return topics
 
     def mark_unconfirmed(self, topic: str) -> bool:
-        """Redis may have another entry; return whether that is new, and somebody has to restore it."""
+        """Note that Redis may have another entry; return True if the caller has to restore ours."""
         is_new = topic not in self._unconfirmed
         self._unconfirmed.add(topic)
         return is_new
 
     def confirm(self, topic: str) -> None:
-        """Redis has what the client is present with."""
+        """Note that Redis has the client's present entry."""
         self._unconfirmed.discard(topic)

@@ -1,7 +1,7 @@
 """The rules of one connection: what a client's command means, whether it is allowed, what follows from it.
 
-The connection hands commands in and carries the effects out, in order; a codec reads the one and writes the
-other. Time comes in as an argument. Never awaits, never touches a socket, never sees a message's text.
+The connection passes commands in and carries effects out, in order; a codec decodes commands and encodes
+events. Time comes in as an argument. Never awaits, never touches a socket, never sees a message's text.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Session:
         self.connection_id = connection_id
         self.limits = limits
         self.identity = identity
-        self.deadline = _deadline(identity, now)  # seconds since 1970, when the token has run out
+        self.deadline = _deadline(identity, now)  # when the token expires, in seconds since 1970
         self.channels: dict[str, Channel] = {}  # subscribed, or being subscribed, by name
         self.presences = Presences(limits)
         self._guard = FloodGuard(limits.messages_per_second, now)
@@ -69,11 +69,11 @@ class Session:
         )
 
     def throttled(self, now: float) -> Sequence[Effect] | None:
-        """Count a message before it is read: None if it may be read, else the effects instead."""
+        """Count a message before it is decoded; return None if it may be decoded, else effects instead."""
         return self._slow_down(self._guard.judge(now))
 
     def received_frames(self, controls: int, fragments: int, now: float) -> list[Say | Close]:
-        """Count frames that are no messages: pings, pongs and closes, and fragments of little size."""
+        """Count frames that are no messages: pings, pongs, closes and small fragments."""
         count = controls + fragments / FRAGMENTS_AS_ONE
         return self._slow_down(self._guard.judge_frames(count, now)) or []
 
@@ -95,7 +95,7 @@ class Session:
         return f"more than {rate} messages a second, or too many other frames; what came above was dropped"
 
     def received(self, command: ClientCommand, now: float) -> list[Effect]:
-        """Decide what a command asks for."""
+        """Decide what a command means; return its effects."""
         match command:
             case Subscribe():
                 return self._subscribe(command)
@@ -116,7 +116,7 @@ class Session:
 
     @property
     def presence_bytes(self) -> int:
-        """Bytes of all states with which the client is present, and of its name in each entry."""
+        """Bytes of all presence states of the client, and of its user id in each entry."""
         return self.presences.state_bytes + len(self.presences) * len(self.identity.user_id or "")
 
     def _subscribe(self, command: Subscribe) -> list[Effect]:
@@ -136,11 +136,11 @@ class Session:
         return [Join(channel, since, command.ref)]
 
     def joined(self, join: Join, position: Position, recovered: bool, enabled: bool | None) -> Joined:
-        """The answer to a `subscribe` that went well; what follows `position` follows it."""
+        """Return the answer to a successful `subscribe`; messages after `position` follow the answer."""
         return Joined(join.channel, position, recovered, enabled, join.ref)
 
     def join_failed(self, join: Join, error: ClientError) -> list[Effect]:
-        """The answer to a `subscribe` that failed; the client may ask again."""
+        """Return the effects of a `subscribe` that failed; the client may retry."""
         self.channels.pop(join.channel.name, None)
         return [Leave(join.channel), Say(refusal(error, join.ref, join.channel.name))]
 
@@ -181,25 +181,25 @@ class Session:
         return [SetPresence(topic, self._entry(presence), before, command.ref)]
 
     def _entry(self, presence: Presence) -> bytes:
-        """A presence entry as every client gets it."""
+        """Return a presence entry as every client gets it."""
         user_id, state = self.identity.user_id, presence.state
         return presence_entry(self.connection_id, user_id, state, presence.joined_at, presence.updated_at)
 
     def present_entry(self, topic: str) -> bytes | None:
-        """The client's entry under a topic as it is now; None if it is not present there, or gone."""
+        """Return the client's entry under a topic now; None if the client is not present there, or gone."""
         presence = self.presences.get(topic)
         return None if presence is None else self._entry(presence)
 
     def end(self) -> list[str]:
-        """The connection is gone; return the topics under which the client was present."""
+        """End the session of a closed connection; return the topics under which the client was present."""
         return self.presences.clear()
 
     def acknowledged(self, ref: Ref | None) -> list[Effect]:
-        """Redis has what the client published."""
+        """Return the answer to a write that Redis has acknowledged."""
         return [] if ref is None else [Say(Acknowledged(ref))]
 
     def refused(self, effect: Publish | SetPresence, error: ClientError) -> list[Effect]:
-        """Redis may not have it; the client is present as it was before."""
+        """Return the answer to a failed write, which Redis may not have; undo a failed presence change."""
         match effect:
             case Publish():
                 return [Say(refusal(error, effect.ref, effect.channel.name))]
@@ -210,7 +210,7 @@ class Session:
                 assert_never(effect)
 
     def verified(self, verify: Verify, outcome: Identity | ClientError, now: float) -> list[Effect]:
-        """Take a newer token for the same user; a refused one leaves the old in force."""
+        """Take a newer token for the same user; if the newer token is refused, the old one stays in force."""
         if isinstance(outcome, ClientError):
             return [Say(refusal(outcome, verify.ref))]
         if outcome.user_id != self.identity.user_id:
@@ -221,17 +221,17 @@ class Session:
         return [Say(Reauthenticated(outcome.expires_at, verify.ref))]
 
     def tick(self, now: float) -> list[Close]:
-        """Close when the token has run out."""
+        """Close when the token has expired."""
         if now < self.deadline:
             return []
         return [Close(Refused(Code.TOKEN_EXPIRED, "the token ran out and no newer one came"))]
 
 
 def _deadline(identity: Identity, now: float) -> float:
-    """A token lives until `exp`; one that was taken within the leeway has what is left of it."""
+    """Return when a token expires: at `exp`, or after the leeway if the token was accepted after `exp`."""
     return identity.expires_at if identity.expires_at > now else identity.expires_at + LEEWAY_SECONDS
 
 
 def refusal(error: ClientError, ref: Ref | None = None, channel: str | None = None) -> Refused:
-    """An error as the client is told of it."""
+    """Return the event that tells the client of an error."""
     return Refused(error.code, error.message, ref, channel)

@@ -1,7 +1,7 @@
-"""How connections are closed: a client that is not let in, and one that was.
+"""Closes connections: those of clients that are refused, and those of clients that were admitted.
 
-A client is told why, in an event before the close frame, which a browser can read; then it has a moment to
-answer. One that may not be reading is not waited for.
+A client is told why, in an event before the close frame, which a browser can read; then the client has
+CLOSE_SECONDS to answer. The node does not wait for a client that may not be reading.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from gateway.wire.events import Refused
 from gateway.wire.send_queue import SendQueue
 from realtime.errors import CLOSE_CODE, ClientError
 
-PARTING_BYTES = 65_536  # with more than that waiting, the client may not be reading at all
+PARTING_BYTES = 65_536  # if more bytes than that wait, the client may not be reading at all
 
 
 async def refuse(web_socket: WebSocket, codec: Codec, error: ClientError) -> None:
-    """Tell a client why it is not let in, and close its WebSocket."""
+    """Tell a client why it is refused, and close its WebSocket."""
     metrics.errors.labels(error.code).inc()
     metrics.closes.labels(CLOSE_CODE[error.code]).inc()
     metrics.messages_sent.inc()
     web_socket.write_frame(codec.encode(refusal(error)))
-    with suppress(ConnectionError):  # gone before it was told
+    with suppress(ConnectionError):  # the client is gone already
         await web_socket.close(code=CLOSE_CODE[error.code])
 
 
 class Ending:
-    """The end of one connection: which code it has, and whether this node has begun it."""
+    """The end of one connection: its close code, and whether this node has begun to close."""
 
     def __init__(self, web_socket: WebSocket, queue: SendQueue) -> None:
         self._web_socket = web_socket
         self._queue = queue
-        self._task: asyncio.Task[None] | None = None  # closes the WebSocket, once this node has begun
+        self._task: asyncio.Task[None] | None = None  # closes the WebSocket; None until this node begins to
         self.outcome: tuple[int, str | None] | None = None  # close code and reason, as far as they are known
 
     def __repr__(self) -> str:
@@ -49,7 +49,7 @@ class Ending:
 
     @property
     def is_near(self) -> bool:
-        """Whether nothing reaches the client any more, or soon will not."""
+        """Whether messages no longer reach the client, or soon will not."""
         return self.has_begun or self._queue.is_closed
 
     def begin(self, code: int, reason: Refused | None) -> None:
@@ -63,12 +63,12 @@ class Ending:
         self._part(code, reason)
 
     def note_close(self, code: int) -> None:
-        """The client closed, with this code."""
+        """Note that the client closed with this code."""
         if self.outcome is None:
             self.outcome = (code, None)
 
     def note_violation(self, code: int) -> None:
-        """A violation of the WebSocket protocol closed the connection, if nothing did before."""
+        """Note that a violation of the WebSocket protocol closed the connection, if nothing did before."""
         if self.outcome is None:
             metrics.closes.labels(code).inc()
             self.outcome = (code, None)

@@ -1,7 +1,7 @@
 """One WebSocket: receive, decode, decide, carry out.
 
-A codec makes commands of the client's messages, the session decides, and its effects are carried out here, in
-order, one message of a client at a time. What an effect means is not decided here.
+A codec decodes the client's messages into commands, the session decides, and the connection carries out the
+session's effects, in order, one message at a time. The connection does not decide what an effect means.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _part = Part("connection")
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What all clients of a node are served with."""
+    """The parts that serve all clients of a node."""
 
     subscriptions: Subscriptions
     writers: RedisWriters
@@ -59,7 +59,7 @@ class Serving:
 
 
 class Connection:
-    """A client that was let in, from its first message to its last."""
+    """The connection of an admitted client, from its first message to its last."""
 
     def __init__(
         self,
@@ -74,9 +74,9 @@ class Connection:
         self._web_socket = web_socket
         self._serving = serving
         self._publishing = ClientPublishing(tenant, session, serving.writers, _part)
-        self._heard_at = time.monotonic()  # when anything came from the client
-        self._busy = False  # with a message of the client; what it sends meanwhile is not read
-        # Spread over the first interval, so that clients who came together do not stay together.
+        self._heard_at = time.monotonic()  # when the client last sent anything
+        self._busy = False  # answers a message, or waits until the client reads; nothing is read meanwhile
+        # First pings are spread over an interval, so that clients that came together do not stay together.
         self._pinged_at = self._heard_at - random.random() * serving.heartbeat_seconds  # noqa: S311
         queue_writer, codec = serving.queue_writer, serving.codec
         self.socket = SendQueue(transport, session.connection_id, tenant.limits, queue_writer, codec)
@@ -89,7 +89,7 @@ class Connection:
         return f"<Connection {self.session!r} {self.socket!r}>"
 
     async def run(self) -> None:
-        """Serve the client until either side ends it."""
+        """Serve the client until either side ends the connection."""
         try:
             self.say(self.session.greeting(self._serving.heartbeat_seconds))
             self._web_socket.open(self._count_frames)
@@ -105,17 +105,17 @@ class Connection:
 
     @property
     def outcome(self) -> tuple[int, str | None]:
-        """The close code with which it ended, and the reason, if this node had one."""
+        """The close code of the connection, and the reason, if this node had one."""
         return self._ending.outcome or (self._web_socket.close_code or WSCloseCode.ABNORMAL_CLOSURE, None)
 
     @property
     def own_bytes(self) -> int:
-        """What the node holds for this client alone, beside the pieces in its queue."""
+        """Bytes that the node holds for this client alone, besides the pieces in its queue."""
         return self.socket.transport_bytes + self.replays.held_bytes() + self._web_socket.untaken_bytes
 
     @property
     def _is_behind(self) -> bool:
-        """Whether so much waits for the client that it gets no further answer until it reads."""
+        """Whether so many bytes wait for the client that it gets no further answer until it reads."""
         return self.socket.waiting_bytes > self.tenant.limits.max_queue_bytes
 
     async def _wait_until_it_reads(self) -> None:
@@ -125,7 +125,7 @@ class Connection:
         self._busy, self._heard_at = False, time.monotonic()
 
     async def _receive(self) -> bool:
-        """Take one frame; False when there will be no more."""
+        """Receive one frame; return False when no further frame will come."""
         frame = await self._web_socket.receive()
         self._heard_at = time.monotonic()
         match frame.type:
@@ -141,7 +141,7 @@ class Connection:
                 self.close(CLOSE_UNSUPPORTED_DATA)
                 return False
             case WSMsgType.ERROR if isinstance(frame.data, WebSocketError):
-                self._ending.note_violation(frame.data.code)  # with which it is closed already
+                self._ending.note_violation(frame.data.code)  # the connection is closed already
                 return False
             case WSMsgType.CLOSE:
                 self._ending.note_close(frame.data or NO_CLOSE_CODE)
@@ -151,7 +151,7 @@ class Connection:
         return not self._ending.is_near
 
     def _count_frames(self, controls: int, fragments: int) -> None:
-        """Count frames that are no messages as they arrive, before the client's messages are read."""
+        """Count control frames and small fragments as they arrive, before the client's messages are read."""
         self._heard_at = time.monotonic()
         metrics.frames_received.labels("control").inc(controls)
         metrics.frames_received.labels("fragment").inc(fragments)
@@ -165,7 +165,7 @@ class Connection:
                     assert_never(effect)
 
     async def _answer(self, text: str) -> None:
-        """Do what a message asks for; an unforeseen fault is `internal`, and the connection goes on."""
+        """Carry out a message; an unforeseen fault is answered `internal`, and the connection goes on."""
         self._busy = True
         try:
             now = time.time()
@@ -226,7 +226,7 @@ class Connection:
             await self._carry_out(self.session.verified(verify, outcome, time.time()))
 
     def tick(self, now: float) -> None:
-        """Check the clock: close for a token that ran out or a silent client, send a heartbeat."""
+        """Close for an expired token or a silent client, or send a heartbeat when it is due."""
         if self._ending.is_near:
             return
         for close in self.session.tick(time.time()):
@@ -267,10 +267,10 @@ class Connection:
                 self._serving.subscriptions.leave(self.socket, self.tenant, channel)
 
     def _part_from_slow_client(self) -> None:
-        # Now, since the transport may take long to end.
+        # Leave now, since the transport may take long to close.
         self._leave_all()
         self._publishing.end_presence()
-        # Called by the queue writer, in whose turn no connection's ids are bound.
+        # The queue writer calls this, and it binds no connection's ids to the log.
         log.info(
             "slow_consumer_closed",
             project=self.tenant.project_id,

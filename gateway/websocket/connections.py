@@ -1,6 +1,7 @@
-"""All open connections of this node, and their records in Redis: who came, who went, who is put back.
+"""All open connections of this node, and their records in Redis: connects, ends, and registering again.
 
-The handshake adds; drain, reload, gauges and the memory guard look at them. Never closes one.
+The handshake adds connections; drain, reload, gauges and the memory guard read them. This module closes a
+connection only if it cannot be registered again.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ log = get_logger(__name__)
 
 
 class Connections:
-    """The connections that are open, each with its record."""
+    """The open connections, each with its record."""
 
     def __init__(self, connection_log: ConnectionLog, node: Node, presence: PresenceWriter) -> None:
         self.node = node
         self._log = connection_log
         self._presence = presence
-        self.draining = False  # nobody is let in any more
+        self.draining = False  # no client is admitted any more
         self._open: dict[Connection, Open] = {}
-        self._ids: set[str] = set()  # of open connections, and of those that are being let in
+        self._ids: set[str] = set()  # of open connections, and of those that are being admitted
 
     def __repr__(self) -> str:
         return f"<Connections {len(self._open)} open{', draining' if self.draining else ''}>"
@@ -50,7 +51,7 @@ class Connections:
 
     @contextmanager
     def expecting(self, record: Open) -> Iterator[None]:
-        """Count a connection as present, for as long as the block runs, if it has to be registered again."""
+        """Count a connection as present while the block runs, in case it has to be registered again."""
         self._ids.add(record.connection_id)
         try:
             yield
@@ -58,10 +59,10 @@ class Connections:
             self._ids.discard(record.connection_id)
 
     async def register(self, tenant: Tenant, record: Open) -> None:
-        """Count a connection over all nodes; while Redis is away, later."""
+        """Count a connection over all nodes; while Redis is not available, retry later."""
         try:
             await self._log.admit(tenant.project_id, record, tenant.limits)
-        except asyncio.CancelledError:  # this node stops; Redis may have counted it, or may yet
+        except asyncio.CancelledError:  # this node stops; Redis may count the connection all the same
             self.record_end(tenant, record, WSCloseCode.ABNORMAL_CLOSURE, None)
             raise
         except Unavailable:
@@ -73,7 +74,7 @@ class Connections:
 
     @contextmanager
     def opened(self, connection: Connection, record: Open) -> Iterator[None]:
-        """Have the connection among the open ones for as long as the block runs; then record its end."""
+        """Keep the connection among the open ones while the block runs; then record its end."""
         project_id = connection.tenant.project_id
         gauge = metrics.connections.labels(project_id)
         self._open[connection] = record
@@ -92,12 +93,12 @@ class Connections:
             self.record_end(connection.tenant, record, code, reason)
 
     def put_back(self) -> None:
-        """After a new incarnation of the node has begun: register all connections and presences under it."""
+        """Register all connections and presences again, under the new incarnation of the node."""
         for connection, record in list(self._open.items()):
             try:
                 self._put_back(connection, record)
             except Exception as error:
-                connection.fail(error)  # Redis would have a part of it
+                connection.fail(error)  # else Redis would have a part of the connection
 
     def _put_back(self, connection: Connection, record: Open) -> None:
         project_id, session = connection.tenant.project_id, connection.session

@@ -1,7 +1,7 @@
-"""How a node leaves: its clients are told when to come back elsewhere, and go a few at a time.
+"""Drains a node: tells its clients when it will close them, and closes a few connections at a time.
 
-The composition root calls it when the process is told to stop. All are served until they are closed; the
-delays are spread, so that ten thousand clients do not ring at the other nodes in the same second.
+The composition root calls `drain` when the process has to stop. All clients are served until they are closed;
+the delays are spread, so that ten thousand clients do not reconnect to other nodes in the same second.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
-SPREAD_PART = 0.9  # of drain_seconds, in which the closes lie; the rest is for the last of them
+SPREAD_PART = 0.9  # of drain_seconds, over which the closes are spread; the rest is for the last closes
 BATCH_SECONDS = 0.1  # between two batches of closes
 POLL_SECONDS = 0.02
 
@@ -26,7 +26,7 @@ _part = Part("drain")
 
 
 async def drain(connections: Connections, seconds: float) -> None:
-    """Let nobody in any more, tell all clients, and close their connections within so many seconds."""
+    """Admit no client any more, tell all clients, and close their connections within so many seconds."""
     connections.draining = True
     leaving = list(connections)
     log.info("drain_began", connections_count=len(leaving), drain_seconds=seconds)
@@ -46,7 +46,7 @@ async def drain(connections: Connections, seconds: float) -> None:
 
 
 async def _wait_until_gone(connections: Connections) -> None:
-    """Wait for the clients' answers to our closes, and close whoever slipped in meanwhile."""
+    """Wait until the clients have answered the closes, and close clients that were admitted meanwhile."""
     deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
     while connections and asyncio.get_running_loop().time() < deadline:
         for connection in list(connections):

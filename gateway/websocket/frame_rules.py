@@ -1,7 +1,7 @@
-"""What RFC 6455 asks of a client's frames, as far as their headers tell: bytes come in, counts come out.
+"""Checks the headers of a client's frames by RFC 6455: bytes come in, counts of frames come out.
 
-The door walks over all bytes of a client before aiohttp's reader gets them. Reserved bits, opcodes, sizes and
-text are refused by aiohttp; here is what aiohttp lets pass, and what each frame counts as.
+The intake walks over all bytes of a client before aiohttp's reader gets them. aiohttp refuses reserved bits,
+opcodes, sizes and text; this module refuses what aiohttp lets pass, and says what each frame counts as.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ CONTINUATION, CLOSE = 0x0, 0x8  # opcodes; those from CLOSE on belong to control
 LAST, MASKED = 0x80, 0x80  # bits of the first and of the second byte
 MASK_BYTES = 4
 LONGEST_HEADER_BYTES = 10  # without the mask
-FRAGMENT_BYTES = 1_024  # a fragment of at least this size is paid for by the size limit of a message
+FRAGMENT_BYTES = 1_024  # fragments of at least this size are bounded by the size limit of a message
 
 MESSAGE, CONTROL, FRAGMENT, LARGE_FRAGMENT = range(4)  # what a frame counts as
 
 
 class FrameWalk:
-    """Goes from header to header, however the network cut the bytes; payloads are neither read nor copied."""
+    """Walks from header to header, however the network split the bytes; payloads are not read or copied."""
 
     def __init__(self) -> None:
-        self._left = 0  # bytes of the present frame that are still to come, the mask included
-        self._kind = MESSAGE  # of the present frame
+        self._left = 0  # bytes of the current frame that are still to come, including the mask
+        self._kind = MESSAGE  # of the current frame
         self._in_message = False  # a message has begun and its last frame has not
-        self.message_bytes = 0  # that came of the message that has not ended, its masks included
-        self._counts = [0, 0, 0, 0]  # frames of each kind that ended since they were asked for
-        self.violation: str | None = None  # what the client must not do; the walk goes no further
+        self.message_bytes = 0  # received of the message that has not ended, including masks
+        self._counts = [0, 0, 0, 0]  # frames of each kind that ended since the last `take_counts`
+        self.violation: str | None = None  # the rule that the client broke; the walk goes no further
 
     def __repr__(self) -> str:
         return f"<FrameWalk {self.violation or f'{self._left} bytes left of a frame'}>"
@@ -32,7 +32,7 @@ class FrameWalk:
     def walk(self, data: bytes, start: int, stop: int, frames: int) -> int:
         """Walk over at most `frames` frames of `data[start:stop]`; return where the walk ended.
 
-        It ends before `stop` where the next header is not whole yet, or is a violation.
+        The walk ends before `stop` if the next header is incomplete or a violation.
         """
         at = start
         while frames > 0 and at < stop:
@@ -54,7 +54,7 @@ class FrameWalk:
         return at
 
     def _begin_frame(self, data: bytes, at: int, stop: int) -> int:
-        """Read the header that begins at `at`; return its size without the mask, or 0."""
+        """Read the header that begins at `at`; return its size without the mask, or 0 to stop."""
         if stop - at < 2:
             return 0
         first, second = data[at], data[at + 1]
@@ -87,7 +87,7 @@ class FrameWalk:
         return 0
 
     def take_counts(self) -> list[int]:
-        """Frames that ended since this was asked last: messages, control frames, small, large fragments."""
+        """Return the frames that ended since the last call: messages, controls, small, large fragments."""
         counts, self._counts = self._counts, [0, 0, 0, 0]
         return counts
 
@@ -95,6 +95,6 @@ class FrameWalk:
 def may_close_with(code: int) -> bool:
     """Whether a client may put this code into a close frame (RFC 6455, section 7.4, and IANA's registry).
 
-    1004, 1005, 1006 and 1015 never stand in a frame, 1016 to 2999 are not assigned, nothing begins at 5000.
+    1004, 1005, 1006 and 1015 never occur in a frame, 1016 to 2999 are not assigned, no code is above 4999.
     """
     return code in range(1000, 1004) or code in range(1007, 1015) or code in range(3000, 5000)

@@ -1,7 +1,7 @@
-"""What is there on this node now, added up for Prometheus every few seconds.
+"""Measures subscriptions, presences, topics and sent bytes of this node for Prometheus every few seconds.
 
-Reads connections and topics, sets gauges, and counts the bytes that were sent; nothing of it is done when a
-message comes or goes.
+Reads connections and topics, sets gauges, and counts the bytes that were sent. No gauge is set when a message
+comes or goes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gateway.websocket.connection import Connection
 from realtime.channels import TopicKey
 from realtime.waiting.survival import Part
 
-MEASURE_SECONDS = 5.0  # between two looks; more often than anybody scrapes
+MEASURE_SECONDS = 5.0  # between two measurements; more often than Prometheus usually scrapes
 
 _part = Part("figures")
 
@@ -23,7 +23,7 @@ _part = Part("figures")
 async def keep_measuring(
     projects: Collection[str], connections: Collection[Connection], topics: Collection[TopicKey]
 ) -> None:
-    """Measure until cancelled; the three are looked at as they are then."""
+    """Measure until cancelled; each measurement reads the three collections as they are then."""
     while True:
         with _part.survives():
             measure(projects, connections, topics)
@@ -31,7 +31,7 @@ async def keep_measuring(
 
 
 def measure(projects: Collection[str], connections: Iterable[Connection], topics: Iterable[TopicKey]) -> None:
-    """Set the gauges of these projects; who is closed since its project is gone is not counted."""
+    """Set the gauges of these projects; connections that close with a removed project are not counted."""
     subscriptions: Counter[str] = Counter()
     presences: Counter[str] = Counter()
     for connection in connections:
@@ -40,7 +40,7 @@ def measure(projects: Collection[str], connections: Iterable[Connection], topics
             subscriptions[session.project_id] += len(session.channels)
             presences[session.project_id] += len(session.presences)
             metrics.bytes_sent.inc(connection.socket.count())
-        except Exception as error:  # its transport may be none any more
+        except Exception as error:  # the connection may have lost its transport
             connection.fail(error)
     open_topics = Counter(project for project, _ in topics)
     for project in projects:

@@ -1,7 +1,7 @@
 """The WebSocket endpoint: from an HTTP request to a served connection.
 
-A real upgrade is accepted before it may be refused, since a browser can read a close code but not an
-HTTP status; any other request gets plain HTTP.
+A valid upgrade is accepted before the client may be refused, since a browser can read a close code but not an
+HTTP status; any other request gets an HTTP error.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
-MAX_USER_AGENT = 256  # characters of it that the connection history keeps
+MAX_USER_AGENT = 256  # characters of a User-Agent that the connection history keeps
 
 _part = Part("endpoint")
 
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """Who is let in, and its record."""
+    """A client that is being admitted, and its record."""
 
     tenant: Tenant
     identity: Identity
@@ -59,7 +59,7 @@ class _Client:
 
 
 class Handshake:
-    """Lets clients in."""
+    """Admits clients, or refuses them."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Handshake:
         try:
             await web_socket.prepare(request)
         except ConnectionError:
-            return web.Response()  # which nobody gets: the client is gone
+            return web.Response()  # never sent: the client is gone
         try:
             with _part.tells_client():
                 await self._let_in(web_socket, request)
@@ -145,10 +145,10 @@ class Handshake:
     async def _serve(self, web_socket: WebSocket, request: web.Request, client: _Client) -> None:
         """Serve a registered client to its end."""
         tenant, transport = client.tenant, request.transport
-        if transport is None:  # gone while it was let in
+        if transport is None:  # the client left while it was admitted
             self._record_end(client, WSCloseCode.ABNORMAL_CLOSURE, None)
             return
-        if tenant.is_gone:  # likewise; from here to the open connections there is no await
+        if tenant.is_gone:  # removed while the client was admitted; no await until `opened`
             self._record_end(client, CLOSE_CODE[Code.NOT_FOUND], Code.NOT_FOUND)
             raise no_such_project()
         try:

@@ -1,8 +1,8 @@
-"""The door in front of aiohttp's WebSocket reader: every byte of a client passes it, a slice at a time.
+"""The intake in front of aiohttp's WebSocket reader: every byte of a client passes it, a slice at a time.
 
-Bytes come from the transport, and go on to the reader once the walk has seen whose frames they are. aiohttp's
-reader takes whatever comes, and does not queue fragments, so that it alone never stops reading. The door
-stays shut until a client is let in, lets in as much as is taken, and no faster than the pace.
+Bytes come from the transport, and go to the reader after the frame walk has read their headers. aiohttp's
+reader takes whatever comes and does not queue fragments, so that the reader alone never stops reading. The
+intake stays shut until the client is admitted, lets in as much as is taken, and no faster than the pace.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from gateway.websocket.frame_rules import FrameWalk
 from gateway.websocket.pace import Pace
 from gateway.websocket.turns import Turns
 
-SLICE_BYTES = 65_536  # of one client that are let in before others get their turn
-EARLY_BYTES = 65_536  # that may come before the answer to the upgrade, though a client ought to wait for it
-REFUSED = b"\xff\xff"  # a header with reserved bits, which aiohttp answers with 1002 in its place
+SLICE_BYTES = 65_536  # of one client that are let in before other clients get their turn
+EARLY_BYTES = 65_536  # that may come before the upgrade is answered, though a client ought to wait
+REFUSED = b"\xff\xff"  # a header with reserved bits: fed in place of a violation, so that aiohttp sends 1002
 
 
 class Reader(Protocol):
-    """aiohttp's reader, or whatever stands for it."""
+    """aiohttp's reader, or a substitute for it."""
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]: ...
 
@@ -32,16 +32,16 @@ class Reader(Protocol):
 
 
 class IntakeState(Enum):
-    """The life of a door, in this order."""
+    """The states of an intake, in this order."""
 
     SHUT = auto()  # nothing is let in, and nothing is read from the network
     OPEN = auto()
-    CLOSING = auto()  # nobody takes anything but a close frame any more
-    DEAD = auto()  # the reader has refused something; nothing is read any more
+    CLOSING = auto()  # nothing but a close frame is taken any more
+    DEAD = auto()  # the reader refused a frame, or the connection is gone; nothing is read any more
 
 
 class FrameIntake:
-    """Lets a client's bytes in. To the transport's protocol it is the reader."""
+    """Lets a client's bytes in. The transport's protocol uses it as its reader."""
 
     def __init__(
         self, reader: Reader, transport: asyncio.Transport, pace: Pace, early: bytes, turns: Turns
@@ -52,13 +52,13 @@ class FrameIntake:
         self._turns = turns
         self._walk = FrameWalk()
         self._state = IntakeState.SHUT
-        self._waiting = early  # what came; all before `_at` has been let in
+        self._waiting = early  # received bytes; all before `_at` have been let in
         self._at = 0
         self._untaken = 0  # messages and control frames that were let in and not taken yet
-        self._untaken_bytes = 0  # let in since that was 0
+        self._untaken_bytes = 0  # let in since `_untaken` was 0
         self._is_paused = True  # nothing is read from the network
-        self._waits = False  # among those that sent more than was let in
-        self._next: asyncio.Handle | None = None  # the next slice, if it waits for nothing but its turn
+        self._waits = False  # counted in `Turns.waiting`: the client sent more than was let in
+        self._next: asyncio.Handle | None = None  # lets in the next slice, if that is scheduled
         self._on_frames: Callable[[int, int], None] = _ignore
         if len(early) > EARLY_BYTES:
             self._waiting = REFUSED
@@ -70,7 +70,7 @@ class FrameIntake:
 
     @property
     def waiting_bytes(self) -> int:
-        """What came and was not taken yet, and what came of a message that has not ended."""
+        """Bytes that came and were not taken yet, including those of a message that has not ended."""
         untaken = self._untaken_bytes if self._untaken else 0
         return len(self._waiting) - self._at + max(untaken, self._walk.message_bytes)
 
@@ -80,15 +80,15 @@ class FrameIntake:
         return self._state is IntakeState.DEAD
 
     def open(self, on_frames: Callable[[int, int], None]) -> None:
-        """Begin to let in; `on_frames` hears how many control frames and small fragments there were."""
+        """Begin to let bytes in; `on_frames` gets the counts of control frames and of small fragments."""
         if self._state is IntakeState.SHUT:
             self._state, self._on_frames = IntakeState.OPEN, on_frames
             self._let_in()
 
     def close(self) -> None:
-        """Let in without waiting for anybody to take it, since somebody looks for a close frame alone.
+        """Let bytes in although nobody takes messages any more, to find the client's close frame.
 
-        Of a client that was never let in that is little.
+        A client that was never admitted is read at the pace of a stranger.
         """
         if self._state is IntakeState.SHUT:
             self._pace = Pace.of_stranger(time.monotonic())
@@ -98,7 +98,7 @@ class FrameIntake:
                 self._let_in()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Take what came from the network; returns as aiohttp's reader does, whether that is the end."""
+        """Take bytes from the network; return whether reading has ended, as aiohttp's reader does."""
         if self.is_dead:
             return True, b""
         if self._at < len(self._waiting):
@@ -111,12 +111,12 @@ class FrameIntake:
         return self.is_dead, b""
 
     def feed_eof(self) -> None:
-        """The connection is gone, and what waited with it."""
+        """End reading and drop what waits: the connection is gone."""
         self._end()
         self._reader.feed_eof()
 
     def taken(self) -> None:
-        """Somebody took a message or a control frame."""
+        """Note that the connection took a message or a control frame."""
         self._untaken = max(0, self._untaken - 1)
         if self._is_paused and self._state is IntakeState.OPEN:
             self._pause()
@@ -129,14 +129,14 @@ class FrameIntake:
         self._look_whether_it_waits()
 
     def _look_whether_it_waits(self) -> None:
-        """Half a header waits for its client, and for nobody here."""
+        """Update `Turns.waiting`; a client that sent only half a header is not counted."""
         waits = self._is_paused and self._at < len(self._waiting) and self._state is not IntakeState.SHUT
         if waits is not self._waits:
             self._waits = waits
             self._turns.waiting += 1 if waits else -1
 
     def _let_in_and_go_on(self) -> None:
-        """Let in a slice, and see to what is left."""
+        """Let in a slice, then schedule the next one or resume reading."""
         if self._state is IntakeState.SHUT or not self._has_room:
             self._pause()
             return
@@ -152,7 +152,7 @@ class FrameIntake:
             self._pause()
             if self._has_room:
                 self._next = asyncio.get_running_loop().call_soon(self._let_in)
-        elif self._is_paused:  # nothing is left, or a part of a header
+        elif self._is_paused:  # nothing is left, or only part of a header
             self._is_paused = False
             self._transport.resume_reading()
 
@@ -163,7 +163,7 @@ class FrameIntake:
         return self._untaken < self._turns.slice_frames and self._untaken_bytes < SLICE_BYTES
 
     def _let_in_a_slice(self) -> bool:
-        """Whether there was anything to let in."""
+        """Let in a slice; return whether there was anything to let in."""
         start, data = self._at, self._waiting
         stop = min(len(data), start + SLICE_BYTES)
         self._at = end = self._walk.walk(data, start, stop, self._turns.slice_frames - self._untaken)
@@ -184,7 +184,7 @@ class FrameIntake:
 
     def _pause(self) -> None:
         self._is_paused = True
-        self._transport.pause_reading()  # also if it was paused: aiohttp resumes it when a message was taken
+        self._transport.pause_reading()  # even if it is paused: aiohttp resumes it when a message is taken
 
     def _end(self) -> None:
         self._state, self._on_frames = IntakeState.DEAD, _ignore

@@ -1,6 +1,6 @@
-"""How one client's broadcasts and presence get to Redis, and what it is answered.
+"""Publishes one client's broadcasts and presence to Redis, and answers the client.
 
-A connection hands over effects of its session, and carries out the effects that follow from the outcome.
+A connection passes in effects of its session, and carries out the effects that follow from the outcome.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ CarryOut = Callable[[Iterable[Effect]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class RedisWriters:
-    """What writes to Redis for all clients of a node."""
+    """The parts that write to Redis for all clients of a node."""
 
     publisher: BroadcastPublisher
     presence: PresenceWriter
 
 
 class ClientPublishing:
-    """What one client publishes."""
+    """The broadcasts and the presence of one client."""
 
     def __init__(self, tenant: Tenant, session: Session, writers: RedisWriters, part: Part) -> None:
         self._tenant = tenant
         self._session = session
         self._publisher = writers.publisher
         self._presence = writers.presence
-        self._part = part  # of those that survive, whose faults these are
+        self._part = part  # counts and logs unforeseen faults
 
     async def publish(self, publish: Publish, carry_out: CarryOut) -> None:
         try:
@@ -55,7 +55,7 @@ class ClientPublishing:
             with self._part.tells_client(change.topic):
                 entry = change.topic, session.connection_id, change.entry
                 written = self._presence.set(self._tenant, *entry)
-                await asyncio.shield(written)  # sent, whatever becomes of this connection
+                await asyncio.shield(written)  # the write goes on even if this connection ends
         except ClientError as error:
             await carry_out(session.refused(change, error))
             if written is not None and session.presences.mark_unconfirmed(change.topic):
@@ -64,7 +64,7 @@ class ClientPublishing:
             await carry_out(session.acknowledged(change.ref))
 
     def _restore_presence(self, topic: str) -> None:
-        """Write to Redis what the client is present with, whatever Redis has now."""
+        """Write the client's present entry to Redis, whatever entry Redis has now."""
         session = self._session
         self._presence.restore(
             self._tenant.project_id,

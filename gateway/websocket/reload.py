@@ -1,7 +1,7 @@
-"""How a node follows newer settings: projects come, change and go, and no other project's client notices.
+"""Applies newer settings: adds, changes and removes projects, while clients of other projects notice nothing.
 
-The composition root hands it settings that are right as a whole. They are in force in one step; what that
-leaves behind is closed by and by: the sockets of a project that is gone, keys and sessions after use.
+The composition root passes in valid settings, which take effect in one step. Leftovers are closed afterwards:
+the sockets of a removed project, and keys and database sessions after their last use.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from realtime.settings.config import Settings
 from realtime.waiting.batches import batches
 from realtime.waiting.survival import Part
 
-CLOSES_AT_ONCE = 100  # sockets; between two batches the others of this node are served
+CLOSES_AT_ONCE = 100  # sockets in a batch; between two batches the node serves its other clients
 BETWEEN_SECONDS = 0.02
 POLL_SECONDS = 0.05
 
@@ -33,7 +33,7 @@ _part = Part("turnover")
 
 
 class ProjectReload:
-    """Keeps `tenants`, which all parts of the node look into, as the settings say."""
+    """Keeps `tenants`, which all parts of the node read, as the settings say."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class ProjectReload:
         self._connections = connections
         self._http = http
         self._tasks = tasks
-        self.ever_served = set(tenants)  # project ids; what a dead node left of one may be found later
+        self.ever_served = set(tenants)  # project ids; what a dead node left of a project may be found later
 
     async def take(self, settings: Settings, changes: Changes) -> None:
-        """Serve by newer settings from now on. Without an await: no request sees a part of them."""
+        """Apply newer settings. There is no await, so that no request sees only a part of them."""
         self._strangers.limits = settings.limits
         for project_id in changes.removed:
             with _part.survives(project_id):
@@ -62,7 +62,7 @@ class ProjectReload:
         for project_id in changes.added:
             with _part.survives(project_id):
                 self._add(project_id, settings)
-        # In a thread, since many projects take long to compare.
+        # The comparison runs in a thread, since many projects take long to compare.
         self._later(asyncio.to_thread(warn_of_shared_keys, settings.projects), "look for shared keys")
 
     def _remove(self, project_id: str) -> None:
@@ -71,7 +71,7 @@ class ProjectReload:
         self._later(self._close_down(tenant), f"close down {project_id}")
 
     def _change(self, project_id: str, settings: Settings) -> None:
-        if project_id not in self._tenants:  # it could not be added before
+        if project_id not in self._tenants:  # an earlier reload failed to add the project
             return self._add(project_id, settings)
         for older in self._tenants[project_id].change(settings):
             self._later(older.retire(), f"retire {older!r}")
@@ -90,11 +90,11 @@ class ProjectReload:
             await tenant.retire()
         finally:
             await tenant.close()
-            if tenant.project_id not in self._tenants:  # else it was added again meanwhile
+            if tenant.project_id not in self._tenants:  # else the project was added again
                 metrics.remove_project(tenant.project_id)
 
     async def _send_away(self, tenant: Tenant) -> None:
-        """Close the project's sockets, some at once, and wait until they are gone."""
+        """Close the project's sockets in batches, and wait until they are gone."""
         error = refusal(ClientError(Code.NOT_FOUND, "this project is no longer served"))
         leaving = [one for one in self._connections if one.tenant is tenant]
         for batch in batches(leaving, CLOSES_AT_ONCE):

@@ -1,9 +1,9 @@
-"""How much of each client is let in before others get their turn: less where many have more to come. Pure."""
+"""How many frames of each client are let in before others get their turn: fewer if many wait. Pure."""
 
 from __future__ import annotations
 
 SLICE_FRAMES = 32  # of one client, at most
-TURN_FRAMES = 512  # of all whose frames wait, as long as each gets one
+TURN_FRAMES = 512  # of all waiting clients together, though each gets at least one
 
 
 class Turns:

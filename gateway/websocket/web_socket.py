@@ -1,8 +1,8 @@
-"""aiohttp's WebSocket as this service uses it, with a door in front of its reader.
+"""aiohttp's WebSocket as this service uses it, with an intake in front of its reader.
 
-The one file that touches private names of aiohttp: `_post_start`, where the reader is put in its place,
-and of the protocol `_message_tail`, what came before that, and `_payload_parser`, the reader. A
-unit test names them.
+The one file that uses private names of aiohttp: `_post_start`, which sets the reader, and of the protocol
+`_message_tail`, the bytes that came before the reader was set, and `_payload_parser`, the reader. A unit test
+names them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateway.websocket.turns import Turns
 from realtime.settings.config import Limits
 
 CLOSE_SECONDS = 3.0  # for a client to answer our close
-VERSION = "13"  # that of RFC 6455
+VERSION = "13"  # of the protocol in RFC 6455
 KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes in base64
 
 
@@ -40,13 +40,13 @@ class WebSocket(web.WebSocketResponse):
         )
         self._limits = limits
         self._turns = turns
-        self._door: FrameIntake | None = None  # from the answer to the upgrade on
-        self._network: asyncio.Transport | None = None  # likewise
+        self._door: FrameIntake | None = None  # set when the upgrade is answered
+        self._network: asyncio.Transport | None = None  # set when the upgrade is answered
 
     def can_prepare(self, request: web.BaseRequest) -> web.WebSocketReady:
         """Whether this is an upgrade by RFC 6455.
 
-        aiohttp takes two of its drafts as well, keys that are none, and fails on text that is none.
+        aiohttp also accepts two drafts of RFC 6455 and invalid keys, and fails on headers that are no text.
         """
         if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) != VERSION:
             return web.WebSocketReady(False, None)
@@ -54,7 +54,7 @@ class WebSocket(web.WebSocketResponse):
             return web.WebSocketReady(False, None)
         try:
             return super().can_prepare(request)
-        except UnicodeEncodeError:  # of what it says of a header
+        except UnicodeEncodeError:  # a header that is no text
             return web.WebSocketReady(False, None)
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
@@ -72,11 +72,11 @@ class WebSocket(web.WebSocketResponse):
 
     @property
     def untaken_bytes(self) -> int:
-        """What came from the client and nobody has taken."""
+        """Bytes that came from the client and were not taken yet."""
         return 0 if self._door is None else self._door.waiting_bytes
 
     def open(self, on_frames: Callable[[int, int], None]) -> None:
-        """Begin to read; `on_frames` hears of control frames and small fragments, how many of each."""
+        """Begin to read; `on_frames` gets the counts of control frames and of small fragments."""
         assert self._door is not None, "prepared before"
         self._door.open(on_frames)
 
@@ -86,7 +86,7 @@ class WebSocket(web.WebSocketResponse):
             self._network.write(frame)
 
     async def receive(self, timeout: float | None = None) -> WSMessage:
-        """The next message or control frame; ERROR for what closed the connection, after it did."""
+        """Return the next message or control frame; ERROR after a violation that closed the connection."""
         message: WSMessage = await super().receive(timeout)
         assert self._door is not None, "prepared before"
         self._door.taken()
@@ -103,7 +103,7 @@ class WebSocket(web.WebSocketResponse):
         return WSMessage(WSMsgType.ERROR, error, None)
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
-        """Close it, if nobody did; what the client still sends is not taken any more."""
+        """Close the WebSocket, if it is open; what the client still sends is not taken any more."""
         if self._door is not None:
             self._door.close()
         return await super().close(code=code, message=message, drain=drain)

@@ -72,12 +72,12 @@ async def _serve(
 
 
 def _id() -> str:
-    """A name that no other notifier has, and that tells where it runs."""
+    """Return an id that no other notifier has, and that names the host."""
     return f"{socket.gethostname()}-{secrets.token_hex(3)}"
 
 
 async def _warn_of_eviction(publications: PublicationStore) -> None:
-    """A Redis that evicts keys loses epochs and history, which clients see as `resync`."""
+    """Warn if Redis may evict keys: epochs and history are lost then, and clients receive `resync`."""
     try:
         policies = await publications.eviction_policies()
     except Unavailable:

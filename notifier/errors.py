@@ -1,6 +1,6 @@
-"""What may go wrong outside of this process, and is waited out as it is known.
+"""Known failures outside of this process: a project's feed retries after each of them.
 
-Anything else that a project's feed raises is waited out too, but it is logged with its traceback.
+The feed also retries after any other exception, but logs that one with its traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from realtime.errors import RealtimeError, Unavailable
 
 
 class LostPlace(RealtimeError):
-    """The feed is not where this notifier left it: somebody moves it, or a dump was restored."""
+    """The feed is not where this notifier left it: another session moved it, or a dump was restored."""
 
     def __init__(self, expected: str, found: str | None) -> None:
         super().__init__(expected, found)
@@ -23,7 +23,7 @@ class LostPlace(RealtimeError):
 
 
 class NoFeed(RealtimeError):
-    """Schema realtime does not have its one feed: a dump is being restored, or was restored beside it."""
+    """Schema realtime does not have exactly one feed: a dump is being restored, or was restored beside it."""
 
     def __init__(self, count: int) -> None:
         super().__init__(count)
@@ -33,8 +33,8 @@ class NoFeed(RealtimeError):
         return f"schema realtime has {self.count} feeds instead of one"
 
 
-# A database that cannot be reached, or is lost, and a feed that another notifier has taken on. Where anything
-# else is wrong, the database answers, and schema `realtime` is not as it should be, or may not be used.
+# The database or Redis cannot be reached, or was lost, or another notifier has taken the feed over. On any
+# other error the database answers, but schema `realtime` is not as it should be, or this role may not use it.
 AWAY = (
     OSError,
     TimeoutError,
@@ -50,8 +50,8 @@ AWAY = (
     LostPlace,
 )
 
-# What reading a row of the outbox raises that is no text, or that a disk has lost a part of. It would do so
-# for ever: the row is left out. Of databases whose encoding is not UTF8, or of broken ones.
+# What reading an outbox row raises if the row is not text (in a database whose encoding is not UTF8) or is
+# damaged on disk. Every retry would fail in the same way, so the row is left out.
 UNREADABLE = (UnicodeDecodeError, asyncpg.DataError, asyncpg.DataCorruptedError)
 
 FAULTS = (

@@ -1,6 +1,6 @@
-"""What a project needs beside its feed: gauges, a small outbox, triggers on new partitions.
+"""The maintenance of a project: it sets gauges, keeps the outbox small, adds triggers to new partitions.
 
-Runs beside each feed and shares none of its sessions, so that a slow answer here delays no change.
+Maintenance runs beside each feed on sessions of its own, so that a slow answer here delays no change.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _part = Part("caretaker")
 
 ROUND_SECONDS = 1.0
 CHECKPOINTS_SECONDS = 10.0
-MEND_SECONDS = 5.0  # between two looks for partitions without triggers
+MEND_SECONDS = 5.0  # between two searches for partitions without triggers
 
 
 async def maintain(feed: ProjectFeed) -> None:
-    """Go round until cancelled; what cannot be done in one round is tried in a later one."""
+    """Run all maintenance tasks until cancelled; a task that fails is retried in its next round."""
     database = Database(feed.project)
     cleanup = OutboxCleanup(database)
     rounds = [
@@ -76,7 +76,7 @@ async def _measure(feed: ProjectFeed, database: Database) -> None:
     async with database.connection() as connection:
         backlog = await read_backlog(connection)
     feed.candidacy.hear(time.monotonic())
-    if feed.leads:  # still
+    if feed.leads:  # it may have lost the lead meanwhile
         metrics.measure_backlog(feed.project_id, backlog)
 
 

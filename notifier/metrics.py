@@ -1,7 +1,7 @@
-"""What the notifier counts, as Prometheus sees it.
+"""The notifier's Prometheus metrics.
 
-The part that does a thing counts it. The series of a project exist from the start, since `rate` misses the
-first event of a new series; the series of its backlog exist only while this notifier leads the project.
+Each part counts its own events. The series of a project exist from the start, since `rate` misses the first
+event of a new series; the series of its backlog exist only while this notifier leads the project.
 """
 
 from __future__ import annotations
@@ -102,14 +102,14 @@ def remove_project(project: str) -> None:
 
 
 def show_state(project: str, now: str, states: Iterable[str], *, is_live: bool) -> None:
-    """Show which of these states a project's feed is in, and whether it publishes changes."""
+    """Set the gauges of which of these states a project's feed is in, and whether it publishes changes."""
     for one in states:
         state.labels(project, one).set(one == now)
     live.labels(project).set(is_live)
 
 
 def measure_backlog(project: str, backlog: Backlog) -> None:
-    """Show how many changes wait in a project's outbox; only the leader knows."""
+    """Set the gauges of the changes that wait in a project's outbox; only the leader measures them."""
     pending.labels(project).set(backlog.pending)
     lag_seconds.labels(project).set(backlog.lag_seconds)
 

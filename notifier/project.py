@@ -1,7 +1,7 @@
-"""One project in the notifier: connect, lead, publish, sleep, and all of it again after a fault.
+"""One project in the notifier: connect, lead, publish, sleep, and start again after a fault.
 
-Changes come from the feed and go to the publication store. Each project is a task of its own: one whose
-database is down waits for itself alone.
+Changes come from the feed and go to the publication store. Each project runs in a task of its own: if its
+database is down, no other project waits.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _part = Part("feed")
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-AWAKE_POLL_SECONDS = 0.01  # between two looks at the outbox while awake
-BUSY_CHANGES = 50  # a batch of so many tells that more come,
-BUSY_POLL_SECONDS = 0.04  # and then fewer, bigger batches leave the processors to the writers
-LINGER_SECONDS = 0.05  # awake without a change before going to sleep
-LAST_SETTLE_SECONDS = 1.0  # between two looks while an old transaction keeps us from sleeping
-SILENT_POLL_SECONDS = 0.02  # where writers may not ring
+AWAKE_POLL_SECONDS = 0.01  # between two reads of the outbox while awake
+BUSY_CHANGES = 50  # after a batch of so many changes more are likely,
+BUSY_POLL_SECONDS = 0.04  # and fewer, bigger batches leave more processor time to the writers
+LINGER_SECONDS = 0.05  # without a change, before the feed goes to sleep
+LAST_SETTLE_SECONDS = 1.0  # between two reads while an old transaction keeps the feed awake
+SILENT_POLL_SECONDS = 0.02  # between two reads where writers may not, or cannot, ring
 
 
 class State(Enum):
@@ -59,11 +59,11 @@ class State(Enum):
 
 
 class Dismissed(Exception):
-    """This process serves the project no more, or by other settings."""
+    """This process no longer serves the project, or serves it with other settings."""
 
 
 class ProjectFeed:
-    """The feed of one project; without a candidacy in an election it is alone."""
+    """The feed of one project; without a candidacy in an election it knows of no other notifier."""
 
     def __init__(
         self, settings: FeedSettings, publications: PublicationStore, candidacy: Candidacy | None = None
@@ -75,38 +75,38 @@ class ProjectFeed:
         self.candidacy = Candidacy() if candidacy is None else candidacy
         self.state = State.CONNECTING
         self.reason = ""  # why it is in this state, for operators; "" if nothing is wrong
-        self._outage = Outage()  # what is news of why it failed
-        self._is_dismissed = False  # it is to end, between two batches
-        self._could_be_rung = True  # when last asked
+        self._outage = Outage()  # which failures were logged of late
+        self._is_dismissed = False  # the feed must end, between two batches
+        self._could_be_rung = True  # at the last check, whether the queue had room for a ring
 
     def __repr__(self) -> str:
         return f"<ProjectFeed {self.project_id}: {self.state.value}>"
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that reads the project's database."""
+        """Whether this process is the leader, which reads the project's database."""
         return self.state in (State.NO_SCHEMA, State.LIVE, State.NO_REDIS)
 
     @property
     def has_lock(self) -> bool:
-        """Whether nobody else leads, also while it finds its place yet, which may take long."""
+        """Whether nobody else leads, also while this process still loads its place, which may take long."""
         return self.candidacy.leads_since is not None
 
     @property
     def has_place(self) -> bool:
-        """Whether it knows that the feed in the database is the one that it goes on with."""
+        """Whether the feed was loaded, and is known to be the one of this database."""
         return self.state in (State.LIVE, State.NO_REDIS)
 
     @property
     def why_not_ready(self) -> str | None:
-        """None while it does all that it can do now: lead, or stand by for who is known to."""
+        """None while the feed leads, or stands by for a known leader; else the reason."""
         if self.state not in (State.STANDBY, State.NO_SCHEMA, State.LIVE):
             return f"{self.state.value}: {self.reason}" if self.reason else self.state.value
         return self.candidacy.doubt(time.monotonic(), self.leads)
 
     async def run(self) -> None:
-        """Live until dismissed or cancelled, in a task of its own."""
-        bind_contextvars(project=self.project_id)  # for what knows no project: migrations
+        """Run until dismissed or cancelled, in a task of its own."""
+        bind_contextvars(project=self.project_id)  # for logs of code that knows no project: migrations
         metrics.add_project(self.project_id)
         self._show_state()
         backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
@@ -128,7 +128,7 @@ class ProjectFeed:
                 log.info("leader_handed_over", project=self.project_id, to=_heir(group))
                 backoff.reset()
             except* Dismissed:
-                pass  # seen below: no `return` may stand here
+                pass  # handled below: `except*` allows no `return`
             except* Exception as group:
                 self._fail(group)
             if self._is_dismissed:
@@ -138,14 +138,14 @@ class ProjectFeed:
             await asyncio.sleep(backoff.next())
 
     def _fail(self, error: ExceptionGroup[Exception]) -> None:
-        """A fault that nobody foresaw is that of this project alone; the others go on."""
+        """Record an unforeseen fault; it stops this project alone, and the others continue."""
         self._enter(State.FAILED)
         metrics.faults.labels(self.project_id).inc()
         _part.note(error, self.project_id)
         self.candidacy.fail(time.monotonic())
 
     def dismiss(self) -> None:
-        """Let it end soon if it leads; one that does not may be cancelled at once."""
+        """Ask a feed that leads to end soon; a feed that does not lead may be cancelled at once."""
         self._is_dismissed = True
         self.candidacy.wake()
 
@@ -158,7 +158,7 @@ class ProjectFeed:
         ):
             lead.session.add_termination_listener(doorbell.startle)
             self.candidacy.wake = doorbell.startle
-            doorbell.silence()  # writers need not ring for what is read anyway
+            doorbell.silence()  # writers need not ring while the feed reads anyway
             feed = Feed(lead.session)
             publisher = Publisher(self._settings, feed, self._publications, self._redis_is_away)
             await publisher.begin()
@@ -187,7 +187,7 @@ class ProjectFeed:
         return self.project.doorbell == "auto" and not await feed.prepared_transactions_allowed()
 
     async def _drain(self, publisher: Publisher, doorbell: Doorbell, poll_seconds: float) -> None:
-        """Publish until nothing has come for a while."""
+        """Publish until no change has come for LINGER_SECONDS."""
         last_change = time.monotonic()
         while time.monotonic() - last_change < LINGER_SECONDS:
             doorbell.check()
@@ -199,10 +199,10 @@ class ProjectFeed:
         await publisher.feed.confirm()
 
     async def _settle(self, publisher: Publisher, doorbell: Doorbell) -> bool:
-        """Read on until no writer is left that found the bell silenced; False if a change came instead.
+        """Read until no writer is left that found the bell silenced; return False if a change came first.
 
-        Whoever tried the bell before it was given back has an older transaction id than the barrier. The test
-        is made on the very snapshot of a read: between a read and a later test a commit would slip through.
+        A writer that found it silenced has an older transaction id than the barrier. The test uses the same
+        snapshot as the read: a commit between a read and a later test would be missed.
         """
         barrier = await publisher.feed.barrier()
         backoff = Backoff(AWAKE_POLL_SECONDS, LAST_SETTLE_SECONDS)
@@ -216,7 +216,7 @@ class ProjectFeed:
             await doorbell.wait(backoff.next())
 
     async def _sleep(self, publisher: Publisher, doorbell: Doorbell) -> None:
-        """Wait for the bell; the slow poll is the net under it, and a quick one where nobody can ring."""
+        """Wait for a ring; poll slowly too, in case no ring comes, and quickly while nobody can ring."""
         poll_at = time.monotonic() + self._settings.poll_seconds
         while True:
             can_be_rung = await self._can_be_rung(doorbell)
@@ -240,13 +240,13 @@ class ProjectFeed:
         return self._could_be_rung
 
     async def _between_batches(self, publisher: Publisher) -> None:
-        """Look after what must be true while this process leads."""
+        """Check what must stay true while this process leads."""
         self.candidacy.hear(time.monotonic())
         self._check()
         await publisher.check_if_due()
 
     def _check(self) -> None:
-        """Raise what says that this process is to lead no more."""
+        """Raise Dismissed or HandOver if this process must stop leading."""
         if self._is_dismissed:
             raise Dismissed
         self.candidacy.check(time.monotonic())

@@ -1,7 +1,7 @@
 """The projects that this notifier serves: for each a candidacy in the election, a feed, and its maintenance.
 
-The composition root begins with those of the settings, and hands over newer settings as they come. A project
-that goes, or that changes, ends between two batches; the others do not notice.
+The composition root starts the projects of the settings, and passes newer settings on after each reload. A
+project that is removed or changed ends between two batches; the others continue without a break.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ log = get_logger(__name__)
 
 _part = Part("duties")
 
-LAST_BATCH_SECONDS = 5.0  # for a feed to end by itself; a batch that is cut off is taken up by who leads next
+LAST_BATCH_SECONDS = 5.0  # for a feed to end by itself; the next leader resumes a batch that is cut off
 
 
 class Projects:
-    """Starts and ends what each project needs, in tasks of the given group."""
+    """Starts and ends the feed and the maintenance of each project, as tasks of the given group."""
 
     def __init__(
         self, settings: Settings, publications: PublicationStore, election: Election, tasks: asyncio.TaskGroup
@@ -38,9 +38,9 @@ class Projects:
         self._publications = publications
         self._election = election
         self._tasks = tasks
-        self._settings = settings  # by which the feeds run
+        self._settings = settings  # in force now
         self._feeds: dict[str, ProjectFeed] = {}
-        self._running: dict[str, list[asyncio.Task[None]]] = {}  # feed and maintenance
+        self._running: dict[str, list[asyncio.Task[None]]] = {}  # its feed first, then its maintenance
 
     def __repr__(self) -> str:
         return f"<Projects {len(self._feeds)} projects>"
@@ -56,7 +56,7 @@ class Projects:
         return why_not_ready(self._feeds.values())
 
     async def take(self, settings: Settings, changes: Changes) -> None:
-        """Serve by newer settings: returns when what had to end has ended."""
+        """Apply newer settings; return when the feeds that had to end have ended."""
         older, self._settings = self._settings, settings
         _warn_of_shared_databases(settings)
         for project_id in changes.added:
@@ -85,7 +85,7 @@ class Projects:
         ]
 
     async def _begin_anew(self, project_id: str) -> None:
-        """With the same candidacy: if it led, it leads on, unless another takes its chance."""
+        """Restart a feed with the same candidacy: a leader leads again, unless another notifier is faster."""
         await self._end(project_id)
         self._begin(project_id)
 
@@ -95,7 +95,7 @@ class Projects:
         metrics.remove_project(project_id)
 
     async def _end(self, project_id: str) -> None:
-        if project_id not in self._feeds:  # it could not begin
+        if project_id not in self._feeds:  # it failed to start
             return
         feed, running = self._feeds.pop(project_id), self._running.pop(project_id, [])
         feed.dismiss()
@@ -108,13 +108,13 @@ class Projects:
 
 
 def why_not_ready(feeds: Iterable[ProjectFeed]) -> str | None:
-    """A notifier is ready when it leads, or stands by for, every project."""
+    """Return why not, or None if the notifier leads, or stands by for, every project."""
     waiting = [f"{feed.project_id}: {why}" for feed in feeds if (why := feed.why_not_ready)]
     return "; ".join(waiting) or None
 
 
 def _warn_of_shared_databases(settings: Settings) -> None:
-    """A database has one outbox, which belongs to whichever project leads first."""
+    """Warn if projects share a database: it has one outbox, which the first project to lead owns."""
     by_url: dict[str, str] = {}
     for project_id, project in settings.projects.items():
         other = by_url.setdefault(project.direct_url, project_id)

@@ -1,7 +1,7 @@
-"""How the notifier connects: sessions that die with their client and never choose the wrong plan.
+"""How the notifier connects: its sessions end with their client, and Postgres never chooses a wrong plan.
 
-A session that leads must not outlive a lost host, nor a statement its client, since either would hold up
-whoever takes over. LISTEN and the lead need a direct connection.
+A leading session must not outlive a lost host, nor a statement its client, since either would delay the next
+leader. LISTEN and the lead need a direct connection.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _SESSION = {
     "search_path": "pg_catalog",
 }
 
-# Older servers would refuse the connection.
+# `transaction_timeout` exists since Postgres 17; as a start option, older servers would refuse it.
 _SESSION_OF_17 = (
     "select set_config(name, '0', false) from pg_catalog.pg_settings where name = 'transaction_timeout'"
 )
 
-# The outbox is read through its indexes whatever its statistics say: they are about the hour before.
+# The outbox is read through its indexes, whatever its statistics say: these may be an hour old.
 _PLAN = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -45,24 +45,24 @@ _PLAN = {
 
 
 def application_name(project: str) -> str:
-    """What a project's sessions are called in pg_stat_activity, which keeps 63 bytes of it."""
+    """Return the name of a project's sessions in pg_stat_activity, which keeps 63 bytes."""
     return f"realtime notifier {project}".strip()[:63]
 
 
 async def connect(url: str, project: str = "") -> OwnSession:
-    """Open a session of the notifier; raises Unavailable, and of its first statement what asyncpg raises."""
+    """Open a session of the notifier; raises Unavailable, or asyncpg's error of the first statement."""
     settings = {"application_name": application_name(project), **_SESSION, **_PLAN}
     connection = await connector_for(url).open(
         CONNECT_TIMEOUT_SECONDS, settings, command_timeout=COMMAND_TIMEOUT_SECONDS
     )
     try:
         await connection.execute(_SESSION_OF_17)
-    except BaseException:  # cancelled: nobody else would ever end it
+    except BaseException:  # also if cancelled: nothing else would end the session
         connection.terminate()
         raise
     return connection
 
 
 def query(name: str) -> str:
-    """The text of one of the notifier's statements, `notifier/feed/sql/NAME.sql`."""
+    """Return the text of one of the notifier's statements, `notifier/feed/sql/NAME.sql`."""
     return packaged_text("notifier.feed", f"sql/{name}.sql")

@@ -1,7 +1,7 @@
 """The feed of one database: cuts the outbox into numbered batches and reads them.
 
-Rows come from Postgres on the session that leads; they go out as lines, in chunks a
-topic. Never publishes, never sleeps.
+The feed reads rows from Postgres on the session that leads, and yields them as lines, in one chunk per topic.
+It never publishes and never sleeps.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from realtime.publications import change_line
 from realtime.settings.config import MAX_CHANGE_BYTES
 from realtime.waiting.batches import batches_by_weight
 
-# Tables that a feed has ever published: Redis and the database remember each for ever, and whoever may forge
-# changes names them as it likes.
+# The most tables that a feed ever publishes: Redis and the database keep each for ever, and a role that may
+# forge changes can invent any number of table names.
 MOST_TOPICS = 20_000
-CHUNK_CHANGES = 5_000  # of one call of Redis' script
-CHUNK_BYTES = 1_048_576  # likewise; a bigger change goes alone
-SMALL_BATCH = 1_000  # changes that are read without a cursor
-SHED_ROWS = 50_000  # that one statement gives up
-LONG_SECONDS = 120  # for what reads, or deletes, very many rows
-SNAPSHOT_SECONDS = 5  # the answer takes a millisecond: a database that is silent for so long is lost
+CHUNK_CHANGES = 5_000  # in one call of the Redis script
+CHUNK_BYTES = 1_048_576  # in one call of the script; a bigger change is sent alone
+SMALL_BATCH = 1_000  # changes; a batch up to this size is read without a cursor
+SHED_ROWS = 50_000  # that one statement deletes
+LONG_SECONDS = 120  # timeout of statements that read or delete very many rows
+SNAPSHOT_SECONDS = 5  # an answer takes a millisecond: a database that is silent for so long is lost
 
 _PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query("begin_anew")
 _ADVANCE, _CONFIRM = query("advance"), query("confirm")
@@ -44,31 +44,31 @@ _EXCESS, _SHED, _RENAME, _CHECKPOINTS = query("excess"), query("shed"), query("r
 class Feed:
     """The current batch is what snapshot `s2` sees and `s1` did not; what `s1` sees has been published.
 
-    A checkpoint says what a topic took last, TOKEN:ID; Redis keeps it with the topic, the database beside
-    the feed.
+    A checkpoint, TOKEN:ID, names the change that a topic took last. Redis keeps the checkpoint with the
+    topic, and the database keeps it beside the feed.
     """
 
     def __init__(self, connection: OwnSession) -> None:
         self._connection = connection
         self._incarnation = secrets.token_hex(4)  # no token of another Feed begins with it
-        self._place = (0, 0)  # where the feed's row is, which Postgres would seek among its old versions
+        self._place = (0, 0)  # ctid of the feed's row; without it Postgres would search old versions
         self._number = 0  # of the current batch
-        self._commit_times = False  # whether the database tracks them
+        self._commit_times = False  # whether the database tracks commit times
         self.token = ""  # of the current batch
         self.s1 = self.s2 = NOTHING
         self.checkpoints: dict[str, str] = {}  # of every topic, before the current batch
-        self.moved: dict[str, str] = {}  # by the current batch, as far as it was read
-        self._new: set[str] = set()  # topics of the current batch, likewise, without a checkpoint before it
-        self.left_out = 0  # likewise, what no trigger of ours can have written; see docs/threat-model.md
+        self.moved: dict[str, str] = {}  # checkpoints by the part of the batch that was read
+        self._new: set[str] = set()  # topics of that part which had no checkpoint before the batch
+        self.left_out = 0  # rows of that part that no trigger of ours wrote; see docs/threat-model.md
 
     def __repr__(self) -> str:
         return f"<Feed batch {self.token}, {len(self.checkpoints)} topics>"
 
     async def resume(self) -> bool:
-        """Load the batch that was stored last; it may not have been published whole.
+        """Load the batch that was stored last; it may have been published only in part.
 
-        False if the feed is that of another database, from which this one was restored or copied: then
-        all that was captured before is given up.
+        Return False if the feed belongs to another database, from which this one was restored or copied:
+        then all changes that were captured before are given up.
         """
         found = read_place(await self._row())
         if found.elsewhere:
@@ -98,7 +98,7 @@ class Feed:
         return f"{self._incarnation}.{number}"
 
     async def prepared_transactions_allowed(self) -> bool:
-        """Tell whether writers may PREPARE; a transaction that rang cannot, so the triggers do not ring."""
+        """Tell whether writers may PREPARE: a transaction that rang cannot, so the triggers do not ring."""
         return bool(
             await self._connection.fetchval("select current_setting('max_prepared_transactions')::int > 0")
         )
@@ -108,13 +108,13 @@ class Feed:
         return parse_snapshot(text)
 
     async def barrier(self) -> int:
-        """Return a transaction id that is higher than that of every change begun before."""
+        """Return a transaction id that is higher than the id of every change that began before this call."""
         return int(await self._connection.fetchval("select pg_current_xact_id()::text"))
 
     async def advance(self, snapshot: Snapshot) -> bool:
-        """Store the next batch, up to this snapshot; False if there is nothing in it.
+        """Store the next batch, up to this snapshot; return False if the batch would be empty.
 
-        Only to be called when the batch before has been published whole. Raises LostPlace if somebody else
+        Call it only after the current batch has been published whole. Raises LostPlace if another session
         has moved the feed.
         """
         ranges = seen_since(self.s2, snapshot)
@@ -132,7 +132,7 @@ class Feed:
         return True
 
     def _has_moved(self, row: Row) -> bool:
-        """Learn where the feed's row is after a statement that was to change it."""
+        """Read where the feed's row is after a statement that tried to change it; tell whether it did."""
         self._check_place(row["found"])
         if row["moved_to"] is None:
             return False
@@ -144,9 +144,9 @@ class Feed:
         self.moved = {}
 
     async def check_place(self) -> None:
-        """Raise LostPlace if somebody else has moved the feed, TooNew if the schema is now a newer program's.
+        """Raise LostPlace if another session has moved the feed, TooNew if the schema is too new for us.
 
-        And what the session raises if it is lost.
+        A lost session raises its own error.
         """
         found = await self._connection.fetchval(_FOUND, timeout=SNAPSHOT_SECONDS)
         self._check_place(found)
@@ -157,9 +157,9 @@ class Feed:
             raise LostPlace(self.token, found)
 
     def diverged(self, found: Mapping[str, str], published: bool) -> dict[str, tuple[str, str]]:
-        """Return the topics that have diverged: their checkpoints as found, and as they should be.
+        """Return the topics that have diverged, each with the checkpoint found and the one expected.
 
-        While the current batch is not known to be published whole, a topic may have taken a part of it.
+        Unless the current batch is known to be `published` whole, a topic may have taken a part of it.
         """
         checkpoints = self.checkpoints | self.moved if published else self.checkpoints
         return {
@@ -170,9 +170,9 @@ class Feed:
         }
 
     async def chunks(self) -> AsyncGenerator[list[Chunk], None]:
-        """Read the current batch, in order, in pieces that fit one call each topic.
+        """Read the current batch in order, in pieces that fit one call per topic.
 
-        Where a row cannot be read, all of it comes again, without that row: a topic takes nothing twice.
+        If a row cannot be read, the batch is read again without that row; no topic takes a change twice.
         """
         try:
             async with aclosing(self._chunks(self._changes)) as pieces:
@@ -200,9 +200,9 @@ class Feed:
         return await self._connection.fetch(_CHANGES, ids, self._commit_times)
 
     async def _readable_changes(self, ids: list[int]) -> list[Row]:
-        """Leave out what cannot be read, as bytes that are no text: it is found by halves."""
+        """Leave out unreadable rows, such as bytes that are not text; find them by halving the ids."""
         try:
-            async with transaction(self._connection):  # of its own, or within that of a cursor
+            async with transaction(self._connection):  # a new one, or a savepoint in the cursor's transaction
                 return await self._changes(ids)
         except UNREADABLE:
             if len(ids) == 1:
@@ -224,14 +224,14 @@ class Feed:
                 chunk = chunks[schema, name] = Chunk(topic, after, [], [])
             chunk.ids.append(change_id)
             line = change_line(prefixes[event], data, old, committed_at, truncated)
-            # What Postgres writes has no line break, what a cast forges may: a line must stay one.
+            # Postgres writes no line break, but a forged cast may: a line must stay one line.
             chunk.lines.append(line.replace("\n", " "))
         for chunk in chunks.values():
             self.moved[chunk.topic] = f"{self.token}:{chunk.ids[-1]}"
         return list(chunks.values())
 
     def _has_room_for(self, topic: str) -> bool:
-        """Whether a topic is one of the feed's, or may become one: always the same in the same batch."""
+        """Tell whether the feed has the topic or may add it; within a batch the answer stays the same."""
         if topic in self.checkpoints or topic in self._new:
             return True
         if len(self.checkpoints) + len(self._new) >= MOST_TOPICS:
@@ -240,7 +240,7 @@ class Feed:
         return True
 
     async def _pages(self) -> AsyncGenerator[list[Row], None]:
-        """Yield ids and sizes of the current batch; a small one, as most are, costs one round trip."""
+        """Yield ids and sizes of the current batch; a small batch, as most are, costs one round trip."""
         asked = *bounds(seen_since(self.s1, self.s2)), MAX_CHANGE_BYTES
         page = await self._connection.fetch(_BATCH, *asked, SMALL_BATCH + 1, timeout=LONG_SECONDS)
         if len(page) <= SMALL_BATCH:
@@ -260,10 +260,10 @@ class Feed:
             self._keep_checkpoints()
 
     async def shed(self, max_rows: int, max_bytes: int) -> int:
-        """Delete the oldest changes that wait, down to a bound; return how many.
+        """Delete the oldest unpublished changes, down to a bound; return how many were deleted.
 
-        Their topics, and those that took a part of the current batch, have diverged then, and have to begin
-        anew. Not to be called while `chunks` is being read.
+        The topics of deleted changes, and topics that took a part of the current batch, have diverged then
+        and must begin a new epoch. Do not call this while `chunks` is being read.
         """
         bound = str(self.s1), max_rows, max_bytes
         last = await self._connection.fetchval(_EXCESS, *bound, timeout=LONG_SECONDS)
@@ -280,7 +280,7 @@ class Feed:
             return await self._shed_named(last, as_bytes=True)
 
     async def _shed_named(self, last: int, as_bytes: bool) -> int:
-        """Names of tables may come as bytes, where they are no text; what is no UTF-8 has no topic."""
+        """Delete one piece; `as_bytes` for table names that are no text. A name not in UTF-8 has no topic."""
         async with transaction(self._connection):
             asked = str(self.s1), last, SHED_ROWS, as_bytes
             shed = await self._connection.fetch(_SHED, *asked, timeout=LONG_SECONDS)

@@ -1,4 +1,4 @@
-"""What the settings say of one project's feed: its database, how it is read, how much history there is."""
+"""What the settings say of one project's feed: its database, how it is read, how much history is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from realtime.settings.config import Project, Settings
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
-    """Of one project, by which its feed runs until a reload begins it anew."""
+    """Settings of one project's feed, in force until a reload starts a new feed."""
 
     project_id: str
     project: Project

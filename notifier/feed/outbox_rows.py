@@ -13,13 +13,13 @@ from realtime.publications import line_prefix
 
 @lru_cache(maxsize=1_000)
 def table_facts(schema: str, name: str) -> tuple[str, dict[str, str]]:
-    """Return a table's topic, and the beginning of its lines by event."""
+    """Return a table's topic, and how its lines begin, by event."""
     table = Table(schema, name)
     return table.topic, {event.value: line_prefix(table, event) for event in Event}
 
 
 def topics_of(shed: Iterable[Fields]) -> Iterator[str]:
-    """Return the topics that rows of `shed.sql` name. Names that are bytes, and no UTF-8, have none."""
+    """Yield the topics that rows of `shed.sql` name; names in bytes that are not UTF-8 have no topic."""
     for row in shed:
         schema, name = row["schema_name"], row["table_name"]
         with suppress(UnicodeDecodeError):

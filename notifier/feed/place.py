@@ -1,7 +1,7 @@
-"""Where a feed stands, as the database tells it.
+"""Where a feed stands, as its row in the database says.
 
-The row is this program's own, but the owner of schema `realtime` may have written to it, or given its columns
-other types. What this program never writes is refused by name, before anything is built on it. Knows no SQL.
+This program writes the row, but the owner of schema `realtime` may have changed its values or the types of
+its columns. A value that this program never writes is refused by name before it is used. Knows no SQL.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Protocol
 from notifier.feed.snapshots import Snapshot, parse_snapshot
 from realtime.errors import RealtimeError
 
-MAX_TOKEN = 200  # characters; no token or checkpoint of ours has half as many
+MAX_TOKEN = 200  # characters; our tokens and checkpoints have less than half as many
 
 
 class UnreadableFeed(RealtimeError):
-    """What stands in schema realtime is not what this program writes: somebody else has changed it."""
+    """Schema realtime has a value that this program never writes: another role has changed it."""
 
     def __init__(self, where: str, found: object) -> None:
         super().__init__(where, found)
@@ -29,7 +29,7 @@ class UnreadableFeed(RealtimeError):
 
 
 class Fields(Protocol):
-    """A row, whose columns may have any type."""
+    """A database row whose columns may have any type."""
 
     def __getitem__(self, column: str, /) -> Any: ...
 
@@ -38,17 +38,17 @@ class Fields(Protocol):
 class Place:
     """A row of `place.sql`."""
 
-    row: Any  # where the feed's row is
+    row: Any  # ctid of the feed's row
     number: int  # of the batch that was stored last
     token: str
     s1: Snapshot
     s2: Snapshot
-    elsewhere: bool  # the feed is that of another database
-    commit_times: bool  # the database tracks them
+    elsewhere: bool  # the feed belongs to another database
+    commit_times: bool  # the database tracks commit times
 
 
 def read_place(found: Fields) -> Place:
-    """Read the feed's row; raises UnreadableFeed."""
+    """Check the feed's row and return it as a Place; raises UnreadableFeed."""
     number = found["batch"]
     if type(number) is not int or number < 0:
         raise UnreadableFeed("feed.batch", number)
@@ -64,7 +64,7 @@ def read_place(found: Fields) -> Place:
 
 
 def read_checkpoints(rows: Iterable[Iterable[object]]) -> dict[str, str]:
-    """Read the checkpoint of each topic; raises UnreadableFeed."""
+    """Check and return the checkpoint of each topic; raises UnreadableFeed."""
     return {_text("mark.topic", topic): _short_text("mark.mark", mark) for topic, mark in rows}
 
 

@@ -1,6 +1,6 @@
-"""The notifier's door to Redis for changes: publishing them, and the checkpoints at which topics stand.
+"""The notifier's access to Redis for changes: it publishes them, and reads and resets topics' checkpoints.
 
-Called by the publisher of a project's feed. Redis' own errors leave as Unavailable. Decides nothing.
+The publisher of a project's feed calls it. Errors of Redis are raised as Unavailable. It decides nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from realtime.redis.scripts import Script
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Changes of one topic that go out in one call: ids of the outbox, and a line each.
+    """Changes of one topic that are published in one call: their outbox ids, and one line each.
 
-    `after` is the checkpoint that they continue, TOKEN:ID of what the topic took last; "" is the beginning.
+    `after` is the checkpoint that the changes continue: TOKEN:ID of the topic's last change; "" at the start.
     """
 
     topic: str
@@ -29,18 +29,18 @@ class Chunk:
 
 
 class Diverged(RealtimeError):
-    """Topics do not stand where their next changes begin: changes were lost, or come from elsewhere."""
+    """Topics whose next changes do not continue their checkpoint: changes were lost, or written elsewhere."""
 
     def __init__(self, checkpoints: Mapping[str, str]) -> None:
         super().__init__(checkpoints)
-        self.checkpoints = checkpoints  # at which they were found, by topic
+        self.checkpoints = checkpoints  # found in Redis, by topic
 
     def __str__(self) -> str:
         return f"not where the feed left them: {', '.join(sorted(self.checkpoints))}"
 
 
 class PublicationStore:
-    """The table topics of all projects, as the notifier writes them."""
+    """Writes the table topics of all projects to Redis."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -50,7 +50,7 @@ class PublicationStore:
     async def publish(self, project: str, token: str, chunks: Sequence[Chunk], history: History) -> int:
         """Publish chunks of the batch `token`, in order; return how many changes were new to their topics.
 
-        Raises Diverged for the topics that the changes do not continue; the others have taken theirs.
+        Raises Diverged for topics whose checkpoint the changes do not continue; the others have taken theirs.
         """
         calls = [
             (
@@ -80,15 +80,15 @@ class PublicationStore:
         return sum(new for new, _ in answers)
 
     async def checkpoints(self, project: str, topics: Sequence[str]) -> dict[str, str]:
-        """Return at which checkpoint each of a project's table topics stands; "" for nowhere."""
+        """Return the checkpoint of each of a project's table topics; "" if a topic has none."""
         metas = [names.topic_meta(project, topic) for topic in topics]
         found = await self._store.call_many([Command(meta, ("HGET", meta, "mark")) for meta in metas])
         return {topic: (mark or b"").decode() for topic, mark in zip(topics, found, strict=True)}
 
     async def reset(self, project: str, moves: Mapping[str, tuple[str, str]]) -> None:
-        """Begin topics anew that were found at the first checkpoint and stand at the second from here on.
+        """Begin a new epoch of each topic, if it is still at the first checkpoint; set the second checkpoint.
 
-        Subscribers hear `resync`; a topic that has moved meanwhile is left alone.
+        Subscribers receive `resync`; a topic that has moved from the first checkpoint meanwhile is unchanged.
         """
         calls = [
             (
@@ -100,16 +100,16 @@ class PublicationStore:
         await self._reset.call_many(calls)
 
     async def note_tables(self, project: str, topics: Sequence[str]) -> None:
-        """Remember table topics, whatever becomes of the database that they come from."""
+        """Store the names of table topics in Redis, so that they outlast the database that they come from."""
         await self._store.call("SADD", names.tables(project), *topics)
 
     async def noted_tables(self, project: str) -> set[str]:
-        """Return the table topics that were noted for a project."""
+        """Return the table topics that `note_tables` stored for a project."""
         noted = await self._store.call("SMEMBERS", names.tables(project))
         return {topic.decode() for topic in noted}
 
     async def eviction_policies(self) -> set[str]:
-        """Return what the servers do when their memory is full; "unknown" where one does not tell."""
+        """Return the eviction policies of all servers; "unknown" stands for a server that does not tell."""
         answers = await self._store.everywhere("INFO", "memory")
         found = [answer if isinstance(answer, dict) else {} for answer in answers.values()]
         return {str(memory.get("maxmemory_policy", "unknown")) for memory in found}

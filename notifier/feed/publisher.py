@@ -1,8 +1,8 @@
-"""Hands the feed's batches to Redis, each exactly once, and sees to it that the two still agree.
+"""Publishes the feed's batches to Redis, each exactly once, and checks that Redis and the database agree.
 
-Either may go back in time: a replica of Redis that lagged is promoted, a dump of the database is restored.
-A topic keeps the checkpoint of what it took last; where that is not the feed's, changes were lost between the
-two, and the topic begins anew, which its subscribers hear as `resync`. Never decides when to read.
+Either may go back in time: a Redis replica that lagged is promoted, a dump of the database is restored.
+Each topic keeps the checkpoint of its last change. If that differs from the feed's checkpoint, changes were
+lost: the topic begins a new epoch, and its subscribers receive `resync`. Never decides when to read.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-CHECK_SECONDS = 2.0  # between two looks at the checkpoints of all topics
-SHED_SECONDS = 1.0  # between two looks at the bound of the outbox
-MOST_LISTED = 50  # topics that a line of the log names
+CHECK_SECONDS = 2.0  # between two checks of the checkpoints of all topics
+SHED_SECONDS = 1.0  # between two checks of the outbox against its bound
+MOST_LISTED = 50  # topics that one log line names
 
 ResultT = TypeVar("ResultT")
 
 
 class Publisher:
-    """The way of one project's feed to Redis; `on_redis` gets why Redis is away, or None when it is there."""
+    """Publishes one project's feed; `on_redis` is told why Redis is unavailable, or None when it answers."""
 
     def __init__(
         self,
@@ -51,37 +51,37 @@ class Publisher:
         self._history = settings.history
         self._publications = publications
         self._on_redis = on_redis
-        self._outage = Outage()  # what is news of why Redis is away
-        self._noted: set[str] = set()  # topics that Redis lists as this project's
+        self._outage = Outage()  # which reasons were logged of late
+        self._noted: set[str] = set()  # topics that Redis lists as this project's own
         self._checked_at = 0.0  # monotonic, when the checkpoints were last seen to agree
-        self._shed_at = 0.0  # likewise, when the outbox was last seen to be within its bound
+        self._shed_at = 0.0  # monotonic, when the outbox was last brought within its bound
 
     async def begin(self) -> None:
-        """Take the feed up where it was left; what was stored last may not have been published whole."""
+        """Resume the feed, and publish again its last stored batch, which may be published only in part."""
         if not await self.feed.resume():
             log.warning("database_replaced", project=self._project_id)
         await self._patiently(lambda: self._check(published=False))
         await self.publish_batch()
 
     async def publish_next(self, snapshot: Snapshot) -> int | None:
-        """Publish what this snapshot sees beyond the last batch, and count it; None if there is no batch."""
+        """Publish what this snapshot sees beyond the last batch; count the changes, None for no batch."""
         if not await self.feed.advance(snapshot):
             return None
         await self._shed_if_due()
         return await self.publish_batch()
 
     async def publish_batch(self) -> int:
-        """Hand the current batch to Redis, again and again until it has all; count what was new."""
+        """Publish the current batch, and retry until Redis has all of it; count the changes that were new."""
         return await self._patiently(self._try_to_publish)
 
     async def check_if_due(self) -> None:
-        """Look now and then whether Redis still is where the feed left it. Only between two batches."""
+        """Check every CHECK_SECONDS that Redis agrees with the feed. Call this only between two batches."""
         if time.monotonic() - self._checked_at >= CHECK_SECONDS:
             await self.feed.confirm()
             await self._patiently(lambda: self._check(published=True))
 
     async def _patiently(self, action: Callable[[], Awaitable[ResultT]]) -> ResultT:
-        """Carry it out as soon as Redis is there."""
+        """Run the action, and retry it until Redis is available."""
         backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         while True:
             try:
@@ -104,7 +104,7 @@ class Publisher:
                 return await self._send_batch()
             except Diverged as error:
                 found = error.checkpoints
-            # Those that have a part of the batch take the rest of it when it comes again.
+            # Topics that have taken a part of the batch take the rest when the batch is sent again.
             await self._begin_anew(self.feed.diverged(found, published=False))
 
     async def _send_batch(self) -> int:
@@ -133,7 +133,7 @@ class Publisher:
             self._noted.update(new)
 
     async def _check(self, published: bool) -> None:
-        """Find the topics that do not stand where the feed left them, and begin them anew."""
+        """Find the topics whose checkpoint differs from the feed's, and begin a new epoch of each."""
         if not published:
             self._noted = await self._publications.noted_tables(self._project_id)
         topics = sorted({*self._noted, *self.feed.checkpoints, *self.feed.moved})
@@ -142,7 +142,7 @@ class Publisher:
         self._checked_at = time.monotonic()
 
     async def _begin_anew(self, diverged: dict[str, tuple[str, str]]) -> None:
-        # To one that leads no more, what the next leader did seems diverged: it must leave that alone.
+        # To a notifier that no longer leads, topics of the next leader seem diverged: it must not reset them.
         await self.feed.check_place()
         if not diverged:
             return
@@ -158,7 +158,7 @@ class Publisher:
         metrics.resets.labels(self._project_id).inc(len(diverged))
 
     async def _shed_if_due(self) -> None:
-        """Keep the outbox within its bound, whatever keeps Redis from taking what waits."""
+        """Keep the outbox within its bound, even while Redis takes no changes."""
         max_rows, max_bytes = self._project.outbox_max_rows, self._project.outbox_max_bytes
         if (not max_rows and not max_bytes) or time.monotonic() - self._shed_at < SHED_SECONDS:
             return

@@ -1,8 +1,8 @@
 """What a Postgres snapshot can see, as ranges of transaction ids.
 
 A batch is what snapshot S2 sees and S1 did not: no change is lost or taken twice, whichever transaction
-commits first, and a long transaction delays nobody else. Postgres gives snapshots as text; the feed
-turns the ranges into index scans, which never touch the rows of transactions that are still running.
+commits first, and a long transaction delays no other. Postgres returns snapshots as text; the feed turns the
+ranges into index scans, which never touch the rows of transactions that are still running.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Sees every transaction before `xmax` but those `running`; `xmin` is the oldest of these, or `xmax`."""
+    """Sees every transaction before `xmax` except `running`; `xmin` is the oldest running one, or `xmax`."""
 
     xmin: int
     xmax: int
@@ -36,7 +36,7 @@ def parse_snapshot(text: str) -> Snapshot:
 def seen_since(earlier: Snapshot, later: Snapshot) -> list[Range]:
     """Return the transaction ids that `later` sees and `earlier` did not, as inclusive ranges, ascending.
 
-    Ids of aborted transactions are among them; they have no visible rows.
+    The ranges include ids of aborted transactions, which have no visible rows.
     """
     still_running = set(later.running)
     finished = [(xid, xid) for xid in earlier.running if xid not in still_running and xid < later.xmax]
@@ -44,7 +44,7 @@ def seen_since(earlier: Snapshot, later: Snapshot) -> list[Range]:
 
 
 def bounds(ranges: list[Range]) -> tuple[list[str], list[str]]:
-    """Return the low and the high ends of ranges, as Postgres reads `xid8`."""
+    """Return the low and the high ends of ranges, as text that Postgres reads as `xid8`."""
     return [str(low) for low, _ in ranges], [str(high) for _, high in ranges]
 
 

@@ -1,7 +1,7 @@
-"""Which notifier is to lead which project: evenly, the same on every notifier, and moving little.
+"""Which notifier should lead which project: evenly, the same on every notifier, and with few moves.
 
-Takes who is able to lead what; the election acts on what comes out. Remembers nothing: whoever knows the same
-fleet finds the same answer.
+Takes which notifiers are able to lead each project; the election acts on the result. Keeps no state: every
+notifier that knows the same fleet computes the same result.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Assigned = dict[str, str]  # project → notifier
 def assign(able: Mapping[str, Collection[str]]) -> Assigned:
     """Give each project one of the notifiers that are able to lead it; a project without one gets none.
 
-    Where all are able to lead all, two notifiers differ by one project at most. Each project begins with
-    the one that it likes best, which a newcomer or a loss changes for few; then the load is levelled.
+    If all are able to lead all, two notifiers differ by one project at most. Each project starts with the
+    notifier of its highest score, which a new or a lost notifier changes for few; then the load is levelled.
     """
     assigned = {
         project: max(notifiers, key=partial(_liking, project))
@@ -40,10 +40,10 @@ def _relief(
 ) -> list[tuple[str, str]]:
     """Find moves that take one project from the fullest notifier that can be relieved; [] if none can.
 
-    Where it cannot give a project to an emptier one, it may give one to a third, which gives another on.
+    If it can give no project to an emptier notifier, it may give one to a third, which passes another on.
     """
     for fullest in sorted(load, key=lambda one: (-load[one], one)):
-        came_by: dict[str, tuple[str, str]] = {}  # notifier → project, and who gives it
+        came_by: dict[str, tuple[str, str]] = {}  # notifier → the project that it takes, and the giver
         reached = [fullest]
         for giver in reached:
             for project, taker in _gifts(able, assigned, giver):
@@ -57,7 +57,7 @@ def _relief(
 
 
 def _gifts(able: Mapping[str, Collection[str]], assigned: Assigned, giver: str) -> list[tuple[str, str]]:
-    """What a notifier could give to whom, first what likes its taker best."""
+    """Return the projects that a notifier could give, each with a taker, the highest score first."""
     gifts = [
         (project, taker)
         for project, holder in assigned.items()
@@ -79,5 +79,5 @@ def _path(came_by: dict[str, tuple[str, str]], last: str, first: str) -> list[tu
 
 @lru_cache(maxsize=10_000)
 def _liking(project: str, notifier: str) -> bytes:
-    """How much a project likes a notifier: chance, but the same for everybody."""
+    """Return the score of a notifier for a project: random, but the same on every notifier."""
     return blake2b(f"{project} {notifier}".encode(), digest_size=8).digest()

@@ -1,8 +1,8 @@
-"""This notifier's view of the fleet: who lives, who leads what, who is to lead what.
+"""This notifier's view of the fleet: which notifiers live, which lead each project, which should lead it.
 
-Goes to Redis several times a second, for all projects at once: signs itself in, renews the leases of the
-projects that it leads, and tells each project's candidacy what it saw. Redis only says who should try; the
-feed's row in the project's database decides who leads.
+The election calls Redis several times a second, for all projects at once: it signs this notifier in, renews
+the leases of the projects that it leads, and reports to each project's candidacy. Redis only says who should
+try; the feed's row in the project's database decides who leads.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ GOODBYE_SECONDS = 2.0  # for signing out
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a notifier tells of itself: its projects, and those that it cannot lead now."""
+    """What a notifier reports of itself: its projects, and those that it cannot lead now."""
 
     serves: list[str]
     unable: list[str]
 
 
 class Fleet:
-    """Who is signed in, and whom that makes the leader of what."""
+    """Which notifiers are signed in, and which of them should lead each project."""
 
     def __init__(self) -> None:
-        self._facts: dict[str, bytes] = {}  # by notifier, as Redis has them
-        self._changed_at = 0.0  # when that was last different
+        self._facts: dict[str, bytes] = {}  # of each notifier, as stored in Redis
+        self._changed_at = 0.0  # when the facts last changed
         self._assigned: Assigned = {}
 
     def see(self, now: float, facts: dict[str, bytes]) -> None:
@@ -56,7 +56,7 @@ class Fleet:
         self._assigned = assign(_able({one: fact for one, fact in read.items() if fact is not None}))
 
     def see_nothing(self, now: float) -> None:
-        """Nobody knows what happens meanwhile."""
+        """Count the fleet as changed now: Redis does not tell what happens meanwhile."""
         self._changed_at = now
 
     def is_stable(self, now: float) -> bool:
@@ -67,7 +67,7 @@ class Fleet:
 
 
 def _read(fact: bytes) -> Facts | None:
-    """None for what a notifier of another version writes, or no notifier at all."""
+    """Decode facts; return None for those of another version, or what no notifier wrote."""
     try:
         return msgspec.json.decode(fact, type=Facts)
     except (ValueError, RecursionError):
@@ -75,7 +75,7 @@ def _read(fact: bytes) -> Facts | None:
 
 
 def _able(fleet: Mapping[str, Facts]) -> dict[str, list[str]]:
-    """Who can lead each project; where none of those that serve it can, all of them may try."""
+    """Return the notifiers that can lead each project; if none can, all that serve the project may try."""
     able: dict[str, list[str]] = {}
     serving: dict[str, list[str]] = {}
     for notifier, facts in sorted(fleet.items()):
@@ -87,26 +87,26 @@ def _able(fleet: Mapping[str, Facts]) -> dict[str, list[str]]:
 
 
 class Election:
-    """Looks after the candidacies of this process's projects."""
+    """Updates the candidacies of this process's projects."""
 
     def __init__(self, store: Store, notifier_id: str) -> None:
         self.id = notifier_id
         self._candidacies: dict[str, Candidacy] = {}  # by project
-        self._left: dict[str, Candidacy] = {}  # of projects served no more, until their leases are given up
+        self._left: dict[str, Candidacy] = {}  # of removed projects, until their leases are given up
         self._leases = LeaseStore(store, notifier_id, LEASE_SECONDS)
         self._fleet = Fleet()
-        self._held: set[str] = set()  # projects whose lease is ours, as far as we know
+        self._held: set[str] = set()  # projects whose lease this notifier held at the last look
 
     def __repr__(self) -> str:
         return f"<Election {self.id}: {len(self._held)} leases of {len(self._candidacies)} projects>"
 
     def candidacy_of(self, project: str) -> Candidacy:
-        """Return this notifier's candidacy for a project; it becomes a candidate if it is none yet."""
+        """Return this notifier's candidacy for a project; create it if there is none yet."""
         self._left.pop(project, None)
         return self._candidacies.setdefault(project, Candidacy(self.id, elected=True))
 
     def leave(self, project: str) -> None:
-        """Serve a project no more; its lease is renewed until the feed has ended, and then given up."""
+        """Stop serving a project; its lease is renewed until the feed has ended, and is then given up."""
         self._left[project] = self._candidacies.pop(project)
 
     async def run(self) -> None:
@@ -128,8 +128,8 @@ class Election:
     async def _look(self) -> None:
         try:
             facts = await self._leases.sign_in(self._facts(time.monotonic()))
-            now = time.monotonic()  # of the claims: who becomes leader from here on is not among them
-            # As they are now: a reload may change them.
+            now = time.monotonic()  # of the claims, which miss a feed that becomes leader later
+            # A copy: a reload may change both during the next call.
             candidacies = [*self._left.items(), *self._candidacies.items()]
             claims = [self._claim(project, candidacy, now) for project, candidacy in candidacies]
             holders = await self._leases.leases(claims)
@@ -145,7 +145,7 @@ class Election:
         self._forget_left({claim.project for claim in claims if claim.wish is Wish.LEAVE})
 
     def _tell(self, project: str, candidacy: Candidacy, holder: str | Unavailable | None, now: float) -> None:
-        if isinstance(holder, Unavailable):  # of this lease alone
+        if isinstance(holder, Unavailable):  # for this lease alone
             candidacy.stable = False
             candidacy.see_nothing(now, why(holder))
             return
@@ -168,8 +168,8 @@ class Election:
     def _claim(self, project: str, candidacy: Candidacy, now: float) -> Claim:
         if candidacy.leads_since is None or not candidacy.deserves_lease(now):
             return Claim(project, Wish.LEAVE)
-        # Who has just become leader overwrites the lease of who was it; a leader that does not know yet
-        # that it no longer is one must not do the same, nor who waits for the schema.
+        # A new leader overwrites the lease of the former leader. A former leader that does not know yet that
+        # it lost the lead must not overwrite a lease, nor a notifier that waits for the schema.
         is_new = candidacy.leads_since > candidacy.looked_at and not candidacy.awaits_schema
         return Claim(project, Wish.TAKE if is_new else Wish.RENEW, candidacy.state)
 

@@ -1,8 +1,8 @@
-"""The leadership of one project: the feed's row in its database names the session that leads, which reads.
+"""The leadership of one project: the feed's row in its database names the session that leads and reads.
 
-The candidacy says when to try, and when the leader is lost. While another is known to lead, no session is
-open. Without the schema there is nothing to lead: whoever has the lease in Redis waits for it.
-Knows nothing of what a leader does.
+The candidacy says when to try, and when the leader is lost. While another notifier is known to lead, no
+session is open. Without the schema there is nothing to lead: the holder of the lease in Redis waits for the
+schema. Knows nothing of what a leader does.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from realtime.postgres.session import OwnSession, Row
 
 log = get_logger(__name__)
 
-TRY_SECONDS = 0.25  # between two tries, and two looks at the candidacy or for the schema
+TRY_SECONDS = 0.25  # between two tries, and two checks of the candidacy or for the schema
 ANSWER_SECONDS = 10.0  # a try takes a millisecond: a database that is silent for so long is lost
-SAME_HOLDER_SECONDS = 5.0  # one that leads for less may not have written its lease yet
-LOCK_BITS = 62  # of a number that nobody guesses, and that fits a bigint
+SAME_HOLDER_SECONDS = 5.0  # a leader of less time may not have written its lease yet
+LOCK_BITS = 62  # of a random number that nobody guesses, and that fits a bigint
 
 _WHO_LEADS, _LEAD = query("who_leads"), query("lead")
 
 
 @dataclass(frozen=True)
 class Lead:
-    """What a leader has: the session that makes it one, and the lock by which that is known."""
+    """What a leader holds: the session that leads, and the advisory lock that proves it."""
 
     session: OwnSession
     lock: int
@@ -51,16 +51,16 @@ async def leading(
     stand_by: Callable[[], None],
     await_schema: Callable[[], None],
 ) -> AsyncIterator[Lead]:
-    """Become leader, however long it takes, and yield the lead; ends its session in the end.
+    """Wait to become leader, however long it takes, and yield the lead; end its session at the end.
 
-    Calls `stand_by` while another leads, and `await_schema` while there is no schema. Raises what that
-    raises, what asyncpg and the operating system raise, and ClientError where the schema is not for us.
+    Calls `stand_by` while another leads, and `await_schema` while there is no schema. Raises what both calls
+    raise, what asyncpg and the operating system raise, and ClientError if the schema cannot be used.
     """
     candidate = Candidate(project, url, candidacy, stand_by, await_schema)
     try:
         lead = await candidate.win()
     except BaseException:
-        candidacy.resign()  # from waiting for the schema
+        candidacy.resign()  # it may have waited for the schema
         raise
     try:
         lead.session.add_termination_listener(candidacy.resign)
@@ -69,7 +69,7 @@ async def leading(
         log.info("leader_elected", project=project)
         yield lead
     finally:
-        # Closing politely could wait for a host that is gone.
+        # A clean close could wait for a host that is gone.
         lead.session.terminate()
         candidacy.resign()
         log.info("leader_resigned", project=project)
@@ -77,16 +77,16 @@ async def leading(
 
 @dataclass
 class Candidate:
-    """One that wants to lead."""
+    """A notifier that tries to lead one project."""
 
     project: str
     url: str
     candidacy: Candidacy
     stand_by: Callable[[], None]
     await_schema: Callable[[], None]
-    holder: int | None = field(default=None, init=False)  # the backend that leads, None for nobody,
-    seen_since: float = field(default=0.0, init=False)  # and since when we see that
-    has_warned: bool = field(default=False, init=False)  # that a right is missing
+    holder: int | None = field(default=None, init=False)  # the backend that leads; None: nobody
+    seen_since: float = field(default=0.0, init=False)  # since when `holder` is seen to lead
+    has_warned: bool = field(default=False, init=False)  # that the right to end sessions is missing
 
     async def win(self) -> Lead:
         """Return a session that leads."""
@@ -104,7 +104,7 @@ class Candidate:
             self.candidacy.resign()
 
     async def _until_called(self) -> None:
-        """Wait while another is known to lead; find out whether we could."""
+        """Wait while another notifier is known to lead; check once that this one could lead."""
         while not self.candidacy.may_try(time.monotonic()):
             if not self.candidacy.proven and self.candidacy.stands_by(time.monotonic()):
                 (await self._connect()).terminate()
@@ -123,7 +123,7 @@ class Candidate:
         return connection
 
     async def _schema_comes(self, connection: OwnSession) -> bool:
-        """Wait for the schema; False when another is known to do so."""
+        """Wait for the schema; return False once another notifier is known to wait for it, or to lead."""
         while not await _schema_is_whole(connection):
             self.candidacy.await_schema(time.monotonic())
             self.await_schema()
@@ -133,7 +133,7 @@ class Candidate:
         return True
 
     async def _contend(self, connection: OwnSession, lock: int) -> bool:
-        """Try until we lead, or until another is known to."""
+        """Try until this session leads; return False once another notifier is known to lead."""
         while not await self._try(connection, lock):
             self.candidacy.resign()
             self.stand_by()
@@ -158,7 +158,7 @@ class Candidate:
         return False
 
     async def _take(self, connection: OwnSession, row: Row, lock: int) -> bool:
-        """Lead, if nobody was quicker. Older notifiers are kept out, unless a stranger has their lock."""
+        """Take the lead if nobody did first; keep older notifiers out, unless a stranger has their lock."""
         keeps_out = await connection.fetchval("select pg_try_advisory_lock($1::bigint)", names.LEADER_LOCK)
         place = row["place"], row["former_lock"]
         if await connection.fetchval(_LEAD, *place, lock, names.LEADER_LOCK, timeout=ANSWER_SECONDS):
@@ -168,7 +168,7 @@ class Candidate:
         return False
 
     def _is_lost(self, name: str | None, now: float) -> bool:
-        """Whether who leads is a notifier of this project that shows no sign of life."""
+        """Tell whether the leader is a notifier of this project that shows no sign of life."""
         return (
             name == application_name(self.project)  # two projects may share a database
             and now - self.seen_since >= SAME_HOLDER_SECONDS
@@ -176,7 +176,7 @@ class Candidate:
         )
 
     async def _end(self, connection: OwnSession, holder: int) -> None:
-        """End a session; log once that the right to do so is missing."""
+        """End the leader's session; log once if the right to do so is missing."""
         try:
             await connection.fetchval("select pg_terminate_backend($1)", holder, timeout=ANSWER_SECONDS)
         except asyncpg.InsufficientPrivilegeError as error:
@@ -189,7 +189,7 @@ class Candidate:
 
 
 async def _lock_of_its_own(connection: OwnSession) -> int:
-    """Take an advisory lock that nobody else has; a pooler gives it up for us where it keeps the session."""
+    """Take an advisory lock that nobody else has; a pooler that keeps the session releases the lock."""
     while True:
         lock = secrets.randbits(LOCK_BITS)
         if await connection.fetchval("select pg_try_advisory_lock($1::bigint)", lock):
@@ -197,7 +197,7 @@ async def _lock_of_its_own(connection: OwnSession) -> int:
 
 
 async def _schema_is_whole(connection: OwnSession) -> bool:
-    """Whether all of it is there; its version is the last that an installation, or a restore, brings."""
+    """Tell whether the schema is complete, and migrate an older one; its version is installed last."""
     if not await connection.fetchval("select to_regclass('realtime.version') is not null"):
         return False
     version = await check_version(connection)

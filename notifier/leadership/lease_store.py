@@ -1,6 +1,6 @@
-"""The notifiers' door to Redis: who is signed in, and who holds the lease of which project.
+"""The notifiers' access to Redis: which notifiers are signed in, and which holds each project's lease.
 
-Called by the election alone. Redis' own errors leave as Unavailable. Decides nothing.
+The election alone calls it. Errors of Redis are raised as Unavailable. It decides nothing.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from realtime.errors import Unavailable
 from realtime.redis.client import Store, checked, unavailable
 from realtime.redis.scripts import Call, Script
 
-# An answer takes a millisecond; a leader that waits longer for one could lose its lease by it.
+# An answer takes a millisecond; a leader that waited longer than this could lose its lease meanwhile.
 LOOK_TIMEOUT_SECONDS = 2.0
 
 
 class Wish(StrEnum):
-    """What a notifier wants of a lease."""
+    """What a notifier wants to do with a lease."""
 
-    TAKE = "take"  # it has just become leader, whoever was it before
-    RENEW = "renew"  # it leads
-    LEAVE = "leave"  # it does not
+    TAKE = "take"  # it has just become leader: it replaces any holder
+    RENEW = "renew"  # it leads: it keeps the lease
+    LEAVE = "leave"  # it does not lead: it gives up a lease of its own
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One project's lease: what is wished, and the state that it tells of."""
+    """A wish for one project's lease, and the feed's state to store in it."""
 
     project: str
     wish: Wish
@@ -39,7 +39,7 @@ class Claim:
 
 
 class LeaseStore:
-    """Signs this notifier in and out, under its id."""
+    """Signs this notifier in and out under its id, and keeps its leases."""
 
     def __init__(self, store: Store, notifier_id: str, ttl_seconds: float) -> None:
         self._id = notifier_id
@@ -48,7 +48,7 @@ class LeaseStore:
         self._lease = Script(store, "lease_v1")
 
     async def sign_in(self, facts: bytes) -> dict[str, bytes]:
-        """Be one of the fleet for a while, by these facts (JSON); return the facts of all."""
+        """Join the fleet for the ttl, with these facts (JSON); return the facts of all notifiers."""
         return await self._sign(facts)
 
     async def sign_out(self) -> None:
@@ -57,7 +57,7 @@ class LeaseStore:
     async def leases(self, claims: Iterable[Claim]) -> list[str | Unavailable | None]:
         """Renew, take or give up leases; return who holds each of them then, None for nobody.
 
-        Where one alone cannot be had, as one that somebody has overwritten, the reason stands in its place.
+        If some calls fail, for example for a key of a wrong type, their errors take the holders' places.
         """
         calls: list[Call] = [
             (

@@ -1,1 +1,1 @@
-"""How a process runs: what both the gateway and the notifier do with the outside as processes."""
+"""How a process runs: signals, settings, health and children, for both the gateway and the notifier."""

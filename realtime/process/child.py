@@ -1,8 +1,8 @@
 """Become a server program that is not root and does not outlive its parent.
 
-A script for `process.py`, run by path in a child: PARENT DEATH_SIGNAL DATA PROGRAM ARGUMENT… It imports
+A parent runs this script by path, in a child: PARENT DEATH_SIGNAL DATA PROGRAM ARGUMENT… The script imports
 nothing of ours, to start fast, and does between fork and exec what is not safe in a process with threads.
-What stops it goes to stderr, which is the server's log.
+An error that stops it goes to stderr, which is the server's log.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ LINUX = sys.platform == "linux"
 
 
 def main(parent: str, death_signal: str, data: str, program: str, *arguments: str) -> None:
-    """Run the program in the data directory, as who owns it."""
+    """Run the program in the data directory, as the owner of that directory."""
     os.chdir(data)
     if os.geteuid() == 0:
         _become_owner(data, program)
-    # After the change of user, which would clear it.
+    # Set the death signal after the change of user, which would clear the signal.
     if LINUX:
         _prctl(PR_SET_PDEATHSIG, int(death_signal))
     if os.getppid() != int(parent):
         sys.exit("the parent ended meanwhile")
-    # Whoever started us may ignore signals that the server is to be stopped by.
+    # The parent may ignore or block signals that must be able to stop the server.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    # Asks a server to read its settings again, as it is about to do: it must not die of it before.
+    # SIGHUP asks a server to read its settings again: it must not end a server that has not started yet.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.execv(program, [program, *arguments])  # noqa: S606 - replaces this process; there is no shell
 
@@ -59,9 +59,9 @@ def _become_owner(data: str, program: str) -> None:
 
 
 def _keep_reading_anywhere() -> None:
-    """Let the program and its children, though not root, pass through directories closed to them.
+    """Let the program and its children, though not root, pass through closed directories, such as /root.
 
-    Below /root, say. NO_SETUID_FIXUP makes access(2), by which Postgres looks for itself, count it too.
+    With NO_SETUID_FIXUP access(2), by which Postgres finds its own program, respects the capability too.
     """
     if not LINUX:
         raise OSError("only Linux has capabilities")

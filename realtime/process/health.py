@@ -1,6 +1,6 @@
-"""What a process answers on its internal port: `/healthz`, `/readyz` and `/metrics`.
+"""The internal port of a process: `/healthz`, `/readyz` and `/metrics`.
 
-Each composition root starts it and says what "ready" means. Nothing here is meant for the public.
+Each composition root starts the port and says what "ready" means. Do not expose the port to the public.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Readiness = Callable[[], str | None]  # why the process is not ready, or None
 
 
 def in_public(reason: str | None) -> str | None:
-    """Return a reason as strangers may read it: without what follows the colon, such as hosts."""
+    """Return a reason that strangers may read: without the text after the colon, such as hosts."""
     return reason and reason.partition(":")[0]
 
 
 def health_routes(why_not_ready: Readiness) -> list[web.RouteDef]:
-    """`/healthz`: the process lives. `/readyz`: 200 while it does its work, else 503 and the reason."""
+    """`/healthz`: the process lives. `/readyz`: 200 while the process is ready, else 503 and the reason."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -47,7 +47,7 @@ async def internal_http(host: str, port: int | None, why_not_ready: Readiness) -
     if port is None:
         yield
         return
-    # When each series began: a third of all, and nobody asks for them.
+    # The time at which each series began is a third of all series, and nobody queries it.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     app = web.Application()
     app.add_routes([*health_routes(why_not_ready), web.get("/metrics", _metrics)])

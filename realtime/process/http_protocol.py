@@ -1,7 +1,7 @@
-"""HTTP on one connection, as every port of ours speaks it: errors are JSON, no header names a version.
+"""HTTP on one connection of every port of this service: errors are JSON, no header names a version.
 
-Below the handlers of an application lies aiohttp's protocol, which answers by itself what it cannot parse.
-Its texts quote the request, and a request may carry a token: none of them is sent or logged.
+aiohttp's protocol, below the handlers of an application, answers by itself a request that it cannot parse.
+Its error texts quote the request, and a request may carry a token: no such text is sent or logged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from realtime.logs.setup import get_logger
 
 log = get_logger(__name__)
 
-MAX_LINE_BYTES = 16_384  # of a request line and of a header; the longest token fits into either
+MAX_LINE_BYTES = 16_384  # of a request line, and of a header; the longest token fits into both
 
 _TOO_LONG = ClientError(
     Code.INVALID_REQUEST, f"the request line or a header is longer than {MAX_LINE_BYTES} bytes"
@@ -32,35 +32,35 @@ _INTERNAL = ClientError(Code.INTERNAL, "something went wrong on this node; it is
 
 
 def set_common_headers(headers: MutableMapping[str, str]) -> None:
-    """Set what every answer has: no version of anything, no copy in a cache, no guessing of types."""
+    """Set the headers of every response: no version, no copy in a cache, no guessing of content types."""
     headers[hdrs.SERVER] = "realtime"
     headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
     headers["X-Content-Type-Options"] = "nosniff"
 
 
 async def on_prepare(_: web.BaseRequest, response: web.StreamResponse) -> None:
-    """For `on_response_prepare` of an application."""
+    """Set the common headers; a handler for `on_response_prepare` of an application."""
     set_common_headers(response.headers)
 
 
 def error_json(error: ClientError) -> bytes:
-    """Return the body of an error."""
+    """Return the body of an error response."""
     return msgspec.json.encode({"error": {"code": error.code, "message": error.message}})
 
 
 def closing_response(error: ClientError) -> web.Response:
-    """Return an answer after which the connection ends."""
+    """Return an error response after which the connection is closed."""
     response = web.Response(
         body=error_json(error), status=HTTP_STATUS[error.code], content_type="application/json"
     )
     response.force_close()
-    response.headers[hdrs.CONNECTION] = "close"  # aiohttp does not say so of what it could not parse
-    set_common_headers(response.headers)  # no application prepares what it did not see
+    response.headers[hdrs.CONNECTION] = "close"  # aiohttp omits it for a request that it could not parse
+    set_common_headers(response.headers)  # no application saw the request, so none sets them
     return response
 
 
 def closing_bytes(error: ClientError) -> bytes:
-    """Return such an answer as it stands on the wire, for where aiohttp waits for a request still."""
+    """Return a closing response as bytes, for a connection on which aiohttp still waits for a request."""
     status, body = HTTPStatus(HTTP_STATUS[error.code]), error_json(error)
     headers: dict[str, str] = {
         hdrs.CONTENT_TYPE: "application/json",
@@ -78,7 +78,7 @@ class HttpProtocol(web.RequestHandler):
     __slots__ = ()
 
     def refused(self, request: web.BaseRequest, error: ClientError) -> None:
-        """A request was refused before any handler saw it."""
+        """Called when a request was refused before any handler saw it; subclasses may count it."""
 
     def handle_error(
         self,
@@ -87,7 +87,7 @@ class HttpProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what cannot be parsed, and what failed outside of all handlers."""
+        """Answer a request that cannot be parsed, or that failed outside of all handlers."""
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the answer was sent already")
         if isinstance(exc, HttpProcessingError):
@@ -95,7 +95,7 @@ class HttpProtocol(web.RequestHandler):
             self.refused(request, error)
             return closing_response(error)
         if isinstance(exc, UnicodeEncodeError) and hdrs.EXPECT in request.headers:
-            # aiohttp quotes the header in a text that it then cannot encode.
+            # aiohttp quotes the header in an error text that it then cannot encode.
             self.refused(request, _EXPECTATION)
             return closing_response(_EXPECTATION)
         log.error("request_failed", method=request.method, endpoint=None, exc_info=exc)
@@ -104,7 +104,7 @@ class HttpProtocol(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; the only one that no handler of ours made is that to a wrong `Expect`."""
+        """Send a response; handlers made all of them but one: aiohttp's own to a wrong `Expect` header."""
         if isinstance(resp, web.HTTPException):
             self.refused(request, _EXPECTATION)
             resp = closing_response(_EXPECTATION)
@@ -112,7 +112,7 @@ class HttpProtocol(web.RequestHandler):
 
 
 def protocol_factory(kind: Callable[..., HttpProtocol], runner: web.AppRunner, **more: Any) -> Any:
-    """Return what makes the protocol of a new connection, for the application of a runner that is set up."""
+    """Return a factory of protocols, one per connection, for the application of a runner that is set up."""
     assert runner.server is not None, "set up"
     return partial(
         kind,

@@ -1,7 +1,7 @@
-"""How much memory this process may take, and how much of it may wait for clients.
+"""How much memory this process may use, and how much of it may hold messages that wait for clients.
 
-Asked by the command line and by gateways when they start. Reads files of Linux; elsewhere there are none, and
-a default takes their place.
+The command line and gateways ask at their start. The limits come from files of Linux; other systems have no
+such files, and get a default.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from pathlib import Path
 
 from realtime.settings.config import ENVIRONMENT_PREFIX, MIN_QUEUE_BUDGET_BYTES, Settings
 
-SHARE = 4  # a quarter is for what waits; the rest for clients that are there, and for what works for them
+SHARE = 4  # a quarter is for messages that wait; the rest for connections, and for the work itself
 LEAST_BYTES = MIN_QUEUE_BUDGET_BYTES
 MOST_BYTES = 1024 * 1024 * 1024  # unless the settings ask for more
-UNKNOWN_BYTES = 1024 * 1024 * 1024  # of a machine that does not tell
+UNKNOWN_BYTES = 1024 * 1024 * 1024  # assumed for a machine that does not tell
 
-# Where the system has a process's own limits, and those of what it is part of.
+# Where the system has the limits of a process and of its control groups.
 ROOT = Path("/")
 V1_FILES, V2_FILES = ("memory.limit_in_bytes",), ("memory.max", "memory.high")
 
 
 def default_budget(processes: int = 1, root: Path = ROOT) -> int:
-    """Return how many bytes may wait for the clients of one of so many processes that share the memory."""
+    """Return how many bytes may wait for clients, for each of `processes` that share the memory."""
     return min(MOST_BYTES, max(LEAST_BYTES, memory_limit(root) // SHARE // processes))
 
 
 def share_budget(settings: Settings, processes: int) -> None:
-    """Let children that share the memory have a share of the budget: none of them knows of the others."""
+    """Give each child an equal share of the budget: children share the memory and do not know each other."""
     if not settings.queue_budget_bytes:
         os.environ[f"{ENVIRONMENT_PREFIX}QUEUE_BUDGET_BYTES"] = str(default_budget(processes))
 
 
 def memory_limit(root: Path = ROOT) -> int:
-    """Return the bytes that the process may take: what its control groups and the machine let it have."""
+    """Return the bytes that the process may use: the least limit of its control groups and the machine."""
     return min([*_of_control_groups(root), *_of_machine(root)], default=UNKNOWN_BYTES)
 
 
@@ -50,15 +50,15 @@ def _of_control_groups(root: Path) -> Iterator[int]:
 
 
 def _up_from(mount: Path, path: str, names: tuple[str, ...]) -> Iterator[int]:
-    """Yield the limits of a group and of all above it.
+    """Yield the limits of a control group and of all groups above it.
 
-    In a container the path may be the host's, of which nothing is there: then the mount is its own.
+    In a container the path may be the host's, and not exist: then the mount itself is the container's group.
     """
     parts = [part for part in path.split("/") if part not in ("", "..")]
     for length in range(len(parts), -1, -1):
         for name in names:
             text = _text(mount.joinpath(*parts[:length], name)).strip()
-            if text.isdigit():  # v2 says `max` for no limit, v1 more than any machine has
+            if text.isdigit():  # for no limit, v2 says `max`, and v1 a number above any memory
                 yield int(text)
 
 

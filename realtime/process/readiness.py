@@ -1,6 +1,6 @@
-"""Tells the log when a process becomes ready and when it no longer is, as `/readyz` tells whoever asks.
+"""Logs when a process becomes ready and when it no longer is, as `/readyz` reports it.
 
-Each composition root starts it beside its parts. Never decides what ready means.
+Each composition root starts this task beside its parts. It never decides what ready means.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _part = Part("readiness")
 
 
 async def watch_readiness(why_not_ready: Readiness) -> None:
-    """Log every change, and what it is at first, until cancelled."""
-    before: str | None = ""  # no reason that anybody gives
+    """Log the first state and every change of it, until cancelled."""
+    before: str | None = ""  # differs from every reason, and from None
     while True:
         with _part.survives():
             reason = why_not_ready()

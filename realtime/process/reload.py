@@ -1,8 +1,7 @@
-"""How a running process comes to newer settings, or stays with those that it has.
+"""How a running process takes newer settings, or keeps the settings that it has.
 
-SIGHUP asks; the settings are read again, compared, and handed to the composition root as a whole, or refused
-as a whole. What belongs to projects can change; what a process was built around needs a restart. Applies
-nothing itself.
+On SIGHUP the settings are read again, compared, and passed to the composition root as a whole, or refused
+as a whole. Settings of projects can change; all others need a restart. This module applies no setting itself.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
-# The common limits are part of each project's own by the time that settings are loaded.
+# Loading merges the common limits into each project's own, so a change of them changes projects.
 RELOADABLE = ("limits", "projects")
 
 _part = Part("reload")
@@ -26,7 +25,7 @@ _part = Part("reload")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Project ids by what becomes of them, in alphabetical order."""
+    """The ids of added, removed and changed projects, in alphabetical order."""
 
     added: list[str]
     removed: list[str]
@@ -34,7 +33,7 @@ class Changes:
 
 
 def compare(older: Settings, newer: Settings) -> Changes:
-    """Tell what becomes of each project; raises SettingError for what needs a restart."""
+    """Compare the projects of two settings; raises SettingError if another setting needs a restart."""
     for name in Settings.__struct_fields__:
         if name not in RELOADABLE and getattr(older, name) != getattr(newer, name):
             raise SettingError(name, "needs a restart to change")
@@ -50,18 +49,18 @@ Take = Callable[[Settings, Changes], Awaitable[None]]
 
 
 class Reloads:
-    """The reloads of a process, one after the other; many that are asked for meanwhile are one."""
+    """Runs the reloads of a process, one after the other; requests during a reload lead to one more."""
 
     def __init__(self, read: Callable[[], Settings]) -> None:
         self._read = read
-        self._asked = asyncio.Event()  # since the settings were last read
+        self._asked = asyncio.Event()  # set if a reload was requested since the last read
 
     def ask(self) -> None:
-        """Let the settings be read again, soon."""
+        """Request a reload, which starts soon."""
         self._asked.set()
 
     async def follow(self, settings: Settings, take: Take) -> None:
-        """Hand newer settings to `take`, and what they change, whenever it is asked for, until cancelled."""
+        """On each request, read newer settings and pass them and their changes to `take`, until cancelled."""
         while True:
             await self._asked.wait()
             self._asked.clear()
@@ -69,15 +68,15 @@ class Reloads:
                 settings = await self._renew(settings, take)
 
     async def _renew(self, settings: Settings, take: Take) -> Settings:
-        """Return the settings that are in force afterwards."""
+        """Read and apply newer settings; return the settings that are in force afterwards."""
         try:
-            # In a thread: many projects take long to read, and clients are served meanwhile.
+            # Read in a thread: many projects take long to read, and the event loop serves clients meanwhile.
             newer = await asyncio.to_thread(self._read)
             changes = compare(settings, newer)
         except SettingError as error:
             log.warning("settings_refused", setting=error.setting, reason=error.reason)
             return settings
-        with _part.survives():  # what was taken of them, before one project failed, is in force
+        with _part.survives():  # newer settings are in force even if one project fails to take them
             await take(newer, changes)
         log.info("settings_reloaded", added=changes.added, removed=changes.removed, changed=changes.changed)
         return newer

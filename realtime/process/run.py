@@ -1,6 +1,6 @@
 """Runs the work of a process until it is done, or until SIGINT or SIGTERM ends it cleanly.
 
-The command line calls it once a process. A SIGHUP calls a function of the work, if the work has one for it.
+The command line calls `live` once per process. On SIGHUP a function of the work is called, if there is one.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def hold_hangups() -> None:
 def live(work: Coroutine[Any, Any, None], on_hangup: Callable[[], object] | None = None) -> None:
     """Run the work until it is done, or until SIGINT or SIGTERM ends it; a second one ends it at once.
 
-    A SIGHUP calls `on_hangup`; without one it ends the process, as the end of a terminal does. The work may
-    open as many files as the process is allowed to ask for.
+    A SIGHUP calls `on_hangup`; without that function it ends the process, as the end of a terminal does. The
+    limit of open files is raised as far as the system allows.
     """
     _allow_many_files()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -35,7 +35,7 @@ def live(work: Coroutine[Any, Any, None], on_hangup: Callable[[], object] | None
 
 
 def _allow_many_files() -> None:
-    """Each client takes one, and a process begins with 1,024 nearly everywhere."""
+    """Raise the limit of open files: each client takes one, and nearly all systems start with 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS allows fewer than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -50,7 +50,7 @@ def _loop_factory() -> Any:
 
 
 def _note(loop: asyncio.AbstractEventLoop, facts: dict[str, Any]) -> None:
-    """Count what a callback, or a task that nobody waited for, has raised; everything else goes on."""
+    """Count an exception of a callback, or of a task that nobody awaits; all other work continues."""
     error = facts.get("exception")
     if isinstance(error, Exception):
         _part.note(error, str(facts.get("message")))
@@ -59,10 +59,10 @@ def _note(loop: asyncio.AbstractEventLoop, facts: dict[str, Any]) -> None:
 
 
 async def apart(work: Coroutine[Any, Any, None], name: str) -> None:
-    """Do the work in a task of its own, and raise what it raises; a cancellation ends it and is raised.
+    """Run the work in a task of its own, and raise what it raises; a cancellation cancels it and is raised.
 
-    For loops that survive failures: work that fails while it is cancelled may raise its failure alone, as a
-    transaction does whose session is lost, and before Python 3.13 a task group.
+    For loops that survive failures: work that fails while it is cancelled may raise only its failure, as does
+    a transaction whose session is lost, and a task group before Python 3.13.
     """
     task = asyncio.create_task(work, name=name)
     try:

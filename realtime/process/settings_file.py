@@ -1,6 +1,6 @@
-"""The settings of a process: its file and its environment, and the files that these name.
+"""Reads the settings of a process from its file and its environment, and checks the files that they name.
 
-Asked by the command line at each start, and by a reload. What they may say is in `realtime.settings.config`.
+The command line reads them at each start, and each reload. `realtime.settings.config` says what is allowed.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from realtime.postgres.tls import check_url
 from realtime.settings.config import ENVIRONMENT_PREFIX, Project, Settings, load
 from realtime.settings.database_url import parse_database_url
 
-MAX_BYTES = 16 * 1024 * 1024  # of a file; a bigger one is something else
+MAX_BYTES = 16 * 1024 * 1024  # of a settings file; a bigger file is something else
 
 
 def read_settings(config: Path | None) -> Settings:
-    """Read a file, or none, with the environment laid over it; raises SettingError."""
+    """Read a file, or none; the environment overrides it. Raises SettingError."""
     own = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT_PREFIX)}
     return load(_text(config) if config else "", own)
 
 
 def read_server_settings(config: Path | None) -> Settings:
-    """Likewise, for a process that serves projects: there must be one, and all files that they name."""
+    """Read the settings of a server process: a project, and all files that projects name, must exist."""
     settings = read_settings(config)
     if not settings.projects:
         raise SettingError("projects", "none is configured; name a file with --config")
@@ -39,7 +39,7 @@ def project_of(settings: Settings, name: str) -> Project:
 
 
 def check_addresses(project_id: str, project: Project) -> None:
-    """Look through the files that a project's addresses name; raises SettingError."""
+    """Check the files that a project's database URLs name; raises SettingError."""
     for name in ("database_url", "listen_url"):
         url = getattr(project, name)
         if url is not None:
@@ -48,7 +48,7 @@ def check_addresses(project_id: str, project: Project) -> None:
 
 
 def forget_libpq() -> None:
-    """Let no `PGHOST`, `PGSSLMODE` and the like of somebody's shell add to what the settings say."""
+    """Delete `PGHOST`, `PGSSLMODE` and the like from the environment: they must not change the settings."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
 

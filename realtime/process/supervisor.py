@@ -1,7 +1,7 @@
-"""Several processes of this program as one: started together, kept alive, ended together.
+"""Runs several processes of this program as one: starts them together, restarts them, ends them together.
 
-Used by `realtime dev` and by `gateway --workers`. A child that ends is started again; one that cannot stay
-ends all. Children do not outlive a parent that is killed (on Linux).
+`realtime dev` and `gateway --workers` use it. A child that ends is restarted; a child that cannot stay up
+ends all children. On Linux, children do not outlive a parent that is killed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from realtime.process import child as child_script
 
 log = get_logger(__name__)
 
-STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL, beside what a child may take to drain
+STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL, in addition to the time in which a child drains
 RESTART_SECONDS = 1.0  # between the end of a child and its next start
-YOUNG_SECONDS = 5.0  # a child that ends sooner did not stay
-MOST_YOUNG_ENDS = 3  # in a row; the next start would go the same way
+YOUNG_SECONDS = 5.0  # a child that ends sooner has not stayed up
+MOST_YOUNG_ENDS = 3  # in a row; the next start would fail in the same way
 
 
 class ChildEnded(RealtimeError):
-    """A process that was to run for ever has ended, and starting it again is of no use."""
+    """A process that should run for ever has ended, and a restart would not help."""
 
     def __init__(self, name: str, status: int) -> None:
         super().__init__(name, status)
@@ -40,7 +40,7 @@ class ChildEnded(RealtimeError):
 
 
 class Children:
-    """The processes that run now; one that is about to be started again is not among them."""
+    """The processes that run now, without a child that waits for its restart."""
 
     def __init__(self) -> None:
         self.running: set[Process] = set()
@@ -55,9 +55,9 @@ class Children:
 async def processes(
     commands: Sequence[Sequence[str]], stop_seconds: float = STOP_SECONDS
 ) -> AsyncIterator[Children]:
-    """Run `realtime COMMAND…` for each while the block runs; raises ChildEnded into it if one cannot stay.
+    """Run each `realtime COMMAND…` while the block runs; raises ChildEnded into it if one fails.
 
-    In the end each is told to stop, and has `stop_seconds` for it.
+    At the end each child gets SIGTERM, and SIGKILL after `stop_seconds`.
     """
     children = Children()
     async with asyncio.TaskGroup() as tasks:
@@ -71,16 +71,16 @@ async def processes(
 
 
 async def _keep(command: Sequence[str], stop_seconds: float, children: Children) -> None:
-    """Run a command again whenever it ends, until cancelled; raises ChildEnded."""
+    """Run a command, and restart it whenever it ends, until cancelled; raises ChildEnded."""
     clock = asyncio.get_running_loop()
     young_ends = 0
     while True:
         started = clock.time()
         pid, status = await _run(command, stop_seconds, children)
         is_young = clock.time() - started < YOUNG_SECONDS
-        # SIGHUP, sent to all, may find one that has no ear for it yet: the next start reads what was meant.
+        # SIGHUP, sent to all, may end a child that does not handle it yet: its restart reads the settings.
         young_ends = young_ends + 1 if is_young and status != -signal.SIGHUP else 0
-        # A status of its own so soon is a wrong setting or a taken port, of which it has told.
+        # An early exit with a status is a wrong setting or a taken port, which the child has logged.
         if (is_young and status > 0) or young_ends == MOST_YOUNG_ENDS:
             raise ChildEnded(command[0], status)
         log.warning("child_restarted", command=command[0], child_pid=pid, status=status)
@@ -88,7 +88,7 @@ async def _keep(command: Sequence[str], stop_seconds: float, children: Children)
 
 
 async def _run(command: Sequence[str], stop_seconds: float, children: Children) -> tuple[int, int]:
-    """Run a command once; return its pid and its status, negative for a signal. Cancelled, stop it."""
+    """Run a command once; return its pid and status, negative for a signal. A cancellation stops it."""
     child = await _start(command)
     children.running.add(child)
     try:

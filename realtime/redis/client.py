@@ -1,7 +1,7 @@
-"""Redis, however it is set up: commands go to the server that has their key.
+"""Redis in any setup (one server, sentinels, a cluster): each command goes to the server that has its key.
 
-Where servers changed their parts meanwhile, a command is sent on; nothing else is sent twice. Errors of Redis
-leave as Unavailable, and no call takes longer than `CALL_SECONDS`. Used by the doors, which know what to say.
+If a key has moved to another server, its command is sent on; nothing else is sent twice. Errors of Redis are
+raised as Unavailable, and no call takes longer than `CALL_SECONDS`. The stores use it, and know the commands.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from realtime.waiting.outage import Outage
 log = get_logger(__name__)
 
 CALL_SECONDS = 5.0
-ANSWER_SECONDS = 1.0  # for one of several that are asked the same
-REDIRECTIONS = 8  # of one command, while parts of a cluster move
-TRY_AGAIN_SECONDS = 0.05  # while the keys of one command lie on both sides of a move
+ANSWER_SECONDS = 1.0  # for each of several servers that get the same command
+REDIRECTIONS = 8  # of one command, while slots of a cluster move
+TRY_AGAIN_SECONDS = 0.05  # while a move has split the keys of one command between two servers
 SCAN_COUNT = 500
 
 _NOT_CARRIED_OUT = (MovedError, AskError, TryAgainError)
@@ -50,14 +50,14 @@ _SIGNS_OF_CHANGE = (ReadOnlyError, ClusterDownError, RedisConnectionError, OSErr
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, and the key by which its server is found."""
+    """A command, and the key that selects its server."""
 
     key: str | bytes
     words: Sequence[Any]
 
 
 def connect(redis_url: str) -> Store:
-    """Return Redis; it connects when it is first used. Raises SettingError for a URL that is wrong."""
+    """Return a Store, which connects at its first use. Raises SettingError for a wrong URL."""
     url = parse_redis_url(redis_url)
     _check_files(url.tls or {})
     return Store(url)
@@ -73,11 +73,11 @@ def _check_files(tls: Mapping[str, Any]) -> None:
 
 
 class Store:
-    """All servers together. A context manager, which closes what was opened."""
+    """All servers of Redis as one. A context manager, which closes all connections."""
 
     def __init__(self, url: RedisUrl) -> None:
         self.servers = Servers(url)
-        self._outage = Outage()  # what of failures is news
+        self._outage = Outage()  # which failures were logged of late
 
     def __repr__(self) -> str:
         return f"<Store {self.servers!r}>"
@@ -92,20 +92,20 @@ class Store:
         await self.servers.close()
 
     async def call(self, *words: Any) -> Any:
-        """Carry out a command whose first argument is its key."""
+        """Run a command whose first argument is its key."""
         return (await self.call_many([Command(words[1], words)]))[0]
 
     async def call_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Carry out commands; an error of one is raised when all have been carried out."""
+        """Run commands; raise the first error after all of them have run."""
         return checked(await self.send(commands))
 
     async def send(self, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
-        """Carry out commands, those of one server in order and in one round trip.
+        """Run commands, those of one server in order and in one round trip.
 
-        What became of each stands in its place: an answer, or an error of Redis.
+        Return for each command, in its place, an answer or an error of Redis.
         """
         answers: list[Any] = [None] * len(commands)
-        waiting: set[Server] = set()  # for these
+        waiting: set[Server] = set()  # servers that have not answered yet
         try:
             async with redis_errors_as_unavailable(seconds, waiting):
                 await self._send_on(commands, answers, waiting)
@@ -113,18 +113,18 @@ class Store:
             self._log_once(why(error))
             raise
         for answer in answers:
-            if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):  # has a remedy
+            if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):  # is retried
                 self._log_once(why(answer))
                 break
         return answers
 
     def _log_once(self, reason: str) -> None:
-        """Log why Redis does not do what it is asked, whatever else comes of it: each cause once."""
+        """Log why a command failed, whatever the caller does with the error; log each cause once."""
         if self._outage.is_news(reason, time.monotonic()):
             log.warning("redis_call_failed", error=reason)
 
     async def _send_on(self, commands: Sequence[Command], answers: list[Any], waiting: set[Server]) -> None:
-        """Send commands to wherever their keys are meanwhile."""
+        """Send commands, and send them on to the servers to which their keys have moved."""
         todo: list[int] = list(range(len(commands)))
         for _ in range(REDIRECTIONS):
             if any(isinstance(answers[index], TryAgainError) for index in todo):
@@ -137,7 +137,7 @@ class Store:
     async def _send(
         self, commands: Sequence[Command], todo: Iterable[int], answers: list[Any], waiting: set[Server]
     ) -> None:
-        """Put the answers to some of the commands in their places."""
+        """Send the commands `todo` once, and put their answers in their places."""
         by_server: dict[Server, list[int]] = defaultdict(list)
         for index in todo:
             before = answers[index]
@@ -162,7 +162,7 @@ class Store:
         answers: list[Any],
         waiting: set[Server],
     ) -> None:
-        places: list[int | None] = []  # where the answers belong, in order; None: nowhere
+        places: list[int | None] = []  # index of the command of each answer; None for ASKING
         words: list[Sequence[Any]] = []
         for index in todo:
             if type(answers[index]) is AskError:
@@ -175,7 +175,7 @@ class Store:
         except (RedisError, OSError) as error:
             found = [error] * len(places)
         except asyncio.CancelledError:
-            self.servers.look_soon()  # it may have been too slow
+            self.servers.look_soon()  # the server may have been too slow
             raise
         waiting.discard(server)
         for place, answer in zip(places, found, strict=True):
@@ -184,7 +184,7 @@ class Store:
         await self._learn(server, found)
 
     async def _learn(self, server: Server, answers: Sequence[Any]) -> None:
-        """See from errors what has changed."""
+        """Learn from errors which servers have changed."""
         if not any(isinstance(answer, Exception) for answer in answers):
             return
         for error in answers:
@@ -200,14 +200,14 @@ class Store:
             self.servers.look_soon()
 
     async def demoted(self, key: str | bytes) -> None:
-        """The server that was to have a key is no primary any more."""
+        """Reconnect, and look for servers soon: the server of this key is no longer a primary."""
         await connect_anew(self.servers.of(key).client)
         self.servers.look_soon()
 
     async def everywhere(self, *words: Any) -> dict[Server, Any]:
-        """Carry out a command on every server, and return the answers of those that answer at once.
+        """Run a command on every server, and return the answers that come within ANSWER_SECONDS.
 
-        An answer may be a ResponseError. Raises Unavailable if none comes.
+        An answer may be a ResponseError. Raises Unavailable if no server answers.
         """
         servers = self.servers.all
         answers = await asyncio.gather(*[_ask(server, words) for server in servers])
@@ -223,7 +223,7 @@ class Store:
         return found
 
     async def scan_hash(self, key: str, match: str) -> AsyncIterator[tuple[bytes, bytes]]:
-        """Return the fields of a hash that match, with their values; some may come twice."""
+        """Yield the fields of a hash that match, with their values; a field may come twice."""
         cursor = 0
         while True:
             cursor, found = await self.call("HSCAN", key, cursor, "MATCH", match, "COUNT", SCAN_COUNT)
@@ -234,8 +234,8 @@ class Store:
 
 
 async def _carry_out(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
-    """Return the answers, an error of one in its place; an error of the only one is raised."""
-    if len(commands) == 1:  # most often, and a pipeline costs more
+    """Return an answer or an error for each command; an error of a single command is raised."""
+    if len(commands) == 1:  # the most frequent case, and a pipeline costs more
         return [await client.execute_command(*commands[0])]
     async with client.pipeline(transaction=False) as pipeline:
         for words in commands:
@@ -253,7 +253,7 @@ async def _ask(server: Server, words: Sequence[Any]) -> Any:
 
 
 def checked(answers: list[Any]) -> list[Any]:
-    """Return answers without an error; raises Unavailable for the first."""
+    """Return answers that have no error among them; raises Unavailable for the first error."""
     for answer in answers:
         if isinstance(answer, Exception):
             raise unavailable(answer) from answer
@@ -261,7 +261,7 @@ def checked(answers: list[Any]) -> list[Any]:
 
 
 def unavailable(error: Exception) -> Unavailable:
-    """What an error of Redis means to whoever asked for it: clients hear no more of it than that."""
+    """Translate an error of Redis into Unavailable, whose message is all that clients receive."""
     translated = Unavailable("Redis cannot be reached now", why(error))
     translated.__cause__ = error
     return translated
@@ -271,7 +271,7 @@ def unavailable(error: Exception) -> Unavailable:
 async def redis_errors_as_unavailable(
     seconds: float | None = None, waiting: Collection[Server] = ()
 ) -> AsyncIterator[None]:
-    """Bound a call of Redis in time, and translate what redis-py raises; `waiting`: for these servers."""
+    """Limit the time of a call, and translate redis-py's errors; `waiting` are servers without an answer."""
     try:
         async with asyncio.timeout(CALL_SECONDS if seconds is None else seconds):
             yield

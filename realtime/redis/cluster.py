@@ -1,7 +1,7 @@
-"""The servers of Redis, and which of them has what: one, the primary that sentinels name, or a cluster's.
+"""The servers of Redis and the keys of each: one server, the primary of sentinels, or a cluster's primaries.
 
-The store asks where a command goes, a gateway where to listen. Where servers may change it looks every two
-seconds, and as soon as something was not as expected.
+The store asks to which server a command goes, a gateway where to subscribe. If servers may change, a task
+looks for them every two seconds, and soon after an unexpected answer.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ log = get_logger(__name__)
 
 _part = Part("servers")
 
-LOOK_SECONDS = 2.0  # between two looks
-HURRY_SECONDS = 0.05  # likewise, however often something is not as expected
-STRANGER_SECONDS = 60.0  # for which a server is known that has nothing
+LOOK_SECONDS = 2.0  # between two looks for servers
+HURRY_SECONDS = 0.05  # between two looks at least, however many answers are unexpected
+STRANGER_SECONDS = 60.0  # for which a server without keys is kept
 
 
 class Server:
-    """One server; two are the same if they are the same object."""
+    """One server of Redis; servers are compared by identity."""
 
     def __init__(self, address: Address, client: redis.Redis, *, has_tls: bool = False) -> None:
         self.address = address
@@ -51,32 +51,32 @@ class Server:
 
 
 class Servers:
-    """Those that have keys, each with a pool of connections."""
+    """The servers that have keys, each with a pool of connections."""
 
     def __init__(self, url: RedisUrl) -> None:
         self.url = url
-        self._known: dict[Address, Server] = {}  # also those that are about to have keys
-        self._owners: list[Server | None] = []  # by slot, in a cluster
-        self._slots: Counter[Server | None] = Counter()  # how many each of them has
-        self._guides: dict[Address, redis.Redis] = {}  # who tells where the servers are
+        self._known: dict[Address, Server] = {}  # also servers that are about to have keys
+        self._owners: list[Server | None] = []  # by slot; empty unless Redis is a cluster
+        self._slots: Counter[Server | None] = Counter()  # number of slots of each server
+        self._guides: dict[Address, redis.Redis] = {}  # clients to ask where the servers are
         self._hurry = asyncio.Event()
-        self._news = asyncio.Event()  # set, and replaced, when servers or their parts change
+        self._news = asyncio.Event()  # set, and replaced, when servers or their slots change
         self._watch: asyncio.Task[None] | None = None
-        self._has_logged_cluster = False  # that `redis_url` does not say that it is one
+        self._has_logged_cluster = False  # that Redis is a cluster, but `redis_url` does not say so
         self._is_closed = False
-        self._outage = Outage()  # what is news of why nobody tells
-        self.why_unknown: str | None = None  # why nobody told at the last look
+        self._outage = Outage()  # which reasons were logged of late
+        self.why_unknown: str | None = None  # why the last look found no server; None if it did
         self.all: tuple[Server, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Servers {self.url.kind or 'standalone'} {', '.join(map(str, self.all))}>"
 
     async def begin(self) -> None:
-        """Look for the first time, if somebody tells at once, and keep looking until closed."""
+        """Look for servers, for ASK_SECONDS at most, and start a task that keeps looking until closed."""
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(ASK_SECONDS):
                 await self._look()
-        if self.url.kind is not Kind.STANDALONE:  # which is where the URL says, and stays there
+        if self.url.kind is not Kind.STANDALONE:  # a standalone server stays where the URL says
             self._watch = asyncio.create_task(self._keep_looking(), name="look for servers of Redis")
 
     async def close(self) -> None:
@@ -89,7 +89,7 @@ class Servers:
         await close(client.aclose() for client in clients)
 
     def of(self, key: str | bytes) -> Server:
-        """Return the server that has a key, or a channel, as far as is known; raises Unavailable."""
+        """Return the server that is known to have a key or a channel; raises Unavailable."""
         server = self.all[0] if self.all else None
         if self._owners:
             server = self._owners[slot_of(key)]
@@ -99,13 +99,13 @@ class Servers:
         return server
 
     def nobody_known(self) -> Unavailable:
-        """What it means that nobody tells which server to ask; to clients, no more than any outage."""
+        """Return the error for an unknown server; clients see the same message as in any outage."""
         return Unavailable(
             "Redis cannot be reached now", self.why_unknown or "nobody tells yet which server of Redis to ask"
         )
 
     def at(self, address: Address) -> Server:
-        """Return the server at an address; raises Unavailable once closed, if it is a new one."""
+        """Return the server at an address; raises Unavailable for a new address after `close`."""
         if address not in self._known:
             if self._is_closed:
                 raise Unavailable("Redis cannot be reached now", "the connections to Redis were closed")
@@ -114,22 +114,22 @@ class Servers:
         return self._known[address]
 
     def batches(self, channels: Iterable[bytes]) -> list[list[bytes]]:
-        """Return channels as they may stand together in one command."""
+        """Group channels that may be in one command: in a cluster, those of one slot."""
         by_slot: dict[int, list[bytes]] = defaultdict(list)
         for channel in channels:
             by_slot[slot_of(channel) if self.url.kind is Kind.CLUSTER else 0].append(channel)
         return list(by_slot.values())
 
     def look_soon(self) -> None:
-        """Something was not as expected: servers may have changed."""
+        """Look for servers soon, since an answer was unexpected and they may have changed."""
         self._hurry.set()
 
     async def changed(self) -> None:
-        """Wait until there are other servers, or they have other parts."""
+        """Wait until servers, or their slots, change."""
         await self._news.wait()
 
     def moved(self, error: MovedError) -> None:
-        """A server said who has a part now; the others may not know yet."""
+        """Take the new owner of a slot from a redirection; other servers may not know it yet."""
         if self.url.kind is not Kind.CLUSTER:
             if not self._has_logged_cluster:
                 log.warning("redis_is_a_cluster", server=str(self.all[0]) if self.all else None)
@@ -144,7 +144,7 @@ class Servers:
         self.look_soon()
 
     async def _look(self) -> None:
-        """Find out who has what now; raises Unavailable if nobody tells."""
+        """Find out which server has which keys now; raises Unavailable if no server tells."""
         try:
             shares = await look(self.url, [server.address for server in self.all], self._guide)
         except Unavailable as error:
@@ -169,7 +169,7 @@ class Servers:
         await self._part_from(all_before, shares)
 
     async def _part_from(self, before: Iterable[Server], shares: Shares) -> None:
-        """Let go of those that have nothing any more; who is to get something is a stranger for a while."""
+        """Close servers that have no keys any more; keep a new server without keys for STRANGER_SECONDS."""
         long_ago = time.monotonic() - STRANGER_SECONDS
         gone = [
             self._known.pop(server.address).client
@@ -181,7 +181,7 @@ class Servers:
         await close(client.aclose() for client in gone)
 
     def tell_news(self) -> None:
-        """Let whoever waits for changes look again."""
+        """Wake all tasks that wait in `changed`."""
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -208,5 +208,5 @@ class Servers:
 
 
 def slot_of(key: str | bytes) -> int:
-    """The part of a cluster's keys that a key belongs to."""
+    """Return the slot of a cluster to which a key belongs."""
     return key_slot(key.encode() if isinstance(key, str) else key)

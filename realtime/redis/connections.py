@@ -1,8 +1,8 @@
-"""Connections of redis-py that do what they are asked once, and a pool that stays closed once it was closed.
+"""redis-py connections that never reconnect by themselves, and a pool that stays closed after `aclose`.
 
-redis-py connects and subscribes anew by itself, which hides that messages may have been missed, and keeps
-connections that nobody closes. Made by `pool`; knows no command and no setting. The private names of redis-py
-that are used here stand in tests/unit/realtime/redis/test_connections.py; setup.cfg bounds its version.
+redis-py reconnects and resubscribes by itself, which hides that messages may have been missed, and keeps
+connections that nobody closes. `pool` creates ours; they know no command and no setting. The private names
+of redis-py used here are in tests/unit/realtime/redis/test_connections.py; setup.cfg bounds its version.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from redis.exceptions import RedisError
 
 from realtime.causes.sentence import Phase, at, place_of
 
-TLS_FILES_SECONDS = 60.0  # for which certificates are not read again
+TLS_FILES_SECONDS = 60.0  # after which certificates are read again
 
 
 class _Ours:
-    """What is ours in a connection, plain or not."""
+    """What this service adds to a connection of redis-py, with or without TLS."""
 
-    may_connect = False  # the pool hands it out
-    phase = Phase.CONNECTING  # while it connects
+    may_connect = False  # True while the pool hands the connection out
+    phase = Phase.CONNECTING  # named in errors while it connects
 
     async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
         """Connect for the pool only.
 
-        redis-py does it for whoever sends, and subscribes anew, too: beside whoever reads, for as long as the
-        server likes, and nobody is told that messages may have been missed.
+        redis-py connects for every sender, and resubscribes: this runs beside a reader, takes as long as the
+        server likes, and no caller learns that messages may have been missed.
         """
         if self.is_connected:  # type: ignore[attr-defined]
             return
         if self.may_connect:
             await self._connect_once(*arguments, **options)
-        if not self.may_connect:  # by now
+        if not self.may_connect:  # the pool may have been closed meanwhile
             await self.disconnect(nowait=True)  # type: ignore[attr-defined]
             raise RedisConnectionError("the connection was lost, or closed")
 
@@ -51,7 +51,7 @@ class _Ours:
             raise
 
     async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
-        """Tell as an error of its own what uvloop says of a transport that was reset meanwhile."""
+        """Raise a ConnectionError of redis-py for uvloop's RuntimeError of a transport that was reset."""
         try:
             await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
         except RuntimeError as error:
@@ -73,14 +73,14 @@ class TlsConnection(_Ours, SSLConnection):
 
 
 class _SharedTls:
-    """One context for all connections of a pool.
+    """One TLS context for all connections of a pool.
 
-    To read the system's authorities takes 0.1 s, in which nothing else runs. They are read again after a
-    minute, since files of certificates are renewed.
+    Reading the system's authorities takes 0.1 s, and blocks the event loop. Certificate files are read again
+    after TLS_FILES_SECONDS, since they are renewed.
     """
 
     def __init__(self, answer_seconds: float) -> None:
-        self.answer_seconds = answer_seconds  # for which a server may be silent before it speaks TLS
+        self.answer_seconds = answer_seconds  # that a server may take to answer the TLS handshake
         self._context: Any = None
         self._read_at = 0.0
 
@@ -90,7 +90,7 @@ class _SharedTls:
         return self._context
 
     def _read(self, files: RedisSSLContext) -> Any:
-        """Read them; where that fails, as while they are replaced, go by what was read before."""
+        """Read certificate files; if that fails, as while they are replaced, keep the context read before."""
         files.context = None
         try:
             return files.get()
@@ -101,9 +101,9 @@ class _SharedTls:
 
 
 class Pool(redis.BlockingConnectionPool):
-    """Who still holds it when it is closed opens no connection that nobody would close any more.
+    """A pool that opens no connection after it was closed, since nobody would close that connection.
 
-    redis-py would: a closed pool connects anew when it is asked.
+    redis-py's own pool connects again when a connection is requested after its end.
     """
 
     def __init__(self, *, tls_answer_seconds: float, **options: Any) -> None:
@@ -120,9 +120,9 @@ class Pool(redis.BlockingConnectionPool):
         return connection
 
     async def get_connection(self, *arguments: Any, **options: Any) -> Any:
-        """Wait for a connection, and let the next one try if this one is cancelled.
+        """Wait for a connection; a caller that fails or is cancelled wakes the next one that waits.
 
-        Before Python 3.13 who is cancelled just when it is its turn takes the turn with it.
+        Before Python 3.13 a task that is cancelled just when it is notified loses the notification.
         """
         try:
             return await super().get_connection(*arguments, **options)  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""How much of a topic is kept for clients that come back, and what all stores of topics share.
+"""How much of a topic is kept for clients that reconnect, and what all stores of topics share.
 
-The notifier publishes changes, gateways publish broadcasts and read; each has a store of its own for that.
+The notifier publishes changes, gateways publish broadcasts and read topics; each has a store of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HISTORY_BYTES = 64 * 1024 * 1024  # of one topic; more would make Redis' memory 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How much of a topic is kept for clients that come back."""
+    """How much of a topic is kept for clients that reconnect."""
 
     max_entries: int
     max_seconds: float
@@ -30,7 +30,7 @@ class History:
 
 
 def table_history(settings: Settings, project_id: str) -> History:
-    """How much of each table of a project is kept."""
+    """Return how much of each table topic of a project is kept."""
     project = settings.projects[project_id]
     return History(
         project.history_entries or settings.history_entries,
@@ -43,10 +43,10 @@ def milliseconds(seconds: float) -> int:
 
 
 def topic_keys(project: str, topic: str) -> list[str]:
-    """Without the channel: while a slot moves, keys that are not there make Redis say to try again."""
+    """Return the keys, without the channel: while a slot moves, a missing key makes Redis say TRYAGAIN."""
     return [names.topic_meta(project, topic), names.topic_history(project, topic)]
 
 
 def new_epoch() -> str:
-    """A name that no other history of the topic has had."""
+    """Return a random name, which no other history of the topic has had."""
     return secrets.token_hex(6)

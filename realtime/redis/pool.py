@@ -1,6 +1,6 @@
-"""A client of one server of Redis, as this service needs it: nothing is tried twice unasked.
+"""A client of one server of Redis, as this service needs it: the client retries nothing by itself.
 
-Made by the store, and for whoever is asked where the servers are. Knows no command.
+`cluster` makes clients of servers with keys, and of those to ask where the servers are. Knows no command.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from redis.maint_notifications import MaintNotificationsConfig
 from realtime.redis.connections import PlainConnection, Pool, TlsConnection
 from realtime.settings.redis_url import Address, Kind, RedisUrl
 
-CONNECTIONS = 64  # of one process to one server; a call beyond that waits for one of them
+CONNECTIONS = 64  # of one process to one server; a further call waits for one of them
 CONNECT_SECONDS = 5
-CLOSE_SECONDS = 1.0  # for connections to end
-# For a server to answer to TLS: one that speaks none may say nothing at all, and whoever asks has 5 seconds,
-TLS_ANSWER_SECONDS = 4.0
-GUIDE_TLS_ANSWER_SECONDS = 1.5  # or 2.
+CLOSE_SECONDS = 1.0  # for connections to close
+# For a server to answer the TLS handshake: a server without TLS may never answer.
+TLS_ANSWER_SECONDS = 4.0  # a call has 5 seconds
+GUIDE_TLS_ANSWER_SECONDS = 1.5  # a question where the servers are has 2 seconds
 
 
 def server_client(url: RedisUrl, address: Address, tls_seconds: float = TLS_ANSWER_SECONDS) -> redis.Redis:
-    """Return a client of a server that holds data; it connects when it is first used."""
+    """Return a client of a server that holds data; the client connects at its first use."""
     login = {"username": url.username, "password": url.password, "db": url.db}
     return _client(address, url.tls, login, tls_seconds)
 
 
 def guide_client(url: RedisUrl, address: Address) -> redis.Redis:
-    """Return a client of one that tells where the servers are: a sentinel, or any server of a cluster."""
+    """Return a client to ask where the servers are: of a sentinel, or of any server of a cluster."""
     if url.kind is not Kind.SENTINEL:
         return server_client(url, address, GUIDE_TLS_ANSWER_SECONDS)
     login = {"username": url.sentinel_username, "password": url.sentinel_password}
@@ -41,7 +41,7 @@ def guide_client(url: RedisUrl, address: Address) -> redis.Redis:
 
 
 async def answers(url: str) -> bool:
-    """Tell whether the server at a URL answers now: it may not listen yet, or be reading what it had."""
+    """Tell whether the server at a URL answers now: it may not listen yet, or still load its data."""
     async with redis.Redis.from_url(url, retry=None) as client:
         try:
             return bool(await client.ping())
@@ -52,10 +52,10 @@ async def answers(url: str) -> bool:
 def _client(
     address: Address, tls: Mapping[str, Any] | None, login: Mapping[str, Any], tls_seconds: float
 ) -> redis.Redis:
-    """It does not retry by itself: who loses a connection has to know, since it may have missed messages.
+    """Return a client without retries: a caller must learn of a lost connection and of missed messages.
 
-    And it sets no time for a command: redis-py does that by `asyncio.wait_for`, which before Python 3.12
-    swallows a cancellation that comes at the same time; the store bounds its calls instead.
+    The client sets no timeout for commands: redis-py uses `asyncio.wait_for`, which before Python 3.12
+    swallows a cancellation that comes at the same time. The store limits the time of its calls instead.
     """
     pool = Pool(
         tls_answer_seconds=tls_seconds,
@@ -77,17 +77,17 @@ def _client(
 
 
 async def connect_anew(client: redis.Redis) -> None:
-    """The server was demoted, and its connections stay as healthy as before: use none of them again."""
+    """Drop all connections to a demoted server, since they stay open and healthy."""
     pool = client.connection_pool
     await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
     await close([pool.disconnect(inuse_connections=False)])
 
 
 async def close(closings: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Let connections be closed, for a moment.
+    """Close connections, within CLOSE_SECONDS, and ignore errors: nobody needs these connections.
 
-    What goes wrong with one that nobody wants any more concerns nobody: a frozen server does not answer, and
-    whoever was cancelled while it waited for the same connection to end cancels the closing, too.
+    For example, a frozen server does not answer, and a task that is cancelled while it waits for the same
+    connection to end cancels the closing, too.
     """
     tasks = [asyncio.create_task(closing, name="close connections to Redis") for closing in closings]
     if tasks:

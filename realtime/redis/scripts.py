@@ -1,6 +1,6 @@
-"""Redis' scripts: what is in `realtime/redis/lua`, called by name, many calls in one round trip.
+"""The Lua scripts in `realtime/redis/lua`, called by name, with many calls in one round trip.
 
-Used by the stores, which know what to say.
+The stores use them, and know the keys and arguments of each script.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Call = tuple[Sequence[str | bytes], Sequence[Any]]
 
 
 class Script:
-    """One script."""
+    """One Lua script of Redis."""
 
     def __init__(self, store: Store, *names: str, writes: bool = True) -> None:
-        """The files of these names, one after the other: what several begin with is in a file of its own.
+        """Join the files of these names, in order: code that several scripts begin with has its own file.
 
-        Redis lets a script that does not write change nothing, whatever it says.
+        With `writes=False` Redis refuses every write of the script.
         """
         self._store = store
         self._by_sha, self._by_source = ("EVALSHA", "EVAL") if writes else ("EVALSHA_RO", "EVAL_RO")
@@ -36,18 +36,18 @@ class Script:
         return (await self.call_many([(keys, arguments)]))[0]
 
     async def call_many(self, calls: Sequence[Call], seconds: float | None = None) -> list[Any]:
-        """Call it for each; an error of one is raised when all are done.
+        """Run the script for each call; raise the first error after all calls have run.
 
-        Those of one server are called in order, unless it forgot the script: the first of them may come last.
+        Calls to one server run in order, unless it forgot the script: then the first call may run last.
         """
         return checked(await self.outcomes(calls, seconds))
 
     async def outcomes(self, calls: Sequence[Call], seconds: float | None = None) -> list[Any]:
-        """Likewise; what became of each stands in its place: an answer, or an error of Redis."""
+        """Run the script for each call; return for each, in its place, an answer or an error of Redis."""
         answers = await self._store.send([_command(self._by_sha, self._sha, call) for call in calls], seconds)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            # A server is new, and none of these has done anything. It keeps the script from here on.
+            # The server does not have the script, so none of these calls ran. EVAL makes it keep the script.
             again = await self._store.send(
                 [_command(self._by_source, self._source, calls[index]) for index in unknown], seconds
             )

@@ -1,7 +1,7 @@
-"""Which servers of Redis there are now, and which keys each of them has.
+"""Finds out which servers of Redis there are now, and which keys each of them has.
 
-Asked by the store whenever it may have changed. Whoever is asked may be behind: sentinels tell how recent
-their answer is, and a server of a cluster whether it is in touch with the others.
+`cluster` asks whenever servers may have changed. An answer may be outdated: sentinels tell how recent their
+answer is, and a server of a cluster tells whether it is in touch with the others.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from realtime.causes.sentence import at, place_of, why
 from realtime.errors import Unavailable
 from realtime.settings.redis_url import Address, Kind, RedisUrl
 
-SLOTS = 16_384  # parts of the keys, by their hash
+SLOTS = 16_384  # of a cluster; a key belongs to the slot of its hash
 EVERYTHING = (0, SLOTS - 1)
-ASK_SECONDS = 2.0  # for one of them to answer
+ASK_SECONDS = 2.0  # for one sentinel or server to answer
 
-Share = tuple[int, int]  # slots, from and to
-Shares = dict[Address, list[Share]]  # of each primary
-Clients = Callable[[Address], redis.Redis]  # how to talk to one of those who are asked
+Share = tuple[int, int]  # first and last slot
+Shares = dict[Address, list[Share]]  # the slots of each primary
+Clients = Callable[[Address], redis.Redis]  # returns a client of the server or sentinel to ask
 
 
 async def look(url: RedisUrl, known: Iterable[Address], clients: Clients) -> Shares:
-    """Return the primaries with their slots; `known` are those of the last time. Raises Unavailable."""
+    """Return the primaries with their slots; `known` are the primaries found last. Raises Unavailable."""
     match url.kind:
         case Kind.STANDALONE:
             return {url.hosts[0]: [EVERYTHING]}
@@ -40,7 +40,7 @@ async def look(url: RedisUrl, known: Iterable[Address], clients: Clients) -> Sha
 
 
 async def _primary_by_sentinels(url: RedisUrl, clients: Clients) -> Address:
-    """Ask all of them: one that is cut off from the others tells of a primary of before."""
+    """Ask all sentinels: a sentinel that is cut off from the others may name a former primary."""
     answers = await asyncio.gather(
         *[_ask_sentinel(clients(host), url.service) for host in url.hosts], return_exceptions=True
     )
@@ -60,7 +60,7 @@ async def _ask_sentinel(client: redis.Redis, service: str) -> dict[str, Any]:
 
 
 async def _shares_of_cluster(addresses: Sequence[Address], clients: Clients) -> Shares:
-    """Ask one after the other; one that has lost the others is believed only where nobody else answers."""
+    """Ask one server after the other; use a server cut off from the others only if no other answers."""
     fallback: Shares | None = None
     faults: list[BaseException | None] = []
     for address in addresses:
@@ -88,7 +88,7 @@ def _is_ok(info: Any) -> bool:
 
 
 def _shares(slots: Sequence[Any], asked_host: str) -> Shares:
-    """Read CLUSTER SLOTS: from, to, primary, replicas…; a primary without a host is who was asked."""
+    """Read CLUSTER SLOTS: from, to, primary, replicas…; no host of a primary means the host asked."""
     shares: Shares = {}
     for first, last, (host, port, *_), *_ in slots:
         name = host.decode() if host else asked_host
@@ -97,7 +97,7 @@ def _shares(slots: Sequence[Any], asked_host: str) -> Shares:
 
 
 def _unknown(what: str, asked: Sequence[Address], answers: Sequence[Any]) -> Unavailable:
-    """Tell operators of each that was asked why it did not tell."""
+    """Return Unavailable, with the reason of each server that did not answer, for operators."""
     faults = [
         at(answer, place_of(*address))
         for address, answer in sorted(zip(asked, answers, strict=True), key=lambda pair: pair[0])

@@ -1,1 +1,1 @@
-"""Ways to wait, and to go on: what a task does between two tries."""
+"""Ways to wait, retry and survive failures: what a task does between two tries."""

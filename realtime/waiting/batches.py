@@ -1,4 +1,4 @@
-"""Many items, cut into batches: by their number, or by what each of them weighs. Pure."""
+"""Cut many items into batches, by their number or by their weight. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ ItemT = TypeVar("ItemT")
 
 
 def batches(items: Iterable[ItemT], most: int) -> Iterator[list[ItemT]]:
-    """Cut items, in order, into batches of so many; the last one may have fewer, and none is empty.
+    """Cut items, in order, into batches of `most` items; the last batch may have fewer, and none is empty.
 
-    Items are taken as they are needed: those that come in while a batch is worked on are in a later one.
+    Items are taken when they are needed: items that arrive while a batch is processed come in a later batch.
     """
     if most < 1:
         raise ValueError(f"batches of {most} items")
@@ -24,7 +24,7 @@ def batches(items: Iterable[ItemT], most: int) -> Iterator[list[ItemT]]:
 def batches_by_weight(
     items: Iterable[ItemT], weigh: Callable[[ItemT], int], most: int
 ) -> Iterator[list[ItemT]]:
-    """Cut items, in order, into batches of no more than that weight; a heavier item is a batch of its own."""
+    """Cut items, in order, into batches of weight `most` at most; a heavier item is a batch of its own."""
     batch: list[ItemT] = []
     weight = 0
     for item in items:

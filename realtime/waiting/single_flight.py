@@ -1,7 +1,7 @@
-"""Work that is done once for all who ask at about the same time: one flight, and all of them on board.
+"""Single flight: work is done once for all callers that ask at about the same time, and all share the answer.
 
-Whoever asks says how the answer is worked out. For what costs a database, Redis or a key server something,
-and may be asked for as often as anybody likes.
+The caller passes the work. Use it for work that loads a database, Redis or a key server, and that clients may
+request as often as they like.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from realtime.logs.setup import shared_context
 
-RECENT_SECONDS = 1.0  # between two that begin
+RECENT_SECONDS = 1.0  # between the starts of two answers
 
 AnswerT = TypeVar("AnswerT")
 
@@ -21,14 +21,14 @@ Work = Callable[[], Coroutine[Any, Any, AnswerT]]
 
 
 class SingleFlight(Generic[AnswerT]):
-    """One answer at a time; an error is one, too. Those who ask may leave without harm to the others."""
+    """Works out one answer at a time, or one error. A caller may be cancelled without harm to the others."""
 
     def __init__(self, seconds: float | None = None, name: str = "recent answer") -> None:
-        self._seconds = seconds  # between two that begin, if not RECENT_SECONDS
+        self._seconds = seconds  # between the starts of two answers; None: RECENT_SECONDS
         self._name = name  # of the tasks
-        self._answer: asyncio.Task[AnswerT] | None = None  # the last, or the one that is worked out now
-        self._began_at = 0.0  # monotonic, when it was asked for
-        self._next: asyncio.Task[AnswerT] | None = None  # begins when that one ends
+        self._answer: asyncio.Task[AnswerT] | None = None  # the last answer, or the one under way
+        self._began_at = 0.0  # monotonic, when `_answer` began
+        self._next: asyncio.Task[AnswerT] | None = None  # begins when `_answer` ends
 
     def __repr__(self) -> str:
         return f"<SingleFlight {self._name}{', under way' if self.is_under_way else ''}>"
@@ -38,7 +38,7 @@ class SingleFlight(Generic[AnswerT]):
         return self._answer is not None and not self._answer.done()
 
     async def get(self, work_out: Work[AnswerT]) -> AnswerT:
-        """Return the answer that is under way or was begun just now, else a new one."""
+        """Return the answer that is under way or began just now, otherwise a new one."""
         now = time.monotonic()
         seconds = RECENT_SECONDS if self._seconds is None else self._seconds
         if self._answer is None or (self._answer.done() and now - self._began_at >= seconds):
@@ -46,9 +46,9 @@ class SingleFlight(Generic[AnswerT]):
         return await asyncio.shield(self._answer)
 
     async def get_begun_after_now(self, work_out: Work[AnswerT]) -> AnswerT:
-        """Return an answer that was begun after it was asked for: the next one, which waits for this one.
+        """Return an answer that begins after this call: the next answer, which waits for the current one.
 
-        However many ask at once, at most two answer them all.
+        However many callers ask at once, at most two answers serve all of them.
         """
         if self._next is None:
             self._next = self._task(self._work_out_next(work_out))
@@ -61,12 +61,12 @@ class SingleFlight(Generic[AnswerT]):
         return self._answer
 
     async def settle(self) -> None:
-        """Wait for the end of what is under way."""
+        """Wait until the answer that is under way has ended."""
         if self._answer is not None:
             await asyncio.wait([self._answer])
 
     async def close(self) -> None:
-        """End what is under way; whoever waits for it is cancelled with it."""
+        """Cancel the answer that is under way, and with it the callers that wait for it."""
         if self._answer is not None:
             self._answer.cancel()
             await asyncio.wait([self._answer])
@@ -78,6 +78,6 @@ class SingleFlight(Generic[AnswerT]):
 
     def _task(self, work: Coroutine[Any, Any, AnswerT]) -> asyncio.Task[AnswerT]:
         task = asyncio.create_task(work, name=self._name, context=shared_context())
-        # Those who asked may be gone when it fails.
+        # All callers may be gone when the task fails: asyncio must not log its error.
         task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return task

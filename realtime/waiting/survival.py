@@ -1,7 +1,7 @@
-"""What goes on after a fault that nobody foresaw: it ends one item alone, as a socket, a topic or a project.
+"""Survive unforeseen faults: a fault ends one item only, such as a socket, a topic or a project.
 
-Every task that many share is a `Part`. It catches what one item or one round raises, counts it, logs it, and
-goes on. The same fault again is counted, and logged with its traceback again after a while only.
+Every task that many items share is a `Part`. It catches what one item or one round raises, counts it, logs
+it, and continues. A fault that repeats is counted each time, but logged with its traceback only rarely.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ log = get_logger(__name__)
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-LOG_AGAIN_SECONDS = 600.0  # after which a fault that goes on is logged once more
-MOST_KINDS = 100  # of faults that a part tells apart; beyond it the oldest is forgotten
+LOG_AGAIN_SECONDS = 600.0  # after which a fault that repeats is logged again
+MOST_KINDS = 100  # of faults that a part tells apart; beyond them the oldest kind is forgotten
 
 unforeseen_faults = Counter(
     "realtime_unforeseen_faults",
@@ -32,21 +32,21 @@ unforeseen_faults = Counter(
     ["part"],
 )
 
-_parts: list[Part] = []  # of this process, as its metrics are
+_parts: list[Part] = []  # all parts of this process, as metrics are global too
 
 Kind = tuple[str, ...]  # the type of a fault, and the line of code that raised it
 
 
 @dataclass(slots=True)
 class _Logged:
-    """A kind of fault that was logged."""
+    """When a kind of fault was last logged."""
 
-    at: float  # monotonic
-    unlogged: int = 0  # how often it happened since then
+    at: float  # monotonic, when the fault was last logged
+    unlogged: int = 0  # how often the fault happened since then
 
 
 class Part:
-    """A part of this process that survives what single items of it raise; a constant of its module."""
+    """A part of this process that survives the faults of its single items; a constant of its module."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -58,7 +58,7 @@ class Part:
         return f"<Part {self.name}, {len(self._logged)} kinds of faults>"
 
     def count(self, error: BaseException) -> int:
-        """Count a fault; return how often it happened since it was logged last, 0 if it need not be now."""
+        """Count a fault; return how often it happened since its last log line, or 0 not to log it now."""
         self._count.inc()
         now, kind = time.monotonic(), _kind(error)
         logged = self._logged.get(kind)
@@ -72,13 +72,13 @@ class Part:
         return 1 if logged is None else logged.unlogged + 1
 
     def note(self, error: BaseException, item: str | None = None) -> None:
-        """Count a fault that is survived, and log it with its traceback unless that was done just now."""
+        """Count a fault that was survived, and log it with its traceback unless that was done of late."""
         if times := self.count(error):
             log.error("part_failed", part=self.name, item=item, times=times, exc_info=error)
 
     @contextmanager
     def survives(self, item: str | None = None) -> Iterator[None]:
-        """Let nothing out that the block raises, but the end of the process and of its task."""
+        """Catch and note what the block raises, except cancellation and the end of the process."""
         try:
             yield
         except Exception as error:
@@ -86,7 +86,7 @@ class Part:
 
     @contextmanager
     def tells_client(self, item: str | None = None) -> Iterator[None]:
-        """Raise `internal` in place of what nobody foresaw: a client asked for what the block does."""
+        """Raise `internal` in place of an unforeseen fault, in a block that serves a client's request."""
         try:
             yield
         except ClientError:
@@ -96,12 +96,12 @@ class Part:
             raise internal() from error
 
     async def run(self, work: Coroutine[Any, Any, object], item: str | None = None) -> None:
-        """Do something once, to its end or to its fault."""
+        """Await the work once, and survive its fault."""
         with self.survives(item):
             await work
 
     async def keep_running(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do what has no end; when it fails, do it again after a while. Returns when it returns."""
+        """Run work that should not end, and restart it with backoff when it fails. Return when it returns."""
         backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         while True:
             began_at = time.monotonic()
@@ -115,18 +115,18 @@ class Part:
 
 
 def internal() -> ClientError:
-    """What a client is told of a fault that nobody foresaw."""
+    """Return the error that a client receives for an unforeseen fault."""
     return ClientError(Code.INTERNAL, "something went wrong on this node; it is logged")
 
 
 def forget_faults() -> None:
-    """Let every part log again what it logged before."""
+    """Let every part log again the faults that it logged before."""
     for part in _parts:
         part._logged.clear()
 
 
 def _kind(error: BaseException) -> Kind:
-    """Tell faults apart by their type and the line that raised them; a group is what is in it first."""
+    """Return the type of a fault and the line that raised it; a group counts as its first exception."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     trace = error.__traceback__

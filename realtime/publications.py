@@ -34,7 +34,7 @@ class Position:
         return f"{self.epoch}-{self.offset}"
 
 
-# Position writes it; the epoch comes from `new_epoch`, or from the scripts that start with `reign_v1.lua`.
+# As Position writes it: an epoch is from `new_epoch`; scripts with `reign_v1.lua` append a shortened replid.
 _POSITION = re.compile(r"([0-9a-f]{12}(?:[0-9a-f]{8})?)-(0|[1-9][0-9]{0,14})")
 
 

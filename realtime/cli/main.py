@@ -76,7 +76,7 @@ def main(log_level: str, log_format: str) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--log-level") from error
     forget_libpq()
-    # For the processes that `dev` and `--workers` start.
+    # The processes that `dev` and `--workers` start inherit these variables.
     os.environ.update(LOG_LEVEL=log_level, LOG_FORMAT=log_format)
 
 

@@ -1,3 +1,3 @@
-"""The vocabulary that the notifier and the gateway share, and the few doors to the outside."""
+"""What the notifier and the gateway share: vocabulary, settings, and access to Redis and Postgres."""
 
 __version__ = "0.1.0"

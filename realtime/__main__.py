@@ -1,4 +1,4 @@
-"""`python -m realtime` is the command `realtime`."""
+"""`python -m realtime` runs the command `realtime`."""
 
 from realtime.cli.main import main
 

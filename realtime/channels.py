@@ -1,7 +1,7 @@
-"""What a channel name means.
+"""Parse channel names: which topic, table and event a name stands for.
 
 Names come from clients, REST bodies and the outbox; a `Channel` goes to the session and the hub.
-Never folds case, never asks whether a table exists.
+This module never folds case, and never checks whether a table exists.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Table:
-    """A table by its raw names, as they stand in Postgres' catalogue."""
+    """A table by its unquoted names, as Postgres' catalogue stores them."""
 
     schema: str
     name: str
@@ -37,13 +37,13 @@ class Table:
 
     @property
     def topic(self) -> str:
-        """The one spelling under which the changes of this table travel."""
+        """The topic of this table's changes, in its one canonical spelling."""
         return f"table:{self}"
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A valid channel: `name` as the client spelled it, `topic` where its messages travel.
+    """A valid channel: `name` as the client spelled it, `topic` that carries its messages.
 
     `table:users` and `table:public.users:INSERT` are two channels of the topic `table:public.users`.
     """
@@ -55,12 +55,12 @@ class Channel:
 
     @property
     def namespace(self) -> str:
-        """The part before the first colon."""
+        """The part of the name before the first colon."""
         return self.name.partition(":")[0]
 
 
 def is_nameable(table: Table) -> bool:
-    """Whether a channel can name a table: no channel has unprintable characters, or more than 255 bytes."""
+    """Whether a channel can name a table: a channel has only printable characters, at most 255 bytes."""
     spelling = f"table:{_quoted_if_needed(table.name)}" if table.schema == "public" else table.topic
     try:
         return parse_channel(spelling).table == table
@@ -69,7 +69,7 @@ def is_nameable(table: Table) -> bool:
 
 
 def parse_channel(name: str) -> Channel:
-    """Return the channel that `name` spells, or raise ClientError `invalid_channel` with the reason."""
+    """Return the channel that `name` means; raise ClientError `invalid_channel` with the reason."""
     _check_characters(name)
     namespace, colon, rest = name.partition(":")
     if name == "presence":
@@ -87,17 +87,17 @@ def parse_channel(name: str) -> Channel:
 
 
 def is_table_topic(topic: str) -> bool:
-    """Whether changes of a table travel under a topic; a database stands behind these alone."""
+    """Whether a topic carries the changes of a table; only these topics have a database as their source."""
     return topic.startswith("table:")
 
 
 def is_presence_topic(topic: str) -> bool:
-    """Whether a topic tells who is present."""
+    """Whether a topic carries presence messages."""
     return topic.partition(":")[0] == "presence"
 
 
 def parse_broadcast_channel(name: str) -> Channel:
-    """Return a channel that clients may broadcast to; ClientError `forbidden` for those that they may not."""
+    """Return the channel if clients may broadcast to it; raise ClientError `forbidden` if they may not."""
     channel = parse_channel(name)
     if channel.namespace in ("table", "presence"):
         raise ClientError(Code.FORBIDDEN, f"clients cannot broadcast to {channel.namespace} channels")
@@ -105,7 +105,7 @@ def parse_broadcast_channel(name: str) -> Channel:
 
 
 def presence_topic(name: str | None) -> str:
-    """Where the presence of a scope travels: a channel without its prefix, or None for the project."""
+    """Return the presence topic of a scope: a channel without `presence:`, or None for the project."""
     return "presence" if name is None else parse_channel(f"presence:{name}").topic
 
 
@@ -139,16 +139,16 @@ def _quoted_if_needed(identifier: str) -> str:
     return identifier
 
 
-# What emoji and scripts need beyond the characters that Python calls printable. The bounds keep out whatever
-# could change how the text around it looks: controls, marks and overrides of direction, blanks without width.
+# Characters that emoji and scripts need although Python does not call them printable. The pattern admits
+# nothing that changes how the text around it looks: controls, direction overrides, zero-width spaces.
 _JOINING = re.compile(
-    # a joiner or non-joiner, or Mongolian's vowel separator, behind a character of a script or an emoji
+    # a joiner, a non-joiner or the Mongolian vowel separator, after a character of a script or an emoji
     r"(?<=[^\x00-\x7f\u200c\u200d\u180e])[\u200c\u200d\u180e]"
-    # a flag by tags, as that of Scotland: a black flag, the tags, the end
+    # a flag made of tags, as Scotland's: a black flag, the tags, the end tag
     r"|(?<=\U0001f3f4)[\U000e0020-\U000e007e]+\U000e007f"
-    # signs above numbers and the like: they are seen, whatever Unicode calls them
+    # signs above numbers and similar: visible, although Unicode calls them format characters
     r"|[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd]"
-    # what newer versions of Unicode than this Python's put there: pictures, and ideographs
+    # ranges in which Unicode versions newer than this Python's add pictographs and ideographs
     r"|[\U0001f000-\U0001faff\U00020000-\U0002fffd\U00030000-\U0003fffd]"
 )
 

@@ -1,15 +1,16 @@
 """Every error code and close code, in one table, and the exceptions that carry them.
 
-Read by the session, the REST handlers and the socket; `docs/protocol.md` repeats the table and a
-test compares the two. Never decides who gets which error.
+The session, the REST handlers and the socket read it; `docs/protocol.md` repeats the table, and a test
+compares the two. This module never decides which client gets which error.
 
     RealtimeError
-    ├── ClientError        what a client did wrong, or cannot have
-    │   ├── Unavailable    a database or Redis that cannot be had now
-    │   ├── RateLimited    asked too often, and when to ask again
-    │   ├── TooNew         a schema in which this program must not work (in `migrations`)
-    │   └── UnknownKey     a token signed with a key that we do not have (in `auth`)
-    ├── SettingError       a setting that stops the start
+    ├── ClientError        a client did something wrong, or asks for what it cannot have
+    │   ├── Unavailable    a database or Redis that cannot be reached now
+    │   ├── RateLimited    a client asked too often; tells when to ask again
+    │   ├── TooNew         a schema that this program must not use (in `postgres.migrations`)
+    │   └── UnknownKey     a token signed with a key that the project does not have (in `auth.tokens`)
+    ├── StatementFailed    a statement that Postgres refused, although it is not an outage
+    ├── SettingError       a wrong setting; the process does not start
     └── DevError           the embedded servers of `realtime dev` (in `dev.errors`)
 """
 
@@ -19,7 +20,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """What went wrong, stable, as it stands in `error` messages and REST bodies."""
+    """The error codes of `error` messages and REST bodies. Their spelling is stable."""
 
     INVALID_JSON = "invalid_json"
     INVALID_MESSAGE = "invalid_message"
@@ -62,7 +63,7 @@ HTTP_STATUS = {
 }
 
 CLOSE_CODE = {
-    Code.INTERNAL: 1011,  # by RFC 6455; a fault of a single message leaves the connection open
+    Code.INTERNAL: 1011,  # RFC 6455; an internal error in a single message leaves the connection open
     Code.UNAUTHORIZED: 4401,
     Code.TOKEN_EXPIRED: 4401,
     Code.FORBIDDEN: 4403,
@@ -79,15 +80,15 @@ CLOSE_UNSUPPORTED_DATA = 1003
 CLOSE_INVALID_TEXT = 1007
 CLOSE_TOO_BIG = 1009
 CLOSE_HEARTBEAT = 4408
-NO_CLOSE_CODE = 1005  # never on the wire: what is recorded of a client that closed without a code
+NO_CLOSE_CODE = 1005  # never sent: recorded for a client that closed without a code
 
 
 class RealtimeError(Exception):
-    """Anything this service raises on purpose."""
+    """Base class of every exception that this service raises on purpose."""
 
 
 class ClientError(RealtimeError):
-    """A client asked for what it cannot have; the message is written for its developer."""
+    """A client asked for something that it cannot have; the message is for the client's developer."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(code, message)
@@ -99,9 +100,9 @@ class ClientError(RealtimeError):
 
 
 class Unavailable(ClientError):
-    """Postgres or Redis cannot be had now; the same request may succeed later.
+    """Postgres or Redis cannot be reached now; the same request may succeed later.
 
-    `reason` tells operators which server it is and why (`realtime.causes`). No client sees it.
+    `reason` tells operators which server failed and why (`realtime.causes`). No client sees `reason`.
     """
 
     def __init__(self, message: str, reason: str = "") -> None:
@@ -110,14 +111,14 @@ class Unavailable(ClientError):
 
 
 class StatementFailed(RealtimeError):
-    """Postgres refused a statement for a reason that is no outage: a missing right, a missing relation.
+    """Postgres refused a statement for a reason other than an outage: a missing right, a missing relation.
 
     `__cause__` is the driver's error.
     """
 
 
 class RateLimited(ClientError):
-    """Somebody asks too often; `retry_seconds` is for how long asking again is of no use."""
+    """A client asks too often; it should wait `retry_seconds` before the next request."""
 
     def __init__(self, message: str, retry_seconds: float) -> None:
         super().__init__(Code.RATE_LIMITED, message)
@@ -125,7 +126,7 @@ class RateLimited(ClientError):
 
 
 class SettingError(RealtimeError):
-    """A setting is missing, unknown or wrong; stops the start."""
+    """A setting is missing, unknown or wrong; the process does not start."""
 
     def __init__(self, setting: str, reason: str) -> None:
         super().__init__(setting, reason)

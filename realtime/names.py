@@ -1,55 +1,54 @@
 """Every name that this service uses in Redis and in Postgres.
 
-Called by whoever talks to either; never builds SQL. Redis keys of one topic share the hash tag
-`{project:topic}`, so that they lie in one slot of a cluster. A `}` in a topic only shortens the tag,
-the same way for all its keys.
+All code that talks to Redis or Postgres takes the names from here; this module never builds SQL. Redis keys
+of one topic share the hash tag `{project:topic}`, so that they lie in one slot of a cluster. A `}` in a topic
+only shortens the tag, the same way for all keys of the topic.
 """
 
 from __future__ import annotations
 
 # Postgres
 SCHEMA = "realtime"
-DOORBELL = "realtime"  # the NOTIFY channel; without payload
-LEADER_LOCK = (
-    0x7265616C_6C656164  # "reallead": by which notifiers of schema version 3 and before know a leader
-)
+DOORBELL = "realtime"  # the NOTIFY channel; a notification has no payload
+# "reallead": the lock by which notifiers of schema version 3 and older recognize a leader
+LEADER_LOCK = 0x7265616C_6C656164
 
 
-FEED_FAILED = "failed, and is tried again"  # the state of a project that its notifier cannot serve now
+FEED_FAILED = "failed, and is tried again"  # state of a project that its notifier cannot serve now
 
 
 def topic_channel(project: str, topic: str) -> str:
-    """The pub/sub channel on which the messages of a topic travel."""
+    """Pub/sub channel that carries the messages of a topic."""
     return f"realtime:{{{project}:{topic}}}"
 
 
 def topic_meta(project: str, topic: str) -> str:
-    """Hash: epoch, offset and the mark of what a table topic took last. Never expires on a table topic."""
+    """Hash: epoch, offset, and the mark of a table topic's last changes. Never expires for a table topic."""
     return f"realtime:{{{project}:{topic}}}:meta"
 
 
 def topic_history(project: str, topic: str) -> str:
-    """Stream: the publications of a topic that a client may still come back to."""
+    """Stream: the publications of a topic from which a client can still resume."""
     return f"realtime:{{{project}:{topic}}}:history"
 
 
 def probe(node_id: str, number: int = 0) -> str:
-    """A pub/sub channel on which a node hears whether a subscription lives; its number leads to a server."""
+    """Pub/sub channel by which a node checks that a subscription works; `number` selects a server."""
     return f"realtime:probe:{node_id}:{number}"
 
 
 def nodes() -> str:
-    """Set: the incarnations of gateway nodes; those whose own key is gone are dead."""
+    """Set: the incarnations of gateway nodes; an incarnation whose own key is gone is dead."""
     return "realtime:nodes"
 
 
 def node(incarnation: str) -> str:
-    """String with a TTL: a node's heartbeat, what it serves and since when."""
+    """String with a TTL: a node's heartbeat, what the node serves and since when."""
     return f"realtime:node:{incarnation}"
 
 
 def tables(project: str) -> str:
-    """Set: the table topics that a project's feed has ever published to."""
+    """Set: all table topics to which a project's feed has ever published."""
     return f"realtime:{{{project}}}:tables"
 
 
@@ -59,12 +58,12 @@ def notifier(project: str) -> str:
 
 
 def notifiers() -> str:
-    """Sorted set: the notifiers that live, by when Redis takes them for dead."""
+    """Sorted set: the live notifiers; the score is the time at which Redis considers a notifier dead."""
     return "realtime:{notifiers}"
 
 
 def notifier_facts() -> str:
-    """Hash: what each of them serves."""
+    """Hash: what each live notifier serves."""
     return "realtime:{notifiers}:facts"
 
 
@@ -72,26 +71,26 @@ TRIGGERS = {
     "INSERT": "realtime_capture_insert",
     "UPDATE": "realtime_capture_update",
     "DELETE": "realtime_capture_delete",
-}  # the statement trigger for each event; the SQL of this package has the same names
+}  # the statement trigger for each event; the SQL in `realtime.postgres` has the same names
 
 
 def topic_members(project: str, topic: str) -> str:
-    """Hash: who is present under a topic, INCARNATION/CONNECTION → entry."""
+    """Hash: the presence entries of a topic, INCARNATION/CONNECTION → entry."""
     return f"realtime:{{{project}:{topic}}}:members"
 
 
 def node_beat(incarnation: str) -> str:
-    """String with a short TTL: an incarnation of a node is known to be alive at this moment."""
+    """String with a short TTL: while it exists, this incarnation of a node is known to be alive."""
     return f"realtime:node:{incarnation}:beat"
 
 
 def node_topics(incarnation: str) -> str:
-    """Set: where a node's incarnation has put presence entries, `project topic`; read when it is dead."""
+    """Set: the topics with presence entries of an incarnation, `project topic`; read after its death."""
     return f"realtime:node:{incarnation}:topics"
 
 
 def node_heir(incarnation: str) -> str:
-    """String with a TTL: some node is cleaning up after this dead incarnation."""
+    """String with a TTL: while it exists, some node cleans up after this dead incarnation."""
     return f"realtime:node:{incarnation}:heir"
 
 
@@ -101,15 +100,15 @@ def open_connections(project: str) -> str:
 
 
 def connection_counts(project: str) -> str:
-    """Hash: how many open connections a user and an address have."""
+    """Hash: the number of open connections of each user and of each address."""
     return f"realtime:{{{project}}}:counts"
 
 
 def incarnation_counts(project: str, incarnation: str) -> str:
-    """Hash: how many of these a node's incarnation has, in all, of a user and of an address."""
+    """Hash: open connections of one node's incarnation: in total, of each user and of each address."""
     return f"realtime:{{{project}}}:counts:{incarnation}"
 
 
 def connection_history(project: str) -> str:
-    """Stream: connects and disconnects of a project."""
+    """Stream: the connects and disconnects of a project."""
     return f"realtime:{{{project}}}:connections"

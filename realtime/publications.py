@@ -1,7 +1,7 @@
-"""The form in which changes travel: a line a change, a publication for many.
+"""The format of messages in Redis: a line per message, a publication for consecutive lines.
 
-The notifier makes lines, `append_v1.lua` puts `EPOCH FIRST_OFFSET` on top, history and PUBLISH carry
-the result unchanged, and the gateway reads it. Row data stays the text that Postgres wrote.
+The notifier makes the lines of changes, and `append_v1.lua` puts `EPOCH FIRST_OFFSET` on top. History and
+PUBLISH carry the result unchanged, and the gateway reads it. Row data stays the text that Postgres wrote.
 
     k3v9x2ab 17\\n
     I"schema":"public","table":"users","event":"INSERT","data":{...},"old":null,"commit_timestamp":"..."\\n
@@ -25,7 +25,7 @@ EVENT_OF_MARK = {ord(event.value[0]): event for event in Event}
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place in a topic's history: after `offset` messages of `epoch`. Clients see it as an opaque id."""
+    """A position in a topic's history: after `offset` messages of `epoch`. Clients see it as an opaque id."""
 
     epoch: str
     offset: int
@@ -34,12 +34,12 @@ class Position:
         return f"{self.epoch}-{self.offset}"
 
 
-# As `new_epoch`, `reign_v1.lua` and Position write it.
+# As Position writes it: an epoch is from `new_epoch`; scripts with `reign_v1.lua` append a shortened replid.
 _POSITION = re.compile(r"([0-9a-f]{12}(?:[0-9a-f]{8})?)-(0|[1-9][0-9]{0,14})")
 
 
 def parse_position(text: str) -> Position:
-    """Read what a client sends as `since`; raises ClientError `invalid_message`."""
+    """Parse what a client sends as `since`; raises ClientError `invalid_message`."""
     match = _POSITION.fullmatch(text)
     if match is None:
         raise ClientError(Code.INVALID_MESSAGE, "`since` is not an id or position of this service")
@@ -59,43 +59,43 @@ class Publication:
         return self.first + len(self.lines) - 1
 
     def after(self, offset: int) -> Publication:
-        """The part of it beyond `offset`; the whole where nothing overlaps."""
+        """The part of this publication after `offset`; all of it if `offset` is before its first message."""
         skip = offset + 1 - self.first
         return self if skip <= 0 else Publication(self.epoch, self.first + skip, self.lines[skip:])
 
 
 def read_publication(raw: bytes) -> Publication:
-    """Read what `append_v1.lua` wrote, or `reset_v1.lua`: a new epoch without a message."""
+    """Parse a publication of `append_v1.lua`, or of `reset_v1.lua`: a new epoch without a message."""
     head, *lines = raw.split(b"\n")
     epoch, first = head.split(b" ")
     return Publication(epoch.decode(), int(first), lines)
 
 
 def replid_of(epoch: str) -> str:
-    """The replid of the Redis in which an epoch began, shortened; "" where it does not matter."""
+    """The shortened replid of the Redis server in which an epoch began; "" for an epoch without one."""
     return epoch[12:]
 
 
 def replid_in(replication: Any) -> str:
-    """The replid in an answer to INFO replication, as `reign_v1.lua` shortens it; "" where there is none."""
+    """The replid in a reply to INFO replication, shortened as in `reign_v1.lua`; "" if the reply has none."""
     return str(replication.get("master_replid", ""))[:8] if isinstance(replication, dict) else ""
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """Who broadcasts: set by the server; `connection_id` None is a request by REST."""
+    """The sender of a broadcast, set by the server; `connection_id` is None for a REST request."""
 
     connection_id: str | None
     user_id: str | None
 
 
-_TIMESTAMP = b'timestamp":"'  # of a broadcast, or the end of a change's `commit_timestamp`
+_TIMESTAMP = b'timestamp":"'  # the key of a broadcast's time, or the end of a change's `commit_timestamp`
 
-TO_ALL, NOT_TO_SENDER = b"B", b"N"  # marks of a broadcast's line; the latter is followed by a connection id
+TO_ALL, NOT_TO_SENDER = b"B", b"N"  # first byte of a broadcast's line; a connection id follows `N`
 
 
 def broadcast_line(payload: bytes, sender: Sender, timestamp: str, to_self: bool) -> bytes:
-    """One broadcast as a line; `payload` is the JSON that came in."""
-    # Between the tokens of JSON a newline is as good as a space; inside of them it cannot stand.
+    """Return one broadcast as a line; `payload` is the JSON text that the client sent."""
+    # JSON treats a newline between tokens like a space, and allows no newline inside a token.
     body = b'"payload":' + payload.replace(b"\n", b" ") + b',"sender":' + msgspec.json.encode(sender)
     body += b',"timestamp":"' + timestamp.encode() + b'"'
     if to_self or sender.connection_id is None:
@@ -104,10 +104,10 @@ def broadcast_line(payload: bytes, sender: Sender, timestamp: str, to_self: bool
 
 
 def written_at(line: bytes) -> float | None:
-    """The time that a message tells of itself, in seconds since 1970; None if it is none, or not of our days.
+    """Return the timestamp inside a line, in seconds since 1970; None if Python cannot represent it.
 
-    It stands behind all that a row or a client may bring, so the last one is ours. A superuser may have
-    written a change by hand: at `infinity`, or in the year 12026.
+    The service writes the timestamp after all data of a row or a client, so the last one in the line is ours.
+    A superuser may have written a change by hand, with the time `infinity` or in the year 12026.
     """
     start = line.rfind(_TIMESTAMP) + len(_TIMESTAMP)
     try:
@@ -117,17 +117,17 @@ def written_at(line: bytes) -> float | None:
 
 
 def is_change(line: bytes) -> bool:
-    """Whether a line tells of a change, and not of a broadcast."""
+    """Whether a line is a change, and not a broadcast."""
     return line[0] in EVENT_OF_MARK
 
 
 def line_prefix(table: Table, event: Event) -> str:
-    """What the line of each change of a table begins with, up to its `data`."""
+    """Return the beginning of every change line of a table and event, up to the value of `data`."""
     schema, name = (msgspec.json.encode(part).decode() for part in (table.schema, table.name))
     return f'{event.value[0]}"schema":{schema},"table":{name},"event":"{event.value}","data":'
 
 
 def change_line(prefix: str, data: str, old: str | None, committed_at: str, truncated: bool) -> str:
-    """One change as a line; `data` and `old` are JSON text, `committed_at` RFC 3339 in UTC."""
+    """Return one change as a line; `data` and `old` are JSON text, `committed_at` is RFC 3339 in UTC."""
     mark = ',"truncated":true' if truncated else ""
     return f'{prefix}{data},"old":{old or "null"},"commit_timestamp":"{committed_at}"{mark}'

@@ -1,4 +1,4 @@
-"""Text files that belong to a package: SQL, Lua."""
+"""Read the text files that are installed with a package: SQL, Lua."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.resources import files
 
 
 def packaged_text(package: str, path: str) -> str:
-    """Return the text of a file that is installed with a package, by its path below it.
+    """Return the text of a file that is installed with a package; `path` is relative to the package.
 
     >>> packaged_text("realtime.postgres", "sql/backlog.sql")
     """

@@ -1,7 +1,7 @@
-"""Who a token speaks for: its signature, its times and its claims against a project's keys.
+"""Verify a token's signature, times and claims with a project's keys, and return its user's identity.
 
-Tokens come from the gateway through `gateway.projects.jwks`, an `Identity` goes to the session and the REST
-handlers; `issue` serves `realtime token`. Never fetches a key, never puts a token into a message.
+The gateway passes tokens through `gateway.projects.jwks`; an `Identity` goes to the session and the REST
+handlers. `issue` makes tokens for `realtime token`. This module fetches no key, and never quotes a token.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ LEEWAY_SECONDS = 5
 MAX_TOKEN_BYTES = 8_192
 SERVICE_ROLE = "service_role"
 DEFAULT_ROLE = "authenticated"
-LATEST_EXPIRY = 253_402_300_799  # the end of the year 9999, the last that an RFC 3339 time can name
+LATEST_EXPIRY = 253_402_300_799  # the end of the year 9999, the last year of an RFC 3339 time
 
-# Knows no other algorithm, `none` least of all, whatever the project's configuration says.
+# Accepts no other algorithm, in particular not `none`, whatever the project's settings say.
 _JWS = jwt.PyJWS(algorithms=(HMAC_ALGORITHM, *ALGORITHMS))
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a valid token speaks for, and until when (`expires_at` in seconds since 1970, no leeway added)."""
+    """The user of a valid token, and when it expires (`expires_at` in seconds since 1970, without leeway)."""
 
     user_id: str | None
     role: str
@@ -48,16 +48,16 @@ class Identity:
 
     @property
     def is_service(self) -> bool:
-        """Whether this token administers its project."""
+        """Whether this token may administer its project."""
         return self.role == SERVICE_ROLE
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKeys:
-    """What a project's tokens are checked against.
+    """The keys and rules that verify a project's tokens.
 
-    With `by_id` the keys are those of a JWKS, and a token's `kid` selects one. Otherwise there is one
-    key, and a `kid` means nothing.
+    With `by_id` the keys come from a JWKS, and a token's `kid` selects one. Without it there is one key, and
+    a `kid` is ignored.
     """
 
     algorithms: tuple[str, ...]
@@ -65,11 +65,11 @@ class VerificationKeys:
     by_id: bool = False
     audience: str | None = None
     issuer: str | None = None
-    max_token_seconds: float = 0  # 0 is no bound
+    max_token_seconds: float = 0  # 0 means no bound
 
     @classmethod
     def of(cls, project: Project) -> VerificationKeys:
-        """Return the keys that the settings hold; none yet if the project has a JWKS."""
+        """Return the keys in the settings; a project with a JWKS has no keys yet."""
         keys: KeySet = {}
         if project.jwt_secret is not None:
             keys = {(None, HMAC_ALGORITHM): project.jwt_secret}
@@ -88,17 +88,17 @@ class VerificationKeys:
 
 
 class UnknownKey(ClientError):
-    """A token names a key that is not among the project's keys; newer keys may have it."""
+    """A token names a key that is not among the project's keys; a newer JWKS may contain the key."""
 
     def __init__(self) -> None:
         super().__init__(Code.UNAUTHORIZED, "the token is signed with a key that this project does not have")
 
 
 def verify(token: str, project_id: str, keys: VerificationKeys, now: float) -> Identity:
-    """Return whom `token` speaks for in this project, `now` in seconds since 1970.
+    """Return the identity that `token` proves in this project; `now` is in seconds since 1970.
 
-    Raises ClientError: `token_expired` if nothing but its age is wrong, otherwise `unauthorized`, of the
-    kind UnknownKey where a JWKS does not have its key.
+    Raises ClientError: `token_expired` if the token is only too old, otherwise `unauthorized`; the subclass
+    UnknownKey if the JWKS does not contain the token's key.
     """
     payload = _signed_payload(token, keys)
     try:
@@ -122,7 +122,7 @@ def verify(token: str, project_id: str, keys: VerificationKeys, now: float) -> I
 
 
 class _Registered(msgspec.Struct):
-    """The claims with a meaning here; `iat` has one where the life of a token has a bound."""
+    """The claims that this service reads; `iat` only if the project bounds the lifetime of a token."""
 
     exp: float
     iat: Any = None
@@ -147,7 +147,7 @@ def _signed_payload(token: str, keys: VerificationKeys) -> bytes:
     except jwt.InvalidSignatureError:
         raise _unauthorized("the token's signature does not fit the project's key") from None
     except (jwt.PyJWTError, ValueError, RecursionError):
-        # From None, and without its text: that quotes from the token.
+        # Without the cause and its text, since the text quotes the token.
         raise _unauthorized("the token is not a JWT") from None
     return payload
 
@@ -159,7 +159,7 @@ def _pinned(algorithm: object, keys: VerificationKeys) -> str:
 
 
 def _key(kid: str | None, algorithm: str, keys: VerificationKeys) -> str | PublicKey:
-    """Return the key for a token; one without `kid` gets the only key that fits its algorithm."""
+    """Return the key for a token; a token without `kid` gets the only key that fits its algorithm."""
     if kid is None:
         fitting = [key for (_, fits), key in keys.keys.items() if fits == algorithm]
         if len(fitting) > 1:
@@ -173,7 +173,7 @@ def _key(kid: str | None, algorithm: str, keys: VerificationKeys) -> str | Publi
 
 
 def _check_names(claims: _Registered) -> None:
-    """Who a user is has to be said as it is, in Redis and in JSON: it is refused rather than mended."""
+    """Refuse unclean `sub` and `role`: cleaning would change the identity that Redis and JSON carry."""
     for name, claim in (("sub", claims.sub), ("role", claims.role)):
         if claim is not None and not is_clean(claim):
             raise _unauthorized(f"the token's {name} has control characters")
@@ -199,7 +199,7 @@ def _check_times(claims: _Registered, now: float) -> None:
 
 
 def _check_lifetime(claims: _Registered, max_seconds: float, now: float) -> None:
-    """Refuse a token that is good for longer than the project allows, from now on or since it was issued."""
+    """Refuse a token that is valid for longer than the project allows, from now or from its `iat`."""
     if claims.exp > now + max_seconds + LEEWAY_SECONDS:
         raise _unauthorized(f"the token's exp lies more than {max_seconds:g} seconds ahead")
     if claims.iat is None:
@@ -212,7 +212,7 @@ def _seconds(issued_at: object) -> float:
     try:
         if isinstance(issued_at, int | float) and not isinstance(issued_at, bool):
             return float(issued_at)
-    except OverflowError:  # an integer of hundreds of digits
+    except OverflowError:  # an integer with hundreds of digits
         pass
     raise _unauthorized("the token's iat is no number of seconds")
 
@@ -232,7 +232,7 @@ def issue(
     audience: str | None = None,
     issuer: str | None = None,
 ) -> str:
-    """Return an HS256 token that `verify` takes from `now` on, for `ttl_seconds`."""
+    """Return an HS256 token that `verify` accepts from `now` on, for `ttl_seconds`."""
     claims = {
         "sub": sub,
         "role": role,
@@ -247,9 +247,10 @@ def issue(
 
 
 def projects_with_one_key(projects: Mapping[str, Project]) -> list[list[str]]:
-    """Return the groups of projects that accept each other's tokens, unless these have a `project_id`.
+    """Return the groups of projects that accept each other's tokens, if the tokens have no `project_id`.
 
-    They have one key, however it is spelled, and neither `aud`, `iss` nor algorithm tells their tokens apart.
+    Projects of a group have the same key, however it is spelled, and `aud`, `iss` and the algorithms do not
+    distinguish their tokens.
     """
     by_key: dict[str, list[str]] = {}
     for project_id, project in sorted(projects.items()):
@@ -263,7 +264,7 @@ def projects_with_one_key(projects: Mapping[str, Project]) -> list[list[str]]:
 
 
 def _mix(one: Project, other: Project) -> bool:
-    """Whether a token of one project may pass for one of the other that has the same key."""
+    """Whether a token of one project may be accepted by another project with the same key."""
     every = (HMAC_ALGORITHM, *ALGORITHMS)
     if not set(one.jwt_algorithms or every) & set(other.jwt_algorithms or every):
         return False

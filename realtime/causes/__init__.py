@@ -1,1 +1,1 @@
-"""Why a server cannot be reached, for operators: pure functions of an error."""
+"""Tell operators why a server cannot be reached: pure functions of an error."""

@@ -1,4 +1,4 @@
-"""The causes that are told, in the words in which they are told. Imports nothing."""
+"""The causes of an outage, in the words that operators read. Imports nothing of this service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_DETAIL = 200  # characters of what a server said
 
 
 class Cause(StrEnum):
-    """What is wrong; `docs/operations.md` has a row for each."""
+    """Why a server cannot be used; `docs/operations.md` has a row for each cause."""
 
     UNKNOWN_HOST = "the host name is not known"
     REFUSED = "the connection was refused"
@@ -44,7 +44,7 @@ class Cause(StrEnum):
 
 
 class Finding(NamedTuple):
-    """A cause, and what the server said of it."""
+    """A cause, and what the server said about it."""
 
     cause: Cause
     detail: str = ""
@@ -54,6 +54,6 @@ class Finding(NamedTuple):
 
 
 def quoted(message: str) -> str:
-    """Return what a server said, as one short line."""
+    """Return a server's message as one short line."""
     line = "".join(character if character.isprintable() else " " for character in message[:MAX_DETAIL])
     return " ".join(line.split()).strip(".")

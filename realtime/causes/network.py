@@ -1,4 +1,4 @@
-"""What the operating system and OpenSSL say of a connection. Quotes only what is said of certificates."""
+"""Causes from errors of the operating system and OpenSSL. Quotes only OpenSSL's reasons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ERRNO = {
     errno.ECONNABORTED: Cause.LOST,
     errno.EPIPE: Cause.LOST,
 }
-_ERRNO_IN_TEXT = re.compile(r"\[Errno (\d+)\]")  # of several addresses, which asyncio tells as one error
+_ERRNO_IN_TEXT = re.compile(r"\[Errno (\d+)\]")  # asyncio reports the errors of several addresses in one text
 
 
 def by_errno(error: OSError) -> Finding:
@@ -59,7 +59,7 @@ def by_tls(error: ssl.SSLError) -> Finding:
     reason = str(getattr(error, "reason", None) or "")
     if reason in _NO_TLS:
         return Finding(Cause.NO_TLS)
-    if reason.endswith(_CLIENT):  # TLSV13_ALERT_…, SSLV3_ALERT_…: what the server says of us
+    if reason.endswith(_CLIENT):  # TLSV13_ALERT_…, SSLV3_ALERT_…: the server's alert about our certificate
         return Finding(Cause.CLIENT_CERTIFICATE)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return Finding(Cause.LOST)

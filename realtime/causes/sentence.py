@@ -1,7 +1,7 @@
 """Why a server cannot be reached: a sentence for operators, with host, port and cause, without a secret.
 
-The doors to Redis and Postgres ask. Logs, `/readyz` of the internal port and the command line tell it. No
-client hears it.
+The Redis and Postgres clients build the sentence. Logs, `/readyz` of the internal port and the command line
+show it; a client of the service never sees it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from realtime.causes.network import by_errno, by_tls
 from realtime.causes.servers import by_driver, by_redis, by_sqlstate
 from realtime.errors import ClientError, RealtimeError, StatementFailed, Unavailable
 
-MAX_CHAIN = 10  # errors that were raised from each other
-SHOWN_CAUSES = 8  # of errors that came together
-EAI_AGAIN = -3  # of `getaddrinfo`, in glibc and musl
+MAX_CHAIN = 10  # longest chain of errors raised from each other
+SHOWN_CAUSES = 8  # of the errors in one group
+EAI_AGAIN = -3  # error number of `getaddrinfo` in glibc and musl
 
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 
 class Phase(Enum):
-    """When an error came."""
+    """In which phase of a connection an error occurred."""
 
     IN_USE = "of a connection in use"
     CONNECTING = "before the server had answered anything"
@@ -31,25 +31,25 @@ class Phase(Enum):
 
 
 def place_of(host: str, port: int) -> str:
-    """Return host and port as people write them; a directory is that of a Unix socket of Postgres."""
+    """Return host and port as people write them; for a directory, the path of Postgres' Unix socket in it."""
     if host.startswith("/"):
         return f"{host}/.s.PGSQL.{port}"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def at(error: ErrorT, place: object, phase: Phase = Phase.IN_USE) -> ErrorT:
-    """Note on an error which server it came from, and when; return it.
+    """Note on an error which server it came from and in which phase; return the error.
 
-    A note that is there stays: who was nearer knew better.
+    An existing note is kept: the code closest to the failure knew it best.
     """
     vars(error).setdefault("realtime_note", (str(place), phase))
     return error
 
 
 def why(error: BaseException, place: object = "", phase: Phase = Phase.IN_USE) -> str:
-    """Return the sentence; place and phase are for an error that has no note of them.
+    """Return the sentence for an error; place and phase are used if the error has no note.
 
-    Of errors that came together each is told, and each sentence once.
+    A group of errors gives a sentence for each error; equal sentences appear once.
     """
     if isinstance(error, BaseExceptionGroup):
         told = dict.fromkeys(why(one, place, phase) for one in error.exceptions)
@@ -66,7 +66,7 @@ def why(error: BaseException, place: object = "", phase: Phase = Phase.IN_USE) -
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return the error and what it was raised from, the outermost first."""
+    """Return the error and the errors that it was raised from, the outermost first."""
     found: list[BaseException] = []
     now: BaseException | None = error
     while now is not None and len(found) < MAX_CHAIN:
@@ -76,7 +76,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _find(chain: list[BaseException], phase: Phase) -> Finding:
-    """Return what the outermost error says that is no mere wrapper."""
+    """Return the finding of the outermost error whose cause is specific."""
     findings = [finding for error in chain if (finding := judge(error)) is not None]
     vague = (Cause.LOST, Cause.OTHER)
     found = next((one for one in findings if one.cause not in vague), None)
@@ -89,7 +89,7 @@ def _find(chain: list[BaseException], phase: Phase) -> Finding:
 def judge(error: BaseException) -> Finding | None:
     sqlstate = getattr(error, "sqlstate", None)
     if isinstance(sqlstate, str):
-        # Without DETAIL, which may quote what is in a row.
+        # Without DETAIL, which may quote data of a row.
         return by_sqlstate(sqlstate, type(error).__name__, str(error.args[0] if error.args else ""))
     if isinstance(error, ssl.SSLError):
         return by_tls(error)

@@ -1,7 +1,7 @@
-"""What Postgres, Redis and their drivers say.
+"""Causes from errors of Postgres, Redis and their drivers.
 
-Errors are recognized by what they carry (SQLSTATE, the first word of Redis) and by the names of their
-classes: no driver is imported. A text is quoted only where it is known to repeat no password.
+Errors are recognized by their data (SQLSTATE, the first word of Redis' message) and by the names of their
+classes, so no driver is imported. A text is quoted only if it is known to contain no password.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SQLSTATE = {
     "22023": Cause.PARAMETER,
     "08P01": Cause.PARAMETER,
 }
-_CLOSED = ("08000", "08003", "08006", "08001")  # also what asyncpg says of a connection that broke
+_CLOSED = ("08000", "08003", "08006", "08001")  # asyncpg also uses these for a broken connection
 
 
 def by_sqlstate(sqlstate: str, name: str, message: str) -> Finding:
@@ -37,13 +37,13 @@ def by_sqlstate(sqlstate: str, name: str, message: str) -> Finding:
         return Finding(Cause.LOST)
     if (cause := _SQLSTATE.get(sqlstate)) is not None:
         return Finding(cause, quoted(message))
-    # Of data that does not fit the message quotes what it was.
+    # The message of a data error (class 22 or 23) may quote the data.
     told = name if sqlstate.startswith(("22", "23")) else quoted(message)
     return Finding(Cause.OTHER, f"SQLSTATE {sqlstate}: {told}")
 
 
 def by_driver(names: set[str], message: str) -> Finding | None:
-    """What asyncpg says itself; its other texts may quote what a statement was given."""
+    """Return the cause of asyncpg's own errors; their other texts may quote a statement's arguments."""
     if "TargetServerAttributeNotMatched" in names:
         return Finding(Cause.READ_ONLY, "not what target_session_attrs asks for")
     if "InternalClientError" in names or "InterfaceError" in names:
@@ -85,7 +85,7 @@ _REDIS_SAYS = {
     "invalid username-password": Cause.PASSWORD,
     "running in protected mode": Cause.LOGIN,
 }
-# Redis repeats the arguments of a command that it does not know, a password among them.
+# Redis quotes the arguments of an unknown command, and these may contain a password.
 _ARGUMENTS = re.compile(r",? with args beginning with.*", re.DOTALL)
 
 
@@ -96,7 +96,7 @@ def by_redis(names: set[str], error: BaseException) -> Finding:
         return Finding(Cause.OTHER, "all connections of this process are in use")
     message = _ARGUMENTS.sub("", str(error))
     word = getattr(error, "status_code", None)
-    if word is None:  # a word that redis-py does not know stands in the message
+    if word is None:  # redis-py leaves a word that it does not know in the message
         word = message.partition(" ")[0]
     elif word != "ERR":
         message = f"{word} {message}"

@@ -1,4 +1,4 @@
-"""`realtime dev`: everything on this machine; see `realtime.dev.run`."""
+"""`realtime dev`: run all processes on this machine; see `realtime.dev.run`."""
 
 from __future__ import annotations
 

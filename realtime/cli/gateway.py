@@ -1,4 +1,4 @@
-"""`realtime gateway`: one gateway in this process, or several as child processes that share a port."""
+"""`realtime gateway`: run one gateway in this process, or several child processes that share a port."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def gateway(
 def _worker_command(
     config: Path | None, host: str, port: int, internal_port: int | None, number: int
 ) -> list[str]:
-    """Return the words after `realtime` for a worker; each has an internal port of its own."""
+    """Return a worker's arguments of `realtime`; each worker has its own internal port."""
     words = ["gateway", "--host", host, "--port", str(port), "--reuse-port"]
     if internal_port is not None:
         words += ["--internal-port", str(internal_port + number)]

@@ -1,8 +1,8 @@
 """`realtime listen`: print the events of some channels as they come.
 
-A client like any other: it reconnects by itself and asks for what it missed. Prints each message as the
-line of JSON that came, or coloured lines where the output is a terminal. Rows and payloads are never parsed,
-so that every digit of a number stays.
+The command is an ordinary client: it reconnects automatically and asks for missed messages. It prints each
+message as the received line of JSON, or as coloured lines on a terminal. It never parses rows and payloads,
+so that numbers keep all their digits.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from realtime.process.run import live
 from realtime.waiting.outage import Outage
 
 RETRY_SECONDS = 1.0
-# Errors after which the same client tries again.
+# Errors after which the client tries again.
 PASSING = ("unavailable", "internal", "slow_consumer", "rate_limited", "too_many_connections")
 COLOURS = {"INSERT": "green", "UPDATE": "yellow", "DELETE": "red"}
-# The fields of a message that are read here; the others are passed on as they are.
+# The fields of a message that this module reads; the other fields are passed on unchanged.
 FIELDS = (
     *("type", "channel", "id", "position", "enabled", "code", "message"),
     *("event", "schema", "table", "commit_timestamp"),
@@ -41,7 +41,7 @@ FIELDS = (
 
 
 class ListenRefused(RealtimeError):
-    """The server refuses this client: to reconnect would not help."""
+    """The server refuses this client; a reconnect would not help."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code, message)
@@ -67,7 +67,7 @@ def listen(
 
 
 async def follow(url: str, project: str, token: str, channels: Sequence[str]) -> None:
-    """Print events until cancelled; raises ListenRefused when the server refuses this client."""
+    """Print events until cancelled; raises ListenRefused if the server refuses this client."""
     place = _place(url)
     address = f"{url.rstrip('/')}/projects/{quote(project, safe='')}/realtime/ws"
     since: dict[str, str] = {}
@@ -92,14 +92,14 @@ async def follow(url: str, project: str, token: str, channels: Sequence[str]) ->
 
 
 def _place(url: str) -> str:
-    """Return host and port, without what else stands in a URL; raises ListenRefused for one that is none."""
+    """Return host and port of a URL, and no other part of it; raises ListenRefused for an invalid URL."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         name = str(parts.hostname or "").encode("idna").decode()
     except (KeyError, ValueError):
         name = ""
-    if not name or re.search(r"[\s@]", url):  # a login beside the token is refused by aiohttp
+    if not name or re.search(r"[\s@]", url):  # aiohttp refuses a login in the URL beside the token
         what = "what was given" if "@" in url else url
         raise ListenRefused("--url", f"{what} is not an address like https://api.example.com")
     return place_of(name, port)
@@ -108,7 +108,7 @@ def _place(url: str) -> str:
 async def _print_until_it_ends(
     socket: aiohttp.ClientWebSocketResponse, channels: Sequence[str], since: dict[str, str]
 ) -> str:
-    """Subscribe, and print what comes until the connection ends; return why it ended."""
+    """Subscribe, and print messages until the connection ends; return why it ended."""
     for channel in channels:
         request = {"type": "subscribe", "channel": channel}
         if channel in since:
@@ -135,7 +135,7 @@ async def _print_until_it_ends(
 
 
 def read_message(text: str) -> tuple[dict[str, Any], msgspec.Raw]:
-    """Return the fields of a message that are used here, and its row as it came."""
+    """Return the fields of a message that this module uses, and its row as received."""
     parts = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     fields = {name: ujson.loads(bytes(parts[name])) for name in FIELDS if name in parts}
     return fields, parts.get("data", msgspec.Raw(b"null"))
@@ -148,7 +148,7 @@ def _remember(message: dict[str, Any], since: dict[str, str]) -> None:
 
 
 def print_event(message: dict[str, Any], row: msgspec.Raw, text: str) -> None:
-    """Print one event: as it came where the output is a pipe, for people where it is a terminal."""
+    """Print one event: unchanged to a pipe, formatted for people on a terminal."""
     if not sys.stdout.isatty():
         print(text, flush=True)
         return
@@ -159,5 +159,5 @@ def print_event(message: dict[str, Any], row: msgspec.Raw, text: str) -> None:
     time = click.style(message["commit_timestamp"], dim=True)
     table = f"{message['schema']}.{message['table']}"
     columns = msgspec.json.decode(row, type=dict[str, msgspec.Raw] | None)
-    shown = msgspec.json.encode(columns).decode()  # without the spaces that Postgres puts between columns
+    shown = msgspec.json.encode(columns).decode()  # without Postgres' spaces between columns
     print(time, event, escape_controls(table), escape_controls(shown), flush=True)

@@ -1,6 +1,6 @@
-"""The command `realtime`: the options of all commands, and errors as one line on standard error.
+"""The command `realtime`: options that all commands share, and errors as one line on standard error.
 
-Each command is a file beside this one: it reads the settings and starts one part.
+Each command has its own module in this package: it reads the settings and starts one part.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ADDRESS_FAULTS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 
 
 class _Commands(click.Group):
-    """Turns errors that a person can mend into one line and status 1."""
+    """Prints errors that a person can fix as one line, and exits with status 1."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -45,12 +45,12 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 def _can_be_mended(error: BaseException) -> bool:
-    """Whether it is an error of ours with a sentence, or an address that we cannot listen on."""
+    """Whether an error is one of ours, with a readable message, or an address that we cannot listen on."""
     return isinstance(error, RealtimeError) or (isinstance(error, OSError) and error.errno in _ADDRESS_FAULTS)
 
 
 def _sentence(error: BaseException) -> str:
-    """Return what a person at the terminal reads; for a server that is away: which one, and why."""
+    """Return an error's message for the terminal; for an outage, it names the server and the cause."""
     if isinstance(error, Unavailable):
         return f"{error.message}: {error.reason}" if error.reason else error.message
     return str(error)
@@ -76,7 +76,7 @@ def main(log_level: str, log_format: str) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--log-level") from error
     forget_libpq()
-    # For the processes that `dev` and `--workers` start.
+    # The processes that `dev` and `--workers` start inherit these variables.
     os.environ.update(LOG_LEVEL=log_level, LOG_FORMAT=log_format)
 
 

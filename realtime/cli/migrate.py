@@ -1,4 +1,4 @@
-"""`realtime migrate`: the schema `realtime` of a project's database, installed or printed."""
+"""`realtime migrate`: install the schema `realtime` in a project's database, or print its SQL."""
 
 from __future__ import annotations
 

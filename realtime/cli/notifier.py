@@ -1,4 +1,4 @@
-"""`realtime notifier`: one notifier in this process."""
+"""`realtime notifier`: run one notifier in this process."""
 
 from __future__ import annotations
 

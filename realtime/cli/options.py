@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings that a command reads where no file is named."""
+"""Options that several commands share, and the settings file that a command reads by default."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ internal_port_option = click.option(
 
 
 def settings_here(config: Path | None) -> Settings:
-    """Read the named file, or else the one that `realtime dev` wrote into this directory."""
+    """Read the given file, or else the file that `realtime dev` wrote in the current directory."""
     if config is None and DEV_CONFIG.exists():
         config = DEV_CONFIG
     return read_settings(config)

@@ -1,4 +1,4 @@
-"""`realtime token`: a token for a project, made with its jwt_secret."""
+"""`realtime token`: make a token for a project with the project's jwt_secret."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realtime.process.settings_file import project_of
 from realtime.settings.config import Settings
 
 DAY_SECONDS = 24 * 3600
-LONGEST_SECONDS = 1e9  # 30 years, where a project has no bound
+LONGEST_SECONDS = 1e9  # 30 years, for a project without a bound
 
 
 @click.command()
@@ -31,7 +31,7 @@ def token(config: Path | None, project: str, sub: str | None, role: str, ttl: in
 
 
 def issue_token(settings: Settings, name: str, sub: str | None, role: str, ttl: int | None) -> str:
-    """Return a token of a project; without a `ttl` it is valid for a day, or for less if the project says so.
+    """Return a token for a project; the default `ttl` is a day, or less if the project allows only less.
 
     Raises SettingError for a project without a secret, and for a `ttl` that the project does not allow.
     """

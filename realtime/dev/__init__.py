@@ -1,1 +1,1 @@
-"""The Postgres and Valkey that `realtime dev` and the tests run, from wheels, below one data directory."""
+"""Postgres and Valkey from wheels, in one data directory, for `realtime dev` and the tests."""

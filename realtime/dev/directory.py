@@ -1,6 +1,6 @@
-"""The data directory of `realtime dev`: who uses it, and the passwords and ports that outlive a run.
+"""The data directory of `realtime dev`: its lock, and the passwords and ports that survive a run.
 
-Called by `dev` and by each embedded server, which has a part of its own in it. Never starts anything.
+`realtime dev` and each embedded server use it; each server has its own subdirectory. Starts no process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NOBODY = 65534
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the directory, created if need be, until the end of the block or of the process.
+    """Lock the directory until the block or the process ends; create it if it does not exist.
 
     Raises `DirectoryInUse`.
     """
@@ -41,16 +41,16 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def create(directory: Path) -> Path:
-    """Make the directory ours alone, and return its full path.
+    """Create the directory for our user only, and return its full path.
 
-    Root lets the servers, which do not run as root, pass through.
+    If we are root, other users may enter the directory, since the servers do not run as root.
     """
     directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
     return directory.resolve()
 
 
 def create_part(part: Path) -> None:
-    """Make a server's own directory. Root gives it away, since a server runs as who owns its part."""
+    """Create a server's own directory. Root gives it to `nobody`, since a server runs as its owner."""
     part.mkdir(mode=0o700, exist_ok=True)
     if os.geteuid() == 0 and part.stat().st_uid == 0:
         uid, gid = _nobody()
@@ -59,7 +59,7 @@ def create_part(part: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only the owner of its directory, and root, may read. Whole or not at all."""
+    """Write a file atomically; only root and the owner of its directory may read it."""
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -71,7 +71,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def secret(directory: Path, name: str) -> str:
-    """Read the secret of that name; the first time, make one that is safe in a URL."""
+    """Read the secret of that name; the first call creates one that needs no encoding in a URL."""
     path = directory / name
     if not path.exists():
         write_private(path, secrets.token_urlsafe(SECRET_BYTES))
@@ -79,7 +79,7 @@ def secret(directory: Path, name: str) -> str:
 
 
 def kept_port(directory: Path, name: str, wanted: int) -> int:
-    """Return the wanted port; for 0 the one of the last run if it is free, else any that is."""
+    """Return the wanted port; for 0, the port of the last run if it is free, else any free port."""
     path = directory / name
     saved = path.read_text() if path.exists() else ""
     port = wanted or (_free_port(int(saved)) if saved.isdecimal() else None) or free_port()
@@ -88,12 +88,12 @@ def kept_port(directory: Path, name: str, wanted: int) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether nobody listens on this port of the loopback address."""
+    """Whether no process listens on this port of the loopback address."""
     return _free_port(port) is not None
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody listens on now."""
+    """Return a port of the loopback address on which no process listens now."""
     port = _free_port(0)
     assert port is not None, "the system refuses to choose a port"
     return port
@@ -104,7 +104,7 @@ def _free_port(port: int) -> int | None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
-        except (OSError, OverflowError):  # taken, or no port at all
+        except (OSError, OverflowError):  # in use, or not a port number
             return None
         return int(probe.getsockname()[1])
 

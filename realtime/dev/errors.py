@@ -1,10 +1,10 @@
-"""What can go wrong when the embedded servers are started; the sentences are for the person at the terminal.
+"""Errors from the start of the embedded servers; their messages are for the person at the terminal.
 
 RealtimeError
 └── DevError
-    ├── DirectoryInUse   another `realtime dev` works there
+    ├── DirectoryInUse   another `realtime dev` uses the data directory
     ├── WheelMissing     the extra that brings the server programs is not installed
-    └── ServerFailed     a server did not come up; carries the end of its log
+    └── ServerFailed     a server did not start; carries the end of its log
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from realtime.errors import RealtimeError
 
 
 class DevError(RealtimeError):
-    """The embedded servers cannot be had."""
+    """The embedded servers cannot be started, or have ended."""
 
 
 class DirectoryInUse(DevError):
-    """Another process holds the lock of the data directory; `pid` is None while it has not said who it is."""
+    """Another process holds the lock of the data directory; `pid` is None until it has written its pid."""
 
     def __init__(self, directory: Path, pid: int | None) -> None:
         super().__init__(directory, pid)
@@ -32,7 +32,7 @@ class DirectoryInUse(DevError):
 
 
 class WheelMissing(DevError):
-    """A server program is not where its wheel puts it."""
+    """A server program is not at its path inside the wheel, or the wheel is not installed."""
 
     def __init__(self, program: str, wheel: str) -> None:
         super().__init__(program, wheel)
@@ -44,7 +44,7 @@ class WheelMissing(DevError):
 
 
 class ServerFailed(DevError):
-    """A server ended, or was not ready in time; `log` holds the last lines that it wrote."""
+    """A server ended, or was not ready in time; `log` holds the last lines of its log."""
 
     def __init__(self, program: str, reason: str, log: str) -> None:
         super().__init__(program, reason, log)

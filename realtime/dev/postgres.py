@@ -1,6 +1,6 @@
-"""Embedded Postgres: a real server on the loopback address, its data and password below a data directory.
+"""Embedded Postgres: a real server on the loopback address, with data and password in a data directory.
 
-Started by `realtime dev`, under the directory's lock, and by the tests. Never knows what is stored in it.
+`realtime dev`, under the directory's lock, and the tests start it. This module does not know its contents.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ USER = "postgres"
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 BACKENDS_GONE_SECONDS = 10
-BACKENDS_ALIVE = "is still in use"  # what Postgres says of the memory that an orphan's backends still share
+BACKENDS_ALIVE = "is still in use"  # Postgres says so while an orphan's backends still use the shared memory
 
 LAST_RESORT = ((signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 
 
 class Mode(Enum):
-    """How to shut down: the signal that Postgres knows it by, and the seconds until we insist."""
+    """A way to shut down: Postgres' signal for it, and the seconds until the next, stronger signal."""
 
     SMART = ((signal.SIGTERM, 60.0), (signal.SIGINT, 30.0), *LAST_RESORT)
     FAST = ((signal.SIGINT, 30.0), *LAST_RESORT)
@@ -38,7 +38,7 @@ class Mode(Enum):
 
 
 class EmbeddedPostgres:
-    """A server that runs; the user of `url` is its superuser."""
+    """A running server; the user of `url` is its superuser."""
 
     def __init__(self, server: ServerProcess, port: int, password: str) -> None:
         self._server = server
@@ -53,11 +53,11 @@ class EmbeddedPostgres:
         return self._server.pid
 
     async def wait(self) -> int:
-        """Wait until the server ends, whoever ends it, and return its exit status."""
+        """Wait until the server ends for any reason, and return its exit status."""
         return await self._server.wait()
 
     async def stop(self, mode: Mode = Mode.FAST) -> None:
-        """Shut the server down, if it still runs."""
+        """Shut the server down if it still runs."""
         await self._server.stop(mode.value)
 
 
@@ -65,9 +65,9 @@ class EmbeddedPostgres:
 async def postgres(
     directory: Path, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS
 ) -> AsyncIterator[EmbeddedPostgres]:
-    """Run Postgres below the directory, on the port of its last run if that is free and none is asked for.
+    """Run Postgres in the directory; for `port` 0, on the port of the last run if it is free, else any.
 
-    `settings` are those of postgresql.conf. Raises `ServerFailed` and `WheelMissing`.
+    `settings` are parameters of postgresql.conf. Raises `ServerFailed` and `WheelMissing`.
     """
     directory = files.create(directory)
     part = directory / "postgres"
@@ -85,7 +85,7 @@ async def postgres(
 
 
 async def _initialize(part: Path) -> None:
-    """Make the database cluster and its password, both or neither, whenever we may be killed."""
+    """Create the database cluster and its password: both or neither, even if this process is killed."""
     for draft in part.parent.glob("initdb-*/"):
         shutil.rmtree(draft, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix="initdb-", dir=part.parent))
@@ -106,7 +106,7 @@ async def _initdb(draft: Path, log: Path) -> None:
         f"--pwfile={draft / 'password'}",
         "--auth=scram-sha-256",
         "--encoding=UTF8",
-        # Needs no locale of the system, and sorts the same everywhere.
+        # The builtin locale needs no locale of the system, and sorts the same everywhere.
         "--locale=C",
         "--locale-provider=builtin",
         "--builtin-locale=C.UTF-8",
@@ -123,7 +123,7 @@ async def _initdb(draft: Path, log: Path) -> None:
 
 
 async def _start(data: Path, log: Path, settings: Mapping[str, str]) -> ServerProcess:
-    """Start the server, again and again while backends of a postmaster that was killed are still ending."""
+    """Start the server; retry while the backends of a killed postmaster are still ending."""
     deadline = asyncio.get_running_loop().time() + BACKENDS_GONE_SECONDS
     while True:
         try:
@@ -152,7 +152,7 @@ async def _start_once(data: Path, log: Path, settings: Mapping[str, str]) -> Ser
 
 
 def _says_ready(pid_file: Path, pid: int) -> bool:
-    """Read what pg_ctl reads: line 1 is the postmaster's number, line 8 its state."""
+    """Read the pid file as pg_ctl does: line 1 is the postmaster's pid, line 8 its state."""
     try:
         lines = pid_file.read_text().splitlines()
     except FileNotFoundError:
@@ -165,5 +165,5 @@ def _program(name: str) -> Path:
 
 
 def _mark(data: Path) -> str:
-    """Return the words by which a postmaster of this data is known in a list of processes."""
+    """Return the words in a process list that identify the postmaster of this data directory."""
     return f"-D {data}"

@@ -1,6 +1,6 @@
-"""A server program as a child process: found in its wheel, started, waited for, stopped, and swept up after.
+"""A server program as a child process: find it in its wheel, start it, wait for it, stop it, clean up.
 
-Used by `postgres.py` and `valkey.py`, which know what is in their files. Never knows either protocol.
+`postgres.py` and `valkey.py` use it, and know the servers' files. This module knows neither protocol.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from signal import Signals
 from realtime.dev.errors import ServerFailed, WheelMissing
 from realtime.process import child
 
-READY_SECONDS = 120  # a recovery after a crash is part of it
+READY_SECONDS = 120  # includes the recovery after a crash
 POLL_SECONDS = 0.02
 LOG_LINES = 20
-LOG_BYTES = 8192  # of the end of the log, to look for its last lines in
+LOG_BYTES = 8192  # read from the end of the log to find its last lines
 
-# A signal and the seconds that it gets before the next one is sent.
+# Each step is a signal, and the seconds to wait before the next signal is sent.
 Steps = Iterable[tuple[Signals, float]]
 
 
@@ -38,7 +38,7 @@ def program(wheel: str, package: str, path: str) -> Path:
 
 
 class ServerProcess:
-    """One run of a program; `data` is the directory that it works in and as whose owner it runs."""
+    """One run of a program, in its `data` directory and as the owner of that directory."""
 
     def __init__(self, process: Process, name: str, log: Path) -> None:
         self._process = process
@@ -53,7 +53,7 @@ class ServerProcess:
     async def start(
         cls, command: Iterable[str | Path], *, data: Path, log: Path, dies_by: Signals
     ) -> ServerProcess:
-        """Start a program, out of reach of the terminal's Ctrl-C; `dies_by` stops it when we are killed."""
+        """Start a program that the terminal's Ctrl-C does not reach; `dies_by` stops it if we are killed."""
         path, *arguments = (str(word) for word in command)
         wrapper = (sys.executable, "-I", "-S", child.__file__, str(os.getpid()), str(int(dies_by)))
         output = _open_log(log)
@@ -82,11 +82,11 @@ class ServerProcess:
         return self._process.returncode is None
 
     async def wait(self) -> int:
-        """Wait until it ends, for whatever reason, and return its status; negative is a signal."""
+        """Wait until the program ends for any reason, and return its status; a signal is negative."""
         return await self._process.wait()
 
     async def wait_ready(self, ready: Callable[[], Awaitable[bool]]) -> None:
-        """Wait until `ready` says so. Raises `ServerFailed`."""
+        """Wait until `ready` returns True. Raises `ServerFailed` if the program ends or takes too long."""
 
         async def settled() -> bool:
             return not self.running or await ready()
@@ -97,12 +97,12 @@ class ServerProcess:
             raise self.failed(f"ended with status {self._process.returncode} before it was ready")
 
     async def stop(self, steps: Steps) -> None:
-        """End it by the first of the signals that does."""
+        """Send the signals of the steps, one after the other, until the program has ended."""
         await stop(self.pid, lambda: self.running, steps)
         await self._process.wait()
 
     def failed(self, reason: str) -> ServerFailed:
-        """Make the error that shows the end of the log."""
+        """Return an error with the reason and the end of the log."""
         with self._log.open("rb") as file:
             file.seek(max(0, self._log.stat().st_size - LOG_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
@@ -110,9 +110,9 @@ class ServerProcess:
 
 
 async def stop_leftover(pid_file: Path, mark: str, steps: Steps) -> None:
-    """Stop what a killed run left behind, and remove its pid file.
+    """Stop the server that a killed run left behind, and remove its pid file.
 
-    `mark` is in the command line of that server only, so that a stranger with its number is left alone.
+    Only that server has `mark` in its command line, so another process with the same pid is left alone.
     """
     if pid := _read_pid(pid_file):
         await stop(pid, lambda: f"{mark} " in f"{_command_line(pid)} ", steps)
@@ -120,7 +120,7 @@ async def stop_leftover(pid_file: Path, mark: str, steps: Steps) -> None:
 
 
 async def stop(pid: int, alive: Callable[[], bool], steps: Steps) -> None:
-    """Send one signal after the other until the process is no longer alive."""
+    """Send the signals, one after the other, until the process is no longer alive."""
 
     async def gone() -> bool:
         return not alive()
@@ -135,7 +135,7 @@ async def stop(pid: int, alive: Callable[[], bool], steps: Steps) -> None:
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
-    """Return True as soon as the condition holds, False if it did not in time."""
+    """Return True as soon as the condition holds, False if it does not hold in time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while True:
@@ -146,7 +146,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> boo
 
 
 def _open_log(log: Path) -> int:
-    # Appending, since an orphan of an earlier run may still write to it.
+    # O_APPEND, since an orphan of an earlier run may still write to the log.
     return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
 
 
@@ -163,7 +163,7 @@ def _remove(pid_file: Path) -> None:
 
 
 def _command_line(pid: int) -> str:
-    """Return the words of a process's command, or nothing if it has ended, reaped or not."""
+    """Return the command line of a process, or "" if the process has ended, reaped or not."""
     if sys.platform == "linux":
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

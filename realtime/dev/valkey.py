@@ -1,6 +1,6 @@
-"""Embedded Valkey: a real server on the loopback address that keeps what it holds below a data directory.
+"""Embedded Valkey: a real server on the loopback address that stores its data in a data directory.
 
-Started by `realtime dev`, under the directory's lock, and by the tests. Never knows what is stored in it.
+`realtime dev`, under the directory's lock, and the tests start it. This module does not know its contents.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "client-output-buffer-limit": "pubsub 256mb 64mb 60",
         "save": "",  # the append-only file is enough
         "maxmemory-policy": "noeviction",
-        "set-proc-title": "no",  # keeps the command line, by which a leftover is known
+        "set-proc-title": "no",  # keeps the command line, which identifies a leftover server
     }
 )
 SHUTDOWN = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
 
 
 class EmbeddedValkey:
-    """A server that runs; `url` carries its password."""
+    """A running server; `url` contains its password."""
 
     def __init__(self, server: ServerProcess, port: int, password: str) -> None:
         self._server = server
@@ -48,11 +48,11 @@ class EmbeddedValkey:
         return self._server.pid
 
     async def wait(self) -> int:
-        """Wait until the server ends, whoever ends it, and return its exit status."""
+        """Wait until the server ends for any reason, and return its exit status."""
         return await self._server.wait()
 
     async def stop(self) -> None:
-        """Shut the server down, if it still runs, with everything written."""
+        """Shut the server down if it still runs; the server writes all its data first."""
         await self._server.stop(SHUTDOWN)
 
 
@@ -60,9 +60,9 @@ class EmbeddedValkey:
 async def valkey(
     directory: Path, *, port: int = 0, settings: Mapping[str, str] = NO_SETTINGS
 ) -> AsyncIterator[EmbeddedValkey]:
-    """Run Valkey below the directory, on the port of its last run if that is free and none is asked for.
+    """Run Valkey in the directory; for `port` 0, on the port of the last run if it is free, else any.
 
-    `settings` are those of valkey.conf. Raises `ServerFailed` and `WheelMissing`.
+    `settings` are directives of valkey.conf. Raises `ServerFailed` and `WheelMissing`.
     """
     directory = files.create(directory)
     part = directory / "valkey"

@@ -1,7 +1,7 @@
-"""What a log record looks like when it is written: one line of text or of JSON, without tokens.
+"""Format a log record as one line of text or of JSON, without tokens.
 
-Records come from `realtime.logs.setup` as facts and leave as a string. Every value is cleaned before it is
-written, whatever it is and however deep it lies. Never writes anything itself.
+`realtime.logs.setup` passes records as facts, and gets a string back. Every value is cleaned first, whatever
+its type and however deeply it is nested. This module writes no log itself.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from typing import Any
 import ujson
 from structlog.typing import EventDict
 
-MAX_DEPTH = 6  # of facts within facts; what lies deeper is written as its repr
-MAX_INTEGER_BITS = 64  # what readers of JSON take as a whole number; a longer one is written as text
-LEVEL_WIDTH = 8  # of the longest one
+MAX_DEPTH = 6  # of nested facts; a value nested deeper is written as its repr
+MAX_INTEGER_BITS = 64  # JSON readers accept such integers; a longer integer is written as text
+LEVEL_WIDTH = 8  # of the longest level name
 
 _SECRET = re.compile(
-    r"eyJ[\w.%-]{8,}"  # a JWT, wherever it stands
-    # One whose header has a blank behind its brace: as a whole, since many words begin so.
+    r"eyJ[\w.%-]{8,}"  # a JWT, anywhere in the text
+    # A JWT whose header has whitespace after `{`: all three parts are needed, since many words start like it.
     r"|(?:(?<![\w-])|(?<=\\[nrt]))e(?:yA|w[0ko])[\w-]{6,}\.[\w-]{8,}\.[\w-]{8,}"
     r"|(?P<named>(?i:token(?:=|%3D|\\*['\"]\s*:\s*\\*['\"])|bearer(?:\s|%20)+))[^\s&'\"\\,}]+"
-    r"|(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)"  # the password of a URL
+    r"|(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)"  # the password in a URL
 )
 _SECRET_NAMES = frozenset({"token", "authorization", "password", "jwt_secret"})
 _CUT = "[token]"
 
 _BARE = re.compile(r"[\w./:@+-]+", re.ASCII)
-# Characters that JSON leaves as they are, and that a terminal or a reader of lines obeys.
+# Characters that act on a terminal, or that a line reader takes for a line break.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def as_json(_: Any, __: str, facts: EventDict) -> str:
-    """Render a record as an object on one line: `time`, `level`, `logger`, `event`, then its facts."""
-    # DEL is the one control that ujson does not escape.
+    """Render a record as a JSON object on one line: `time`, `level`, `logger`, `event`, then its facts."""
+    # DEL is the only control character that ujson does not escape.
     return _json(_in_order(facts)).replace("\x7f", r"\u007f")
 
 
 def as_text(_: Any, __: str, facts: EventDict) -> str:
-    """Render a record as a line for people; the lines of a traceback stand below it, indented."""
+    """Render a record as a line for people; the lines of a traceback follow, indented."""
     facts = _in_order(facts)
     trace = str(facts.pop("exception", ""))
     time, level, logger, event = (facts.pop(name) for name in ("time", "level", "logger", "event"))
@@ -77,19 +77,19 @@ def _word(value: Any) -> str:
 
 
 def _json(value: Any, *, ensure_ascii: bool = True) -> str:
-    """Return cleaned facts as one line of JSON; `clean` takes out everything that this would raise for."""
+    """Return cleaned facts as one line of JSON; `clean` removes everything on which this would raise."""
     return ujson.dumps(
         value, ensure_ascii=ensure_ascii, escape_forward_slashes=False, separators=(", ", ": ")
     )
 
 
 def escape_controls(text: str) -> str:
-    """Return a text with each control character, tabs and line breaks too, written as JSON escapes it."""
+    """Return a text with each control character, also tabs and line breaks, as a JSON escape."""
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def clean(value: Any, depth: int = 0) -> Any:
-    """Return a value that JSON can hold, with everything that looks like a token cut out of its texts."""
+    """Return a value that JSON can represent, with everything that looks like a token cut from its texts."""
     if value is None or _is_json_number(value):
         return value
     if depth < MAX_DEPTH and isinstance(value, Mapping):
@@ -117,13 +117,13 @@ def _text(value: Any) -> str:
     if isinstance(value, bytes):
         value = value.decode(errors="backslashreplace")
     text = value if isinstance(value, str) else _repr(value)
-    # What came of bytes that were no text cannot be written, and would cost the whole record.
+    # Surrogates, from bytes that are not text, cannot be encoded: the whole record would be lost.
     text = text.encode(errors="backslashreplace").decode()
     return _SECRET.sub(lambda found: (found["named"] or found["user"] or "") + _CUT, text)
 
 
 def _repr(value: Any) -> str:
-    """Never fail: a record that cannot be written is lost."""
+    """Return the repr of a value, and never fail: a record that cannot be written is lost."""
     try:
         return repr(value)
     except Exception:

@@ -1,8 +1,8 @@
-"""How every process logs: an event with its facts, one line each on standard error, and never a token.
+"""Logging of every process: an event with its facts on one line of standard error, and never a token.
 
-Every module asks `get_logger`; `docs/operations.md` lists the events. We do not log tokens, and keep
-libraries from quoting requests that carry one (`gateway.http.middlewares`). As a net below that, what looks
-like a token is cut from whatever is written, at any level: see `realtime.logs.format`.
+Every module calls `get_logger`; `docs/operations.md` lists the events. Our code logs no token, and keeps
+libraries from quoting requests that contain one (`gateway.http.middlewares`). As a second protection,
+`realtime.logs.format` cuts everything that looks like a token from every record, at any level.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from structlog.stdlib import BoundLogger, ProcessorFormatter, filter_by_level
 
 from realtime.logs.format import as_json, as_text
 
-# What tells one client from another; `node` stays, since it is true of all that a process does.
+# The ids of one client. `node` is not among them, since it is true of all work of the process.
 IDS = ("connection_id", "request_id", "project")
 
 
 class LogFormat(StrEnum):
-    """How records are written; `auto` is text on a terminal, and JSON for whoever collects."""
+    """Format of log records; `auto` is text on a terminal, and JSON elsewhere."""
 
     TEXT = "text"
     JSON = "json"
@@ -34,9 +34,9 @@ class LogFormat(StrEnum):
 
 
 def get_logger(name: str) -> BoundLogger:
-    """Return the logger of a module: `log.info("event_name", fact=…)`, and what is bound around it.
+    """Return the logger of a module: `log.info("event_name", fact=…)` also logs the bound context variables.
 
-    Its records go through the standard library's logger of that name, as those of other packages do.
+    Its records go through the standard library's logger of that name, like the records of other packages.
     """
     logger = structlog.wrap_logger(
         logging.getLogger(name),
@@ -54,17 +54,17 @@ def get_logger(name: str) -> BoundLogger:
 
 
 def shared_context() -> Context:
-    """Return a context without the ids of a client, for a task that one client begins and many profit of."""
+    """Return a context without the ids of a client, for a task that one client starts and many use."""
     context = copy_context()
     context.run(unbind_contextvars, *IDS)
     return context
 
 
 def formatter(log_format: LogFormat) -> logging.Formatter:
-    """Return what makes lines of records, of ours and of other packages alike."""
+    """Return the formatter of all records, ours and those of other packages."""
     if log_format is LogFormat.AUTO:
         log_format = LogFormat.TEXT if sys.stderr.isatty() else LogFormat.JSON
-    # Without the ids of whoever happened to be served: a package's pools and timers work for many.
+    # Records of other packages get no client ids: a package's pools and timers work for many clients.
     return ProcessorFormatter(
         foreign_pre_chain=[format_exc_info],
         processors=[as_text if log_format is LogFormat.TEXT else as_json],
@@ -72,7 +72,7 @@ def formatter(log_format: LogFormat) -> logging.Formatter:
 
 
 def configure_logging(level: str = "INFO", log_format: LogFormat = LogFormat.AUTO) -> None:
-    """Set up logging of this process; to be called once, by the command line. ValueError: no such level."""
+    """Set up logging of this process; the command line calls it once. ValueError for an unknown level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(log_format))
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -84,7 +84,7 @@ log = get_logger(__name__)
 
 
 def _log_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Tell what ends the process in the form of everything else, without the tokens that it may quote."""
+    """Log the exception that ends the process like any other record, without tokens that it may quote."""
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return

@@ -1,1 +1,1 @@
-"""How Postgres is reached."""
+"""Access to Postgres: connections, the schema `realtime`, and the tables of a project."""

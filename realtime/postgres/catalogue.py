@@ -1,7 +1,7 @@
-"""The tables of a project: which there are, which are enabled, and the switch.
+"""The tables of a project: list them, list the enabled tables, enable and disable a table.
 
-The gateway's REST and the notifier ask here; Postgres answers. `pg_trigger` is the one truth about
-what is enabled, so nothing here remembers anything; `triggers` takes the locks.
+The gateway's REST handlers and the notifier call it. `pg_trigger` is the only source of truth about enabled
+tables, so this module caches nothing; `triggers` takes the locks.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from realtime.postgres.session import Row, Session
 from realtime.postgres.triggers import Located, mend, switch
 from realtime.resources import packaged_text
 
-LOOK_LOCK_WAIT = "1s"  # for a partition, which its owner may lock for as long as it likes
+LOOK_LOCK_WAIT = "1s"  # for a partition, which its owner may lock for any time
 
 
 class Sessions(Protocol):
-    """Lends connections of asyncpg."""
+    """Lends asyncpg connections."""
 
     def connection(self) -> AbstractAsyncContextManager[Session]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class EnabledTable:
-    """A table whose changes are captured; `columns` None is all of them."""
+    """A table whose changes are captured; `columns` None means all columns."""
 
     table: Table
     events: tuple[Event, ...]
@@ -43,7 +43,7 @@ class EnabledTable:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column and its type as Postgres spells it."""
+    """A column, and its type as Postgres spells it."""
 
     name: str
     type: str
@@ -51,7 +51,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableInfo:
-    """A table that the project may use; `enabled` None while it is not."""
+    """A table that the project may use; `enabled` is None for a table that is not enabled."""
 
     table: Table
     columns: tuple[Column, ...]
@@ -60,13 +60,13 @@ class TableInfo:
 
 
 class Catalogue:
-    """The door to one project's tables."""
+    """Access to the tables of one project."""
 
     def __init__(self, database: Sessions) -> None:
         self._database = database
 
     async def resolve(self, table_name: str, schema: str | None = None) -> Table:
-        """Return the table that a request means, by section 5 of the protocol; ClientError `not_found`."""
+        """Return the table that a request means (section 5 of the protocol); ClientError `not_found`."""
         asked = Table(schema or "public", table_name)
         if not is_storable(asked.schema + asked.name):
             raise _not_found(asked)
@@ -84,17 +84,17 @@ class Catalogue:
         return [_table_info(row, enabled) for row in rows]
 
     async def enabled(self) -> list[EnabledTable]:
-        """List the enabled tables; none where the schema is not installed."""
+        """List the enabled tables; the list is empty if the schema is not installed."""
         async with self._database.connection() as connection:
             return await _enabled(connection)
 
     async def enable(
         self, table: Table, events: Sequence[Event], columns: Sequence[str] | None, max_change_bytes: int
     ) -> EnabledTable:
-        """Capture these events of a table from now on, in place of what was captured before.
+        """Capture these events of a table from now on; this replaces what was captured before.
 
-        The first one installs the schema. ClientError: `not_found`, `invalid_request` (a partition, an
-        unknown column), `forbidden` (not the owner); Unavailable while somebody holds the table.
+        The first call in a database installs the schema. ClientError: `not_found`, `invalid_request` (a
+        partition, an unknown column), `forbidden` (not the owner); Unavailable while the table is locked.
         """
         wanted = EnabledTable(
             table,
@@ -117,7 +117,7 @@ class Catalogue:
         return wanted
 
     async def disable(self, table: Table) -> None:
-        """Capture nothing of a table any more; ClientError as for `enable`."""
+        """Stop the capture of a table's changes; ClientError as for `enable`."""
         async with self._database.connection() as connection:
             located = await _locate(connection, table)
             if await is_installed(connection):
@@ -125,9 +125,10 @@ class Catalogue:
                 await switch(connection, located, "select realtime.disable_v1($1::oid::regclass)")
 
     async def mend_partitions(self) -> int:
-        """Give new partitions of enabled tables their triggers, silence detached ones; return how many.
+        """Add triggers to new partitions of enabled tables, remove those of detached ones; return how many.
 
-        Also follows tables that got columns which need care. What is locked, or another's, is left.
+        Also updates the triggers of tables that got columns of special types. Skips tables that are locked,
+        or that belong to another role.
         """
         async with self._database.connection() as connection:
             return sum(
@@ -135,7 +136,7 @@ class Catalogue:
             )
 
     async def unguarded_partitions(self) -> int:
-        """Count the partitions of enabled tables whose own changes are not captured, or not rightly."""
+        """Count the partitions of enabled tables whose direct changes are not captured, or wrongly."""
         async with self._database.connection() as connection:
             return sum(row["root"] is not None for row in await _astray(connection))
 
@@ -157,7 +158,7 @@ async def _locate(connection: Session, table: Table) -> Located:
 
 
 async def _row_of(connection: Session, query: str, *names: str | None) -> Row | None:
-    """Ask for what has these names; nothing has one with a character that the database's encoding has not."""
+    """Look up a table by name; return None for a name that the database's encoding cannot represent."""
     try:
         return await connection.fetchrow(_query(query), *names)
     except asyncpg.UntranslatableCharacterError:

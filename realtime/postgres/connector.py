@@ -1,7 +1,7 @@
-"""The one way to a session with Postgres, by a `database_url` or `listen_url`.
+"""Open every session with Postgres, by a `database_url` or `listen_url`.
 
-`realtime.postgres.pool` lends sessions to gateways and commands, `notifier.sessions` opens those that a
-notifier holds. Whatever keeps one from being opened leaves as Unavailable, with host, port and cause for
+`realtime.postgres.pool` lends sessions to gateways and commands; `notifier.sessions` opens the sessions that
+a notifier keeps. Every failure to open a session is raised as Unavailable, with host, port and cause for
 operators.
 """
 
@@ -24,8 +24,8 @@ from realtime.postgres.session import OwnSession
 from realtime.postgres.tls import context_of, os_user
 from realtime.settings.database_url import Address, parse_database_url
 
-FRESH_SECONDS = 60.0  # for which files are not read again: the system's authorities take 0.1 s
-MOST_DOORS = 4_096  # kept, of which each project has one or two
+FRESH_SECONDS = 60.0  # time before certificate files are read again: the system's authorities take 0.1 s
+MOST_DOORS = 4_096  # cached connectors; each project has one or two
 AWAY = "the project's database cannot be reached now"
 
 _FAULTS = (
@@ -41,33 +41,33 @@ _TRY_NEXT = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttribu
 
 
 def away(reason: str) -> Unavailable:
-    """What it means that a database cannot be had: clients hear no more of it than that."""
+    """Return the error for a database that cannot be reached; clients never see `reason`."""
     return Unavailable(AWAY, reason)
 
 
 class Connector:
-    """The way to one database."""
+    """Opens sessions with one database."""
 
     def __init__(self, url: str) -> None:
         self._url = parse_database_url(url, "database_url")
         self._context: ssl.SSLContext | None = None
-        self._read_at = 0.0  # monotonic, when the context's files were read
+        self._read_at = 0.0  # monotonic time at which the context's files were read
 
     def __repr__(self) -> str:
         return f"<Connector {self.place}>"
 
     @property
     def place(self) -> str:
-        """Host and port, for operators."""
+        """All hosts with their ports, for operators."""
         return self._url.place
 
     async def open(self, seconds: float, settings: Mapping[str, str], **options: Any) -> OwnSession:
-        """Open a session at the first host that has one for us; `options` are asyncpg's.
+        """Open a session at the first host that accepts one; `options` are asyncpg's.
 
-        It takes `seconds` a host at most, unless the URL has another `connect_timeout`. Raises Unavailable.
+        Each host gets `seconds` at most, unless the URL has another `connect_timeout`. Raises Unavailable.
         """
         target = self._url.more.get("target_session_attrs", "any")
-        # The driver is told of one host at a time, and would take any for it.
+        # The driver gets one host at a time, so for it `prefer-standby` would mean any server.
         targets = ("standby", "any") if target == "prefer-standby" else (target,)
         hosts = self._url.hosts
         if self._url.is_balanced:
@@ -94,7 +94,7 @@ class Connector:
             host=address[0],
             port=address[1],
             user=user,
-            # Never None: the driver would look into the environment.
+            # Never None: the driver would read the environment.
             password=url.password if url.password is not None or "passfile" in url.more else "",
             database=url.database or user,
             direct_tls=url.is_tls_direct,
@@ -103,7 +103,7 @@ class Connector:
         )
 
     def _ssl(self) -> ssl.SSLContext | str | bool:
-        """Return what asyncpg takes: a context of ours, or a mode in which it may go without TLS."""
+        """Return asyncpg's `ssl`: a context of ours, or a mode that allows a connection without TLS."""
         if self._url.sslmode in _MAY_GO_WITHOUT_TLS:
             return False if self._url.sslmode == "disable" else self._url.sslmode
         if self._context is None or time.monotonic() - self._read_at > FRESH_SECONDS:
@@ -112,7 +112,7 @@ class Connector:
         return self._context
 
     def _renewed(self) -> ssl.SSLContext:
-        """Read the files again; where that fails, as while they are replaced, go by what was read before."""
+        """Read the files again; if that fails, as while files are replaced, keep the previous context."""
         try:
             return context_of(self._url)
         except (OSError, ValueError):
@@ -121,7 +121,7 @@ class Connector:
             return self._context
 
     def _dsn(self) -> str | None:
-        """Tell asyncpg of the files for a mode whose context it makes itself."""
+        """Return a DSN with the TLS files, for the modes in which asyncpg makes its own context."""
         if self._url.sslmode not in _MAY_GO_WITHOUT_TLS or not self._url.tls:
             return None
         return f"postgresql://?{urlencode(self._url.tls)}"
@@ -136,5 +136,5 @@ class Connector:
 
 @lru_cache(MOST_DOORS)
 def connector_for(url: str) -> Connector:
-    """Return the door for a URL; raises SettingError for one that is wrong."""
+    """Return the connector for a URL; raises SettingError for a wrong URL."""
     return Connector(url)

@@ -1,8 +1,8 @@
-"""Installing schema `realtime` in a project's database, and bringing it up to date.
+"""Install or upgrade schema `realtime` in a project's database.
 
-Called by `realtime migrate` and before every enable. One transaction, one at a time, as often as one
-likes; where the version is right it needs no right and changes nothing. An older program uses a newer schema
-as long as that says that it may, and never changes it. Never touches a table of the user.
+`realtime migrate` and every enable call it. A migration is one transaction under a lock, and safe to repeat;
+at the current version it needs no install rights and changes nothing. An older program uses a newer schema as
+long as the schema's `oldest` version allows, and never changes it. No migration touches a table of the user.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from realtime.settings.config import Project
 log = get_logger(__name__)
 
 SCHEMA_VERSION = 4
-OLDEST_VERSION = 2  # programs that know an older schema than this one keep away from ours
+OLDEST_VERSION = 2  # a program that knows only an older schema must not use ours
 LOCK = "lock"
 SCRIPTS = ("guard", "owner", "schema", "capture", "triggers", "rights", "version")
 
-LOCK_WAIT = "1s"  # for the lock of the migration and for every lock of its statements
+LOCK_WAIT = "1s"  # for the migration's lock and for every lock of its statements
 TRIES = 10
 PAUSE_SECONDS = 0.2
 
-# Another process migrates this database, or another database of the cluster, which shares the role.
+# Another process migrates this database, or another database of the same cluster, which shares the role.
 _CROSSED = (
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
@@ -42,7 +42,7 @@ _CROSSED = (
 
 
 class TooNew(ClientError):
-    """Schema realtime has a version that this program must not touch; to clients, `unavailable`."""
+    """Schema realtime has a version that this program must not use; clients get `unavailable`."""
 
     def __init__(self, installed: int, oldest: int) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class TooNew(ClientError):
 
 
 async def migrate_project(project: Project) -> None:
-    """Install or upgrade the schema of a project, for `realtime migrate`; every failure is of ours."""
+    """Install or upgrade the schema of a project, for `realtime migrate`; raises only RealtimeError."""
     database = Database(project)
     try:
         async with database.connection() as connection:
@@ -70,7 +70,7 @@ async def migrate_project(project: Project) -> None:
 async def migrate(connection: Session) -> None:
     """Install or upgrade the schema; ClientError `forbidden` names the right that the role lacks.
 
-    Leaves a newer one alone, and raises TooNew if this program may not use it.
+    Does not change a newer schema, and raises TooNew if this program may not use that schema.
     """
     for _ in range(TRIES):
         try:
@@ -88,7 +88,7 @@ async def migrate(connection: Session) -> None:
 
 
 def migration_sql(role: str) -> str:
-    """Return a script for psql by which an administrator installs the schema for this role's use."""
+    """Return a psql script with which an administrator installs the schema for this role."""
     literal = "'" + role.replace("'", "''") + "'"
     head = (
         "begin;",
@@ -103,18 +103,18 @@ def migration_sql(role: str) -> str:
 
 
 async def _by(connection: Session) -> str:
-    """Name the sessions that may be in the way: anybody can hold a lock that keeps a table as it is."""
+    """Name the sessions that may block the migration: any session can hold a lock on a table of ours."""
     found = await connection.fetch(_script("holders"))
     return f"; locks are held by {', '.join(row['session'] for row in found)}" if found else ""
 
 
 async def is_installed(connection: Session) -> bool:
-    """Tell whether the schema is there, of whatever version."""
+    """Whether the schema is installed, in any version."""
     return bool((await _state(connection))["installed"])
 
 
 async def check_usable(connection: Session) -> int | None:
-    """Return the version of the schema, None where there is none yet.
+    """Return the version of the schema, or None if the schema is not installed.
 
     Raises ClientError `forbidden` if the role may not use it, and TooNew if this program may not.
     """
@@ -127,8 +127,8 @@ async def check_usable(connection: Session) -> int | None:
 
 
 async def check_version(connection: Session) -> int | None:
-    """Return the version of a schema that is there, None while a dump brings it back; raises TooNew."""
-    # Not by name: before version 3 there was no `oldest`.
+    """Return the version of an installed schema, None while a dump is being restored; raises TooNew."""
+    # By to_jsonb, since schemas before version 3 have no column `oldest`.
     row = await fetch_one(
         connection,
         "select max(version) as version, max((to_jsonb(v) ->> 'oldest')::integer) as oldest"
@@ -141,7 +141,7 @@ async def check_version(connection: Session) -> int | None:
 
 
 async def check_could_use(connection: Session) -> None:
-    """Raise what would keep a notifier from using the schema, or from bringing it up to date first."""
+    """Raise ClientError if a notifier could not use the schema, or could not upgrade it first."""
     version = await check_usable(connection)
     if version is not None and version < SCHEMA_VERSION:
         await _check_may_install(connection)
@@ -174,7 +174,7 @@ async def _migrate_once(connection: Session) -> None:
 
 
 async def _is_current(connection: Session) -> bool:
-    """Compare versions; a newer one that we may use is current too, since an old function survives in it."""
+    """Compare versions; a newer schema that we may use is current, since it keeps the older functions."""
     return (await check_usable(connection) or 0) >= SCHEMA_VERSION
 
 

@@ -1,7 +1,7 @@
-"""A project's database as the catalogue reaches it: a small pool that opens when it is first used.
+"""A project's database: a small connection pool that opens at its first use.
 
-Takes the project's settings; whoever borrows a connection gets asyncpg's. What means "cannot be reached
-now" leaves as Unavailable, with the cause for operators; what else Postgres says leaves as StatementFailed.
+It takes the project's settings and lends asyncpg connections. An outage is raised as Unavailable, with the
+cause for operators; any other error of Postgres is raised as StatementFailed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from realtime.waiting.outage import Outage
 
 log = get_logger(__name__)
 
-MAX_CONNECTIONS = 4  # a process and project; what is asked here is asked seldom
+MAX_CONNECTIONS = 4  # per process and project; the pool serves rare requests
 CONNECT_TIMEOUT_SECONDS = 3
 COMMAND_TIMEOUT_SECONDS = 30
-RELEASE_TIMEOUT_SECONDS = 1  # for a statement that was cancelled to end
+RELEASE_TIMEOUT_SECONDS = 1  # for the end of a cancelled statement
 CLOSE_TIMEOUT_SECONDS = 2
 
-# Whatever the owner of the database sets for all sessions. A pooler would refuse the connection.
+# Override defaults that the owner of the database sets for all sessions. A pooler would refuse these.
 _SESSION = {
     "statement_timeout": "0",
     "lock_timeout": "0",
@@ -46,7 +46,7 @@ _LOST = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg says when it is ended while it begins a statement
+    asyncpg.InternalClientError,  # asyncpg raises it if the connection ends while a statement starts
     asyncpg.PostgresConnectionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -55,14 +55,14 @@ _LOST = (
     asyncpg.ObjectNotInPrerequisiteStateError,  # "database is not currently accepting connections"
 )
 
-# Of a database whose encoding is not UTF8: a name that no client could be told.
+# In a database whose encoding is not UTF8: a name that cannot be sent to a client.
 _NO_TEXT = (UnicodeDecodeError, asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError)
 
 
 class Database:
     """The pool of one project.
 
-    With a project's id it logs why the database is away; without one, whoever asks tells it.
+    With a project's id it logs why the database is unavailable; without an id the caller reports the cause.
     """
 
     def __init__(self, project: Project, logged_as: str | None = None) -> None:
@@ -70,13 +70,13 @@ class Database:
         self._door = connector_for(project.database_url)
         self._is_pooled = project.listen_url is not None
         self._logged_as = logged_as
-        self._outage = Outage()  # what of it is news
+        self._outage = Outage()  # decides which causes are logged
         self._pool: asyncpg.Pool[Row] = asyncpg.create_pool(
             connect=self._connect,
             min_size=0,
             max_size=MAX_CONNECTIONS,
             command_timeout=COMMAND_TIMEOUT_SECONDS,
-            # Behind a transaction pooler the next statement may meet another session.
+            # Behind a transaction pooler the next statement may run in another session.
             statement_cache_size=0 if self._is_pooled else 100,
         )
 
@@ -86,7 +86,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Session]:
-        """Borrow a connection. What asyncpg raises inside leaves as Unavailable or StatementFailed."""
+        """Borrow a connection. asyncpg's errors inside the block become Unavailable or StatementFailed."""
         try:
             connection = await self._acquire()
             try:
@@ -111,19 +111,19 @@ class Database:
         return await self._pool.acquire()
 
     def _tell(self, error: Unavailable) -> None:
-        """Log the cause once; without a reason it is a table that is locked, and no outage."""
+        """Log a cause once. An Unavailable without a reason, such as a locked table, is not an outage."""
         if self._logged_as is None or not error.reason:
             return
         if self._outage.is_news(error.reason, time.monotonic()):
             log.warning("database_unavailable", project=self._logged_as, error=error.reason)
 
     async def _give_back(self, connection: LentSession) -> None:
-        """Return it to the pool, or end it where it does not come to rest: its server may be out of reach."""
+        """Return a connection to the pool; the pool ends it if its reset takes too long, as in an outage."""
         with suppress(*_LOST):
             await self._pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
 
     async def close(self, seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
-        """Close the pool after use; what does not end in time, or before a cancellation, is cut off."""
+        """Close the pool; connections that do not end in time, or before a cancellation, are terminated."""
         if self._opened:
             try:
                 with suppress(*_LOST):
@@ -135,15 +135,15 @@ class Database:
 
 @asynccontextmanager
 async def transaction(connection: Session, **options: Any) -> AsyncIterator[None]:
-    """A transaction as asyncpg begins it, that ends soon when it is cut off, or a server is silent.
+    """Run asyncpg's transaction, but end it soon after a cancellation or a timeout.
 
-    asyncpg would wait half a minute for the rollback, and raise its failure in place of the cancellation.
+    asyncpg would wait 30 seconds for the rollback, and raise its failure instead of the cancellation.
     """
     block = connection.transaction(**options)
     try:
         await block.start()
     except (asyncio.CancelledError, TimeoutError):
-        connection.terminate()  # nobody knows whether it has begun
+        connection.terminate()  # the transaction may have begun, or not
         raise
     try:
         yield
@@ -157,7 +157,7 @@ async def transaction(connection: Session, **options: Any) -> AsyncIterator[None
 
 
 async def _roll_back_soon(connection: Session, block: Transaction) -> None:
-    """Or end the session."""
+    """Roll back within RELEASE_TIMEOUT_SECONDS, or terminate the session."""
     rollback = asyncio.create_task(block.rollback(), name="roll back")
     try:
         await asyncio.wait([rollback], timeout=RELEASE_TIMEOUT_SECONDS)

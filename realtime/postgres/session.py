@@ -1,6 +1,6 @@
-"""What an open session with Postgres, and a row of its answer, are called in signatures.
+"""Types for signatures: an open session with Postgres, and a row of its results.
 
-A session of one's own and one that a pool lends can do the same.
+A session that the caller opened and a session that a pool lends have the same methods.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LentSession", "OwnSession", "Row", "Session", "fetch_one"]
 
-# Texts, since asyncpg's classes take no parameter when the program runs.
+# Strings, since asyncpg's classes are not generic at run time.
 OwnSession: TypeAlias = "Connection[Row]"
 LentSession: TypeAlias = "PoolConnectionProxy[Row]"
 Session: TypeAlias = "OwnSession | LentSession"
 
 
 async def fetch_one(session: Session, statement: str, *arguments: object) -> Row:
-    """Return the row of a statement that always has one."""
+    """Return the row of a statement that always returns one."""
     row = await session.fetchrow(statement, *arguments)
     assert row is not None, statement
     return row

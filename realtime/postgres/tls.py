@@ -1,7 +1,7 @@
-"""TLS as a `database_url` asks for it: the files that it names, and the context made of them.
+"""TLS as a `database_url` configures it: the files that the URL names, and an SSL context made from them.
 
-Files are looked through when a process starts or reloads, so that a wrong one is a wrong setting. Asked by
-`realtime.postgres.connector`; opens no connection.
+The files are checked when a process starts or reloads, so that a wrong file is reported as a wrong setting.
+`realtime.postgres.connector` asks for the context; this module opens no connection.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from realtime.settings.database_parameters import VERIFYING
 from realtime.settings.database_url import DatabaseUrl
 from realtime.settings.tls_files import why_no_authorities, why_no_certificate, why_unreadable
 
-SYSTEM = "system"  # of sslrootcert: the authorities that this machine trusts
-ALPN = ["postgresql"]  # which a server insists on where TLS begins at once
+SYSTEM = "system"  # value of sslrootcert: the authorities that this machine trusts
+ALPN = ["postgresql"]  # a server requires it for sslnegotiation=direct
 
 
 def context_of(url: DatabaseUrl) -> ssl.SSLContext:
-    """Return the context for sslmode `require` or more; raises OSError and ValueError of wrong files."""
+    """Return the context for sslmode `require` or stricter; raises OSError or ValueError for wrong files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = url.sslmode == "verify-full"
     if url.sslmode not in VERIFYING and "sslrootcert" not in url.tls:
@@ -54,13 +54,13 @@ def _load_revoked(context: ssl.SSLContext, url: DatabaseUrl) -> None:
 
 def _load_own(context: ssl.SSLContext, url: DatabaseUrl) -> None:
     if path := url.tls.get("sslcert"):
-        # Without a password OpenSSL would ask for one at the terminal.
+        # Without a password OpenSSL would prompt for one on the terminal.
         password = url.tls.get("sslpassword", "")
         context.load_cert_chain(path, url.tls.get("sslkey"), password=lambda: password)
 
 
 def check_url(url: DatabaseUrl, setting: str) -> None:
-    """Look through what the URL takes from this machine; raises SettingError, which names what is wrong."""
+    """Check the files and the user name that the URL takes from this machine; raises SettingError."""
     if url.sslmode in VERIFYING and "sslrootcert" not in url.tls:
         raise SettingError(setting, f"sslrootcert: missing for sslmode={url.sslmode}; a file, or system")
     for name, reason in _wrong_files(url):
@@ -82,7 +82,7 @@ def _wrong_files(url: DatabaseUrl) -> Iterator[tuple[str, str | None]]:
 
 
 def os_user(setting: str) -> str:
-    """Return who runs this process, whom a database takes for its user where the URL names none."""
+    """Return the operating system user of this process: the default user of a URL that names none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):

@@ -1,7 +1,7 @@
-"""Changing the triggers of one table without ever blocking its writers.
+"""Change the triggers of one table without blocking its writers for longer than LOCK_WAIT.
 
-Called by the catalogue with a statement of `sql/triggers.sql`. A lock that cannot be had in LOCK_WAIT is
-given up and tried again for LOCK_SECONDS; then the answer is Unavailable, with nothing half done.
+The catalogue calls it with a function of `sql/triggers.sql`. If a lock takes longer than LOCK_WAIT, the
+transaction ends and is retried for LOCK_SECONDS; then it raises Unavailable, and nothing has changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from realtime.postgres.pool import transaction
 from realtime.postgres.session import Session
 from realtime.resources import packaged_text
 
-LOCK_WAIT = "100ms"  # how long writers may queue behind one try
+LOCK_WAIT = "100ms"  # how long writers may queue behind one attempt
 LOCK_SECONDS = 3.0
 LOCK_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.5)
 
@@ -27,19 +27,19 @@ _BUSY = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A table as Postgres has it now, and the role that asks, which may or may not be its owner."""
+    """A table as it is now in Postgres, and our role, which may or may not own the table."""
 
     table: Table
     oid: int
     columns: list[str]
-    parent: list[str] | None  # schema and name of the partitioned table that it belongs to
-    foreign_partition: str | None  # one of its partitions that is a foreign table
+    parent: list[str] | None  # schema and name of the partitioned table, for a partition
+    foreign_partition: str | None  # the name of a partition that is a foreign table
     owner: str
     role: str
 
 
 async def switch(connection: Session, located: Located, statement: str, *arguments: Any) -> None:
-    """Run a statement that takes locks, until it got them or the time is up."""
+    """Run a statement that takes locks; retry it until it gets the locks or LOCK_SECONDS have passed."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + LOCK_SECONDS
     tries = 0
@@ -66,7 +66,7 @@ async def _in_transaction(connection: Session, statement: str, *arguments: Any) 
 
 
 async def mend(connection: Session, relation: int, root: int | None) -> bool:
-    """Put right one table that `realtime.astray_v1` named; tell whether that was possible now."""
+    """Repair the triggers of one table from `realtime.astray_v1`; return whether that was possible now."""
     try:
         return bool(await _in_transaction(connection, "select realtime.mend_v1($1, $2)", relation, root))
     except (*_BUSY, asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError):

@@ -1,1 +1,1 @@
-"""What settings may say: pure functions of their text."""
+"""Parse and check settings; the parsers are pure functions of the settings' text."""

@@ -1,7 +1,8 @@
-"""Settings: what they are called, their types, defaults and bounds.
+"""Settings: their names, types, defaults and bounds.
 
-`realtime.cli.main` hands over the text of the TOML file and the environment; every part takes what it needs
-from the `Settings` that comes out. Units stand in the names. Reads no file and no environment itself.
+`realtime.process.settings_file` passes the text of the TOML file and the environment to `load`; every part
+takes what it needs from the returned `Settings`. Names contain units. This module reads no file and no
+environment variable itself.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ CONFIG_VARIABLE = "REALTIME_CONFIG"
 PROJECT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 MIN_SECRET_BYTES = 32
 MIN_QUEUE_BUDGET_BYTES = 16 * 1024 * 1024
-MAX_CHANGE_BYTES = 16 * 1024 * 1024  # a notifier takes twelve times as much for one change
-MAX_MESSAGE_BYTES = 1024 * 1024 * 1024  # what reads frames counts in 32 bits
-MOST = 2**53  # of anything: what Lua in Redis counts exactly
+MAX_CHANGE_BYTES = 16 * 1024 * 1024  # a notifier needs twelve times as much memory for one change
+MAX_MESSAGE_BYTES = 1024 * 1024 * 1024  # the reader of WebSocket frames counts in 32 bits
+MOST = 2**53  # bound of every integer: Lua in Redis counts exactly up to here
 
 Count = Annotated[int, Meta(ge=1, le=MOST)]
-CountOrNone = Annotated[int, Meta(ge=0, le=MOST)]  # 0 is no bound
-Rate = Annotated[float, Meta(ge=0, le=1e9)]  # a second, 0 is no limit
-Seconds = Annotated[float, Meta(ge=0.001, le=1e9)]  # 30 years; TOML knows `inf`
+CountOrNone = Annotated[int, Meta(ge=0, le=MOST)]  # 0 means no bound
+Rate = Annotated[float, Meta(ge=0, le=1e9)]  # per second; 0 means no limit
+Seconds = Annotated[float, Meta(ge=0.001, le=1e9)]  # at most 30 years: TOML would also allow `inf`
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds of one project; a client that goes over one gets the error of the same name."""
+    """Limits of one project, its clients and its data."""
 
     max_connections: CountOrNone = 10_000
     max_connections_per_user: CountOrNone = 0
@@ -60,14 +61,14 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Namespace(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Broadcast channels whose names begin alike: how much of each is kept for clients that come back."""
+    """Broadcast channels with the same prefix: how much history each keeps for clients that resume."""
 
     history_entries: Count = 100
     history_seconds: Seconds = 300
 
 
 class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One tenant: its database, how its tokens are checked, who may connect from where."""
+    """One tenant: its database, the keys for its tokens, and the origins and limits of its clients."""
 
     database_url: str
     listen_url: str | None = None
@@ -78,23 +79,23 @@ class Project(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jwt_algorithms: list[str] = field(default_factory=list)
     jwt_audience: str | None = None
     jwt_issuer: str | None = None
-    max_token_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0  # from now, or `iat`, to `exp`; 0 is no bound
+    max_token_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 0  # of `exp` after now and `iat`; 0: no bound
     allowed_origins: list[str] = field(default_factory=list)
-    history_entries: Count | None = None  # as in Settings, unless given
+    history_entries: Count | None = None  # None: the value of Settings
     history_seconds: Seconds | None = None
-    outbox_max_rows: CountOrNone = 0  # of changes that wait
+    outbox_max_rows: CountOrNone = 0  # bound of waiting changes; 0 means no bound
     outbox_max_bytes: CountOrNone = 0
     limits: Limits = field(default_factory=Limits)
     namespaces: dict[str, Namespace] = field(default_factory=dict)
 
     @property
     def direct_url(self) -> str:
-        """Where LISTEN and a session of its own work: `listen_url` where a pooler stands in between."""
+        """URL for LISTEN and for dedicated sessions: `listen_url`, if a pooler is behind `database_url`."""
         return self.listen_url or self.database_url
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that one process needs to know before it starts."""
+    """All settings of one process, read before it starts and at each reload."""
 
     redis_url: str = "redis://127.0.0.1:6379/0"
     heartbeat_seconds: Annotated[float, Meta(ge=0.1, le=1e9)] = 25
@@ -106,20 +107,20 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connection_history_entries: Count = 10_000
     connection_history_seconds: Seconds = 604_800
     trusted_proxies: list[str] = field(default_factory=list)
-    queue_budget_bytes: CountOrNone = 0  # of each gateway; 0 is a share of its memory
+    queue_budget_bytes: CountOrNone = 0  # per gateway; 0 means a share of its memory
     limits: Limits = field(default_factory=Limits)
     projects: dict[str, Project] = field(default_factory=dict)
 
 
 def load(toml_text: str, environment: Mapping[str, str]) -> Settings:
-    """Return the settings of a TOML file with the environment laid over it.
+    """Return the settings of a TOML file; environment variables override the file.
 
-    Raises SettingError, which names the setting, for anything unknown, missing or out of bounds.
+    Raises SettingError, which names the setting, if a setting is unknown, missing or out of bounds.
     """
     try:
-        # The common limits come first, so that what is wrong with them is not told of a project.
+        # The common limits come first, so that an error in them is not reported for a project.
         tree: dict[str, Any] = {"limits": {}, **tomllib.loads(toml_text)}
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+    except (ValueError, RecursionError) as error:  # ValueError: also for a number with thousands of digits
         raise SettingError("configuration file", f"not valid TOML: {error}") from error
     for name, value in environment.items():
         _overlay(tree, name, value)
@@ -139,14 +140,14 @@ def load(toml_text: str, environment: Mapping[str, str]) -> Settings:
     return settings
 
 
-# Kubernetes sets these for a Service that is called "realtime"; they are not meant for us.
+# Kubernetes sets these variables for a Service with the name "realtime"; they are not settings.
 _SERVICE_LINK = re.compile(
     r"REALTIME_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
 
 
 def _overlay(tree: dict[str, Any], name: str, value: str) -> None:
-    """Put REALTIME_PROJECTS__DEMO__DATABASE_URL at projects.demo.database_url."""
+    """Store the value of REALTIME_PROJECTS__DEMO__DATABASE_URL as projects.demo.database_url."""
     if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE or _SERVICE_LINK.fullmatch(name):
         return
     *parents, leaf = path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
@@ -165,11 +166,11 @@ def _environment_value(value: str) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
-        return value  # a secret may begin like a list; a list is missed where one is expected
+        return value  # a secret may start like a list; a wrong list fails in the type check
 
 
 def _check_text(value: Any, path: str) -> None:
-    """Raise SettingError for a text that no server could be told: the environment may be any bytes."""
+    """Raise SettingError for a text that no server can accept: the environment may contain any bytes."""
     match value:
         case dict():
             for name, one in value.items():
@@ -187,7 +188,7 @@ def _printable(name: str) -> str:
 
 
 def _inherit_limits(tree: dict[str, Any]) -> None:
-    """Lay each project's limits over the common ones."""
+    """Complete the limits of each project with the common limits."""
     projects, common = tree.get("projects"), tree.get("limits", {})
     if not isinstance(projects, dict) or not isinstance(common, dict):
         return
@@ -213,7 +214,7 @@ def _convert(tree: dict[str, Any]) -> Settings:
 
 
 def _named_path(tree: dict[str, Any], path: str) -> str:
-    """Put the project's name where msgspec writes `[...]`, since it does not tell which key failed."""
+    """Replace `[...]` by the project's id, since msgspec does not tell which key failed."""
     if not path.startswith("projects[...]"):
         return path
     for project_id, project in tree["projects"].items():

@@ -1,6 +1,6 @@
-"""The parameters of a `database_url`: those of libpq, and what becomes of each of them here.
+"""The parameters of a `database_url`: all of libpq's, and whether each is supported, ignored or refused.
 
-Read by `realtime.settings.database_url`. `docs/operations.md` tells the same.
+`realtime.settings.database_url` uses these tables; `docs/operations.md` documents them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NUMBER = re.compile("-?[0-9]{1,9}")
 
 ENCODING_HINT = "cannot be understood; in a name or a password # is %23, / is %2F, ? is %3F and @ is %40"
 
-# None is any value.
+# The accepted values of a parameter; None means any value.
 Values = tuple[str, ...] | None
 
 CARRIED_OUT: Mapping[str, Values] = {
@@ -43,7 +43,7 @@ CARRIED_OUT: Mapping[str, Values] = {
     "gsslib": ("gssapi",),
 }
 
-# What is the case anyway, or tunes what we bound ourselves: every statement and every attempt in time.
+# Parameters that ask for what is true anyway, or tune what our timeouts of statements and attempts bound.
 WITHOUT_EFFECT: Mapping[str, Values] = {
     "application_name": None,
     "fallback_application_name": None,
@@ -84,12 +84,12 @@ _UNKNOWN = (
 
 
 def _ssl(value: str) -> tuple[str, str]:
-    """What JDBC's URLs say, and libpq takes."""
+    """`ssl=true`, which JDBC URLs contain and libpq accepts."""
     return ("sslmode", "require") if value == "true" else ("ssl", value)
 
 
 def _requiressl(value: str) -> tuple[str, str]:
-    """What libpq had before sslmode."""
+    """The parameter that libpq had before sslmode."""
     return ("sslmode", {"0": "prefer", "1": "require"}.get(value, value))
 
 
@@ -101,7 +101,7 @@ SAME_AS: Mapping[str, Callable[[str], tuple[str, str]]] = {
 
 
 def check_parameter(name: str, value: str) -> str | None:
-    """Return why a parameter cannot be taken, None if it can."""
+    """Return why a parameter is refused, or None if it is accepted."""
     if name not in CARRIED_OUT and name not in WITHOUT_EFFECT:
         return _REFUSED.get(name, _UNKNOWN)
     values = CARRIED_OUT.get(name, WITHOUT_EFFECT.get(name))

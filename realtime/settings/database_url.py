@@ -1,11 +1,11 @@
-"""What `database_url` and `listen_url` say: a URL as libpq reads it, for a driver that is not libpq.
+"""Parse `database_url` and `listen_url` as libpq parses a URL, for a driver that is not libpq.
 
     postgresql://user:password@host:port,host:port/database?parameter=value&…
 
-A pure function of the text; `realtime.postgres` connects. What is in force is what stands here: neither
-variables of the environment (`PGHOST`, `PGSSLMODE`, …) nor files of libpq add to it. A parameter is carried
-out, or has no effect that could be missed, or is refused by its name. Never quotes the URL: its password may
-stand anywhere in it.
+A pure function of the text; `realtime.postgres` connects. Only the URL counts: neither environment variables
+(`PGHOST`, `PGSSLMODE`, …) nor files of libpq add to it. A parameter is either carried out, or ignored because
+it makes no difference here, or refused by its name. An error never quotes the URL, since a badly encoded
+password may be in any part of it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from realtime.settings.database_parameters import (
 )
 
 DEFAULT_PORT = 5432
-# Where a server of this machine listens, if no host is given.
+# Where a server on this machine may listen; tried if the URL names no host.
 LOCAL = ("/run/postgresql", "/var/run/postgresql", "/tmp", "localhost")  # noqa: S108
-MOST_CONNECT_SECONDS = 60.0  # whoever asks the database waits for as long
+MOST_CONNECT_SECONDS = 60.0  # the caller waits this long
 MAX_URL = 8_192  # characters
 
-Address = tuple[str, int]  # a host, or the directory of a socket; a port
+Address = tuple[str, int]  # a host, or the directory of a Unix socket; a port
 
 _URL = re.compile(r"postgres(?:ql)?://(?P<authority>[^/?]*)(?P<path>/[^?]*)?(?:\?(?P<query>.*))?", re.DOTALL)
 _HOST = re.compile(r"(?:\[(?P<ip>[^\[\]]+)\]|(?P<name>[^\[\]:]*))(?::(?P<port>[0-9]{0,5}))?")
@@ -40,7 +40,7 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """Where a database is and how to get in; None is what the driver takes by default."""
+    """Where a database is and how to connect; None means the driver's default."""
 
     hosts: tuple[Address, ...]
     user: str | None = None
@@ -49,21 +49,21 @@ class DatabaseUrl:
     sslmode: str = "prefer"
     tls: Mapping[str, str] = field(
         default_factory=dict, repr=False
-    )  # files and versions, as libpq calls them
+    )  # files and versions, under libpq's names
     is_tls_direct: bool = False
-    is_balanced: bool = False  # hosts are tried in any order
+    is_balanced: bool = False  # hosts are tried in random order
     connect_seconds: float | None = None
-    more: Mapping[str, str] = field(default_factory=dict)  # what the driver takes by the same name
-    options: str | None = field(default=None, repr=False)  # command line options of the server's process
+    more: Mapping[str, str] = field(default_factory=dict)  # parameters with the same name in the driver
+    options: str | None = field(default=None, repr=False)  # command line options for the server process
 
     @property
     def place(self) -> str:
-        """All hosts, for people."""
+        """All hosts with their ports, for logs and error messages."""
         return ", ".join(place_of(*address) for address in self.hosts)
 
 
 def parse_database_url(url: str, setting: str) -> DatabaseUrl:
-    """Read the URL; raises SettingError, which names the setting and the parameter that is wrong."""
+    """Parse the URL; raises SettingError, which names the setting and the wrong parameter."""
     try:
         return _read(url)
     except _Wrong as wrong:
@@ -79,7 +79,7 @@ def _read(url: str) -> DatabaseUrl:
     if found is None:
         raise _Wrong("expected postgresql://")
     path, query = (found["path"] or "")[1:], found["query"] or ""
-    # Signs of a password that is not encoded, of which parts would be taken for something else, and told.
+    # Signs of a password that is not encoded: parts of it would be parsed as something else and then quoted.
     if len(url) > MAX_URL or "#" in url or "@" in query or "@" in path or "/" in path or _UNSEEN.search(url):
         raise _Wrong(ENCODING_HINT)
     login, _, hosts = found["authority"].rpartition("@")
@@ -94,7 +94,7 @@ def _read(url: str) -> DatabaseUrl:
 
 
 def _parameters(query: str) -> dict[str, str]:
-    """Return what is to be carried out, by libpq's names."""
+    """Return the parameters to carry out, under libpq's names."""
     found: dict[str, str] = {}
     for pair in query.split("&") if query else []:
         encoded, sign, value = pair.partition("=")
@@ -112,7 +112,7 @@ def _parameters(query: str) -> dict[str, str]:
 
 
 def _hosts(text: str, said: dict[str, str]) -> tuple[Address, ...]:
-    """Return the hosts of the URL's beginning, or those of `host` and `port`, which leave `said`."""
+    """Return the hosts before the path, or else those of `host` and `port`; removes these two from `said`."""
     names: list[str] = []
     ports: list[str] = []
     for one in text.split(",") if text else []:
@@ -157,7 +157,7 @@ def _port(text: str) -> int:
 
 
 def _assembled(hosts: tuple[Address, ...], said: dict[str, str]) -> DatabaseUrl:
-    """Put it together; what remains in `said` goes to the driver by its name."""
+    """Build the result; parameters that remain in `said` go to the driver under their names."""
     is_system = said.get("sslrootcert") == "system"
     sslmode = said.pop("sslmode", "verify-full" if is_system else "prefer")
     is_direct = said.pop("sslnegotiation", "postgres") == "direct"
@@ -187,7 +187,7 @@ def _assembled(hosts: tuple[Address, ...], said: dict[str, str]) -> DatabaseUrl:
 def _decoded(text: str) -> str:
     try:
         decoded = unquote_to_bytes(text).decode()
-    except UnicodeError:  # either way
+    except UnicodeError:  # when it encodes or when it decodes
         raise _Wrong("not UTF-8, as it stands or behind a %") from None
     if "\0" in decoded:
         raise _Wrong("%00 stands for nothing that Postgres could take")

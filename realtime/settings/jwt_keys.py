@@ -1,7 +1,7 @@
-"""Which keys may check a token, how they are written down, and the one algorithm that fits each kind.
+"""Keys that may verify a token: their file formats, and the one algorithm that fits each kind of key.
 
-Asked by `realtime.settings.config` at the start, by `realtime.auth.tokens` and `gateway.projects.jwks` when
-they take a key up. Never looks at a token, and never takes a private key.
+`realtime.settings.config` checks keys at the start; `realtime.auth.tokens` and `gateway.projects.jwks` load
+them. This module never reads a token, and never accepts a private key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KeySet = Mapping[tuple[str | None, str], str | PublicKey]
 
 
 def check_secret(secret: str) -> None:
-    """Raise ValueError if `secret` is a public key or the like; its length is not judged."""
+    """Raise ValueError if `secret` is a key, a certificate or a JWK; this does not check its length."""
     try:
         jwt.get_algorithm_by_name(HMAC_ALGORITHM).prepare_key(secret)
     except UnicodeEncodeError:
@@ -40,12 +40,12 @@ def check_secret(secret: str) -> None:
 
 
 def algorithms_of_public_key(pem: str) -> tuple[str, ...]:
-    """Return the algorithms that a PEM public key can check; ValueError says why it can check none."""
+    """Return the algorithms that a PEM public key can verify; ValueError says why it can verify none."""
     return (algorithm_of(public_key(pem)),)
 
 
 def public_key(pem: str) -> PublicKey:
-    """Return the RSA, EC P-256 or Ed25519 public key in `pem`; ValueError says what it is instead."""
+    """Return the RSA, EC P-256 or Ed25519 public key in `pem`; ValueError says what `pem` is instead."""
     if "PRIVATE KEY-----" in pem:
         raise ValueError("this is a private key; give the public key that belongs to it")
     if "-----BEGIN CERTIFICATE-----" in pem:
@@ -58,10 +58,10 @@ def public_key(pem: str) -> PublicKey:
 
 
 def same_key(secret: str | None, pem: str | None, jwks_url: str | None) -> str:
-    """Return a text that is equal for equal keys, however they are spelled, and tells nothing of them."""
+    """Return a text that is equal for equal keys, whatever their spelling, and does not reveal the key."""
     if secret is not None:
         key = secret.encode()
-        if len(key) > _HMAC_BLOCK_BYTES:  # HMAC hashes what is longer, and fills up what is shorter
+        if len(key) > _HMAC_BLOCK_BYTES:  # HMAC hashes a longer key, and pads a shorter key with zero bytes
             key = hashlib.sha256(key).digest()
         return f"secret {hashlib.sha256(key.rstrip(bytes(1))).hexdigest()}"
     if pem is not None:
@@ -82,7 +82,7 @@ def _same_url(url: str) -> str:
 
 
 def fit_to_check(key: object) -> PublicKey:
-    """Return `key` if it is a public key of a kind and strength that is accepted; ValueError otherwise."""
+    """Return `key` if its kind and strength are accepted; raise ValueError otherwise."""
     match key:
         case RSAPublicKey() if key.key_size < MIN_RSA_BITS:
             raise ValueError(f"RSA keys need at least {MIN_RSA_BITS} bits, this one has {key.key_size}")
@@ -94,7 +94,7 @@ def fit_to_check(key: object) -> PublicKey:
 
 
 def algorithm_of(key: PublicKey) -> str:
-    """Return the only algorithm that tokens signed for `key` may name."""
+    """Return the only algorithm that a token for `key` may name."""
     match key:
         case RSAPublicKey():
             return "RS256"
@@ -105,9 +105,9 @@ def algorithm_of(key: PublicKey) -> str:
 
 
 def keys_of_jwks(document: bytes) -> KeySet:
-    """Return the keys of a JWKS (RFC 7517) that can check a token; ValueError if it is no JWKS at all.
+    """Return the keys of a JWKS (RFC 7517) that can verify a token; ValueError if it is not a JWKS.
 
-    Keys for encryption, symmetric keys and keys of other kinds belong to somebody else and are skipped.
+    Encryption keys, symmetric keys and keys of other kinds are for other services, and are skipped.
     """
     try:
         entries = msgspec.json.decode(document, type=_Jwks).keys

@@ -1,9 +1,9 @@
-"""What `redis_url` says: which servers to ask, whether they are one, watched by Sentinel, or a cluster.
+"""Parse `redis_url`: the addresses, and whether they are one server, sentinels or a cluster.
 
     redis://user:password@host:port/db        redis+cluster://:password@host:port,host:port
-    redis+sentinel://:password@host:port,host:port/SERVICE/db       rediss… for each: TLS
+    redis+sentinel://:password@host:port,host:port/SERVICE/db       with rediss…: TLS
 
-A pure function of the text; `realtime.redis.client` connects. Never quotes a password in an error.
+A pure function of the text; `realtime.redis.client` connects. An error never quotes a password.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Address = tuple[str, int]
 
 
 class Kind(StrEnum):
-    """How the servers are found."""
+    """How the client finds the servers."""
 
-    STANDALONE = ""  # there is one
-    SENTINEL = "sentinel"  # sentinels tell which one is the primary now
-    CLUSTER = "cluster"  # each has some of the keys, and tells who has the others
+    STANDALONE = ""  # there is one server
+    SENTINEL = "sentinel"  # sentinels tell which server is the primary now
+    CLUSTER = "cluster"  # each server has some of the keys, and tells which server has the others
 
 
 PORTS = {Kind.STANDALONE: 6379, Kind.SENTINEL: 26379, Kind.CLUSTER: 6379}
 _SCHEME = re.compile(r"redis(?P<tls>s?)(\+(?P<kind>sentinel|cluster))?")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(:(?P<port>[0-9]{1,5}))?")
 
-# What may follow the question mark, and its values; None is any.
+# Options after the question mark, and their values; None means any value.
 _TLS_OPTIONS: Mapping[str, tuple[str, ...] | None] = {
     "ssl_ca_certs": None,
     "ssl_certfile": None,
@@ -49,28 +49,28 @@ _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """`hosts` are those of the URL: the server, sentinels, or some of the cluster."""
+    """A parsed URL; `hosts` are the server, the sentinels, or some servers of the cluster."""
 
     kind: Kind
     hosts: tuple[Address, ...]
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     db: int = 0
-    service: str = ""  # what the sentinels call the primary
+    service: str = ""  # the sentinels' name for the primary
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
     tls: Mapping[str, Any] | None = field(
         default=None, repr=False
-    )  # options of TLS as redis-py calls them; None is without
+    )  # TLS options under redis-py's names; None means no TLS
 
 
 def parse_redis_url(url: str) -> RedisUrl:
-    """Read the URL; raises SettingError that says what is wrong with it."""
+    """Parse the URL; raises SettingError, which says what is wrong."""
     try:
         parts = urlsplit(url)
-    except ValueError:  # whose text quotes what it is about
+    except ValueError:  # its text quotes a part of the URL
         raise _misread() from None
-    # Signs of a password that is not encoded, of which parts would be taken for something else, and told.
+    # Signs of a password that is not encoded: parts of it would be parsed as something else and then quoted.
     if parts.fragment or "@" in parts.path + parts.query or re.search(r"[\x00-\x1f\x7f]", url):
         raise _misread()
     scheme = _SCHEME.fullmatch(parts.scheme)
@@ -107,7 +107,7 @@ def _hosts(kind: Kind, text: str) -> tuple[Address, ...]:
 
 
 def _path(kind: Kind, parts: SplitResult) -> tuple[str, int]:
-    """Return the service of the sentinels and the database's number."""
+    """Return the sentinels' service name and the number of the database."""
     words = [_decoded(word) for word in parts.path.split("/") if word]
     service = ""
     if kind is Kind.SENTINEL:
@@ -157,7 +157,7 @@ def _host(name: str) -> str:
 def _decoded(text: str) -> str:
     try:
         return unquote_to_bytes(text).decode()
-    except UnicodeError:  # either way
+    except UnicodeError:  # when it encodes or when it decodes
         raise _misread() from None
 
 

@@ -1,7 +1,7 @@
-"""What a process builds from each setting of a project, and so builds anew when a reload changes the setting.
+"""What a process builds from each setting of a project, and builds again when a reload changes the setting.
 
-Asked by whoever follows newer settings. Every setting of a project stands here, also one from which nothing
-is built, since it is read each time that it is needed; a test finds one that is missing. Pure.
+The parts that apply reloaded settings use it. Every setting of a project is listed, also a setting from which
+nothing is built because it is read at each use; a test finds a missing setting. Pure.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from realtime.settings.config import Limits, Project, Settings
 
 
 class Built(Enum):
-    """Something that is built from settings once, and used until it is replaced."""
+    """Something that a process builds from settings once, and uses until a reload replaces it."""
 
-    TOKEN_KEYS = auto()  # of a gateway: what it checks tokens with
-    DATABASE_SESSIONS = auto()  # of a gateway
-    CONNECTION_RATE = auto()  # of a gateway: how many connections it has room for at this moment
-    FEED = auto()  # of a notifier
+    TOKEN_KEYS = auto()  # in a gateway: the keys and rules that verify tokens
+    DATABASE_SESSIONS = auto()  # in a gateway: the pool of connections to Postgres
+    CONNECTION_RATE = auto()  # in a gateway: the token bucket for new connections
+    FEED = auto()  # in a notifier: the reader of a project's changes
 
 
-# What the thing that is built makes of a setting, given all settings and those of the project.
+# Returns what is built from a setting; it takes all settings and those of the project.
 Reading = Callable[[Settings, Project], Any]
 
 
@@ -35,7 +35,7 @@ def _itself(name: str) -> Reading:
 
 
 def _has_listen_url(settings: Settings, project: Project) -> bool:
-    """With a `listen_url` there is a pooler, which no statement of a gateway may outlive."""
+    """A `listen_url` means a pooler: a gateway then uses no prepared statements and no session settings."""
     return project.listen_url is not None
 
 
@@ -68,11 +68,11 @@ PROJECT: Mapping[str, Mapping[Built, Reading]] = {
     "history_seconds": {Built.FEED: _history_seconds},
     "outbox_max_rows": {Built.FEED: _itself("outbox_max_rows")},
     "outbox_max_bytes": {Built.FEED: _itself("outbox_max_bytes")},
-    "limits": {},  # each of them by itself, below
+    "limits": {},  # each limit is listed below
     "namespaces": READ_EACH_TIME,
 }
 
-# Where a connection keeps its limits, the next connection reads newer ones.
+# A connection may keep the limits that it read when it opened; the next connection reads the newer limits.
 LIMITS: Mapping[str, Mapping[Built, Reading]] = {
     "max_connections": READ_EACH_TIME,
     "max_connections_per_user": READ_EACH_TIME,
@@ -95,9 +95,9 @@ LIMITS: Mapping[str, Mapping[Built, Reading]] = {
 
 
 def to_build_anew(older: Settings, newer: Settings, project_id: str) -> frozenset[Built]:
-    """Return what must be built anew for a project that both settings have.
+    """Return what must be built again for a project that is in both settings.
 
-    A setting that nobody declared replaces everything: so it is not taken for unchanged.
+    A change of an undeclared setting replaces everything, so that the change is not missed.
     """
     before, after = older.projects[project_id], newer.projects[project_id]
     found: set[Built] = set()

@@ -1,6 +1,6 @@
-"""Files of certificates that settings name: whether they can be read, and are what they should be.
+"""Check the certificate files that settings name: whether each is readable and has the expected content.
 
-Asked when a process starts or reloads, by the doors to Postgres and Redis. Quotes nothing of what it reads.
+The Postgres and Redis clients ask when a process starts or reloads. A reason never quotes a file's content.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def why_no_authorities(path: str) -> str | None:
-    """Return what is wrong with a file of certificates to trust, or None."""
+    """Return what is wrong with a file of trusted certificates, or None."""
     if reason := why_unreadable(path):
         return f"{path}: {reason}"
     try:
@@ -21,7 +21,7 @@ def why_no_authorities(path: str) -> str | None:
 
 
 def why_no_certificate(path: str, key: str | None, password: str) -> str | None:
-    """Return what is wrong with a certificate of our own and its key, or None."""
+    """Return what is wrong with a client certificate and its key, or None."""
     for one in filter(None, (path, key)):
         if reason := why_unreadable(one):
             return f"{one}: {reason}"

@@ -35,7 +35,9 @@ EDITS = {
     ),
     # In a cluster: a channel that its server has thrown off, since the slot went elsewhere, is left at that.
     "thrown-off": Edit(
-        "gateway/delivery/redis_subscription.py", "self.subscribe(channel)  # to be told who has it", "pass"
+        "gateway/delivery/redis_subscription.py",
+        "self.subscribe(channel)  # the answer names the server that has it",
+        "pass",
     ),
 }
 

@@ -24,6 +24,7 @@ log = get_logger(__name__)
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 LOG_AGAIN_SECONDS = 600.0  # after which a fault that repeats is logged again
+DEEPEST_CAUSE = 20  # groups and translations of one fault that are looked through
 MOST_KINDS = 100  # of faults that a part tells apart; beyond them the oldest kind is forgotten
 
 unforeseen_faults = Counter(
@@ -126,9 +127,16 @@ def forget_faults() -> None:
 
 
 def _kind(error: BaseException) -> Kind:
-    """Return the type of a fault and the line that raised it; a group counts as its first exception."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    """Return the type of a fault and the line that raised it.
+
+    A group counts as its first exception, and an error that translates another error counts as the other one:
+    so the causes behind one translation are different kinds.
+    """
+    for _ in range(DEEPEST_CAUSE):
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from realtime.errors import ClientError, Code, Unavailable
+from realtime.errors import ClientError, Code, StatementFailed, Unavailable
 from realtime.waiting import survival
 from realtime.waiting.survival import Part, forget_faults
 from tests.clean_log import logged
@@ -46,6 +46,28 @@ def test_another_fault_of_the_same_part_is_logged_too(part, caplog):
     with part.survives():
         raise ExceptionGroup("several", [ValueError("of a task")])
     assert len(logged(caplog, "part_failed")) == 3
+
+
+def translate(cause: Exception) -> None:
+    try:
+        raise cause
+    except Exception as error:
+        raise StatementFailed(str(error)) from error
+
+
+def test_the_causes_behind_one_translation_are_told_apart(part, caplog):
+    for cause in (KeyError("no right"), ValueError("no relation"), KeyError("no right, again")):
+        with part.survives():
+            translate(cause)
+    told = [facts["exception"] for facts in logged(caplog, "part_failed")]
+    assert ["no right" in told[0], "no relation" in told[1], len(told)] == [True, True, 2]
+
+
+def test_an_error_that_is_its_own_cause_ends_nothing(part, caplog):
+    with part.survives():
+        error = KeyError("odd")
+        raise error from error
+    assert len(logged(caplog, "part_failed")) == 1
 
 
 def test_a_fault_that_goes_on_is_logged_again_after_a_while_with_how_often_it_happened(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.presence.redis_values import readable_texts
 from realtime import names
 from realtime.redis.client import Command, Store
 
@@ -32,8 +33,7 @@ class HeartbeatStore:
 
     async def of_all(self) -> dict[str, Heartbeat]:
         """Return the heartbeat of every incarnation that was not cleaned up."""
-        known = await self._store.call("SMEMBERS", names.nodes())
-        incarnations = sorted(one.decode(errors="replace") for one in known)
+        incarnations = sorted(readable_texts(await self._store.call("SMEMBERS", names.nodes())))
         node_keys = [name for one in incarnations for name in (names.node(one), names.node_beat(one))]
         answers = await self._store.call_many([Command(name, ("PTTL", name)) for name in node_keys])
         pairs = zip(answers[::2], answers[1::2], strict=True)

@@ -31,6 +31,7 @@ from gateway.wire.events import Refused, ServerEvent
 from gateway.wire.frames import PING, pong_frame
 from gateway.wire.queue_writer import QueueWriter
 from gateway.wire.send_queue import SendQueue
+from realtime.auth.tokens import Identity
 from realtime.errors import (
     CLOSE_CODE,
     CLOSE_HEARTBEAT,
@@ -217,13 +218,13 @@ class Connection:
                 self.replays.start(replay)
 
     async def _verify(self, verify: Verify) -> None:
+        outcome: Identity | ClientError
         try:
             with _part.tells_client():
                 outcome = await identify(self.tenant, verify.token)
         except ClientError as error:
-            await self._carry_out(self.session.verified(verify, error, time.time()))
-        else:
-            await self._carry_out(self.session.verified(verify, outcome, time.time()))
+            outcome = error
+        await self._carry_out(self.session.verified(verify, outcome, time.time()))
 
     def tick(self, now: float) -> None:
         """Close for an expired token or a silent client, or send a heartbeat when it is due."""

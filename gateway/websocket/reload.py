@@ -99,7 +99,8 @@ class ProjectReload:
         leaving = [one for one in self._connections if one.tenant is tenant]
         for batch in batches(leaving, CLOSES_AT_ONCE):
             for connection in batch:
-                connection.close(CLOSE_CODE[Code.NOT_FOUND], error)
+                with _part.survives(connection.session.connection_id):
+                    connection.close(CLOSE_CODE[Code.NOT_FOUND], error)
             await asyncio.sleep(BETWEEN_SECONDS)
         await self._wait_until_gone(leaving)
 

@@ -63,7 +63,6 @@ WITHOUT_A_TWIN = {
     "gateway.websocket.gauges": (IO, "integration/test_metrics.py"),
     "gateway.websocket.handshake": (IO, "integration/test_gateway_access.py"),
     "gateway.websocket.publishing": (IO, "integration/test_broadcast.py"),
-    "gateway.websocket.reload": (IO, "integration/test_gateway_reload.py"),
     "gateway.wire.commands": (DATA, "unit/gateway/wire/test_native.py"),
     "gateway.wire.events": (DATA, "unit/gateway/wire/test_native.py"),
     "gateway.wire.native_messages": (DATA, "unit/gateway/wire/test_native.py"),

@@ -20,7 +20,7 @@ from gateway.websocket.turns import Turns
 
 SLICE_BYTES = 65_536  # of one client that are let in before other clients get their turn
 EARLY_BYTES = 65_536  # that may come before the upgrade is answered, though a client ought to wait
-REFUSED = b"\xff\xff"  # a header with reserved bits: fed in place of a violation, so that aiohttp sends 1002
+REFUSED = b"\xff\x80"  # a whole header with reserved bits: fed for a violation, so that aiohttp sends 1002
 
 
 class Reader(Protocol):

@@ -145,7 +145,7 @@ async def test_a_violation_closes_after_what_came_before_it_and_nothing_follows(
 
 async def test_what_aiohttp_refuses_ends_the_reading_too():
     play = Play().open()
-    assert play.door.feed_data(REFUSED) == (False, b"")  # a header of which the length is to come
+    assert play.door.feed_data(b"\xff\xff") == (False, b"")  # a header of which the length is to come
     reserved = b"\xf1" + frame(TEXT, b"x")[1:]
     play.reader.feed_data = lambda data: (True, b"")  # type: ignore[method-assign]
     assert play.door.feed_data(reserved * 3) == (True, b"")
@@ -156,7 +156,8 @@ async def test_much_before_the_answer_to_the_upgrade_is_not_kept():
     for size, is_kept in [(EARLY_BYTES, True), (EARLY_BYTES + 1, False)]:
         early = b"\x82\xff" + size.to_bytes(8, "big") + b"x" * (size - 10)
         play = Play(early=early).open()
-        assert (play.reader.heard == early) is is_kept
+        assert play.reader.heard == (early if is_kept else REFUSED)
+        assert play.door.is_dead is not is_kept
 
 
 async def test_a_client_far_beyond_its_rate_waits_and_is_read_again():

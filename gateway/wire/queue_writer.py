@@ -62,7 +62,7 @@ class QueueWriter:
     def _tick_if_needed(self, seconds: float = TICK_SECONDS) -> None:
         if self._behind and not self._ticking:
             self._ticking = True
-            asyncio.get_running_loop().call_later(seconds, self._tick)
+            asyncio.get_running_loop().call_later(seconds, self._tick, context=self._context)
 
     def _tick(self) -> None:
         self._ticking = False

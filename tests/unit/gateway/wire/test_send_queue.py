@@ -7,6 +7,7 @@ import time
 from typing import Any, cast
 
 import pytest
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from gateway.wire import queue_writer
 from gateway.wire.frames import PIECE_BYTES
@@ -175,7 +176,7 @@ async def test_looking_takes_no_more_than_its_share_of_the_time(client, monkeypa
     client.socket.is_too_slow = slow_look
     client.pump.watch(client.socket)
     monkeypatch.setattr(
-        asyncio.get_running_loop().__class__, "call_later", lambda self, delay, *_: delays.append(delay)
+        asyncio.get_running_loop().__class__, "call_later", lambda self, delay, *_, **__: delays.append(delay)
     )
     client.pump._tick()
     monkeypatch.undo()
@@ -225,3 +226,20 @@ async def test_a_connection_whose_client_waits_for_little_waits_for_nothing(clie
     client.transport.waiting = 10_000
     await client.socket.until(10_000)
     assert repr(client.pump) == "<QueueWriter 0 sockets behind>"
+
+
+async def test_what_the_clock_logs_has_the_ids_of_no_client():
+    """Whoever falls behind first sets the clock; it is not to sign what becomes of the others."""
+    first, other = Client(), Client()
+    other.pump = other.socket._writer = first.pump
+    seen: list[dict[str, Any]] = []
+    other.socket.on_slow = lambda: seen.append(get_contextvars())
+    other.socket._limits = Limits(max_queue_bytes=1, slow_consumer_seconds=0.001)
+    for client in (first, other):
+        client.transport.waiting = 2 * PIECE_BYTES
+    with bound_contextvars(connection_id="first", request_id="of the first"):
+        first.pump.watch(first.socket)
+    other.socket.send([b"x"])
+    await eventually(lambda: seen)
+    assert "connection_id" not in seen[0]
+    assert "request_id" not in seen[0]

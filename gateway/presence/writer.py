@@ -59,6 +59,7 @@ class PresenceWriter:
         self._left_at: dict[
             TopicKey, float
         ] = {}  # when the last client left, monotonic, oldest first; to be vacated
+        self._is_sweeping = False  # a timer is set for the oldest of these places
         self._changes: Batcher[_PresenceChange | _Vacancy] = Batcher(
             lambda items: partial(self._send_changes, items), repeatable=True
         )
@@ -169,21 +170,28 @@ class PresenceWriter:
         await self._store.change(changes)
         now = time.monotonic()
         for place in self._index.carried_out(changes, now):
-            if self._left_at.pop(place, None) is None:
-                asyncio.get_running_loop().call_later(LINGER_SECONDS, self._vacate_if_due, place)
+            self._left_at.pop(place, None)
             self._left_at[place] = now
         while len(self._left_at) > MOST_LINGERING:
             oldest = next(iter(self._left_at))
             del self._left_at[oldest]
             self._vacate(oldest)
+        if not self._is_sweeping:
+            self._sweep()
 
-    def _vacate_if_due(self, place: TopicKey) -> None:
-        """Vacate a place when its last client left so long ago that no fail-over brings the client back."""
-        if (left_at := self._left_at.get(place)) is None:
-            return
-        if (wait := left_at + LINGER_SECONDS - time.monotonic()) > 0:
-            asyncio.get_running_loop().call_later(wait, self._vacate_if_due, place)
-        else:
+    def _sweep(self) -> None:
+        """Vacate places whose last client left so long ago that no fail-over brings the client back.
+
+        One timer serves all places: clients decide how many places become empty.
+        """
+        self._is_sweeping = False
+        now = time.monotonic()
+        while self._left_at:
+            place, left_at = next(iter(self._left_at.items()))
+            if (wait := left_at + LINGER_SECONDS - now) > 0:
+                self._is_sweeping = True
+                asyncio.get_running_loop().call_later(wait, self._sweep)
+                return
             del self._left_at[place]
             self._vacate(place)
 

@@ -74,3 +74,15 @@ async def test_who_fails_to_leave_counts_still(play):
     assert not await play.has_room()
     await play.set("c", None)
     assert await play.has_room()
+
+
+async def test_however_many_places_become_empty_one_timer_waits_for_them(play):
+    """Clients decide how many places there are."""
+    play.tenant.limits = Limits(max_presence_bytes=0)
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    for entry in (ENTRY, None):
+        await asyncio.gather(
+            *(play.writer.set(play.tenant, f"presence:{number}", "c", entry) for number in range(500))
+        )
+    assert len(play.writer._left_at) == 500
+    assert len(scheduled) < 50

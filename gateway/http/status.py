@@ -61,7 +61,8 @@ async def _notifier(call: Call) -> StatusNotifier:
         alive = False
     try:
         backlog = await call.tenant.backlog()
-    except NOT_TOLD:
+    except NOT_TOLD as error:
+        call.tenant.tables.tell_refusal(error)
         return StatusNotifier(status="live" if alive else "down", pending=None, lag_seconds=None)
     return StatusNotifier(
         status="live" if alive else "down", pending=backlog.pending, lag_seconds=backlog.lag_seconds
@@ -73,7 +74,8 @@ async def _enabled_tables(call: Call) -> tuple[list[StatusTable], bool]:
     try:
         enabled = await call.tenant.catalogue.enabled()
         guarded = not await call.tenant.catalogue.unguarded_partitions()
-    except NOT_TOLD:
+    except NOT_TOLD as error:
+        call.tenant.tables.tell_refusal(error)
         return [], False
     return [
         StatusTable(

@@ -36,9 +36,15 @@ class Tables:
         try:
             async with asyncio.timeout(ENABLED_SECONDS):
                 found = await self._enabled.get_begun_after_now(self.catalogue.enabled)
-        except (ClientError, StatementFailed, TimeoutError):
+        except (ClientError, StatementFailed, TimeoutError) as error:
+            self.tell_refusal(error)
             return None
         return table in {enabled.table for enabled in found}
+
+    def tell_refusal(self, error: Exception) -> None:
+        """Log why Postgres refused a query; every other failure is logged where it is raised."""
+        if isinstance(error, StatementFailed):
+            self._database.tell_refusal(error)
 
     async def backlog(self) -> Backlog:
         async with self._database.connection() as connection:

@@ -112,10 +112,16 @@ class Database:
 
     def _tell(self, error: Unavailable) -> None:
         """Log a cause once. An Unavailable without a reason, such as a locked table, is not an outage."""
-        if self._logged_as is None or not error.reason:
-            return
-        if self._outage.is_news(error.reason, time.monotonic()):
-            log.warning("database_unavailable", project=self._logged_as, error=error.reason)
+        if error.reason:
+            self._warn(error.reason)
+
+    def tell_refusal(self, error: StatementFailed) -> None:
+        """Log once why Postgres refused a statement, for a caller that goes on without the answer."""
+        self._warn(why(error, self._door.place))
+
+    def _warn(self, reason: str) -> None:
+        if self._logged_as is not None and self._outage.is_news(reason, time.monotonic()):
+            log.warning("database_unavailable", project=self._logged_as, error=reason)
 
     async def _give_back(self, connection: LentSession) -> None:
         """Return a connection to the pool; the pool ends it if its reset takes too long, as in an outage."""

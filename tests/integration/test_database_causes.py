@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from gateway.projects.tables import Tables
 from realtime.causes.kinds import Cause
+from realtime.channels import Table
 from realtime.errors import Unavailable
 from realtime.postgres.connector import AWAY
 from realtime.postgres.pool import Database
@@ -113,6 +115,23 @@ async def test_a_gateway_logs_once_why_it_cannot_ask_a_database(stage: Stage, ca
     (facts,) = logged(caplog, "database_unavailable")
     assert facts["project"] == "demo"
     assert facts["error"].startswith(f"127.0.0.1:{stage.ports['postgres']}: {Cause.PASSWORD}")
+
+
+async def test_a_gateway_logs_once_why_a_database_refuses_what_it_goes_on_without(
+    stage: Stage, caplog: Any
+) -> None:
+    tables = Tables(Project(database_url=stage.url(), jwt_secret=SECRET), "demo")
+
+    async def refused() -> list[Any]:
+        async with tables._database.connection() as session:
+            return list(await session.fetch("select * from pg_authid"))
+
+    tables.catalogue.enabled = refused  # type: ignore[method-assign]
+    for _ in range(3):
+        assert await tables.is_enabled(Table("public", "orders")) is None
+    await tables.close()
+    (facts,) = logged(caplog, "database_unavailable")
+    assert (facts["project"], Cause.RIGHT in facts["error"]) == ("demo", True)
 
 
 async def test_a_session_that_breaks_is_told_with_its_server(stage: Stage) -> None:

@@ -55,6 +55,7 @@ from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.publish.publisher import BroadcastPublisher
 from gateway.timestamps import rfc3339
+from gateway.timings import Timings
 from gateway.websocket.connection import Serving
 from gateway.websocket.connections import Connections
 from gateway.websocket.drain import drain
@@ -79,14 +80,13 @@ log = get_logger(__name__)
 
 _part = Part("gateway")
 
-TICK_SECONDS = 1.0  # between two checks of every connection's deadlines
 SOCKET_PATH = routes.PREFIX + "/ws"
 # Paths without REST rates: the WebSocket has its own rates, the other paths report health.
 FREE = frozenset({SOCKET_PATH, "/healthz", "/readyz"})
 DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
-GOODBYE_SECONDS = 2.0  # to tell Redis how the last connections ended
 
 Task = Callable[[], Awaitable[None]]
+DEFAULTS = Timings()
 
 
 async def run(
@@ -98,6 +98,7 @@ async def run(
     reuse_port: bool = False,
     on_listening: Callable[[int], None] = lambda port: None,
     reloads: Reloads | None = None,
+    timings: Timings = DEFAULTS,
 ) -> None:
     """Serve until cancelled, then drain. `on_listening` gets the port; port 0 selects a free port."""
     node_id = secrets.token_hex(6)
@@ -105,7 +106,7 @@ async def run(
         stack.enter_context(bound_contextvars(node=node_id))
         store = await stack.enter_async_context(connect(settings.redis_url))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        gateway = Gateway(settings, node_id, store, http)
+        gateway = Gateway(settings, node_id, store, http, timings)
         stack.push_async_callback(gateway.close_projects)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         gateway.start(tasks, reloads)
@@ -126,10 +127,18 @@ async def run(
 class Gateway:
     """All parts of a gateway, in the order in which they start."""
 
-    def __init__(self, settings: Settings, node_id: str, store: Store, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        node_id: str,
+        store: Store,
+        http: aiohttp.ClientSession,
+        timings: Timings = DEFAULTS,
+    ) -> None:
         ttl, budget = settings.presence_ttl_seconds, settings.queue_budget_bytes or default_budget()
         self.settings = settings
         self.http = http
+        self.timings = timings
         self.broker = Broker(store, settings)
         self.stores = Stores.of(store, settings)
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
@@ -195,7 +204,7 @@ class Gateway:
             "connection log": self.connection_log.run,
             "presence": self.presence.run,
             "publisher": self.publisher.run,
-            "tick": partial(_tick, self.connections),
+            "tick": partial(_tick, self.connections, self.timings.tick_seconds),
             "memory": self.memory.run,
             "figures": partial(keep_measuring, self.tenants, self.connections, self.hub.topics),
         }
@@ -249,7 +258,7 @@ class Gateway:
         If Redis takes too long, the incarnation of this node expires, and other nodes clean up after it.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_SECONDS):
+            async with asyncio.timeout(self.timings.goodbye_seconds):
                 await self.connection_log.settle()
                 await self.presence.settle()
                 await self.pending.settle()
@@ -261,7 +270,7 @@ class Gateway:
             await tenant.close()
 
 
-async def _tick(connections: Connections) -> None:
+async def _tick(connections: Connections, seconds: float) -> None:
     while True:
         now = time.monotonic()
         for connection in list(connections):
@@ -269,7 +278,7 @@ async def _tick(connections: Connections) -> None:
                 connection.tick(now)
             except Exception as error:
                 connection.fail(error)
-        await asyncio.sleep(TICK_SECONDS)
+        await asyncio.sleep(seconds)
 
 
 def _describe(description: Any) -> Callable[[web.Request], Awaitable[web.Response]]:

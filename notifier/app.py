@@ -18,6 +18,7 @@ from structlog.contextvars import bound_contextvars
 from notifier.feed.publication_store import PublicationStore
 from notifier.leadership.election import Election
 from notifier.projects import Projects
+from notifier.timings import Timings
 from realtime import __version__
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
@@ -32,18 +33,29 @@ log = get_logger(__name__)
 
 _part = Part("notifier")
 
+DEFAULTS = Timings()
+
 
 async def run(
-    settings: Settings, internal_host: str, internal_port: int | None, reloads: Reloads | None = None
+    settings: Settings,
+    internal_host: str,
+    internal_port: int | None,
+    reloads: Reloads | None = None,
+    timings: Timings = DEFAULTS,
 ) -> None:
     """Serve every project until cancelled."""
     node = _id()
     with bound_contextvars(node=node):
-        await _serve(settings, node, internal_host, internal_port, reloads)
+        await _serve(settings, node, internal_host, internal_port, reloads, timings)
 
 
 async def _serve(
-    settings: Settings, node: str, internal_host: str, internal_port: int | None, reloads: Reloads | None
+    settings: Settings,
+    node: str,
+    internal_host: str,
+    internal_port: int | None,
+    reloads: Reloads | None,
+    timings: Timings,
 ) -> None:
     async with connect(settings.redis_url) as store:
         publications = PublicationStore(store)
@@ -51,7 +63,7 @@ async def _serve(
         await _warn_of_eviction(publications)
         async with AsyncExitStack() as stack:
             tasks = asyncio.TaskGroup()
-            projects = Projects(settings, publications, election, tasks)
+            projects = Projects(settings, publications, election, tasks, timings)
             await stack.enter_async_context(
                 internal_http(internal_host, internal_port, projects.why_not_ready)
             )

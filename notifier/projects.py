@@ -16,6 +16,7 @@ from notifier.feed.publication_store import PublicationStore
 from notifier.leadership.election import Election
 from notifier.maintenance import maintain
 from notifier.project import ProjectFeed
+from notifier.timings import Timings
 from realtime.logs.setup import get_logger
 from realtime.process.reload import Changes
 from realtime.settings.config import Settings
@@ -26,18 +27,22 @@ log = get_logger(__name__)
 
 _part = Part("duties")
 
-LAST_BATCH_SECONDS = 5.0  # for a feed to end by itself; the next leader resumes a batch that is cut off
-
 
 class Projects:
     """Starts and ends the feed and the maintenance of each project, as tasks of the given group."""
 
     def __init__(
-        self, settings: Settings, publications: PublicationStore, election: Election, tasks: asyncio.TaskGroup
+        self,
+        settings: Settings,
+        publications: PublicationStore,
+        election: Election,
+        tasks: asyncio.TaskGroup,
+        timings: Timings,
     ) -> None:
         self._publications = publications
         self._election = election
         self._tasks = tasks
+        self._timings = timings
         self._settings = settings  # in force now
         self._feeds: dict[str, ProjectFeed] = {}
         self._running: dict[str, list[asyncio.Task[None]]] = {}  # its feed first, then its maintenance
@@ -100,7 +105,7 @@ class Projects:
         feed, running = self._feeds.pop(project_id), self._running.pop(project_id, [])
         feed.dismiss()
         if running and feed.candidacy.leads_since is not None:
-            await asyncio.wait(running[:1], timeout=LAST_BATCH_SECONDS)
+            await asyncio.wait(running[:1], timeout=self._timings.last_batch_seconds)
         for task in running:
             task.cancel()
         if running:

@@ -19,6 +19,7 @@ import asyncpg
 import pytest
 
 from gateway import app, metrics
+from gateway.timings import Timings
 from notifier import app as notifier_app
 from realtime.auth.tokens import issue
 from realtime.process.reload import Reloads
@@ -193,13 +194,24 @@ class Gateway:
 
 @asynccontextmanager
 async def running_gateway(
-    settings: Settings, *, internal: bool = False, expected_errors: int = 0, reloads: Reloads | None = None
+    settings: Settings,
+    *,
+    internal: bool = False,
+    expected_errors: int = 0,
+    reloads: Reloads | None = None,
+    timings: Timings = app.DEFAULTS,
 ) -> AsyncIterator[Gateway]:
     _begin_gauges(settings)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     internal_port = free_port() if internal else None
     serve = app.run(
-        settings, "127.0.0.1", 0, internal_port, on_listening=listening.set_result, reloads=reloads
+        settings,
+        "127.0.0.1",
+        0,
+        internal_port,
+        on_listening=listening.set_result,
+        reloads=reloads,
+        timings=timings,
     )
     task = asyncio.create_task(serve, name="gateway")
     with clean_log(expected_errors):
@@ -233,8 +245,14 @@ async def settings(database_url: str, redis_url: str) -> Settings:
 
 
 @pytest.fixture
-async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    async with running_gateway(settings) as gateway:
+def timings() -> Timings:
+    """The timings of the test's gateway; a test file may have a fixture of this name with others."""
+    return app.DEFAULTS
+
+
+@pytest.fixture
+async def gateway(settings: Settings, timings: Timings) -> AsyncIterator[Gateway]:
+    async with running_gateway(settings, timings=timings) as gateway:
         await eventually(gateway.is_ready)
         yield gateway
 

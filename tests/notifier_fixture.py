@@ -19,6 +19,7 @@ from notifier.feed.feed import Feed
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import PublicationStore
 from notifier.feed.publisher import Publisher
+from notifier.timings import Timings
 from realtime.channels import Event, Table
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
@@ -54,10 +55,15 @@ def settings_at(redis_url: str, poll_seconds: float = HOUR, **projects: Project)
 
 @asynccontextmanager
 async def notifier(
-    settings: Settings, reloads: Reloads | None = None, internal_port: int | None = None
+    settings: Settings,
+    reloads: Reloads | None = None,
+    internal_port: int | None = None,
+    timings: Timings = app.DEFAULTS,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run a notifier while the block does; it must not end by itself."""
-    task = asyncio.create_task(app.run(settings, "127.0.0.1", internal_port, reloads), name="notifier")
+    task = asyncio.create_task(
+        app.run(settings, "127.0.0.1", internal_port, reloads, timings), name="notifier"
+    )
     try:
         yield task
         assert not task.done(), task

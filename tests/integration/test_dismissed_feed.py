@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from notifier import projects, sessions
+from notifier import sessions
 from notifier.feed.feed_settings import FeedSettings
 from notifier.project import ProjectFeed, State
+from notifier.timings import Timings
 from realtime.redis.history import table_history
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
@@ -67,14 +68,13 @@ async def test_a_feed_that_is_dismissed_ends_by_itself(
 
 
 async def test_a_feed_that_waits_for_redis_is_ended_with_its_project(
-    orders_url: str, writer: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    orders_url: str, writer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It cannot come to the end of its batch."""
-    monkeypatch.setattr(projects, "LAST_BATCH_SECONDS", 0.2)
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     unreachable = project_at(f"postgresql://nobody@127.0.0.1:{free_port()}/nothing")
     live = Live(settings_at(nowhere, demo=unreachable, other=project_at(orders_url)), caplog)
-    async with notifier(live.settings, live.reloads):
+    async with notifier(live.settings, live.reloads, timings=Timings(last_batch_seconds=0.2)):
         await eventually(lambda: leads(writer))
         await live.become(other=None)
         await eventually(lambda: nobody(writer))

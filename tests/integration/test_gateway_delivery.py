@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from gateway.timings import Timings
 from realtime.settings.config import Limits
 from tests.change_stream import publisher_to
 from tests.expressions import value
@@ -19,12 +20,12 @@ STEP_KIB = 64
 
 
 @pytest.fixture
-async def strict(database_url, redis_url, monkeypatch):
+async def strict(database_url, redis_url):
     """A gateway that has little patience, and a publisher to it."""
-    monkeypatch.setattr("gateway.app.TICK_SECONDS", 0.02)
     limits = Limits(max_queue_bytes=64 * KIB, slow_consumer_seconds=1)
     settings = settings_for(database_url, redis_url, limits=limits, heartbeat_seconds=1)
-    async with running_gateway(settings) as gateway, publisher_to(settings) as publisher:
+    quick = running_gateway(settings, timings=Timings(tick_seconds=0.02))
+    async with quick as gateway, publisher_to(settings) as publisher:
         yield gateway, publisher
 
 

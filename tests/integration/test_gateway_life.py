@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from gateway.timings import Timings
 from tests.change_stream import background
 from tests.gateway_fixture import running_gateway, settings_for, token_for
 from tests.ports import free_port
@@ -15,15 +16,16 @@ from tests.raw_socket import CLOSE, PING, PONG, TEXT, frame, raw_socket
 HEARTBEAT = 1.0
 
 
-@pytest.fixture(autouse=True)
-def _quick_clock(monkeypatch):
-    monkeypatch.setattr("gateway.app.TICK_SECONDS", 0.02)
+@pytest.fixture
+def timings():
+    return Timings(tick_seconds=0.02)
 
 
 @pytest.fixture
-async def quick(database_url, redis_url):
+async def quick(database_url, redis_url, timings):
     """A gateway whose heart beats fast."""
-    async with running_gateway(settings_for(database_url, redis_url, heartbeat_seconds=HEARTBEAT)) as gateway:
+    settings = settings_for(database_url, redis_url, heartbeat_seconds=HEARTBEAT)
+    async with running_gateway(settings, timings=timings) as gateway:
         yield gateway
 
 

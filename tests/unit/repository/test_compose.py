@@ -13,10 +13,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.app import GOODBYE_SECONDS
 from gateway.http.middlewares import REQUEST_ID
 from gateway.http.request_ids import request_ids
 from gateway.http.server import STOP_SECONDS
+from gateway.timings import Timings
 from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.cli.main import main
 from realtime.process.health import health_routes
@@ -105,7 +105,7 @@ def test_nginx_alone_is_believed_where_clients_come_from() -> None:
 def test_a_gateway_is_not_killed_while_it_drains() -> None:
     shared = COMPOSE.partition("x-gateway:")[2].partition("\nservices:")[0]
     (seconds,) = re.findall(r"stop_grace_period: (\d+)s", shared)
-    last = CLOSE_SECONDS + 1 + STOP_SECONDS + GOODBYE_SECONDS
+    last = CLOSE_SECONDS + 1 + STOP_SECONDS + Timings().goodbye_seconds
     assert int(seconds) > settings().drain_seconds + last
     assert f"`drain_seconds`, 20 by default, and {last:.0f} seconds on top" in text_of("docs/deployment.md")
     assert f"`drain_seconds` and {last:.0f} seconds before you kill it" in text_of("docs/operations.md")

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from gateway import app
 from gateway.http import middlewares, routes, server
+from gateway.timings import Timings
 from gateway.websocket import web_socket
 from realtime import __version__
 from realtime.cli.main import main
@@ -153,7 +153,7 @@ def test_a_gateway_has_time_to_drain_and_no_two_drain_at_once(stage: str) -> Non
     deployment = one(stage, "Deployment", "realtime-gateway")["spec"]
     pod = deployment["template"]["spec"]
     _, pause = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-    last = web_socket.CLOSE_SECONDS + 1 + server.STOP_SECONDS + app.GOODBYE_SECONDS
+    last = web_socket.CLOSE_SECONDS + 1 + server.STOP_SECONDS + Timings().goodbye_seconds
     assert pod["terminationGracePeriodSeconds"] >= int(pause) + seconds + last + SLACK_SECONDS
     assert deployment["minReadySeconds"] >= int(pause) + seconds
     assert deployment["strategy"]["rollingUpdate"]["maxUnavailable"] == 0

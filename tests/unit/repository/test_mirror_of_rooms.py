@@ -57,6 +57,8 @@ WITHOUT_A_TWIN = {
     "gateway.presence.presence_store": (IO, "integration/test_presence_in_doubt.py"),
     "gateway.presence.stores": (DATA, "unit/gateway/http/test_presence_lists.py"),
     "gateway.projects.jwks": (IO, "integration/test_jwks.py"),
+    "gateway.timings": (DATA, "integration/test_gateway_life.py"),
+    "notifier.timings": (DATA, "integration/test_dismissed_feed.py"),
     "gateway.publish.publisher": (IO, "integration/test_broadcast.py"),
     "gateway.session.effects": (DATA, "unit/gateway/session/test_session.py"),
     "gateway.websocket.drain": (IO, "acceptance/test_drain.py"),

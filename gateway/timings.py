@@ -1,0 +1,17 @@
+"""How long the parts of a gateway wait, as one record that the composition root hands out.
+
+Each room with timings of its own has a record of them; this one holds all of these records. Tests hand in
+shorter ones: `replace(Timings(), tick_seconds=0.02)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """All timings of a gateway, in seconds."""
+
+    tick_seconds: float = 1.0  # between two checks of every connection's deadlines
+    goodbye_seconds: float = 2.0  # to tell Redis how the last connections ended

@@ -1,0 +1,18 @@
+"""How long the parts of a notifier wait, as one record that the composition root hands out.
+
+Each room with timings of its own has a record of them; this one holds all of these records. Tests hand in
+shorter ones: `replace(Timings(), last_batch_seconds=0.2)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """All timings of a notifier, in seconds."""
+
+    last_batch_seconds: float = (
+        5.0  # for a feed to end; the next leader resumes a batch cut off
+    )

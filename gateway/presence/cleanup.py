@@ -11,8 +11,8 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from gateway.presence.change import Change
 from gateway.presence.connection_store import Departure
-from gateway.presence.member import Change
 from gateway.presence.node import Node
 from gateway.presence.stores import Stores
 from realtime.causes.sentence import why

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.presence.member import field_of, fields_under
+from gateway.presence.change import field_of, fields_under
 from gateway.presence.redis_values import json_object
 from realtime import names
 from realtime.redis.client import Command, Store

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gateway.presence.member import Change
+from gateway.presence.change import Change
 from realtime.channels import TopicKey
 
 KEEP_SECONDS = 3_600.0  # after which a quiet topic is refreshed; Redis drops it after RUBBISH_SECONDS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.presence.member import Change, fields_under
+from gateway.presence.change import Change, fields_under
 from gateway.presence.redis_values import readable_texts
 from realtime import names
 from realtime.channels import TopicKey

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from gateway.presence.change import Change, field_of
 from gateway.presence.index import PresenceIndex
-from gateway.presence.member import Change, Member
 from gateway.presence.node import Node
 from gateway.presence.pending import Acknowledged, Pending, nothing, would_fail_again
 from gateway.presence.presence_store import PresenceStore
 from gateway.projects.project import Tenant
 from gateway.publish.batcher import Batcher
+from gateway.session.presence import Presence
 from realtime.channels import TopicKey
 from realtime.errors import Unavailable
 
@@ -75,76 +76,73 @@ class PresenceWriter:
         """Wait until all changes that were put have been sent, or refused."""
         await self._changes.settle()
 
-    def set(
-        self, tenant: Tenant, topic: str, connection_id: str, entry: bytes | None
-    ) -> asyncio.Future[None]:
-        """Set a connection's presence, or end it with None; the future is done when Redis has it.
+    def set(self, tenant: Tenant, presence: Presence) -> asyncio.Future[None]:
+        """Write a presence as it is now, also that it has ended; the future is done when Redis has it.
 
         Raises Unavailable at once while Redis is not available, or while the node has no room for more
         presence (`is_full`), and ClientError `rate_limited` if the project has as much presence as it may. If
         the future fails, Redis may have the change or not: then call `restore`. The quota counts the earlier
         entry until then.
         """
-        if not self._hears((tenant.project_id, topic)):
+        if not self._hears(presence.topic_key):
             raise Unavailable("Redis cannot be reached now")
-        key = (connection_id, topic)
+        entry = presence.entry()
         if entry is None:
-            ended = self._put(Member(tenant.project_id, topic, connection_id), None)
+            ended = self._put(presence, None)
 
             def release_if_ended(ended: asyncio.Future[None]) -> None:
                 if not ended.cancelled() and ended.exception() is None:
-                    tenant.presence.release(key)
+                    tenant.presence.release(presence)
 
             ended.add_done_callback(release_if_ended)
             return ended
         if self.is_full:
             raise Unavailable("clients of this node are present with as much as it has room for")
         size = len(entry)
-        before = tenant.presence.take(key, size, tenant.limits.max_presence_bytes)
-        acknowledged = self._put(Member(tenant.project_id, topic, connection_id), entry)
+        before = tenant.presence.take(presence, size, tenant.limits.max_presence_bytes)
+        acknowledged = self._put(presence, entry)
 
         def undo_if_failed(acknowledged: asyncio.Future[None]) -> None:
             if acknowledged.cancelled() or acknowledged.exception() is not None:
-                tenant.presence.undo(key, size, before)
+                tenant.presence.undo(presence, size, before)
 
         acknowledged.add_done_callback(undo_if_failed)
         return acknowledged
 
-    def end(self, tenant: Tenant, topic: str, connection_id: str) -> None:
+    def end(self, tenant: Tenant, presence: Presence) -> None:
         """End the presence of a connection that is gone, as soon as Redis is available."""
-        tenant.presence.release((connection_id, topic))
-        member = Member(tenant.project_id, topic, connection_id)
-        self._pending.add(lambda: self._put(member, None), of_the_gone=True)
+        tenant.presence.release(presence)
+        self._pending.add(lambda: self._put(presence, None), of_the_gone=True)
 
     def restore(
-        self,
-        project: str,
-        topic: str,
-        connection_id: str,
-        entry: Callable[[], bytes | None],
-        acknowledged: Acknowledged = nothing,
+        self, presence: Presence, entry: Callable[[], bytes | None], acknowledged: Acknowledged = nothing
     ) -> None:
-        """Write what `entry` returns at each try, under this incarnation only; then call `acknowledged`."""
-        member = Member(project, topic, connection_id)
+        """Write what `entry` returns at each try, under this incarnation only; then call `acknowledged`.
+
+        The client may have left since and be present again, by another record: so `entry` is asked, and not
+        the record.
+        """
 
         def put() -> asyncio.Future[None]:
             if (now := entry()) is not None:
-                self._remove_from_earlier(member)
-            return self._put(member, now)
+                self._remove_from_earlier(presence)
+            return self._put(presence, now)
 
         self._pending.add(put, acknowledged)
 
-    def _put(self, member: Member, entry: bytes | None) -> asyncio.Future[None]:
+    def _put(self, presence: Presence, entry: bytes | None) -> asyncio.Future[None]:
         if entry is None:
-            self._remove_from_earlier(member)
-        change = member.change(self._node.incarnation, entry)
-        return self._changes.put(_PresenceChange(member.topic_key, change))
+            self._remove_from_earlier(presence)
+        return self._put_under(self._node.incarnation, presence, entry)
 
-    def _remove_from_earlier(self, member: Member) -> None:
+    def _remove_from_earlier(self, presence: Presence) -> None:
         """Remove what this node wrote before it knew that its incarnation was over: no other node does."""
         for incarnation in self._node.earlier:
-            change = member.change(incarnation, None)
-            self._changes.put(_PresenceChange(member.topic_key, change))
+            self._put_under(incarnation, presence, None)
+
+    def _put_under(self, incarnation: str, presence: Presence, entry: bytes | None) -> asyncio.Future[None]:
+        change = Change(field_of(incarnation, presence.connection_id), entry)
+        return self._changes.put(_PresenceChange(presence.topic_key, change))
 
     async def _send_changes(self, items: list[_PresenceChange | _Vacancy]) -> None:
         self._index.begin(self._node.incarnation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.session.presence import Presence
+from gateway.session.presence import Presence, State
 from gateway.wire.events import Ref, Refused, ServerEvent
 from realtime.channels import Channel
 from realtime.errors import CLOSE_CODE
@@ -45,11 +45,10 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class SetPresence:
-    """Set the client's entry under a topic, or remove it; then `Session.acknowledged` or `refused`."""
+    """Set the client's entry under a topic as it is now, or remove it; then `acknowledged` or `refused`."""
 
-    topic: str
-    entry: bytes | None
-    before: Presence | None
+    presence: Presence
+    before: State | None
     ref: Ref | None
 
 

@@ -23,7 +23,6 @@ from gateway.wire.commands import (
     Unsubscribe,
     UpdatePresence,
 )
-from gateway.wire.entries import presence_entry
 from gateway.wire.events import (
     Acknowledged,
     Joined,
@@ -53,7 +52,7 @@ class Session:
         self.identity = identity
         self.deadline = _deadline(identity, now)  # when the token expires, in seconds since 1970
         self.channels: dict[str, Channel] = {}  # subscribed, or being subscribed, by name
-        self.presences = Presences(limits)
+        self.presences = Presences(project_id, connection_id, identity.user_id, limits)
         self._guard = FloodGuard(limits.messages_per_second, now)
 
     def __repr__(self) -> str:
@@ -171,27 +170,15 @@ class Session:
                 self.presences.check(topic, command.state)
         except ClientError as error:
             return [Say(refusal(error, command.ref, command.channel))]
-        before = self.presences.get(topic)
-        if command.state is None:
-            if self.presences.is_settled_absence(topic):
-                return self.acknowledged(command.ref)
-            self.presences.put(topic, None)
-            return [SetPresence(topic, None, before, command.ref)]
-        presence = self.presences.update(topic, command.state, now)
-        return [SetPresence(topic, self._entry(presence), before, command.ref)]
+        if command.state is None and self.presences.is_settled_absence(topic):
+            return self.acknowledged(command.ref)
+        presence = self.presences.under(topic)
+        before = presence.state
+        self.presences.update(presence, command.state, now)
+        return [SetPresence(presence, before, command.ref)]
 
-    def _entry(self, presence: Presence) -> bytes:
-        """Return a presence entry as every client gets it."""
-        user_id, state = self.identity.user_id, presence.state
-        return presence_entry(self.connection_id, user_id, state, presence.joined_at, presence.updated_at)
-
-    def present_entry(self, topic: str) -> bytes | None:
-        """Return the client's entry under a topic now; None if the client is not present there, or gone."""
-        presence = self.presences.get(topic)
-        return None if presence is None else self._entry(presence)
-
-    def end(self) -> list[str]:
-        """End the session of a closed connection; return the topics under which the client was present."""
+    def end(self) -> list[Presence]:
+        """End the session of a closed connection; return the presences that the client had."""
         return self.presences.clear()
 
     def acknowledged(self, ref: Ref | None) -> list[Effect]:
@@ -204,7 +191,7 @@ class Session:
             case Publish():
                 return [Say(refusal(error, effect.ref, effect.channel.name))]
             case SetPresence():
-                self.presences.put(effect.topic, effect.before)
+                self.presences.put(effect.presence, effect.before)
                 return [Say(refusal(error, effect.ref))]
             case _:
                 assert_never(effect)

@@ -101,11 +101,10 @@ class Connections:
                 connection.fail(error)  # else Redis would have a part of the connection
 
     def _put_back(self, connection: Connection, record: Open) -> None:
-        project_id, session = connection.tenant.project_id, connection.session
+        presences = connection.session.presences
         self._register_again(connection.tenant, record)
-        for topic in session.presences:
-            entry = partial(session.present_entry, topic)
-            self._presence.restore(project_id, topic, session.connection_id, entry)
+        for presence in presences:
+            self._presence.restore(presence, partial(presences.entry, presence.topic))
 
     def _register_again(self, tenant: Tenant, record: Open) -> None:
         is_present = partial(self._is_present, record.connection_id)

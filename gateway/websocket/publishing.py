@@ -14,6 +14,7 @@ from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant
 from gateway.publish.publisher import BroadcastPublisher
 from gateway.session.effects import Effect, Publish, SetPresence
+from gateway.session.presence import Presence
 from gateway.session.session import Session
 from realtime.errors import ClientError
 from realtime.waiting.survival import Part
@@ -52,29 +53,23 @@ class ClientPublishing:
         session = self._session
         written: asyncio.Future[None] | None = None
         try:
-            with self._part.tells_client(change.topic):
-                entry = change.topic, session.connection_id, change.entry
-                written = self._presence.set(self._tenant, *entry)
+            with self._part.tells_client(change.presence.topic):
+                written = self._presence.set(self._tenant, change.presence)
                 await asyncio.shield(written)  # the write goes on even if this connection ends
         except ClientError as error:
             await carry_out(session.refused(change, error))
-            if written is not None and session.presences.mark_unconfirmed(change.topic):
-                self._restore_presence(change.topic)
+            if written is not None and session.presences.mark_unconfirmed(change.presence):
+                self._restore(change.presence)
         else:
             await carry_out(session.acknowledged(change.ref))
 
-    def _restore_presence(self, topic: str) -> None:
+    def _restore(self, presence: Presence) -> None:
         """Write the client's present entry to Redis, whatever entry Redis has now."""
-        session = self._session
-        self._presence.restore(
-            self._tenant.project_id,
-            topic,
-            session.connection_id,
-            partial(session.present_entry, topic),
-            partial(session.presences.confirm, topic),
-        )
+        presences = self._session.presences
+        entry = partial(presences.entry, presence.topic)
+        self._presence.restore(presence, entry, partial(presences.confirm, presence))
 
     def end_presence(self) -> None:
-        for topic in self._session.end():
-            with self._part.survives(topic):
-                self._presence.end(self._tenant, topic, self._session.connection_id)
+        for presence in self._session.end():
+            with self._part.survives(presence.topic):
+                self._presence.end(self._tenant, presence)

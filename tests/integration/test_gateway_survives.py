@@ -18,9 +18,9 @@ from gateway import app
 from gateway.broker import Broker, Post
 from gateway.delivery import empty_topics, topic_subscriptions
 from gateway.presence import stores
+from gateway.presence.change import Change
 from gateway.presence.connection_store import Arrival, ConnectionStore
 from gateway.presence.heartbeat_store import HeartbeatStore
-from gateway.presence.member import Change
 from gateway.presence.node_store import NodeStore
 from gateway.presence.presence_store import PresenceStore
 from gateway.projects.project import Tenant

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 
 from gateway.http.presence_lists import PresenceLists
-from gateway.presence.member import Change
+from gateway.presence.change import Change
 from gateway.presence.node_store import NodeStore
 from gateway.presence.presence_store import PresenceStore
 from realtime.channels import presence_topic

@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.broker import Broker, Post
-from gateway.presence.member import Change
+from gateway.presence.change import Change
 from gateway.presence.node_store import NodeStore
 from gateway.presence.presence_store import PresenceStore
 from realtime import names

@@ -18,6 +18,7 @@ from gateway.memory.guard import Holders, MemoryGuard
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.history_quota import HistoryLedger
 from gateway.publish.publisher import BroadcastPublisher
+from gateway.session.presence import Presence, State
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication
@@ -95,12 +96,14 @@ async def test_nobody_new_is_present_where_states_are_too_much_and_all_may_leave
     node = SimpleNamespace(incarnation="n-0", earlier=[])
     writer = PresenceWriter(cast(Any, None), cast(Any, node), cast(Any, None), lambda _: True)
     tenant = cast(Any, Tenant())
+    presence = Presence("demo", "presence", "c")
     writer.is_full = True
+    assert writer.set(tenant, presence) is not None
+    presence.state = State(b"{}", None, 0.0, 0.0)
     with pytest.raises(Unavailable):
-        writer.set(tenant, "presence", "c", b"{}")
-    assert writer.set(tenant, "presence", "c", None) is not None
+        writer.set(tenant, presence)
     writer.is_full = False
-    assert writer.set(tenant, "presence", "c", b"{}") is not None
+    assert writer.set(tenant, presence) is not None
 
 
 class Queue:

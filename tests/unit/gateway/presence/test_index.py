@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.presence.change import Change
 from gateway.presence.index import KEEP_SECONDS, KEPT_AT_ONCE, PresenceIndex
-from gateway.presence.member import Change
 
 LIFE = "n-0"
 LOBBY, CLUB = ("demo", "presence:room:lobby"), ("demo", "presence:room:club")

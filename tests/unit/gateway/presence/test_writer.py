@@ -11,6 +11,7 @@ import pytest
 
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.presence_quota import ENTRY_BYTES, PresenceQuota
+from gateway.session.presence import Presence
 from realtime.errors import ClientError, Unavailable
 from realtime.settings.config import Limits
 from tests.change_stream import background
@@ -32,6 +33,19 @@ class Store:
             raise Unavailable("Redis cannot be reached now")
 
 
+class EntryPresence(Presence):
+    """A presence with an entry of the test's own."""
+
+    now: bytes | None = None
+
+    def entry(self) -> bytes | None:
+        return self.now
+
+
+def presence_of(connection_id: str, topic: str) -> EntryPresence:
+    return EntryPresence("demo", topic, connection_id)
+
+
 class Play:
     def __init__(self) -> None:
         self.store = Store()
@@ -39,9 +53,12 @@ class Play:
         self.writer = PresenceWriter(cast(Any, self.store), cast(Any, node), cast(Any, None), lambda _: True)
         limits = Limits(max_presence_bytes=ENTRY_BYTES + len(ENTRY))
         self.tenant: Any = SimpleNamespace(project_id="demo", limits=limits, presence=PresenceQuota())
+        self._presences: dict[tuple[str, str], Any] = {}
 
-    async def set(self, connection_id: str, entry: bytes | None) -> None:
-        await self.writer.set(self.tenant, TOPIC, connection_id, entry)
+    async def set(self, connection_id: str, entry: bytes | None, topic: str = TOPIC) -> None:
+        presence = self._presences.setdefault((connection_id, topic), presence_of(connection_id, topic))
+        presence.now = entry
+        await self.writer.set(self.tenant, presence)
 
     async def has_room(self) -> bool:
         try:
@@ -81,8 +98,6 @@ async def test_however_many_places_become_empty_one_timer_waits_for_them(play):
     play.tenant.limits = Limits(max_presence_bytes=0)
     scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
     for entry in (ENTRY, None):
-        await asyncio.gather(
-            *(play.writer.set(play.tenant, f"presence:{number}", "c", entry) for number in range(500))
-        )
+        await asyncio.gather(*(play.set("c", entry, f"presence:{number}") for number in range(500)))
     assert len(play.writer._left_at) == 500
     assert len(scheduled) < 50

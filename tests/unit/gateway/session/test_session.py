@@ -280,7 +280,7 @@ def test_what_redis_may_not_have_leaves_the_client_as_it_was(session):
         change = be_present(session, "room:a", state)
         error = only_error(session.refused(change, AWAY))
         assert (error.code, error.ref) == (Code.UNAVAILABLE, 1)
-        entry = session.present_entry(change.topic)
+        entry = change.presence.entry()
         assert entry is not None
         assert b'"state":{"n":1}' in entry
 
@@ -297,7 +297,7 @@ def test_what_a_client_is_present_with_is_its_states_and_its_name_in_each():
 def test_a_newer_state_keeps_when_the_client_joined(session):
     be_present(session, "room:a")
     [later] = session.received(UpdatePresence(b'{"n":2}', "room:a"), NOW + 1)
-    assert later.entry == (
+    assert later.presence.entry() == (
         b'{"connection_id":"c-1","user_id":"alice","state":{"n":2},'
         b'"joined_at":"2023-11-14T22:13:20.000000Z","updated_at":"2023-11-14T22:13:21.000000Z"}'
     )
@@ -314,17 +314,17 @@ def test_whoever_is_not_present_leaves_without_redis_unless_redis_may_know_bette
     change = be_present(session, "room:a")
     session.refused(change, AWAY)
     assert update_presence(session, "room:a", None, ref=2) == session.acknowledged(2)
-    assert session.presences.mark_unconfirmed(change.topic) is True
-    assert update_presence(session, "room:a", None, ref=2) == [SetPresence(change.topic, None, None, 2)]
-    session.presences.confirm(change.topic)
+    assert session.presences.mark_unconfirmed(change.presence) is True
+    assert update_presence(session, "room:a", None, ref=2) == [SetPresence(change.presence, None, 2)]
+    session.presences.confirm(change.presence)
     assert update_presence(session, "room:a", None, ref=2) == session.acknowledged(2)
 
 
 def test_an_unconfirmed_topic_is_restored_once_until_it_is_confirmed(session):
-    topic = be_present(session, "room:a").topic
-    assert [session.presences.mark_unconfirmed(topic) for _ in range(2)] == [True, False]
-    session.presences.confirm(topic)
-    assert session.presences.mark_unconfirmed(topic) is True
+    presence = be_present(session, "room:a").presence
+    assert [session.presences.mark_unconfirmed(presence) for _ in range(2)] == [True, False]
+    session.presences.confirm(presence)
+    assert session.presences.mark_unconfirmed(presence) is True
 
 
 def test_a_client_has_no_more_unconfirmed_topics_than_channels():
@@ -332,17 +332,17 @@ def test_a_client_has_no_more_unconfirmed_topics_than_channels():
     be_present(session, "room:a")
     unconfirmed = be_present(session, "room:b")
     session.refused(unconfirmed, AWAY)
-    session.presences.mark_unconfirmed(unconfirmed.topic)
+    session.presences.mark_unconfirmed(unconfirmed.presence)
     assert only_error(update_presence(session, "room:c", b"{}")).code == Code.TOO_MANY_CHANNELS
     be_present(session, "room:b")
-    session.presences.confirm(unconfirmed.topic)
+    session.presences.confirm(unconfirmed.presence)
     assert only_error(update_presence(session, "room:c", b"{}")).code == Code.TOO_MANY_CHANNELS
     be_present(session, "room:b", None)
     be_present(session, "room:c")
 
 
 def test_who_is_gone_is_present_nowhere(session):
-    topics = [be_present(session, channel).topic for channel in ("room:a", "room:b")]
-    assert session.end() == topics
-    assert [session.present_entry(topic) for topic in topics] == [None, None]
+    had = [be_present(session, channel).presence for channel in ("room:a", "room:b")]
+    assert session.end() == had
+    assert [presence.entry() for presence in had] == [None, None]
     assert session.end() == []

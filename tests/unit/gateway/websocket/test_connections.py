@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.session.presence import Presences
 from gateway.websocket.connections import Connections
 from realtime.errors import Unavailable
 from realtime.settings.config import Limits
@@ -42,8 +43,8 @@ class Presence:
     def __init__(self) -> None:
         self.restored: list[Any] = []
 
-    def restore(self, project: str, topic: str, connection_id: str, entry: Any) -> None:
-        self.restored.append((topic, connection_id, entry()))
+    def restore(self, presence: Any, entry: Any) -> None:
+        self.restored.append((presence.topic, presence.connection_id, entry()))
 
 
 TENANT: Any = SimpleNamespace(project_id="demo", limits=Limits())
@@ -64,10 +65,10 @@ class Client:
     def session(self) -> Any:
         if self._fault is not None:
             raise self._fault
-        name = self.record.connection_id
-        return SimpleNamespace(
-            presences=self._topics, connection_id=name, present_entry=lambda topic: f"{name} in {topic}"
-        )
+        presences = Presences("demo", self.record.connection_id, None, Limits())
+        for topic in self._topics:
+            presences.update(presences.under(topic), b"{}", 0.0)
+        return SimpleNamespace(presences=presences)
 
     def fail(self, error: Exception) -> None:
         self.failed.append(error)
@@ -127,6 +128,8 @@ def test_all_are_put_back_but_one_that_fails_which_fails_alone(connections, log,
         connections.put_back()
     assert (bad.failed, good.failed) == ([fault], [])
     assert [connection_id for connection_id, _ in log.readmitted] == ["good"]
-    assert presence.restored == [
-        (topic, "good", f"good in {topic}") for topic in ("presence", "presence:room:a")
+    assert [restored[:2] for restored in presence.restored] == [
+        ("presence", "good"),
+        ("presence:room:a", "good"),
     ]
+    assert all(entry.startswith(b'{"connection_id":"good"') for *_, entry in presence.restored)

@@ -4,18 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.presence.member import Change, Member, field_of, fields_under
-
-ALICE = Member("demo", "presence:room:lobby", "c1")
-
-
-def test_a_member_is_one_whatever_incarnation_of_its_node_has_it() -> None:
-    assert Member("demo", "presence:room:lobby", "c1") == ALICE
-    assert ALICE.topic_key == ("demo", "presence:room:lobby")
-    assert [ALICE.change(one, None) for one in ("n-0", "n-1")] == [
-        Change("n-0/c1", None),
-        Change("n-1/c1", None),
-    ]
+from gateway.presence.change import Change, field_of, fields_under
 
 
 @pytest.mark.parametrize(
@@ -24,7 +13,7 @@ def test_a_member_is_one_whatever_incarnation_of_its_node_has_it() -> None:
 def test_a_change_is_under_the_incarnation_that_it_names_and_under_no_other(
     incarnation: str, is_under: bool
 ) -> None:
-    assert ALICE.change("n-1", b"{}").is_under(incarnation) is is_under
+    assert Change(field_of("n-1", "c1"), b"{}").is_under(incarnation) is is_under
 
 
 def test_the_pattern_of_an_incarnation_begins_as_each_of_its_fields() -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from gateway.hub.roster import Roster
 from gateway.presence.stores import Stores
 from realtime.channels import TopicKey
 from realtime.errors import Unavailable
-from realtime.logs.setup import shared_context
+from realtime.waiting.single_flight import SingleFlight
 
 AT_ONCE = 2  # lists that a node builds at a time; each takes three times its size, 100 MB at the worst
 TURN_SECONDS = 5.0  # that a list may wait before the node begins to build it
@@ -29,21 +30,16 @@ class PresenceLists:
         self._stores = stores
         self._counted = counted  # counts bytes while a body is built from them
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._next: dict[TopicKey, asyncio.Task[bytes]] = {}  # not begun yet: requests share them
+        self._next: dict[TopicKey, SingleFlight[bytes]] = {}  # not begun yet: requests share them
 
     def __repr__(self) -> str:
         return f"<PresenceLists {len(self._next)} wait for their turn>"
 
     async def get(self, key: TopicKey) -> bytes:
         """Return the JSON of the answer; raises Unavailable."""
-        if (answer := self._next.get(key)) is None:
-            answer = asyncio.create_task(
-                self._in_turn(key), name="build a presence list", context=shared_context()
-            )
-            # Retrieve the exception here: all requests may be gone when the task fails.
-            answer.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self._next[key] = answer
-        return await asyncio.shield(answer)
+        if (flight := self._next.get(key)) is None:
+            flight = self._next[key] = SingleFlight(name="build a presence list")
+        return await flight.get(partial(self._in_turn, key))
 
     async def _in_turn(self, key: TopicKey) -> bytes:
         try:

@@ -23,10 +23,10 @@ class PresenceIndex:
     def __init__(self) -> None:
         self.incarnation = ""  # whose entries these are
         self._noted: set[TopicKey] = set()  # other nodes know to look there
-        self._fields: dict[TopicKey, set[str]] = {}  # that Redis may have; no place without a field
+        self._fields: dict[TopicKey, set[str]] = {}  # that Redis may have; no topic without a field
         self._kept_at: dict[
             TopicKey, float
-        ] = {}  # when Redis last heard of a place with entries, oldest first
+        ] = {}  # when Redis last heard of a topic with entries, oldest first
 
     def __repr__(self) -> str:
         return f"<PresenceIndex {len(self._fields)} of {self.incarnation}, {len(self._noted)} noted>"
@@ -40,60 +40,68 @@ class PresenceIndex:
             self._kept_at.clear()
 
     def to_note(self, changes: Changes) -> list[TopicKey]:
-        """Return the places that get an entry and are not noted in Redis yet."""
-        return [place for place in changes if place not in self._noted and any(self._set_in(changes, place))]
+        """Return the topics that get an entry and are not noted in Redis yet."""
+        return [
+            topic_key
+            for topic_key in changes
+            if topic_key not in self._noted and any(self._set_in(changes, topic_key))
+        ]
 
-    def note(self, places: Iterable[TopicKey]) -> None:
-        """Note that other nodes know of these places now."""
-        self._noted.update(places)
+    def note(self, topic_keys: Iterable[TopicKey]) -> None:
+        """Note that other nodes know of these topics now."""
+        self._noted.update(topic_keys)
 
     def expect(self, changes: Changes) -> None:
         """Expect changes that are about to be sent: Redis may have their entries, even if the send fails."""
-        for place in changes:
-            for field in self._set_in(changes, place):
-                self._fields.setdefault(place, set()).add(field)
+        for topic_key in changes:
+            for field in self._set_in(changes, topic_key):
+                self._fields.setdefault(topic_key, set()).add(field)
 
     def carried_out(self, changes: Changes, now: float) -> list[TopicKey]:
-        """Note that Redis has these changes; return the noted places where nobody is left."""
-        for place, of_place in changes.items():
-            for change in of_place:
+        """Note that Redis has these changes; return the noted topics where nobody is left."""
+        for topic_key, of_topic in changes.items():
+            for change in of_topic:
                 if change.entry is None:
-                    self._remove(place, change.field)
+                    self._remove(topic_key, change.field)
                 elif change.is_under(self.incarnation):
-                    self._fields.setdefault(place, set()).add(change.field)
-            if place in self._fields:
-                self._keep(place, now)
-        return [place for place in changes if place in self._noted and place not in self._fields]
+                    self._fields.setdefault(topic_key, set()).add(change.field)
+            if topic_key in self._fields:
+                self._keep(topic_key, now)
+        return [
+            topic_key for topic_key in changes if topic_key in self._noted and topic_key not in self._fields
+        ]
 
-    def forget(self, places: Iterable[TopicKey]) -> list[TopicKey]:
-        """Return the places where nobody is; Redis has to forget them before anything else is noted."""
-        empty = [place for place in dict.fromkeys(places) if place not in self._fields]
+    def forget(self, topic_keys: Iterable[TopicKey]) -> list[TopicKey]:
+        """Return the topics where nobody is; Redis has to forget them before anything else is noted."""
+        empty = [topic_key for topic_key in dict.fromkeys(topic_keys) if topic_key not in self._fields]
         self._noted.difference_update(empty)
         return empty
 
     def to_keep(self, now: float) -> list[TopicKey]:
-        """Return some of the places that were quiet for long; they count as refreshed from now on."""
+        """Return some of the topics that were quiet for long; they count as refreshed from now on."""
         due: list[TopicKey] = []
-        for place, kept_at in self._kept_at.items():
+        for topic_key, kept_at in self._kept_at.items():
             if len(due) == KEPT_AT_ONCE or now - kept_at < KEEP_SECONDS:
                 break
-            due.append(place)
-        for place in due:
-            self._keep(place, now)
+            due.append(topic_key)
+        for topic_key in due:
+            self._keep(topic_key, now)
         return due
 
-    def _keep(self, place: TopicKey, now: float) -> None:
-        self._kept_at.pop(place, None)
-        self._kept_at[place] = now
+    def _keep(self, topic_key: TopicKey, now: float) -> None:
+        self._kept_at.pop(topic_key, None)
+        self._kept_at[topic_key] = now
 
-    def _remove(self, place: TopicKey, field: str) -> None:
-        if (fields := self._fields.get(place)) is not None:
+    def _remove(self, topic_key: TopicKey, field: str) -> None:
+        if (fields := self._fields.get(topic_key)) is not None:
             fields.discard(field)
             if not fields:
-                del self._fields[place]
-                self._kept_at.pop(place, None)
+                del self._fields[topic_key]
+                self._kept_at.pop(topic_key, None)
 
-    def _set_in(self, changes: Changes, place: TopicKey) -> list[str]:
+    def _set_in(self, changes: Changes, topic_key: TopicKey) -> list[str]:
         return [
-            one.field for one in changes[place] if one.entry is not None and one.is_under(self.incarnation)
+            one.field
+            for one in changes[topic_key]
+            if one.entry is not None and one.is_under(self.incarnation)
         ]

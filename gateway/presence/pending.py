@@ -31,10 +31,13 @@ Put = Callable[[], "asyncio.Future[None] | None"]
 Acknowledged = Callable[[], None]
 
 
-def would_fail_again(write: asyncio.Future[None]) -> bool:
-    """Whether a write failed by a fault of this program."""
+def may_succeed_later(write: asyncio.Future[None]) -> bool:
+    """Whether a write that is done failed, and not by a fault of this program, which would repeat itself."""
+    if write.cancelled():
+        return True
     error = write.exception()
-    return isinstance(error, ClientError) and error.code is Code.INTERNAL
+    is_fault = isinstance(error, ClientError) and error.code is Code.INTERNAL
+    return error is not None and not is_fault
 
 
 def nothing() -> None:
@@ -100,7 +103,7 @@ class Pending:
         def look(future: asyncio.Future[None]) -> None:
             if write not in self._writes:
                 return  # dropped
-            if future.cancelled() or (future.exception() is not None and not would_fail_again(future)):
+            if may_succeed_later(future):
                 # In a long outage many writes are pending: retries must not keep the node from its clients.
                 delay = max(RETRY_SECONDS, len(self._writes) / RETRIES_A_SECOND)
                 asyncio.get_running_loop().call_later(delay, self._try_again, write)

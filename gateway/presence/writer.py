@@ -17,7 +17,7 @@ from functools import partial
 from gateway.presence.change import Change, field_of
 from gateway.presence.index import PresenceIndex
 from gateway.presence.node import Node
-from gateway.presence.pending import Acknowledged, Pending, nothing, would_fail_again
+from gateway.presence.pending import Acknowledged, Pending, may_succeed_later, nothing
 from gateway.presence.presence_store import PresenceStore
 from gateway.projects.project import Tenant
 from gateway.publish.batcher import Batcher
@@ -34,7 +34,7 @@ MOST_LINGERING = 20_000  # topics; beyond it topics that became empty first are 
 
 @dataclass(frozen=True, slots=True)
 class _PresenceChange:
-    place: TopicKey
+    topic_key: TopicKey
     change: Change | None  # None only keeps the topic's entries from expiring
 
 
@@ -42,7 +42,7 @@ class _PresenceChange:
 class _Vacancy:
     """A topic under which this node has no client left, so that other nodes need not look there."""
 
-    place: TopicKey
+    topic_key: TopicKey
 
 
 class PresenceWriter:
@@ -60,7 +60,7 @@ class PresenceWriter:
         self._left_at: dict[
             TopicKey, float
         ] = {}  # when the last client left, monotonic, oldest first; to be vacated
-        self._is_sweeping = False  # a timer is set for the oldest of these places
+        self._is_sweeping = False  # a timer is set for the oldest of these topics
         self._changes: Batcher[_PresenceChange | _Vacancy] = Batcher(
             lambda items: partial(self._send_changes, items), repeatable=True
         )
@@ -149,10 +149,10 @@ class PresenceWriter:
         changes: dict[TopicKey, list[Change]] = defaultdict(list)
         for item in items:
             if isinstance(item, _PresenceChange) and not self._is_of_an_earlier_incarnation(item.change):
-                changes[item.place] += [] if item.change is None else [item.change]
+                changes[item.topic_key] += [] if item.change is None else [item.change]
         if changes:
             await self._change(changes)
-        if vacant := self._index.forget(item.place for item in items if isinstance(item, _Vacancy)):
+        if vacant := self._index.forget(item.topic_key for item in items if isinstance(item, _Vacancy)):
             await self._forget(vacant)
 
     def _is_of_an_earlier_incarnation(self, change: Change | None) -> bool:
@@ -167,9 +167,9 @@ class PresenceWriter:
         self._index.expect(changes)
         await self._store.change(changes)
         now = time.monotonic()
-        for place in self._index.carried_out(changes, now):
-            self._left_at.pop(place, None)
-            self._left_at[place] = now
+        for topic_key in self._index.carried_out(changes, now):
+            self._left_at.pop(topic_key, None)
+            self._left_at[topic_key] = now
         while len(self._left_at) > MOST_LINGERING:
             oldest = next(iter(self._left_at))
             del self._left_at[oldest]
@@ -178,46 +178,39 @@ class PresenceWriter:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Vacate places whose last client left so long ago that no fail-over brings the client back.
+        """Vacate topics whose last client left so long ago that no fail-over brings the client back.
 
-        One timer serves all places: clients decide how many places become empty.
+        One timer serves all topics: clients decide how many topics become empty.
         """
         self._is_sweeping = False
         now = time.monotonic()
         while self._left_at:
-            place, left_at = next(iter(self._left_at.items()))
+            topic_key, left_at = next(iter(self._left_at.items()))
             if (wait := left_at + LINGER_SECONDS - now) > 0:
                 self._is_sweeping = True
                 asyncio.get_running_loop().call_later(wait, self._sweep)
                 return
-            del self._left_at[place]
-            self._vacate(place)
+            del self._left_at[topic_key]
+            self._vacate(topic_key)
 
-    def _vacate(self, place: TopicKey) -> None:
-        """Queue that a place is forgotten, unless somebody is present there again by then."""
-        _then(self._changes.put(_Vacancy(place)), lambda: None, or_again=partial(self._vacate, place))
+    def _vacate(self, topic_key: TopicKey) -> None:
+        """Queue that a topic is forgotten, unless somebody is present there again by then."""
 
-    async def _forget(self, places: list[TopicKey]) -> None:
-        """Remove the notes of places; a failure is retried, and does not fail changes of the same batch."""
+        def retry_if_failed(vacated: asyncio.Future[None]) -> None:
+            if may_succeed_later(vacated):
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._vacate, topic_key)
+
+        self._changes.put(_Vacancy(topic_key)).add_done_callback(retry_if_failed)
+
+    async def _forget(self, topic_keys: list[TopicKey]) -> None:
+        """Remove the notes of topics; a failure is retried, and does not fail changes of the same batch."""
         try:
-            await self._store.forget_topics(self._index.incarnation, places)
+            await self._store.forget_topics(self._index.incarnation, topic_keys)
         except Unavailable:
-            for place in places:
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._vacate, place)
+            for topic_key in topic_keys:
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._vacate, topic_key)
 
     def _keep_quiet_topics(self) -> None:
         """Keep the entries of quiet topics from expiring."""
-        for place in self._index.to_keep(time.monotonic()):
-            self._changes.put(_PresenceChange(place, None))
-
-
-def _then(write: asyncio.Future[None], do: Callable[[], None], or_again: Callable[[], None]) -> None:
-    """Call `do` when Redis acknowledges a write, else retry. A failure as `internal` is not retried."""
-
-    def look(write: asyncio.Future[None]) -> None:
-        if write.cancelled() or (write.exception() is not None and not would_fail_again(write)):
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, or_again)
-        else:
-            do()
-
-    write.add_done_callback(look)
+        for topic_key in self._index.to_keep(time.monotonic()):
+            self._changes.put(_PresenceChange(topic_key, None))

@@ -26,9 +26,10 @@ Counted = Callable[[int], AbstractContextManager[None]]
 class PresenceLists:
     """Answers to `GET /presence`, by topic."""
 
-    def __init__(self, stores: Stores, counted: Counted) -> None:
+    def __init__(self, stores: Stores, counted: Counted, turn_seconds: float = TURN_SECONDS) -> None:
         self._stores = stores
         self._counted = counted  # counts bytes while a body is built from them
+        self._turn_seconds = turn_seconds
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._next: dict[TopicKey, SingleFlight[bytes]] = {}  # not begun yet: requests share them
 
@@ -43,7 +44,7 @@ class PresenceLists:
 
     async def _in_turn(self, key: TopicKey) -> bytes:
         try:
-            async with asyncio.timeout(TURN_SECONDS):
+            async with asyncio.timeout(self._turn_seconds):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise Unavailable("too many ask who is present; try again later") from error

@@ -10,8 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.http import presence_lists
-from gateway.http.presence_lists import AT_ONCE, PresenceLists
+from gateway.http.presence_lists import AT_ONCE, TURN_SECONDS, PresenceLists
 from realtime.errors import Unavailable
 from realtime.publications import Position
 from tests.gateway_fixture import eventually
@@ -41,11 +40,11 @@ class Store:
 
 
 class Play:
-    def __init__(self) -> None:
+    def __init__(self, turn_seconds: float = TURN_SECONDS) -> None:
         self.store = Store()
         self.counted: list[int] = []
         self.lists = PresenceLists(
-            cast(Any, SimpleNamespace(presence=self.store, nodes=self.store)), self.count
+            cast(Any, SimpleNamespace(presence=self.store, nodes=self.store)), self.count, turn_seconds
         )
 
     @contextmanager
@@ -93,9 +92,8 @@ async def test_few_lists_are_built_at_once_whatever_their_channels():
     assert play.store.asked == 20
 
 
-async def test_a_list_whose_turn_does_not_come_is_unavailable_and_the_next_is_built(monkeypatch):
-    monkeypatch.setattr(presence_lists, "TURN_SECONDS", 0.01)
-    play = Play()
+async def test_a_list_whose_turn_does_not_come_is_unavailable_and_the_next_is_built():
+    play = Play(turn_seconds=0.01)
     built = [play.ask((project, "presence")) for project in ("a", "b")]
     await eventually(lambda: play.store.asked == AT_ONCE)
     with pytest.raises(Unavailable):

@@ -30,18 +30,20 @@ _part = Part("caretaker")
 
 ROUND_SECONDS = 1.0
 CHECKPOINTS_SECONDS = 10.0
-MEND_SECONDS = 5.0  # between two searches for partitions without triggers
 
 
-async def maintain(feed: ProjectFeed) -> None:
-    """Run all maintenance tasks until cancelled; a task that fails is retried in its next round."""
+async def maintain(feed: ProjectFeed, mend_seconds: float) -> None:
+    """Run all maintenance tasks until cancelled; a task that fails is retried in its next round.
+
+    Every `mend_seconds`, partitions without triggers are searched.
+    """
     database = Database(feed.project)
     cleanup = OutboxCleanup(database)
     rounds = [
         _repeat(ROUND_SECONDS, feed, lambda: feed.has_lock, lambda: _measure(feed, database)),
         _repeat(ROUND_SECONDS, feed, lambda: feed.has_place, lambda: _delete_published(cleanup)),
         _repeat(CHECKPOINTS_SECONDS, feed, lambda: feed.has_place, cleanup.delete_old_checkpoints),
-        _repeat(MEND_SECONDS, feed, lambda: feed.has_place, lambda: _mend(feed, Catalogue(database))),
+        _repeat(mend_seconds, feed, lambda: feed.has_place, lambda: _mend(feed, Catalogue(database))),
     ]
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -18,7 +18,8 @@ from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed import Feed
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import PublicationStore
-from notifier.feed.publisher import CHECK_SECONDS, Publisher
+from notifier.feed.publisher import Publisher
+from notifier.feed.timings import DEFAULTS, FeedTimings
 from notifier.leadership.candidacy import Candidacy, HandOver
 from notifier.leadership.leader import leading
 from notifier.sessions import connect
@@ -66,12 +67,17 @@ class ProjectFeed:
     """The feed of one project; without a candidacy in an election it knows of no other notifier."""
 
     def __init__(
-        self, settings: FeedSettings, publications: PublicationStore, candidacy: Candidacy | None = None
+        self,
+        settings: FeedSettings,
+        publications: PublicationStore,
+        candidacy: Candidacy | None = None,
+        timings: FeedTimings = DEFAULTS,
     ) -> None:
         self.project_id = settings.project_id
         self.project = settings.project
         self._settings = settings
         self._publications = publications
+        self._timings = timings
         self.candidacy = Candidacy() if candidacy is None else candidacy
         self.state = State.CONNECTING
         self.reason = ""  # why it is in this state, for operators; "" if nothing is wrong
@@ -154,13 +160,15 @@ class ProjectFeed:
         url = self.project.direct_url
         async with (
             leading(self.project_id, url, self.candidacy, self._stand_by, self._await_schema) as lead,
-            listening(await connect(url, self.project_id), lead.lock) as doorbell,
+            listening(await connect(url, self.project_id), lead.lock, self._timings) as doorbell,
         ):
             lead.session.add_termination_listener(doorbell.startle)
             self.candidacy.wake = doorbell.startle
             doorbell.silence()  # writers need not ring while the feed reads anyway
             feed = Feed(lead.session)
-            publisher = Publisher(self._settings, feed, self._publications, self._redis_is_away)
+            publisher = Publisher(
+                self._settings, feed, self._publications, self._redis_is_away, self._timings
+            )
             await publisher.begin()
             await self._follow(publisher, doorbell)
 
@@ -220,7 +228,7 @@ class ProjectFeed:
         poll_at = time.monotonic() + self._settings.poll_seconds
         while True:
             can_be_rung = await self._can_be_rung(doorbell)
-            pause = min(CHECK_SECONDS, max(0.0, poll_at - time.monotonic()))
+            pause = min(self._timings.check_seconds, max(0.0, poll_at - time.monotonic()))
             if await doorbell.wait(pause if can_be_rung else SILENT_POLL_SECONDS):
                 metrics.rings.labels(self.project_id).inc()
                 return

@@ -81,12 +81,13 @@ class Projects:
             FeedSettings.of(self._settings, project_id),
             self._election.candidacy_of(project_id),
         )
-        feed = self._feeds[project_id] = ProjectFeed(settings, self._publications, candidacy)
+        feed = self._feeds[project_id] = ProjectFeed(
+            settings, self._publications, candidacy, self._timings.feed
+        )
+        maintenance = partial(maintain, feed, self._timings.mend_seconds)
         self._running[project_id] = [
             self._tasks.create_task(_part.keep_running(feed.run), name=f"feed {project_id}"),
-            self._tasks.create_task(
-                _part.keep_running(partial(maintain, feed)), name=f"maintain {project_id}"
-            ),
+            self._tasks.create_task(_part.keep_running(maintenance), name=f"maintain {project_id}"),
         ]
 
     async def _begin_anew(self, project_id: str) -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from notifier.feed.timings import DEFAULTS as FEED_DEFAULTS
+from notifier.feed.timings import FeedTimings
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
     """All timings of a notifier, in seconds."""
 
-    last_batch_seconds: float = (
-        5.0  # for a feed to end; the next leader resumes a batch cut off
-    )
+    last_batch_seconds: float = 5.0  # for a feed to end; the next leader resumes a batch cut off
+    mend_seconds: float = 5.0  # between two searches for partitions without triggers
+    feed: FeedTimings = FEED_DEFAULTS

@@ -21,6 +21,7 @@ import pytest
 from gateway import app, metrics
 from gateway.timings import Timings
 from notifier import app as notifier_app
+from notifier.timings import Timings as NotifierTimings
 from realtime.auth.tokens import issue
 from realtime.process.reload import Reloads
 from realtime.settings.config import Limits, Project, Settings
@@ -232,10 +233,11 @@ def _begin_gauges(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def running_notifier(settings: Settings) -> AsyncIterator[None]:
-    async with background(
-        asyncio.create_task(notifier_app.run(settings, "127.0.0.1", None), name="notifier")
-    ):
+async def running_notifier(
+    settings: Settings, notifier_timings: NotifierTimings = notifier_app.DEFAULTS
+) -> AsyncIterator[None]:
+    serve = notifier_app.run(settings, "127.0.0.1", None, timings=notifier_timings)
+    async with background(asyncio.create_task(serve, name="notifier")):
         yield
 
 

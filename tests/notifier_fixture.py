@@ -19,6 +19,7 @@ from notifier.feed.feed import Feed
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import PublicationStore
 from notifier.feed.publisher import Publisher
+from notifier.feed.timings import FeedTimings
 from notifier.timings import Timings
 from realtime.channels import Event, Table
 from realtime.postgres.catalogue import Catalogue
@@ -199,8 +200,14 @@ async def begins_anew(seen: Witness, before: Position, table: Table = ORDERS) ->
     assert await seen.broker.missed(PROJECT, table.topic, before, now) is None
 
 
-def publisher_of(settings: Settings, publications: PublicationStore, connection: Any) -> Publisher:
-    return Publisher(FeedSettings.of(settings, PROJECT), Feed(connection), publications, lambda reason: None)
+def publisher_of(
+    settings: Settings,
+    publications: PublicationStore,
+    connection: Any,
+    timings: FeedTimings = app.DEFAULTS.feed,
+) -> Publisher:
+    of_demo = FeedSettings.of(settings, PROJECT)
+    return Publisher(of_demo, Feed(connection), publications, lambda reason: None, timings)
 
 
 async def asleep(connection: Any) -> None:

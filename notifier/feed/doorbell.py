@@ -11,12 +11,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from notifier.feed.timings import DEFAULTS, FeedTimings
 from notifier.sessions import query
 from realtime import names
 from realtime.postgres.session import OwnSession
-
-SILENCE_SECONDS = 5  # writers ring again if the notifier does not renew the silence for so long
-RENEW_SECONDS = 2.0
 
 _SILENCE = query("silence")
 _RING = "select setval('realtime.silent_until', 1)"
@@ -26,9 +24,10 @@ _HAS_ROOM = "select pg_notification_queue_usage() < 0.5"  # as in realtime.ring_
 class Doorbell:
     """One session that listens for rings, and silences them with the leader's lock; `rings` counts them."""
 
-    def __init__(self, connection: OwnSession, lock: int) -> None:
+    def __init__(self, connection: OwnSession, lock: int, timings: FeedTimings = DEFAULTS) -> None:
         self._connection = connection
         self._lock = lock
+        self._timings = timings
         self._rung = asyncio.Event()  # set if a ring came since the last wait
         self._silence: asyncio.Task[None] | None = None  # keeps writers from ringing; None: they ring
         self._enough = asyncio.Event()  # ends the silence
@@ -50,9 +49,9 @@ class Doorbell:
 
     async def _keep_silent(self) -> None:
         while not self._enough.is_set():
-            await self._connection.execute(_SILENCE, self._lock, SILENCE_SECONDS)
+            await self._connection.execute(_SILENCE, self._lock, self._timings.silence_seconds)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RENEW_SECONDS):
+                async with asyncio.timeout(self._timings.renew_seconds):
                     await self._enough.wait()
 
     async def can_be_rung(self) -> bool:
@@ -98,9 +97,11 @@ class Doorbell:
 
 
 @asynccontextmanager
-async def listening(connection: OwnSession, lock: int) -> AsyncIterator[Doorbell]:
+async def listening(
+    connection: OwnSession, lock: int, timings: FeedTimings = DEFAULTS
+) -> AsyncIterator[Doorbell]:
     """Listen on a session that serves nothing else; close the session at the end."""
-    doorbell = Doorbell(connection, lock)
+    doorbell = Doorbell(connection, lock, timings)
     try:
         await doorbell.listen()
         yield doorbell

@@ -18,6 +18,7 @@ from notifier.feed.feed import Feed
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import Diverged, PublicationStore
 from notifier.feed.snapshots import Snapshot
+from notifier.feed.timings import DEFAULTS, FeedTimings
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
@@ -26,10 +27,6 @@ from realtime.waiting.outage import Outage
 
 log = get_logger(__name__)
 
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 5.0
-CHECK_SECONDS = 2.0  # between two checks of the checkpoints of all topics
-SHED_SECONDS = 1.0  # between two checks of the outbox against its bound
 MOST_LISTED = 50  # topics that one log line names
 
 ResultT = TypeVar("ResultT")
@@ -44,6 +41,7 @@ class Publisher:
         feed: Feed,
         publications: PublicationStore,
         on_redis: Callable[[str | None], None],
+        timings: FeedTimings = DEFAULTS,
     ) -> None:
         self.feed = feed
         self._project_id = settings.project_id
@@ -51,6 +49,7 @@ class Publisher:
         self._history = settings.history
         self._publications = publications
         self._on_redis = on_redis
+        self._timings = timings
         self._outage = Outage()  # which reasons were logged of late
         self._noted: set[str] = set()  # topics that Redis lists as this project's own
         self._checked_at = 0.0  # monotonic, when the checkpoints were last seen to agree
@@ -75,14 +74,14 @@ class Publisher:
         return await self._patiently(self._try_to_publish)
 
     async def check_if_due(self) -> None:
-        """Check every CHECK_SECONDS that Redis agrees with the feed. Call this only between two batches."""
-        if time.monotonic() - self._checked_at >= CHECK_SECONDS:
+        """Check every `check_seconds` that Redis agrees with the feed. Call this only between two batches."""
+        if time.monotonic() - self._checked_at >= self._timings.check_seconds:
             await self.feed.confirm()
             await self._patiently(lambda: self._check(published=True))
 
     async def _patiently(self, action: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Run the action, and retry it until Redis is available."""
-        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        backoff = Backoff(self._timings.first_retry_seconds, self._timings.last_retry_seconds)
         while True:
             try:
                 result = await action()
@@ -160,7 +159,8 @@ class Publisher:
     async def _shed_if_due(self) -> None:
         """Keep the outbox within its bound, even while Redis takes no changes."""
         max_rows, max_bytes = self._project.outbox_max_rows, self._project.outbox_max_bytes
-        if (not max_rows and not max_bytes) or time.monotonic() - self._shed_at < SHED_SECONDS:
+        is_due = time.monotonic() - self._shed_at >= self._timings.shed_seconds
+        if (not max_rows and not max_bytes) or not is_due:
             return
         shed = await self.feed.shed(max_rows, max_bytes)
         self._shed_at = time.monotonic()

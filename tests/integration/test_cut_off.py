@@ -139,7 +139,7 @@ async def looked_after(settings: Settings, seen: Witness, state: State) -> Async
     history = table_history(settings, PROJECT)
     feed = ProjectFeed(FeedSettings(PROJECT, settings.projects[PROJECT], history, HOUR), seen.publications)
     feed.state, feed.candidacy.leads_since = state, 0.0
-    async with background(asyncio.create_task(maintain(feed), name="maintain")):
+    async with background(asyncio.create_task(maintain(feed, mend_seconds=5.0), name="maintain")):
         yield feed
 
 

@@ -20,6 +20,7 @@ import pytest_asyncio
 from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publisher import Publisher
+from notifier.feed.timings import FeedTimings
 from notifier.project import LINGER_SECONDS, ProjectFeed
 from notifier.sessions import connect, query
 from realtime.redis.history import History
@@ -48,13 +49,16 @@ ROUNDS = int(os.environ.get("REALTIME_STRESS_ROUNDS", "40"))
 SEED = int(os.environ.get("REALTIME_STRESS_SEED", "1"))
 FAR_BELOW_AN_HOUR = 45.0  # seconds in which the changes of a round have to be there
 
+UNRENEWED = FeedTimings(silence_seconds=3, renew_seconds=HOUR)
+
 
 @pytest_asyncio.fixture
-async def doorbell(orders_url: str) -> AsyncIterator[Doorbell]:
-    """Of a leader, which has lock 1."""
+async def doorbell(orders_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Doorbell]:
+    """The doorbell of a leader that has lock 1; a parameter, if any, is its timings."""
+    timings = getattr(request, "param", FeedTimings())
     async with session(orders_url) as leader:
         await lead(leader, 1)
-        async with listening(await connect(orders_url), 1) as doorbell:
+        async with listening(await connect(orders_url), 1, timings) as doorbell:
             yield doorbell
 
 
@@ -101,11 +105,9 @@ async def test_silence_ends_also_when_it_was_asked_for_in_the_same_moment(
         await eventually(lambda before=before: doorbell.rings > before)
 
 
-async def test_silence_lasts_as_long_as_it_is_wanted(
-    doorbell: Doorbell, writer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("doorbell", [FeedTimings(renew_seconds=0.1)], indirect=True, ids=[""])
+async def test_silence_lasts_as_long_as_it_is_wanted(doorbell: Doorbell, writer: Any) -> None:
     """Whatever keeps the feed from going on meanwhile, as a long batch, or Redis."""
-    monkeypatch.setattr("notifier.feed.doorbell.RENEW_SECONDS", 0.1)
     doorbell.silence()
     await awake(writer)
     first = await writer.fetchval(SILENT_UNTIL)
@@ -117,12 +119,9 @@ async def test_silence_lasts_as_long_as_it_is_wanted(
     doorbell.check()
 
 
-async def test_silence_that_nobody_ended_runs_out(
-    doorbell: Doorbell, writer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("doorbell", [UNRENEWED], indirect=True, ids=[""])
+async def test_silence_that_nobody_ended_runs_out(doorbell: Doorbell, writer: Any) -> None:
     """As that of a notifier that was killed."""
-    monkeypatch.setattr("notifier.feed.doorbell.SILENCE_SECONDS", 3)
-    monkeypatch.setattr("notifier.feed.doorbell.RENEW_SECONDS", HOUR)
     doorbell.silence()
     await awake(writer)
 

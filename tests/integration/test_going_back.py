@@ -16,7 +16,9 @@ import pytest
 import pytest_asyncio
 
 from notifier.errors import LostPlace
+from notifier.feed.timings import FeedTimings
 from notifier.sessions import connect
+from notifier.timings import Timings
 from realtime import names
 from realtime.channels import Table
 from realtime.publications import Position
@@ -101,12 +103,11 @@ async def test_redis_that_went_back_is_noticed_while_nothing_is_written(
 
 
 async def test_redis_that_went_back_takes_nothing_that_does_not_follow(
-    settings: Settings, seen: Witness, writer: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, seen: Witness, writer: Any
 ) -> None:
-    """Not even before the next look at the marks."""
-    monkeypatch.setattr("notifier.feed.publisher.CHECK_SECONDS", 3600.0)
+    """Not even before the next check of the checkpoints."""
     replica = Replica(seen)
-    async with notifier(settings):
+    async with notifier(settings, timings=Timings(feed=FeedTimings(check_seconds=3600.0))):
         await insert(writer, 1)
         await seen.sees(1)
         await replica.copy()
@@ -334,10 +335,9 @@ async def test_who_leads_no_more_moves_and_resets_nothing(
     seen: Witness,
     writer: Any,
     leaders: tuple[Any, Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("notifier.feed.publisher.CHECK_SECONDS", 0.0)
-    stale, leader = (publisher_of(settings, seen.publications, connection) for connection in leaders)
+    at_once = FeedTimings(check_seconds=0.0)
+    stale, leader = (publisher_of(settings, seen.publications, one, at_once) for one in leaders)
     await insert(writer, 1)
     await stale.begin()
     await insert(writer, 2)

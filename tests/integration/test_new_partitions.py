@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from notifier import maintenance
+from notifier.timings import Timings
 from realtime.settings.config import Settings
 from tests.gateway_fixture import Gateway, eventually, running_notifier, token_for
 
@@ -34,9 +34,8 @@ async def status_becomes(gateway: Gateway, status: str) -> None:
 NEW_PARTITION = "create table measures_later partition of measures default"
 
 
-async def test_the_notifier_finds_a_new_partition_by_itself(gateway, one_project, sql, measures, monkeypatch):
-    monkeypatch.setattr(maintenance, "MEND_SECONDS", 0.1)
-    async with running_notifier(one_project), gateway.client() as client:
+async def test_the_notifier_finds_a_new_partition_by_itself(gateway, one_project, sql, measures):
+    async with running_notifier(one_project, Timings(mend_seconds=0.1)), gateway.client() as client:
         await client.subscribe("table:measures")
         await status_becomes(gateway, "ok")
         await sql.execute(NEW_PARTITION)
@@ -46,10 +45,9 @@ async def test_the_notifier_finds_a_new_partition_by_itself(gateway, one_project
     assert (change["table"], change["data"]["value"]) == ("measures", 7)
 
 
-async def test_until_then_the_project_is_degraded(gateway, one_project, sql, measures, monkeypatch):
+async def test_until_then_the_project_is_degraded(gateway, one_project, sql, measures):
     """Wait until `GET /status` says so."""
-    monkeypatch.setattr(maintenance, "MEND_SECONDS", 3600)
-    async with running_notifier(one_project):
+    async with running_notifier(one_project, Timings(mend_seconds=3600)):
         await status_becomes(gateway, "ok")
         await sql.execute(NEW_PARTITION)
         await status_becomes(gateway, "degraded")

@@ -22,6 +22,7 @@ from notifier.feed.publication_store import Chunk, PublicationStore
 from notifier.leadership import election
 from notifier.leadership.lease_store import LeaseStore
 from notifier.project import ProjectFeed
+from notifier.timings import Timings
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
 from realtime.process.reload import Reloads
@@ -66,11 +67,14 @@ async def settings(orders_url: str, other_url: str, redis_url: str) -> Settings:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, other_url: str, reloads: Reloads | None = None
+    settings: Settings,
+    other_url: str,
+    reloads: Reloads | None = None,
+    timings: Timings = app.DEFAULTS,
 ) -> AsyncIterator[Callable[[], Any]]:
     """A notifier; yields what shows that the other project goes on, which is called in the end, too."""
     async with (
-        notifier(settings, reloads),
+        notifier(settings, reloads, timings=timings),
         witness(settings, "other") as other,
         session(other_url) as writer,
     ):
@@ -164,12 +168,11 @@ async def test_what_a_project_needs_beside_its_feed_is_tried_again(
     settings: Settings, writer: Any, other_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wait until what failed was tried three times, and until the outbox is empty all the same."""
-    monkeypatch.setattr(maintenance, "MEND_SECONDS", 0.05)
     monkeypatch.setattr(maintenance, "Catalogue", FailingCatalogue)
     monkeypatch.setattr(maintenance, "Database", FailingDatabase)
     monkeypatch.setattr(FailingCatalogue, "looks", 0)
     monkeypatch.setattr(FailingDatabase, "made", 0)
-    async with serving(settings, other_url):
+    async with serving(settings, other_url, timings=Timings(mend_seconds=0.05)):
         await eventually(lambda: FailingDatabase.made >= 3)
         await eventually(lambda: FailingCatalogue.looks >= 3)
         await insert(writer, 1)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from notifier.feed.publication_store import Chunk, PublicationStore
+from notifier.feed.timings import FeedTimings
 from notifier.sessions import connect
 from realtime.channels import Table
 from realtime.errors import Unavailable
@@ -85,12 +86,12 @@ async def test_a_batch_that_redis_has_in_part_is_within_the_bound_too(
     """Its oldest changes, some of them published, are given up."""
     monkeypatch.setattr("notifier.feed.feed.SMALL_BATCH", 1)
     monkeypatch.setattr("notifier.feed.feed.CHUNK_CHANGES", 10)
-    monkeypatch.setattr("notifier.feed.publisher.SHED_SECONDS", 0.0)
     bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_rows=75))
     await writer.execute("insert into orders select generate_series(1, 70), 'note'")
     reader = await connect(orders_url)
     async with witness(bounded) as seen:
-        publisher = publisher_of(bounded, GoesAway(seen.broker.store), reader)
+        store = GoesAway(seen.broker.store)
+        publisher = publisher_of(bounded, store, reader, FeedTimings(shed_seconds=0.0))
         await publisher.begin()
         snapshot = await publisher.feed.snapshot()
         before = await position(seen)

@@ -23,6 +23,7 @@ from gateway.wire.send_queue import SendQueue
 from notifier import metrics as notifier_metrics
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publisher import Publisher
+from notifier.feed.timings import FeedTimings
 from realtime.channels import parse_channel
 from realtime.errors import Unavailable
 from realtime.publications import Publication, Sender, broadcast_line
@@ -185,8 +186,7 @@ async def test_every_round_trip_that_redis_does_not_carry_out_is_counted_once():
     assert value("realtime_gateway_redis_failures_total") == before + 1
 
 
-async def test_a_publisher_counts_the_tries_that_redis_did_not_take(monkeypatch):
-    monkeypatch.setattr("notifier.feed.publisher.FIRST_RETRY_SECONDS", 0)
+async def test_a_publisher_counts_the_tries_that_redis_did_not_take():
     answers = iter([Unavailable("away"), Unavailable("away"), 5])
 
     async def publish(*batch):
@@ -202,7 +202,8 @@ async def test_a_publisher_counts_the_tries_that_redis_did_not_take(monkeypatch)
     feed: Any = SimpleNamespace(chunks=chunks, token="1", left_out=0)
     settings = FeedSettings(PROJECT, project, History(1, 1), 1.0)
     publications: Any = SimpleNamespace(publish=publish)
-    publisher = Publisher(settings, feed, publications, lambda reason: None)
+    timings = FeedTimings(first_retry_seconds=0)
+    publisher = Publisher(settings, feed, publications, lambda reason: None, timings)
     assert await publisher.publish_batch() == 5
     assert value("realtime_notifier_redis_failures_total", project=PROJECT) == 2
     assert value("realtime_notifier_changes_total", project=PROJECT) == 5

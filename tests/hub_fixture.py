@@ -12,12 +12,14 @@ from collections import defaultdict
 from gateway.hub.hub import Delivery, Hub, deliver
 from gateway.hub.subscribers import subscription
 from gateway.hub.topic import Step, Topic
+from gateway.wire.native import NativeCodec
 from realtime.channels import Event, Table, parse_channel
 from realtime.publications import Position, Publication, change_line, line_prefix
 
 KEY = ("demo", "table:public.users")
 USERS = Table("public", "users")
 EVERYTHING = "table:users"
+NATIVE = NativeCodec()  # of all subscribers
 
 
 def line(event: Event = Event.INSERT) -> bytes:
@@ -63,10 +65,10 @@ class Play:
             self.catch_up(live_at)
 
     def join(self, subscriber: str, name: str = EVERYTHING) -> None:
-        self.hub.add(KEY, subscription(subscriber, parse_channel(name), subscriber))
+        self.hub.add(KEY, subscription(subscriber, parse_channel(name), subscriber, NATIVE))
 
     def leave(self, subscriber: str, name: str = EVERYTHING) -> None:
-        self.hub.remove(KEY, subscription(subscriber, parse_channel(name), subscriber))
+        self.hub.remove(KEY, subscription(subscriber, parse_channel(name), subscriber, NATIVE))
 
     def publish(self, *publications: Publication) -> None:
         for each in publications:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from gateway import metrics
 from gateway.broker import Broker
-from gateway.delivery.open_topic import Change, OpenTopic
+from gateway.delivery.open_topic import OpenTopic, TopicChange
 from gateway.hub.topic import TopicState
 from gateway.presence.presence_store import PresenceStore
 from realtime.causes.sentence import why
@@ -33,7 +33,7 @@ class CatchingUp:
     """Reads the messages that topics missed."""
 
     def __init__(
-        self, broker: Broker, presence: PresenceStore, move: Callable[[OpenTopic, Change], None]
+        self, broker: Broker, presence: PresenceStore, move: Callable[[OpenTopic, TopicChange], None]
     ) -> None:
         self._broker = broker
         self._presence = presence
@@ -61,14 +61,14 @@ class CatchingUp:
             except Exception as error:
                 _part.note(error, str(one.key))
                 if one.is_in(mine):
-                    self._move(one, Change.FAILED)  # the same history would fail again
+                    self._move(one, TopicChange.FAILED)  # the same history would fail again
                 await asyncio.sleep(BROKEN_SECONDS)
 
     async def _read_missed(self, one: OpenTopic, mine: object) -> None:
         """Read until nothing is missing, or until the queue has no room."""
         while one.is_in(mine) and one.queue.has_room:
             if one.topic.is_live:
-                self._move(one, Change.CAUGHT_UP)
+                self._move(one, TopicChange.CAUGHT_UP)
             elif one.topic.roster is not None:
                 await self._read_roster(one, mine)
             else:

@@ -11,7 +11,6 @@ import time
 
 from gateway import metrics
 from gateway.hub.hub import Delivery
-from gateway.wire.frames import count_frames
 from gateway.wire.send_queue import SendQueue
 from realtime.publications import is_change, written_at
 from realtime.waiting.survival import Part
@@ -71,4 +70,4 @@ def _send(delivery: Delivery[SendQueue]) -> int:
             send_queue.send(pieces)  # most CPU of a node is spent here, and in the queue writer
         except Exception as error:
             send_queue.fail(error)
-    return len(delivery.subscribers) * count_frames(pieces)
+    return len(delivery.subscribers) * delivery.messages

@@ -13,7 +13,7 @@ from gateway.wire.send_queue import SendQueue
 from realtime.channels import TopicKey
 
 
-class Change(Enum):
+class TopicChange(Enum):
     """What happens to a topic between Redis and its subscribers."""
 
     LOST = auto()  # messages of the topic do not arrive

@@ -15,10 +15,11 @@ from typing import Protocol
 from gateway import metrics
 from gateway.delivery.recovery import Recovery
 from gateway.hub.replay_cache import SLICE_BYTES
-from gateway.hub.roster import Change, Roster
+from gateway.hub.roster import Roster, RosterChange
 from gateway.hub.subscribers import Subscription
 from gateway.hub.topic import Topic
 from gateway.projects.project import Tenant
+from gateway.wire.codec import Codec
 from gateway.wire.events import Resync
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import Channel, TopicKey
@@ -46,6 +47,10 @@ class Joining:
     @property
     def send_queue(self) -> SendQueue:
         return self.subscription.subscriber
+
+    @property
+    def codec(self) -> Codec:
+        return self.subscription.codec
 
     @property
     def key(self) -> TopicKey:
@@ -140,7 +145,7 @@ class RosterReplay:
         self._list = roster.attendance()  # what the client has when `_told` and `_changes` are sent
         self._told = 0  # members of the list that were sent
         self._is_told = False  # whether the whole list was sent, even if empty
-        self._changes: deque[Change] = deque()  # not sent yet; they lead to the list
+        self._changes: deque[RosterChange] = deque()  # not sent yet; they lead to the list
         self._last_bytes = SLICE_BYTES  # size of changes that may be sent at once
 
     def __repr__(self) -> str:
@@ -162,7 +167,9 @@ class RosterReplay:
 
     def step(self) -> bool:
         if not self._is_told:
-            frames, self._told = self._roster.sync_after(self._list, self._told, SLICE_BYTES)
+            frames, self._told = self._roster.sync_after(
+                self.joining.codec, self._list, self._told, SLICE_BYTES
+            )
             self._is_told = self._told == len(self._list)
             self._send(frames)
         else:
@@ -189,10 +196,11 @@ class RosterReplay:
         return is_last
 
     def _send_changes(self, most_bytes: float) -> None:
+        codec = self.joining.codec
         frames: list[bytes] = []
         size = 0
         while self._changes and size < most_bytes:
-            frames.append(self._roster.frame_of(self._changes.popleft()))
+            frames.append(codec.encode(self._roster.event_of(self._changes.popleft())))
             size += len(frames[-1])
         self._send(frames)
 

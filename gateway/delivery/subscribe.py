@@ -57,7 +57,7 @@ class Subscriptions:
         key = (tenant.project_id, channel.topic)
         if not self._topics.is_open(key):
             self._empty_topics.opened(key, send_queue.connection_id, tenant.limits)
-        wanted = subscription(send_queue, channel, send_queue.connection_id)
+        wanted = subscription(send_queue, channel, send_queue.connection_id, send_queue.codec)
         if since is not None:
             self._hub.remove(key, wanted)
         try:
@@ -117,5 +117,5 @@ class Subscriptions:
     def leave(self, send_queue: SendQueue, tenant: Tenant, channel: Channel) -> None:
         """Unsubscribe a client from a channel at once."""
         key = (tenant.project_id, channel.topic)
-        self._hub.remove(key, subscription(send_queue, channel, send_queue.connection_id))
+        self._hub.remove(key, subscription(send_queue, channel, send_queue.connection_id, send_queue.codec))
         self._topics.close_soon_if_idle(key)

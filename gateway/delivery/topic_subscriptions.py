@@ -16,7 +16,7 @@ from typing import assert_never
 from gateway import metrics
 from gateway.broker import Broker
 from gateway.delivery.catching_up import CatchingUp
-from gateway.delivery.open_topic import Change, OpenTopic
+from gateway.delivery.open_topic import OpenTopic, TopicChange
 from gateway.delivery.redis_subscription import RedisSubscription
 from gateway.delivery.stages import Outlet, TopicQueue
 from gateway.hub.hub import Hub, deliver, tell_presence
@@ -149,7 +149,7 @@ class TopicSubscriptions:
             return
         one.server = server
         if before is not None:
-            self._move(one, Change.LOST)
+            self._move(one, TopicChange.LOST)
             before.unsubscribe(one.channel)
         if server is not None:
             server.subscribe(one.channel)
@@ -165,11 +165,11 @@ class TopicSubscriptions:
 
     def lost(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
         for one in self._on(server, channels):
-            self._move(one, Change.LOST)
+            self._move(one, TopicChange.LOST)
 
     def refused(self, server: RedisSubscription, channels: Collection[bytes]) -> None:
         for one in list(self._on(server, channels)):
-            self._move(one, Change.LOST)
+            self._move(one, TopicChange.LOST)
             server.unsubscribe(one.channel)
             one.server = None  # so that `_arrange` subscribes the topic again, at whichever server has it
         self._servers.tell_news()
@@ -182,14 +182,14 @@ class TopicSubscriptions:
         try:
             one.queue.put(one.topic.received(read_publication(data)))
             if one.topic.state is TopicState.BEHIND and one.live.is_set():
-                self._move(one, Change.GAP)
+                self._move(one, TopicChange.GAP)
         except Exception as error:
             self._break(one, error)
 
     def confirmed(self, server: RedisSubscription, channel: bytes) -> None:
         for one in self._on(server, [channel]):
             with _part.survives(str(one.key)):
-                self._move(one, Change.CONFIRMED)
+                self._move(one, TopicChange.CONFIRMED)
 
     def _on(self, server: RedisSubscription, channels: Iterable[bytes]) -> Iterator[OpenTopic]:
         """Yield the topics of these channels that are on this server now."""
@@ -202,34 +202,34 @@ class TopicSubscriptions:
         """Read all rosters again: Redis may have lost entries, for which nobody publishes a leave."""
         for one in self._open.values():
             if one.topic.roster is not None and one.topic.is_live:
-                self._move(one, Change.DOUBTED)
+                self._move(one, TopicChange.DOUBTED)
 
     # Changes of a topic
 
-    def _move(self, one: OpenTopic, change: Change) -> None:
+    def _move(self, one: OpenTopic, change: TopicChange) -> None:
         """Apply a change to a topic's record, and start catching up; no other function does."""
         match change:
-            case Change.LOST | Change.DOUBTED:
+            case TopicChange.LOST | TopicChange.DOUBTED:
                 one.topic.lose()
-            case Change.CONFIRMED if one.topic.is_live:
+            case TopicChange.CONFIRMED if one.topic.is_live:
                 one.topic.lose()  # messages before this confirmation may be missing
-            case Change.CONFIRMED:
+            case TopicChange.CONFIRMED:
                 pass  # what is held arrived over this connection
-            case Change.GAP:
+            case TopicChange.GAP:
                 metrics.gaps.inc()
-            case Change.BROKEN | Change.FAILED:
+            case TopicChange.BROKEN | TopicChange.FAILED:
                 one.is_broken = True
                 one.queue.give_up()
-            case Change.CAUGHT_UP:
+            case TopicChange.CAUGHT_UP:
                 one.is_broken, one.round = False, None
                 one.live.set()
                 return
             case _:
                 assert_never(change)
         one.live.clear()
-        if change is not Change.FAILED:  # after FAILED the round goes on
+        if change is not TopicChange.FAILED:  # after FAILED the round goes on
             one.round = None
-            if change is not Change.LOST and one.server is not None:
+            if change is not TopicChange.LOST and one.server is not None:
                 self._catch_up(one, one.server)
 
     def _catch_up(self, one: OpenTopic, server: RedisSubscription) -> None:
@@ -240,7 +240,7 @@ class TopicSubscriptions:
         """Send all subscribers `resync`, since a delivery failed or reached only some of them."""
         _part.note(error, str(one.key))
         if self._open.get(one.channel) is one:
-            self._move(one, Change.BROKEN)
+            self._move(one, TopicChange.BROKEN)
 
     def _deliver(self, one: OpenTopic, step: Step) -> None:
         self._outlet.deliver(deliver(one.topic, step))

@@ -7,15 +7,15 @@ and never touches a socket.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, assert_never
 
 from gateway.hub.subscribers import SubscriberT, Subscription
 from gateway.hub.topic import Resynced, RosterRead, Step, Topic
-from gateway.wire.events import Resync
+from gateway.wire.codec import Codec
+from gateway.wire.events import Resync, ServerEvent
 from gateway.wire.frames import joined_pieces
-from gateway.wire.native import NativeCodec
 from realtime.channels import TopicKey
 from realtime.publications import Position, Publication
 
@@ -26,6 +26,7 @@ class Delivery(Generic[SubscriberT]):
 
     subscribers: Collection[SubscriberT]
     pieces: list[bytes]
+    messages: int  # in these pieces
     line: bytes | None = None  # the publication's last message, as it came; None for presence and `resync`
 
 
@@ -91,18 +92,13 @@ def deliver(topic: Topic[SubscriberT], step: Step) -> list[Delivery[SubscriberT]
             topic.position = step.position
             topic.forget()
             return [
-                Delivery(subscribers, [resync_frame(channel.name, step.position)])
-                for channel, subscribers in topic.subscribers.everybody()
+                Delivery(one.subscribers, [one.codec.encode(Resync(one.channel.name, step.position))], 1)
+                for one in topic.subscribers.audiences
             ]
         case RosterRead():
             return _replace_roster(topic, step)
         case _:
             assert_never(step)
-
-
-def resync_frame(channel: str, position: Position) -> bytes:
-    """Return the frame that tells a subscriber to read its data again."""
-    return NativeCodec().encode(Resync(channel, position))
 
 
 def tell_presence(topic: Topic[SubscriberT]) -> list[Delivery[SubscriberT]]:
@@ -118,12 +114,12 @@ def _publish(topic: Topic[SubscriberT], publication: Publication) -> list[Delive
         topic.roster.apply(publication.lines)
         return []  # `tell_presence` sends these changes together with others of the same moment
     deliveries = []
-    made: dict[tuple[str, tuple[int, ...]], list[bytes]] = {}  # pieces by channel and lines
-    for channel, numbers, subscribers in topic.subscribers.select(publication):
-        what = (channel.name, tuple(numbers))
+    made: dict[tuple[Codec, str, tuple[int, ...]], list[bytes]] = {}  # by codec, channel and lines
+    for codec, channel, numbers, subscribers in topic.subscribers.select(publication):
+        what = (codec, channel.name, tuple(numbers))
         if (pieces := made.get(what)) is None:
-            pieces = made[what] = joined_pieces(NativeCodec().encode_lines(channel, publication, numbers))
-        deliveries.append(Delivery(subscribers, pieces, publication.lines[-1]))
+            pieces = made[what] = joined_pieces(codec.encode_lines(channel, publication, numbers))
+        deliveries.append(Delivery(subscribers, pieces, len(numbers), publication.lines[-1]))
     return deliveries
 
 
@@ -134,5 +130,10 @@ def _replace_roster(topic: Topic[SubscriberT], step: RosterRead) -> list[Deliver
     return _to_all(topic, topic.roster.sync()) if step.is_news else []
 
 
-def _to_all(topic: Topic[SubscriberT], pieces: list[bytes]) -> list[Delivery[SubscriberT]]:
-    return [Delivery(subscribers, pieces) for _, subscribers in topic.subscribers.everybody() if pieces]
+def _to_all(topic: Topic[SubscriberT], events: Sequence[ServerEvent]) -> list[Delivery[SubscriberT]]:
+    """Return deliveries of events to all subscribers, encoded once for each codec."""
+    if not events:
+        return []
+    audiences = topic.subscribers.audiences
+    frames = {codec: [codec.encode(each) for each in events] for codec in {one.codec for one in audiences}}
+    return [Delivery(one.subscribers, frames[one.codec], len(events)) for one in audiences]

@@ -122,7 +122,7 @@ class Page:
     def _frames_of(self, subscription: Subscription[Any]) -> ReplayFrames:
         frames = self._frames.get(subscription.audience)
         if frames is None:
-            frames = ReplayFrames(subscription.channel, subscription.selector.shared)
+            frames = ReplayFrames(subscription.codec, subscription.channel, subscription.selector.shared)
             self._frames[subscription.audience] = frames
         before = frames.size
         for publication in self.publications[frames.publications :]:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway.hub.subscribers import Selector, Subscription, excluded_readers
+from gateway.wire.codec import Codec
 from gateway.wire.frames import PIECE_BYTES
-from gateway.wire.native import NativeCodec
 from realtime.channels import Channel
 from realtime.publications import Publication
 
@@ -25,7 +25,8 @@ INDEX_BYTES = 16  # overhead of a message, beside its frame
 class ReplayFrames:
     """The messages of consecutive publications, as one audience of a channel gets them."""
 
-    def __init__(self, channel: Channel, selector: Selector) -> None:
+    def __init__(self, codec: Codec, channel: Channel, selector: Selector) -> None:
+        self.codec = codec
         self.channel = channel
         self.selector = selector  # of all subscriptions that share these frames
         self.publications = 0  # number of publications added so far
@@ -60,7 +61,7 @@ class ReplayFrames:
         if not self.channel.table:
             self.excluded |= excluded_readers(publication)
         numbers = self.selector.select(publication)
-        for offset, length, parts in NativeCodec().encode_lines(self.channel, publication, numbers):
+        for offset, length, parts in self.codec.encode_lines(self.channel, publication, numbers):
             self._offsets.append(offset)
             self._starts.append(self._size)
             self._growing += parts
@@ -115,7 +116,8 @@ def own_slice(
     for publication in publications:
         rest = publication.after(offset)
         numbers = subscription.selector.select(rest)
-        for number, length, frame in NativeCodec().encode_lines(subscription.channel, rest, numbers):
+        lines = subscription.codec.encode_lines(subscription.channel, rest, numbers)
+        for number, length, frame in lines:
             parts += frame
             size += length
             if size >= most_bytes:

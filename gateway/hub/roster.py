@@ -1,4 +1,4 @@
-"""The presence list of one topic: changes come in, messages for the topic's subscribers come out.
+"""The presence list of one topic: changes come in, events for the topic's subscribers come out.
 
 Lines come from `presence_v2.lua` through the hub. Changes of a short time are gathered, so that a thousand
 people who join at once make a few messages; the changes of one entry keep their order.
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import inf
 
+from gateway.wire.codec import Codec
 from gateway.wire.events import PresenceChange, PresenceChanged
-from gateway.wire.native import NativeCodec
 from realtime.waiting.batches import batches_by_weight
 
 SYNC_BYTES = 32_768  # of entries in one part of a `sync`
@@ -36,7 +35,7 @@ class Attendance:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Change:
+class RosterChange:
     """Entries with the same kind of change, for one frame; it shares the entries, without copies."""
 
     kind: str
@@ -147,10 +146,10 @@ class Roster:
         if not entries:
             del self._pending[index]
 
-    def news(self) -> list[bytes]:
-        """Return the pending changes as frames, and clear them."""
+    def news(self) -> list[PresenceChanged]:
+        """Return the pending changes as events, and clear them."""
         pending, self._pending = self._pending, []
-        return [frame for kind, entries in pending for frame in self._frames(kind, entries.values())]
+        return [self._event(kind, part) for kind, entries in pending for part in _parts(entries.values())]
 
     def attendance(self) -> Attendance:
         """Return the present list; all callers before the next change share it."""
@@ -159,25 +158,36 @@ class Roster:
             self._attendance = Attendance(list(self._members), entries, sum(map(len, entries)))
         return self._attendance
 
-    def sync(self) -> list[bytes]:
-        """Return the frames of a complete `sync`."""
-        return self.sync_after(self.attendance(), 0, inf)[0]
+    def sync(self) -> list[PresenceChanged]:
+        """Return the events of a complete `sync`."""
+        who, sent = self.attendance(), 0
+        events: list[PresenceChanged] = []
+        while not events or sent < len(who):
+            event, sent = self._sync_part(who, sent)
+            events.append(event)
+        return events
 
-    def sync_after(self, who: Attendance, told: int, most_bytes: float) -> tuple[list[bytes], int]:
-        """Return the next frames of a `sync` after `told` members, and how many members are sent then.
+    def sync_after(
+        self, codec: Codec, who: Attendance, sent: int, most_bytes: int
+    ) -> tuple[list[bytes], int]:
+        """Return the next frames of a `sync` after `sent` members, and how many members are sent then.
 
         The frames end with the one that brings their size to `most_bytes` or more.
         """
         frames: list[bytes] = []
         size = 0
-        while not frames or (size < most_bytes and told < len(who)):
-            part = next(_parts(who.entries[told : told + SYNC_ENTRIES]), [])
-            told += len(part)
-            frames.append(self._frame("sync", part, more=told < len(who)))
+        while not frames or (size < most_bytes and sent < len(who)):
+            event, sent = self._sync_part(who, sent)
+            frames.append(codec.encode(event))
             size += len(frames[-1])
-        return frames, told
+        return frames, sent
 
-    def changes_since(self, who: Attendance) -> deque[Change]:
+    def _sync_part(self, who: Attendance, sent: int) -> tuple[PresenceChanged, int]:
+        part = next(_parts(who.entries[sent : sent + SYNC_ENTRIES]), [])
+        sent += len(part)
+        return self._event("sync", part, more=sent < len(who)), sent
+
+    def changes_since(self, who: Attendance) -> deque[RosterChange]:
         """Return the changes from an earlier list to the present list, each small enough for one frame."""
         now = self.attendance()
         if now is who:
@@ -190,17 +200,15 @@ class Roster:
                 entry for connection, entry in after.items() if before.get(connection, entry) != entry
             ],
         }
-        return deque(Change(kind, part) for kind, entries in changes.items() for part in _parts(entries))
+        return deque(
+            RosterChange(kind, part) for kind, entries in changes.items() for part in _parts(entries)
+        )
 
-    def frame_of(self, change: Change) -> bytes:
-        return self._frame(change.kind, change.entries)
+    def event_of(self, change: RosterChange) -> PresenceChanged:
+        return self._event(change.kind, change.entries)
 
-    def _frames(self, kind: str, entries: Iterable[bytes]) -> list[bytes]:
-        return [self._frame(kind, part) for part in _parts(entries)]
-
-    def _frame(self, kind: str, entries: list[bytes], more: bool = False) -> bytes:
-        event = PresenceChanged(self._channel, PresenceChange(kind), entries, more)
-        return NativeCodec().encode(event)
+    def _event(self, kind: str, entries: list[bytes], more: bool = False) -> PresenceChanged:
+        return PresenceChanged(self._channel, PresenceChange(kind), entries, more)
 
 
 def _whose(field: bytes) -> tuple[bytes, int] | None:

@@ -1,16 +1,17 @@
 """Chooses which subscriber gets which line, for live delivery, catching up and replay alike.
 
-A subscription is a subscriber, a channel and a selector. Subscriptions to one channel whose selectors have
-the same conditions form an audience: they get the same lines, and so the same frames. A new reason to leave
-out a line is one more condition. `wire` encodes the chosen lines into frames.
+A subscription is a subscriber, its codec, a channel and a selector. Subscriptions to one channel by one codec
+whose selectors have the same conditions form an audience: they get the same lines, and so the same frames.
+A new reason to leave out a line is one more condition. `wire` encodes the chosen lines into frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from gateway.wire.codec import Codec
 from realtime.channels import Channel, Event
 from realtime.publications import EVENT_OF_MARK, NOT_TO_SENDER, Publication
 
@@ -60,28 +61,32 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Subscription(Generic[SubscriberT]):
-    """A subscriber of a channel, and the selector that chooses its lines of the topic."""
+    """A subscriber of a channel, the selector of its lines, and the codec of its protocol."""
 
     subscriber: SubscriberT
     channel: Channel
     selector: Selector
+    codec: Codec
 
     @property
     def audience(self) -> Hashable:
         """A key that is equal for all subscriptions that share frames."""
-        return self.channel.name, self.selector.conditions
+        return self.codec, self.channel.name, self.selector.conditions
 
 
-def subscription(subscriber: SubscriberT, channel: Channel, connection_id: str) -> Subscription[SubscriberT]:
+def subscription(
+    subscriber: SubscriberT, channel: Channel, connection_id: str, codec: Codec
+) -> Subscription[SubscriberT]:
     """Build the subscription of a connection to all lines that a channel's name stands for."""
     conditions = (OfEvent(channel.event),) if channel.event is not None else ()
     reader = None if channel.table is not None else connection_id  # a change has no sender
-    return Subscription(subscriber, channel, Selector(conditions, reader))
+    return Subscription(subscriber, channel, Selector(conditions, reader), codec)
 
 
 class Selection(NamedTuple, Generic[SubscriberT]):
     """The lines chosen for these subscribers; at least one line and one subscriber."""
 
+    codec: Codec
     channel: Channel
     numbers: Lines
     subscribers: Collection[SubscriberT]
@@ -89,8 +94,9 @@ class Selection(NamedTuple, Generic[SubscriberT]):
 
 @dataclass(slots=True)
 class Audience(Generic[SubscriberT]):
-    """The subscribers of one channel whose selectors have the same conditions."""
+    """The subscribers of one channel by one codec whose selectors have the same conditions."""
 
+    codec: Codec
     channel: Channel
     selector: Selector
     subscribers: set[SubscriberT] = field(default_factory=set)
@@ -101,17 +107,20 @@ class Audience(Generic[SubscriberT]):
         numbers = self.selector.select(publication)
         if self.readers and (excluded := excluded_readers(publication).intersection(self.readers)):
             return self._select_apart(publication, [self.readers[reader] for reader in excluded])
-        return [Selection(self.channel, numbers, self.subscribers)] if numbers else []
+        return [Selection(self.codec, self.channel, numbers, self.subscribers)] if numbers else []
 
     def _select_apart(
         self, publication: Publication, apart: list[Subscription[SubscriberT]]
     ) -> list[Selection[SubscriberT]]:
         others = self.subscribers.difference(one.subscriber for one in apart)
-        choices = [Selection(self.channel, self.selector.select(publication), others)] if others else []
-        choices += [
-            Selection(self.channel, one.selector.select(publication), (one.subscriber,)) for one in apart
-        ]
+        choices = [self._selection(self.selector, publication, others)] if others else []
+        choices += [self._selection(one.selector, publication, (one.subscriber,)) for one in apart]
         return [choice for choice in choices if choice.numbers]
+
+    def _selection(
+        self, selector: Selector, publication: Publication, subscribers: Collection[SubscriberT]
+    ) -> Selection[SubscriberT]:
+        return Selection(self.codec, self.channel, selector.select(publication), subscribers)
 
 
 class Subscribers(Generic[SubscriberT]):
@@ -133,7 +142,7 @@ class Subscribers(Generic[SubscriberT]):
         """Add a subscription; adding it twice is harmless."""
         audience = self._audiences.get(subscription.audience)
         if audience is None:
-            audience = Audience(subscription.channel, subscription.selector.shared)
+            audience = Audience(subscription.codec, subscription.channel, subscription.selector.shared)
             self._audiences[subscription.audience] = audience
         audience.subscribers.add(subscription.subscriber)
         if subscription.selector.reader is not None:
@@ -154,10 +163,10 @@ class Subscribers(Generic[SubscriberT]):
         """Choose who gets which lines; a subscriber appears at most once for each audience."""
         return [choice for audience in self._audiences.values() for choice in audience.select(publication)]
 
-    def everybody(self) -> Iterator[tuple[Channel, Collection[SubscriberT]]]:
-        """Yield all subscribers by channel, for a message that concerns the whole topic."""
-        for audience in self._audiences.values():
-            yield audience.channel, audience.subscribers
+    @property
+    def audiences(self) -> Collection[Audience[SubscriberT]]:
+        """All audiences, for a message that concerns the whole topic."""
+        return self._audiences.values()
 
 
 def excluded_readers(publication: Publication) -> set[str]:

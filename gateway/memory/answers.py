@@ -60,23 +60,19 @@ class Answers:
 
     def __init__(self) -> None:
         self._answers: set[Answer] = set()
-        self._being_built: list[int] = []  # sizes of the data from which bodies are built now
+        self.being_built_bytes = 0  # of the data from which bodies are built now
 
     def __repr__(self) -> str:
         return f"<Answers: {len(self._answers)} under way>"
 
-    @property
-    def being_built_bytes(self) -> int:
-        return sum(self._being_built)
-
     @contextmanager
     def building(self, size: int) -> Iterator[None]:
         """Count the data from which a body is built."""
-        self._being_built.append(size)
+        self.being_built_bytes += size
         try:
             yield
         finally:
-            self._being_built.remove(size)
+            self.being_built_bytes -= size
 
     def __iter__(self) -> Iterator[Answer]:
         return iter(self._answers)

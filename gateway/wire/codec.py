@@ -6,7 +6,7 @@ uses only commands and events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Protocol
 
 from gateway.wire.commands import ClientCommand
@@ -16,7 +16,7 @@ from realtime.channels import Channel
 from realtime.publications import Publication
 
 
-class Codec(Protocol):
+class Codec(Hashable, Protocol):
     """Reads and writes one wire protocol. A codec has no state: all clients of a protocol may share one."""
 
     def decode(self, text: str) -> ClientCommand:

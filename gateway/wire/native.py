@@ -33,7 +33,7 @@ from gateway.wire.events import (
     ServerEvent,
     Welcomed,
 )
-from gateway.wire.frames import LineFrame, message_frames, text_frame
+from gateway.wire.frames import LineFrame, header, text_frame
 from gateway.wire.native_messages import (
     AnyClientMessage,
     ClientAuth,
@@ -56,7 +56,7 @@ from gateway.wire.native_messages import (
 )
 from realtime.channels import Channel
 from realtime.errors import Code
-from realtime.publications import Publication
+from realtime.publications import NOT_TO_SENDER, Publication
 
 ValueT = TypeVar("ValueT")
 
@@ -94,7 +94,26 @@ class NativeCodec:
         self, channel: Channel, publication: Publication, numbers: Iterable[int]
     ) -> Iterator[LineFrame]:
         """Encode these lines as text frames, each with the channel's name and the message's id."""
-        return message_frames(channel, publication, numbers)
+        return _message_frames(channel, publication, numbers)
+
+
+def _message_frames(
+    channel: Channel, publication: Publication, numbers: Iterable[int]
+) -> Iterator[LineFrame]:
+    """Yield these lines of a publication as message frames of a channel."""
+    kind = b"realtime" if channel.table else b"broadcast"
+    head = b'{"type":"' + kind + b'","channel":' + _encode_message(channel.name) + b","
+    tail = b',"id":"' + publication.epoch.encode() + b"-"
+    fixed = len(head) + len(tail) + len(b'"}')
+    lines, first = publication.lines, publication.first
+    for number in numbers:
+        line = lines[number]
+        body = line[1:] if line[:1] != NOT_TO_SENDER else line[line.index(b" ") + 1 :]
+        offset = first + number
+        digits = b"%d" % offset
+        head_of_frame = header(fixed + len(body) + len(digits))
+        length = len(head_of_frame) + fixed + len(body) + len(digits)
+        yield offset, length, (head_of_frame, head, body, tail, digits, b'"}')
 
 
 def _command(message: AnyClientMessage) -> ClientCommand:

@@ -30,7 +30,7 @@ from realtime.publications import Publication, Sender, broadcast_line
 from realtime.redis.history import History
 from realtime.settings.config import Limits, Project
 from tests.expressions import series_of, value
-from tests.hub_fixture import line
+from tests.hub_fixture import NATIVE, line
 
 PROJECT = "counted"
 
@@ -58,7 +58,7 @@ def published(name: str, lines: list[bytes], *inboxes: Inbox) -> list[Delivery[A
     """What is delivered of these lines to the subscribers of a channel."""
     topic = Hub[Any]().open((PROJECT, parse_channel(name).topic))
     for inbox in inboxes:
-        topic.subscribers.add(subscription(inbox, parse_channel(name), inbox.connection_id))
+        topic.subscribers.add(subscription(inbox, parse_channel(name), inbox.connection_id, NATIVE))
     return deliver(topic, Publication("e", 1, lines))
 
 
@@ -141,7 +141,7 @@ async def test_what_a_superuser_wrote_at_no_time_of_ours_has_no_age_and_is_no_fa
 
 
 async def test_presence_has_no_age():
-    delivery = Delivery([Inbox()], [b"\x81\x00"])
+    delivery = Delivery([Inbox()], [b"\x81\x00"], 1)
     for kind in gateway_metrics.KINDS:
         assert await grown([delivery], "realtime_gateway_delivery_age_seconds_count", kind=kind) == [0]
 
@@ -150,7 +150,7 @@ async def test_the_age_is_measured_whatever_else_is_told_in_that_turn():
     fanout, count = Fanout(), "realtime_gateway_delivery_age_seconds_count"
     before = value(count, kind="change")
     fanout.deliver(published("table:users", [line()], Inbox()))
-    fanout.deliver([Delivery([cast(Any, Inbox())], [b"\x81\x00"])])
+    fanout.deliver([Delivery([cast(Any, Inbox())], [b"\x81\x00"], 1)])
     await asyncio.sleep(0)
     assert value(count, kind="change") == before + 1
 

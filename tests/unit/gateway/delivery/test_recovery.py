@@ -19,12 +19,12 @@ from realtime.publications import Position, Publication, Sender, broadcast_line
 from realtime.redis.history import History
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually, stays
-from tests.hub_fixture import delivered
+from tests.hub_fixture import NATIVE, delivered
 from tests.unit.gateway.wire.test_frames import messages
 
 ROOM = parse_channel("room:a")
 KEY = ("demo", ROOM.topic)
-ME = subscription("me", ROOM, "me")
+ME = subscription("me", ROOM, "me", NATIVE)
 
 
 def at(offset: int, epoch: str = "e") -> Position:
@@ -120,7 +120,7 @@ class Play:
             channel, tenant = parse_channel(name), cast(Any, Tenant())
             assert await self.recovery.begin(tenant, channel, topic, at(7))
             assert topic.replay_cache is not None
-            pieces, reached = topic.replay_cache.slice(subscription("me", channel, "me"), 7)
+            pieces, reached = topic.replay_cache.slice(subscription("me", channel, "me", NATIVE), 7)
             assert reached == 100
             return [message["payload"] for message in messages(pieces)]
 

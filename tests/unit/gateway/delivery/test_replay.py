@@ -13,7 +13,7 @@ from gateway.hub.replay_cache import SLICE_BYTES
 from gateway.hub.roster import Roster
 from gateway.hub.subscribers import subscription
 from realtime.channels import parse_channel
-from tests.hub_fixture import payloads
+from tests.hub_fixture import NATIVE, payloads
 
 CHANNEL = parse_channel("presence:room:a")
 PAD = "x" * 4_000
@@ -36,7 +36,9 @@ class Newcomer:
         self.lists = 0  # whole ones
         self._coming: dict[str, int] = {}
         self.replay = RosterReplay(
-            Joining(subscription(cast(Any, self), CHANNEL, "newcomer"), cast(Any, None), cast(Any, None)),
+            Joining(
+                subscription(cast(Any, self), CHANNEL, "newcomer", NATIVE), cast(Any, None), cast(Any, None)
+            ),
             roster,
         )
 

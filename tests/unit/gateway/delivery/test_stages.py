@@ -18,7 +18,7 @@ from gateway.hub.topic import Step, Topic, TopicState, size_of
 from realtime.channels import TopicKey, parse_channel
 from realtime.publications import Position, Publication
 from tests.gateway_fixture import eventually
-from tests.hub_fixture import KEY, at, payloads, publication
+from tests.hub_fixture import KEY, NATIVE, at, payloads, publication
 from tests.unit.gateway.delivery.test_recovery import Redis, Tenant
 
 
@@ -53,7 +53,7 @@ class Play:
         self.failures: list[Exception] = []
         self.topic: Topic[str] = Topic(KEY[1])
         self.topic.caught_up(at(5), None)
-        self.topic.subscribers.add(subscription("ann", parse_channel("table:users"), "ann"))
+        self.topic.subscribers.add(subscription("ann", parse_channel("table:users"), "ann", NATIVE))
         self.queue = TopicQueue(KEY, self.topic, Stages(stages), self._deliver, self.failures.append)
 
     def _deliver(self, step: Step) -> None:
@@ -137,7 +137,7 @@ async def test_who_joins_meanwhile_hears_from_where_the_others_are():
     play.publish(publication(6))
     await eventually(lambda: stage.asked)
     assert play.topic.position == at(5)  # which a newcomer is told
-    play.topic.subscribers.add(subscription("bob", parse_channel("table:public.users"), "bob"))
+    play.topic.subscribers.add(subscription("bob", parse_channel("table:public.users"), "bob", NATIVE))
     stage.answer()
     await eventually(lambda: play.heard == ["e-6", "e-6"])
 
@@ -206,6 +206,6 @@ async def test_a_replay_waits_for_the_stage_before_a_slice_is_at_hand(is_slow):
             stage.answer()
     assert await finding
     assert topic.replay_cache is not None
-    pieces, _ = topic.replay_cache.slice(subscription("ann", channel, "ann"), 7)
+    pieces, _ = topic.replay_cache.slice(subscription("ann", channel, "ann", NATIVE), 7)
     assert [message["id"] for message in payloads(b"".join(pieces))] == ["e-8", "e-9", "e-10"]
     assert stage.asked == ([8, 9, 10] if is_slow else [])

@@ -15,7 +15,7 @@ from realtime.channels import TopicKey, parse_channel
 from realtime.publications import Publication
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
-from tests.hub_fixture import payloads
+from tests.hub_fixture import NATIVE, payloads
 from tests.subscriber_fixture import LOBBY, ROOM, Play, at, channel_of
 
 DEMO = parse_channel("room:a")
@@ -96,7 +96,7 @@ def subscribe(play: Play, topic: Any) -> list[str]:
                 heard.append(message.get("id") or f"resync {message['position']}")
 
     play.deliver = keep
-    topic.subscribers.add(subscription("ann", DEMO, "ann"))
+    topic.subscribers.add(subscription("ann", DEMO, "ann", NATIVE))
     return heard
 
 
@@ -161,7 +161,7 @@ async def test_a_topic_that_is_closed_delivers_nothing_that_waited(staged):
     heard = subscribe(play, room)
     says(play, ROOM, b'e 6\nB"payload":1')
     await eventually(lambda: room.queued_bytes)
-    room.subscribers.remove(subscription("ann", DEMO, "ann"))
+    room.subscribers.remove(subscription("ann", DEMO, "ann", NATIVE))
     await play.leave(ROOM, joining)
     rights.answers.put_nowait(None)
     await play.settle()

@@ -10,7 +10,7 @@ from gateway.hub.subscribers import subscription
 from gateway.hub.topic import TopicState
 from realtime.channels import Event, parse_channel
 from realtime.publications import Publication
-from tests.hub_fixture import KEY, Play, at, begun_anew, delivered, line, play_at_five, publication
+from tests.hub_fixture import KEY, NATIVE, Play, at, begun_anew, delivered, line, play_at_five, publication
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_who_left_hears_nothing_more(play):
 def test_leaving_what_one_is_not_in_does_nothing(play):
     play.leave("bob")
     play.leave("ann", "table:public.users")
-    play.hub.remove(("demo", "room:a"), subscription("ann", parse_channel("room:a"), "ann"))
+    play.hub.remove(("demo", "room:a"), subscription("ann", parse_channel("room:a"), "ann", NATIVE))
     play.publish(publication(6))
     assert play.inbox["ann"] == ["e-6"]
 

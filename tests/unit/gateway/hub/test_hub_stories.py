@@ -12,9 +12,9 @@ from gateway.hub.subscribers import subscription
 from gateway.hub.topic import TopicState
 from realtime.channels import Event, parse_channel
 from realtime.publications import Position, Publication
-from tests.hub_fixture import EVERYTHING, Play, at, begun_anew, line, payloads
+from tests.hub_fixture import EVERYTHING, NATIVE, Play, at, begun_anew, line, payloads
 
-ALL = subscription("all", parse_channel(EVERYTHING), "")
+ALL = subscription("all", parse_channel(EVERYTHING), "", NATIVE)
 
 
 @dataclass

@@ -19,12 +19,13 @@ from realtime.publications import (
     change_line,
     line_prefix,
 )
+from tests.hub_fixture import NATIVE
 from tests.unit.gateway.wire.test_frames import messages
 
 USERS = Table("public", "users")
 CHANNEL, INSERTS = parse_channel("table:users"), parse_channel("table:public.users:INSERT")
 ROOM = parse_channel("room:a")
-ALL = subscription(None, CHANNEL, "")
+ALL = subscription(None, CHANNEL, "", NATIVE)
 EVENTS = list(Event)
 FOR_EVER = 10**6  # entries of history
 
@@ -54,7 +55,7 @@ def pieces_after(cache: ReplayCache, channel, offset: int, reader: str = "") -> 
     """Everything after an offset, slice by slice."""
     pieces: list[bytes] = []
     while offset < cache.end.offset:
-        some, reached = cache.slice(subscription(None, channel, reader), offset)
+        some, reached = cache.slice(subscription(None, channel, reader, NATIVE), offset)
         assert offset < reached <= cache.end.offset
         pieces, offset = pieces + some, reached
     return pieces
@@ -147,7 +148,7 @@ def test_a_slice_of_what_is_not_all_for_a_client_is_no_larger():
     cache.append(Publication("e", 1, lines))
     offset, count = 0, 0
     while offset < 40:
-        pieces, offset = cache.slice(subscription(None, ROOM, "ann"), offset)
+        pieces, offset = cache.slice(subscription(None, ROOM, "ann", NATIVE), offset)
         assert sum(map(len, pieces)) <= SLICE_BYTES + 51_000
         count += len(messages(pieces))
     assert count == 39

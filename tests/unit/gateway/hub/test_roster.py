@@ -11,9 +11,10 @@ from gateway.hub.hub import Hub, tell_presence
 from gateway.hub.roster import SYNC_BYTES, Roster
 from gateway.hub.subscribers import subscription
 from gateway.hub.topic import Topic
+from gateway.wire.events import PresenceChanged
 from realtime.channels import parse_channel
 from realtime.publications import Position, Publication
-from tests.hub_fixture import delivered
+from tests.hub_fixture import NATIVE, delivered
 
 
 def line(kind: str, who: str, state: int = 0) -> bytes:
@@ -24,7 +25,9 @@ def frames(roster: Roster) -> list[dict]:
     return [decoded(frame) for frame in roster.news()]
 
 
-def decoded(frame: bytes) -> dict:
+def decoded(frame: bytes | PresenceChanged) -> dict:
+    if isinstance(frame, PresenceChanged):
+        frame = NATIVE.encode(frame)
     return json.loads(frame[frame.index(b"{") :])
 
 
@@ -155,7 +158,7 @@ def test_a_long_list_comes_in_parts_and_the_last_says_so():
     assert [part["more"] for part in parts] == [True] * (len(parts) - 1) + [False]
     assert len(parts) > 1
     assert sum(len(part["presences"]) for part in parts) == 3_000
-    assert max(len(frame) for frame in roster.sync()) < SYNC_BYTES + 5_000
+    assert max(len(NATIVE.encode(event)) for event in roster.sync()) < SYNC_BYTES + 5_000
 
 
 def test_an_entry_that_is_bigger_than_a_part_is_a_part():
@@ -215,7 +218,7 @@ KEY = ("demo", "presence")
 def live_topic(members: dict[bytes, bytes], position: Position) -> Topic[str]:
     topic = Hub[str]().open(KEY)
     assert delivered(topic, topic.roster_read(position, members)) == []
-    topic.subscribers.add(subscription("ann", parse_channel("presence"), "ann"))
+    topic.subscribers.add(subscription("ann", parse_channel("presence"), "ann", NATIVE))
     return topic
 
 
@@ -268,7 +271,7 @@ def test_a_newcomer_who_took_a_list_in_parts_knows_who_is_there_after_the_change
     copy: dict[str, int] = {}
     count = 0
     while count < len(who):
-        parts, count = roster.sync_after(who, count, chance.choice([1, 100_000]))
+        parts, count = roster.sync_after(NATIVE, who, count, chance.choice([1, 100_000]))
         for part in map(decoded, parts):
             assert part["more"] is (part is not None and len(copy) + len(part["presences"]) < len(who))
             copy |= {one["connection_id"]: one["state"] for one in part["presences"]}
@@ -276,7 +279,7 @@ def test_a_newcomer_who_took_a_list_in_parts_knows_who_is_there_after_the_change
             name = f"c{chance.randrange(220)}"
             roster.apply([line(chance.choice("JUL"), name, chance.randrange(9))])
     roster.news()
-    _follow(copy, [decoded(roster.frame_of(change)) for change in roster.changes_since(who)])
+    _follow(copy, [decoded(roster.event_of(change)) for change in roster.changes_since(who)])
     assert copy == _members(roster)
     assert not roster.changes_since(roster.attendance())
 

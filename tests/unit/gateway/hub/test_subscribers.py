@@ -14,7 +14,7 @@ from gateway.hub.subscribers import Selector, Subscribers, Subscription, subscri
 from gateway.hub.topic import Topic
 from realtime.channels import Event, parse_channel
 from realtime.publications import Position, Publication, Sender, broadcast_line
-from tests.hub_fixture import line, payloads
+from tests.hub_fixture import NATIVE, line, payloads
 
 ROOM = parse_channel("room:a")
 USERS = parse_channel("table:users")
@@ -41,19 +41,19 @@ def chosen(publication: Publication, *subscriptions: Subscription[str]) -> dict[
 
 def test_a_channel_without_a_kind_of_event_gets_all_lines():
     lines = [line(event) for event in Event]
-    assert chosen(Publication("e", 7, lines), subscription("ann", USERS, "ann")) == {"ann": [0, 1, 2]}
+    assert chosen(Publication("e", 7, lines), subscription("ann", USERS, "ann", NATIVE)) == {"ann": [0, 1, 2]}
 
 
 @pytest.mark.parametrize(("number", "event"), list(enumerate(Event)))
 def test_a_kind_of_event_chooses_its_lines_alone(number, event):
     lines = [line(each) for each in (*Event, *Event)]
-    ann = subscription("ann", parse_channel(f"table:users:{event}"), "ann")
+    ann = subscription("ann", parse_channel(f"table:users:{event}"), "ann", NATIVE)
     assert chosen(Publication("e", 7, lines), ann) == {"ann": [number, number + 3]}
     assert ann.selector.select(Publication("e", 7, lines)) == [number, number + 3]
 
 
 def test_who_gets_nothing_is_not_chosen():
-    ann, bob = (subscription(who, parse_channel(f"table:users:{event}"), who) for who, event in NAMES)
+    ann, bob = (subscription(who, parse_channel(f"table:users:{event}"), who, NATIVE) for who, event in NAMES)
     assert chosen(Publication("e", 1, [line(Event.INSERT)]), ann, bob) == {"ann": [0]}
     assert chosen(Publication("e", 1, []), ann, bob) == {}
 
@@ -63,18 +63,18 @@ NAMES = [("ann", Event.INSERT), ("bob", Event.DELETE)]
 
 def test_what_one_broadcasts_not_to_itself_is_for_the_others():
     publication = Publication("e", 1, [said("ann", True), said("ann", False), said("bob", False)])
-    everybody = [subscription(who, ROOM, who) for who in ("ann", "bob", "cat")]
+    everybody = [subscription(who, ROOM, who, NATIVE) for who in ("ann", "bob", "cat")]
     assert chosen(publication, *everybody) == {"ann": [0, 2], "bob": [0, 1], "cat": [0, 1, 2]}
 
 
 def test_a_sender_alone_in_a_room_is_not_chosen():
     publication = Publication("e", 1, [said("ann", False)])
-    assert chosen(publication, subscription("ann", ROOM, "ann")) == {}
+    assert chosen(publication, subscription("ann", ROOM, "ann", NATIVE)) == {}
 
 
 def test_who_left_is_not_chosen_whatever_it_had_said():
     subscribers: Subscribers[str] = Subscribers()
-    ann, bob = (subscription(who, ROOM, who) for who in ("ann", "bob"))
+    ann, bob = (subscription(who, ROOM, who, NATIVE) for who in ("ann", "bob"))
     for each in (ann, bob):
         subscribers.add(each)
     subscribers.remove(ann)
@@ -94,7 +94,7 @@ class Contains:
 
 
 def filtered(who: str, text: bytes) -> Subscription[str]:
-    return Subscription(who, USERS, Selector((Contains(text),)))
+    return Subscription(who, USERS, Selector((Contains(text),)), NATIVE)
 
 
 def test_another_condition_is_asked_by_live_delivery_and_replay_alike():
@@ -122,7 +122,7 @@ def test_live_and_replay_choose_the_same_for_anybody(seed):
     chance, names = random.Random(seed), ["ann", "bob", "cat"]
     lines = [said(chance.choice(names), chance.random() < 0.5) for _ in range(30)]
     publication = Publication("e", 1, lines)
-    everybody = [subscription(who, ROOM, who) for who in names]
+    everybody = [subscription(who, ROOM, who, NATIVE) for who in names]
     cache = ReplayCache(Position("e", 0), 100, ReplayBudget(10**9))
     cache.append(publication)
     live = chosen(publication, *everybody)

@@ -27,6 +27,7 @@ from realtime.settings.config import Limits
 from tests.change_stream import background
 from tests.expressions import value
 from tests.gateway_fixture import eventually
+from tests.hub_fixture import NATIVE
 
 ROOM = parse_channel("room:a")
 KIB = 1024
@@ -198,7 +199,7 @@ async def test_history_that_clients_wait_for_counts_once_with_their_queues():
     node = Node(10**9)
     cache = ReplayCache(Position("e", 0), 10**6, node.replays)
     cache.append(Publication("e", 1, [b'B"payload":"%b"' % (b"x" * KIB)] * 300))
-    pieces, _ = cache.slice(subscription(None, ROOM, ""), 0)
+    pieces, _ = cache.slice(subscription(None, ROOM, "", NATIVE), 0)
     alone = await node.look()
     node.connections += [Connection(pieces) for _ in range(10)]
     assert alone <= await node.look() < alone + 70 * KIB  # the cut piece, and places in queues

@@ -10,6 +10,10 @@ from typing import Any, cast
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
+from gateway.hub.hub import Delivery, Hub, deliver, tell_presence
+from gateway.hub.replay_cache import ReplayBudget, ReplayCache
+from gateway.hub.subscribers import subscription
+from gateway.hub.topic import Topic
 from gateway.session.session import Session
 from gateway.websocket.connection import Connection, Serving
 from gateway.wire.codec import Codec
@@ -19,9 +23,9 @@ from gateway.wire.frames import LineFrame, text_frame
 from gateway.wire.native import NativeCodec
 from gateway.wire.queue_writer import QueueWriter
 from realtime.auth.tokens import Identity
-from realtime.channels import Channel
+from realtime.channels import Channel, parse_channel
 from realtime.errors import Code
-from realtime.publications import Publication
+from realtime.publications import Position, Publication
 from realtime.settings.config import Limits
 
 ALICE = Identity(user_id="alice", role="authenticated", expires_at=4e9, claims={})
@@ -105,3 +109,110 @@ async def test_no_codec_takes_a_message_of_the_other(codec: Codec) -> None:
     command = codec.decode(foreign)
     assert isinstance(command, Malformed)
     assert codec.encode(command.refusal) in await play(codec, foreign)
+
+
+# Two protocols on one topic
+
+
+class CountingNative(NativeCodec):
+    """Our protocol, and how often it encoded something."""
+
+    encoded = 0
+
+    def encode(self, event: ServerEvent) -> bytes:
+        self.encoded += 1
+        return super().encode(event)
+
+    def encode_lines(
+        self, channel: Channel, publication: Publication, numbers: Iterable[int]
+    ) -> Iterator[LineFrame]:
+        self.encoded += 1
+        return super().encode_lines(channel, publication, numbers)
+
+
+class CountingWords(WordCodec):
+    """The other protocol, and how often it encoded something."""
+
+    encoded = 0
+
+    def encode(self, event: ServerEvent) -> bytes:
+        self.encoded += 1
+        return super().encode(event)
+
+    def encode_lines(
+        self, channel: Channel, publication: Publication, numbers: Iterable[int]
+    ) -> Iterator[LineFrame]:
+        self.encoded += 1
+        return super().encode_lines(channel, publication, numbers)
+
+
+class Shared:
+    """A topic with two subscribers of each protocol."""
+
+    def __init__(self, name: str) -> None:
+        self.native, self.words = CountingNative(), CountingWords()
+        channel = parse_channel(name)
+        codecs: dict[str, Codec] = {
+            "ann": self.native,
+            "bob": self.native,
+            "cy": self.words,
+            "di": self.words,
+        }
+        self.subscriptions = [subscription(who, channel, who, codec) for who, codec in codecs.items()]
+        self.topic: Topic[str] = Hub[str]().open(("demo", channel.topic))
+        for each in self.subscriptions:
+            self.topic.subscribers.add(each)
+
+    def take(self, deliveries: Iterable[Delivery[str]]) -> tuple[bytes, bytes]:
+        """What each protocol's clients were sent; everything was encoded once, and both clients had it."""
+        inbox = dict.fromkeys(("ann", "bob", "cy", "di"), b"")
+        for delivery in deliveries:
+            for who in delivery.subscribers:
+                inbox[who] += b"".join(delivery.pieces)
+        assert inbox["ann"] == inbox["bob"] != inbox["cy"] == inbox["di"]
+        assert (self.native.encoded, self.words.encoded) == (1, 1)
+        self.native.encoded = self.words.encoded = 0
+        return inbox["ann"], inbox["cy"]
+
+
+PUBLICATION = Publication("e", 1, [b'B"payload":1'])
+BOTH = (
+    text_frame(b'{"type":"broadcast","channel":"room:a","payload":1,"id":"e-1"}'),
+    text_frame(b'room:a B"payload":1'),
+)
+
+
+def test_two_protocols_get_their_own_bytes_live_and_catching_up() -> None:
+    play = Shared("room:a")
+    play.topic.caught_up(Position("e", 0), None)
+    (live,) = play.topic.received(PUBLICATION)
+    assert play.take(deliver(play.topic, live)) == BOTH
+    behind = Shared("room:a")
+    behind.topic.caught_up(Position("e", 0), None)
+    behind.topic.lose()
+    (missed,) = behind.topic.missed([PUBLICATION])
+    assert behind.take(deliver(behind.topic, missed)) == BOTH
+    (resync,) = behind.topic.caught_up(Position("e", 9), None)
+    assert behind.take(deliver(behind.topic, resync)) == (
+        text_frame(b'{"type":"resync","channel":"room:a","position":"e-9"}'),
+        text_frame(b"Resync None"),
+    )
+
+
+def test_two_protocols_get_their_own_bytes_by_replay() -> None:
+    play = Shared("room:a")
+    cache = ReplayCache(Position("e", 0), 100, ReplayBudget(10**9))
+    cache.append(PUBLICATION)
+    replayed = [(each.subscriber, cache.slice(each, 0)[0]) for each in play.subscriptions]
+    assert play.take(Delivery([who], pieces, 1) for who, pieces in replayed) == BOTH
+
+
+def test_two_protocols_get_their_own_bytes_of_presence() -> None:
+    play = Shared("presence")
+    play.topic.roster_read(Position("e", 0), {})
+    (joined,) = play.topic.received(Publication("e", 1, [b"Jn-0/ann {}"]))
+    assert deliver(play.topic, joined) == []
+    assert play.take(tell_presence(play.topic)) == (
+        text_frame(b'{"type":"presence","channel":"presence","event":"join","presences":[{}]}'),
+        text_frame(b"PresenceChanged None"),
+    )

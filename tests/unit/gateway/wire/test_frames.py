@@ -9,11 +9,10 @@ from gateway.wire.frames import (
     PIECE_BYTES,
     PING,
     close_frame,
-    count_frames,
     joined_pieces,
-    message_frames,
     text_frame,
 )
+from gateway.wire.native import NativeCodec
 from realtime.channels import Channel, Event, Table, parse_channel
 from realtime.publications import Publication, Sender, broadcast_line, change_line, line_prefix
 
@@ -52,7 +51,7 @@ def line(event: Event = Event.INSERT, data: str = "{}", table: Table = USERS) ->
 
 
 def all_pieces(channel: Channel, publication: Publication) -> list[bytes]:
-    return joined_pieces(message_frames(channel, publication, range(len(publication.lines))))
+    return joined_pieces(NativeCodec().encode_lines(channel, publication, range(len(publication.lines))))
 
 
 def row(length: int) -> str:
@@ -79,12 +78,6 @@ def test_a_text_frame_of_any_length_reads_back(length):
 )
 def test_a_header_has_the_shortest_form(length, header):
     assert text_frame(b"x" * length)[: len(header)] == header
-
-
-@pytest.mark.parametrize("lengths", [[], [0], [125], [126, 0], [65_535, 1, 65_536], [70_000] * 3])
-def test_frames_are_counted_without_being_read(lengths):
-    frames = [text_frame(b"\x81" * length) for length in lengths]
-    assert count_frames([b"".join(frames)]) == count_frames(frames) == len(lengths)
 
 
 def test_control_frames_are_whole_and_short():
@@ -137,9 +130,11 @@ def test_row_data_passes_byte_for_byte():
 def test_only_the_lines_that_were_chosen_are_encoded_with_their_own_ids():
     events = [Event.INSERT, Event.DELETE, Event.UPDATE]
     publication = Publication("e", 10, [line(each) for each in events])
-    got = messages(joined_pieces(message_frames(parse_channel("table:users"), publication, [0, 2])))
+    got = messages(
+        joined_pieces(NativeCodec().encode_lines(parse_channel("table:users"), publication, [0, 2]))
+    )
     assert [(message["id"], message["event"]) for message in got] == [("e-10", "INSERT"), ("e-12", "UPDATE")]
-    assert joined_pieces(message_frames(parse_channel("table:users"), publication, [])) == []
+    assert joined_pieces(NativeCodec().encode_lines(parse_channel("table:users"), publication, [])) == []
 
 
 def test_whom_a_broadcast_is_not_for_is_no_part_of_its_message():

@@ -158,8 +158,8 @@ class Gateway:
         self.publisher = BroadcastPublisher(self.broker, self.topics.hears, budget // SAID_SHARE)
         self.proxies: Proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         self.strangers = Rates(settings.limits)
-        self.gate = Gate(self.tenants, self.strangers, self.proxies)
-        self.connections = Connections(self.connection_log, self.node, self.presence)
+        self.gate = Gate(self.tenants, self.strangers, self.proxies, timings.http)
+        self.connections = Connections(self.connection_log, self.node, self.presence, timings.websocket)
         self.serving = Serving(
             self.subscriptions,
             RedisWriters(self.publisher, self.presence),

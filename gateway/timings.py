@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.http.timings import DEFAULTS as HTTP
+from gateway.http.timings import HttpTimings
+from gateway.websocket.timings import DEFAULTS as WEBSOCKET
+from gateway.websocket.timings import WebSocketTimings
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
@@ -15,3 +20,5 @@ class Timings:
 
     tick_seconds: float = 1.0  # between two checks of every connection's deadlines
     goodbye_seconds: float = 2.0  # to tell Redis how the last connections ended
+    http: HttpTimings = HTTP
+    websocket: WebSocketTimings = WEBSOCKET

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gateway.app import DEFAULTS
+from gateway.timings import Timings
 from realtime.process.reload import Reloads
 from realtime.settings.config import Settings
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for
@@ -18,10 +20,15 @@ class Unheard(Exception):
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, *, errors: int = 1, reloads: Reloads | None = None
+    settings: Settings,
+    *,
+    errors: int = 1,
+    reloads: Reloads | None = None,
+    timings: Timings = DEFAULTS,
 ) -> AsyncIterator[tuple[Gateway, Client]]:
     """A gateway, and bob in it, whose broadcasts must come back in the end."""
-    async with running_gateway(settings, expected_errors=errors, reloads=reloads) as gateway:
+    running = running_gateway(settings, expected_errors=errors, reloads=reloads, timings=timings)
+    async with running as gateway:
         await eventually(gateway.is_ready)
         async with gateway.client(token_for(sub="bob")) as bob:
             await bob.subscribe("room:bob")

@@ -15,12 +15,10 @@ from aiohttp import web
 from gateway.http.middlewares import tenant_of
 from gateway.http.refusals import Refusals, Surface
 from gateway.http.request import Proxies, client_address
+from gateway.http.timings import DEFAULTS, HttpTimings
 from gateway.projects.project import Tenant
 from gateway.projects.rate_limit import Rates
 from realtime.errors import ClientError, Code, RateLimited
-
-PENALTY_SECONDS = 1.0  # delay of a refusal for a rate
-MAX_HELD_UP = 1_000  # requests delayed at a time; further requests are refused at once
 
 # Errors in the request itself. TOKEN_EXPIRED is not counted, since an expired token was valid once: all
 # clients of an office that wakes up have one.
@@ -30,10 +28,17 @@ COUNTED = frozenset({Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_FOUND, Code.INV
 class Gate:
     """Rates and refusals of a node; `strangers` are the rates of requests that name no served project."""
 
-    def __init__(self, tenants: Mapping[str, Tenant], strangers: Rates, proxies: Proxies) -> None:
+    def __init__(
+        self,
+        tenants: Mapping[str, Tenant],
+        strangers: Rates,
+        proxies: Proxies,
+        timings: HttpTimings = DEFAULTS,
+    ) -> None:
         self._tenants = tenants
         self._strangers = strangers
         self._proxies = proxies
+        self.timings = timings
         self._refusals = Refusals(time.monotonic())
         self._held_up = 0
 
@@ -64,10 +69,10 @@ class Gate:
                 return await self._held_back(limited)
         return await self._held_back(error) if isinstance(error, RateLimited) else error
 
-    def note(self, door: Surface, request: web.Request, code: Code) -> None:
+    def note(self, surface: Surface, request: web.Request, code: Code) -> None:
         """Count and log the refusal of a request."""
         tenant = tenant_of(request.path, self._tenants)
-        self._refusals.note(door, tenant.project_id if tenant else None, code, self._address(request))
+        self._refusals.note(surface, tenant.project_id if tenant else None, code, self._address(request))
 
     def note_unparsable(self, address: str, error: ClientError) -> None:
         """Count and log the refusal of a request that no handler saw."""
@@ -88,12 +93,12 @@ class Gate:
         return client_address(request, self._proxies)
 
     async def _held_back(self, error: RateLimited) -> RateLimited:
-        """Wait PENALTY_SECONDS, unless too many wait; return the error with the retry time that is left."""
-        if self._held_up >= MAX_HELD_UP:
+        """Delay a refusal, unless too many are delayed; return the error with the retry time that is left."""
+        if self._held_up >= self.timings.max_delayed:
             return error
         self._held_up += 1
         try:
-            await asyncio.sleep(PENALTY_SECONDS)
+            await asyncio.sleep(self.timings.penalty_seconds)
         finally:
             self._held_up -= 1
-        return RateLimited(error.message, error.retry_seconds - PENALTY_SECONDS)
+        return RateLimited(error.message, error.retry_seconds - self.timings.penalty_seconds)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from gateway.http.idle_connections import IdleConnections
+from gateway.http.timings import HttpTimings
 from realtime.errors import ClientError, Code
 from realtime.logs.setup import get_logger
 from realtime.process.http_protocol import HttpProtocol, closing_bytes
@@ -20,7 +21,6 @@ from realtime.process.http_protocol import HttpProtocol, closing_bytes
 log = get_logger(__name__)
 
 MAX_HEAD_BYTES = 65_536  # of a request line and all headers, which are held until the last header came
-ANSWER_SECONDS = 30.0  # for a client to read a response
 LINGER_SECONDS = 2.0  # in which an unwanted body is read, so that the client sees the response
 
 _HEAD_END = b"\r\n\r\n"
@@ -35,8 +35,7 @@ class Edge(Protocol):
     waiting_room: IdleConnections
 
     @property
-    def head_seconds(self) -> float:
-        """Seconds from the first byte of a request, or the start of a connection, to the last header."""
+    def timings(self) -> HttpTimings: ...
 
     def refused(self, address: str, error: ClientError) -> None:
         """Note that a request was refused before any handler saw it."""
@@ -114,7 +113,7 @@ class HttpConnection(HttpProtocol):
             self._begin()
             await self._edge.hold_up(self._address)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._edge.timings.answer_seconds):
                 sent = await super().finish_response(request, resp, start_time)
         except TimeoutError:
             self.abort()
@@ -145,7 +144,7 @@ class HttpConnection(HttpProtocol):
 
     def _wait_for_a_head(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._edge.head_seconds, self.abort)
+        self._timer = loop.call_later(self._edge.timings.handshake_seconds, self.abort)
         self._edge.waiting_room.enter(self)
 
     def _stop_waiting(self) -> None:

@@ -32,18 +32,19 @@ class Surface(StrEnum):
 class Refusals:
     """The recent refusals of a node."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, max_remembered: int = MAX_REMEMBERED) -> None:
+        self._max_remembered = max_remembered
         self._logged_at: dict[tuple[Surface, Code, str], float] = {}  # monotonic; the oldest first
         self._log_rate = Bucket(LOGGED_PER_SECOND, LOGGED_AT_ONCE, now)
 
     def __repr__(self) -> str:
         return f"<Refusals of {len(self._logged_at)} kinds and addresses>"
 
-    def note(self, door: Surface, project: str | None, code: Code, address: str) -> None:
+    def note(self, surface: Surface, project: str | None, code: Code, address: str) -> None:
         """Count a refusal, log the first of its kind; `project` is None if no served project is named."""
-        metrics.refusals.labels(project or "", door, code).inc()
-        if self._is_first((door, code, address_key(address)), time.monotonic()):
-            log.info("refusals_began", door=door, code=code, address=address)
+        metrics.refusals.labels(project or "", surface, code).inc()
+        if self._is_first((surface, code, address_key(address)), time.monotonic()):
+            log.info("refusals_began", door=surface, code=code, address=address)
 
     def _is_first(self, kind: tuple[Surface, Code, str], now: float) -> bool:
         logged_at = self._logged_at.get(kind)
@@ -53,6 +54,6 @@ class Refusals:
             return False
         self._logged_at.pop(kind, None)
         self._logged_at[kind] = now
-        if len(self._logged_at) > MAX_REMEMBERED:
+        if len(self._logged_at) > self._max_remembered:
             del self._logged_at[next(iter(self._logged_at))]
         return True

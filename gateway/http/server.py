@@ -6,7 +6,7 @@ aiohttp waits for a request for ever: a client that sends half a handshake, or n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -14,17 +14,15 @@ from aiohttp import web
 
 from gateway.http.gate import Gate
 from gateway.http.idle_connections import IdleConnections, most_waiting
-from gateway.http.middlewares import keep_requests_out_of_the_log
+from gateway.http.middlewares import Handler, keep_requests_out_of_the_log
 from gateway.http.protocol import HttpConnection
+from gateway.http.timings import HttpTimings
 from realtime.errors import ClientError
 from realtime.process.http_protocol import on_prepare, protocol_factory
 
-HANDSHAKE_SECONDS = 10.0  # from the first byte of a request, or the start of a connection, to the last header
 KEEPALIVE_SECONDS = 75.0  # between two requests of one connection
 STOP_SECONDS = 5.0  # for open requests when the node stops
 BACKLOG = 1024  # connections that the system holds until they are accepted
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class PublicEdge:
@@ -32,11 +30,11 @@ class PublicEdge:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self.waiting_room = IdleConnections(most_waiting())
+        self.waiting_room = IdleConnections(gate.timings.max_idle or most_waiting())
 
     @property
-    def head_seconds(self) -> float:
-        return HANDSHAKE_SECONDS
+    def timings(self) -> HttpTimings:
+        return self._gate.timings
 
     def refused(self, address: str, error: ClientError) -> None:
         self._gate.note_unparsable(address, error)

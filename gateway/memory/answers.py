@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from aiohttp import hdrs, web
 
+from gateway.http.middlewares import Handler
 from gateway.wire.frames import PIECE_BYTES
 
 ANSWER_SECONDS = 60.0  # for a client to read a large answer
 LARGE_BYTES = PIECE_BYTES  # a larger answer is written here
 KNOWN_BYTES = 1024 * 1024  # for a larger body, the first rate is that since the answer began
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Answer:

@@ -128,7 +128,7 @@ class MemoryGuard:
                 self._count_connection(count, connection)
             except Exception as error:  # its transport may be unusable by now
                 connection.fail(error)
-            await self._let_others(1 + len(connection.socket.pieces))
+            await self._let_others(1 + len(connection.send_queue.pieces))
         for answer in list(holders.answers):
             with _part.survives():  # its transport may be unusable by now
                 count.add(self._debtor_of(answer))
@@ -150,10 +150,10 @@ class MemoryGuard:
         count.total += replays.used - sum(map(len, shared))
 
     def _count_connection(self, count: Count[Waiting], connection: Connection) -> None:
-        socket, own = connection.socket, connection.own_bytes
-        if own or socket.pieces:
-            rate = self._rates.look(socket, socket.taken_bytes, time.monotonic())
-            count.add(Debtor(socket, own, list(socket.pieces), socket.queued_bytes, rate))
+        queue, own = connection.send_queue, connection.own_bytes
+        if own or queue.pieces:
+            rate = self._rates.look(queue, queue.taken_bytes, time.monotonic())
+            count.add(Debtor(queue, own, list(queue.pieces), queue.queued_bytes, rate))
 
     async def _let_others(self, items: int) -> None:
         self._counted += items

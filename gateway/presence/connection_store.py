@@ -20,7 +20,7 @@ from realtime.redis.scripts import Call, Script
 from realtime.settings.config import Limits, Settings
 
 COUNTS_SECONDS = 7 * 24 * 3600  # an old node may clean up an incarnation, and does not know the counts of it
-KEPT_OF_A_USER = 256  # characters of a user id; as many as of a User-Agent
+KEPT_CHARACTERS = 256  # of a user id, and of a User-Agent, in the connection history
 PAGE = 500  # history entries in one read
 
 
@@ -143,7 +143,7 @@ def _open(field: bytes, raw: bytes) -> Open:
 
 def kept_user(user_id: str | None) -> str | None:
     """Return the part of a user id that the connection history keeps: a token may have a user id of 6 KB."""
-    return user_id and user_id[:KEPT_OF_A_USER]
+    return user_id and user_id[:KEPT_CHARACTERS]
 
 
 def _event(kind: str, facts: Open, at: float) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Tenant:
         self._settings = settings  # in force now
         self._http = http
         self._table_history = table_history(settings, project_id)
-        self._door: Bucket | None = None  # connections_per_second of this node; None: no client came yet
+        self._connection_rate: Bucket | None = None  # of this node; None: no client came yet
         self.project_id = project_id
         self.project = project
         self.keys = KeyRing.of(project_id, project, http)
@@ -78,9 +78,9 @@ class Tenant:
         rate = self.limits.connections_per_second
         if not rate:
             return True
-        if self._door is None:
-            self._door = Bucket(rate, max(1.0, rate), now)
-        return self._door.take(now)
+        if self._connection_rate is None:
+            self._connection_rate = Bucket(rate, max(1.0, rate), now)
+        return self._connection_rate.take(now)
 
     async def is_enabled(self, table: Table) -> bool | None:
         """Return whether realtime is on for a table now; None when the database does not answer."""
@@ -96,7 +96,7 @@ class Tenant:
         self._table_history = table_history(settings, self.project_id)
         self.rates.limits = self.limits
         if Built.CONNECTION_RATE in to_build:
-            self._door = None
+            self._connection_rate = None
         if not self.limits.max_history_bytes:
             self.ledger = HistoryLedger()
         retiring: list[Retiring] = []

@@ -22,7 +22,8 @@ IPV6_NETWORK_BYTES = 8  # a /64, of which one customer has all addresses
 class Buckets:
     """A bucket for each key that was used lately."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_BUCKETS) -> None:
+        self._most = most
         self._buckets: dict[str, Bucket] = {}  # the bucket that was used last comes last
 
     def __repr__(self) -> str:
@@ -48,7 +49,7 @@ class Buckets:
         """Evict oldest buckets that are full or too many; the newest is not full, since it was just used."""
         for _ in range(PRUNED_AT_ONCE):
             key, bucket = next(iter(self._buckets.items()))
-            if len(self._buckets) <= MAX_BUCKETS and not bucket.is_full(now):
+            if len(self._buckets) <= self._most and not bucket.is_full(now):
                 return
             del self._buckets[key]
 

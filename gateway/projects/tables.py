@@ -21,7 +21,10 @@ ENABLED_SECONDS = 1.0  # for which a `subscribe` waits for the database
 class Tables:
     """The tables of a project, read from the project's database."""
 
-    def __init__(self, project: Project, project_id: str | None = None) -> None:
+    def __init__(
+        self, project: Project, project_id: str | None = None, enabled_seconds: float = ENABLED_SECONDS
+    ) -> None:
+        self._enabled_seconds = enabled_seconds
         self._database = Database(project, logged_as=project_id)
         self.catalogue = Catalogue(self._database)
         self._enabled: SingleFlight[list[EnabledTable]] = SingleFlight(name="read enabled tables")
@@ -34,7 +37,7 @@ class Tables:
         However many calls wait, at most two queries answer all calls, and each query begins after its calls.
         """
         try:
-            async with asyncio.timeout(ENABLED_SECONDS):
+            async with asyncio.timeout(self._enabled_seconds):
                 found = await self._enabled.get_begun_after_now(self.catalogue.enabled)
         except (ClientError, StatementFailed, TimeoutError) as error:
             self.tell_refusal(error)

@@ -7,6 +7,7 @@ CLOSE_SECONDS to answer. The node does not wait for a client that may not be rea
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from gateway import metrics
@@ -18,6 +19,16 @@ from gateway.wire.send_queue import SendQueue
 from realtime.errors import CLOSE_CODE, ClientError
 
 PARTING_BYTES = 65_536  # if more bytes than that wait, the client may not be reading at all
+
+POLL_SECONDS = 0.02
+
+
+async def closes_end(are_gone: Callable[[], bool]) -> None:
+    """Wait until all of some connections are gone, for as long as a client may take to answer a close."""
+    clock = asyncio.get_running_loop()
+    deadline = clock.time() + CLOSE_SECONDS + 1
+    while not are_gone() and clock.time() < deadline:
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def refuse(web_socket: WebSocket, codec: Codec, error: ClientError) -> None:
@@ -33,9 +44,10 @@ async def refuse(web_socket: WebSocket, codec: Codec, error: ClientError) -> Non
 class Ending:
     """The end of one connection: its close code, and whether this node has begun to close."""
 
-    def __init__(self, web_socket: WebSocket, queue: SendQueue) -> None:
+    def __init__(self, web_socket: WebSocket, queue: SendQueue, close_seconds: float = CLOSE_SECONDS) -> None:
         self._web_socket = web_socket
         self._queue = queue
+        self._close_seconds = close_seconds
         self._task: asyncio.Task[None] | None = None  # closes the WebSocket; None until this node begins to
         self.outcome: tuple[int, str | None] | None = None  # close code and reason, as far as they are known
 
@@ -90,7 +102,7 @@ class Ending:
             self._queue.say(reason)
         self._queue.write()
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(self._close_seconds):
                 await self._web_socket.close(code=code)
         except TimeoutError:
             self._queue.abort()

@@ -80,14 +80,14 @@ class Connection:
         # First pings are spread over an interval, so that clients that came together do not stay together.
         self._pinged_at = self._heard_at - random.random() * serving.heartbeat_seconds  # noqa: S311
         queue_writer, codec = serving.queue_writer, serving.codec
-        self.socket = SendQueue(transport, session.connection_id, tenant.limits, queue_writer, codec)
-        self._ending = Ending(web_socket, self.socket)
-        self.socket.on_slow = self._part_from_slow_client
+        self.send_queue = SendQueue(transport, session.connection_id, tenant.limits, queue_writer, codec)
+        self._ending = Ending(web_socket, self.send_queue)
+        self.send_queue.on_slow = self._part_from_slow_client
         self.replays = Replays(serving.subscriptions.carry_out, self.fail)
-        self.socket.owes = self.replays.owed_bytes
+        self.send_queue.owes = self.replays.owed_bytes
 
     def __repr__(self) -> str:
-        return f"<Connection {self.session!r} {self.socket!r}>"
+        return f"<Connection {self.session!r} {self.send_queue!r}>"
 
     async def run(self) -> None:
         """Serve the client until either side ends the connection."""
@@ -112,17 +112,17 @@ class Connection:
     @property
     def own_bytes(self) -> int:
         """Bytes that the node holds for this client alone, besides the pieces in its queue."""
-        return self.socket.transport_bytes + self.replays.held_bytes() + self._web_socket.untaken_bytes
+        return self.send_queue.transport_bytes + self.replays.held_bytes() + self._web_socket.untaken_bytes
 
     @property
     def _is_behind(self) -> bool:
         """Whether so many bytes wait for the client that it gets no further answer until it reads."""
-        return self.socket.waiting_bytes > self.tenant.limits.max_queue_bytes
+        return self.send_queue.waiting_bytes > self.tenant.limits.max_queue_bytes
 
     async def _wait_until_it_reads(self) -> None:
         self._busy = True
         if not self._ending.is_near:
-            await self.socket.until(self.tenant.limits.max_queue_bytes)
+            await self.send_queue.until(self.tenant.limits.max_queue_bytes)
         self._busy, self._heard_at = False, time.monotonic()
 
     async def _receive(self) -> bool:
@@ -135,7 +135,7 @@ class Connection:
                 metrics.bytes_received.inc(_size(frame.data))
                 await self._answer(frame.data)
             case WSMsgType.PING:
-                self.socket.send([pong_frame(frame.data)])
+                self.send_queue.send([pong_frame(frame.data)])
             case WSMsgType.PONG:
                 pass
             case WSMsgType.BINARY:
@@ -189,7 +189,7 @@ class Connection:
                     await self._join(effect)
                 case Leave():
                     self.replays.end(effect.channel.name)
-                    self._serving.subscriptions.leave(self.socket, self.tenant, effect.channel)
+                    self._serving.subscriptions.leave(self.send_queue, self.tenant, effect.channel)
                 case Publish():
                     await self._publishing.publish(effect, self._carry_out)
                 case SetPresence():
@@ -202,14 +202,14 @@ class Connection:
                     assert_never(effect)
 
     def say(self, event: ServerEvent) -> None:
-        self.socket.say(event)
+        self.send_queue.say(event)
 
     async def _join(self, join: Join) -> None:
         self.replays.end(join.channel.name)
         try:
             with _part.tells_client(join.channel.name):
                 answer = partial(self.session.joined, join)
-                asked = (self.socket, self.tenant, join.channel, join.since, answer)
+                asked = (self.send_queue, self.tenant, join.channel, join.since, answer)
                 replay = await self._serving.subscriptions.join(*asked)
         except ClientError as error:
             await self._carry_out(self.session.join_failed(join, error))
@@ -237,7 +237,7 @@ class Connection:
             self.close(CLOSE_HEARTBEAT)
         elif now - self._pinged_at >= self._serving.heartbeat_seconds:
             self._pinged_at = now
-            self.socket.send([PING])
+            self.send_queue.send([PING])
 
     def fail(self, error: Exception) -> None:
         """Close this connection after an unforeseen fault, which must not spread to others."""
@@ -248,7 +248,7 @@ class Connection:
         """Begin to close: tell the client why, and give it a moment to answer."""
         if not self._ending.is_near:
             self.replays.end_all()  # nothing follows a close frame
-            self.socket.let_go()
+            self.send_queue.let_go()
             self._ending.begin(code, reason)
 
     def _release(self) -> None:
@@ -256,7 +256,7 @@ class Connection:
         for step in (
             self._leave_all,
             self._publishing.end_presence,
-            partial(self._serving.queue_writer.forget, self.socket),
+            partial(self._serving.queue_writer.forget, self.send_queue),
         ):
             with _part.survives():
                 step()
@@ -265,7 +265,7 @@ class Connection:
         self.replays.end_all()
         for channel in self.session.channels.values():
             with _part.survives(channel.name):
-                self._serving.subscriptions.leave(self.socket, self.tenant, channel)
+                self._serving.subscriptions.leave(self.send_queue, self.tenant, channel)
 
     def _part_from_slow_client(self) -> None:
         # Leave now, since the transport may take long to close.
@@ -276,7 +276,7 @@ class Connection:
             "slow_consumer_closed",
             project=self.tenant.project_id,
             connection_id=self.session.connection_id,
-            waiting_bytes=self.socket.waiting_bytes,
+            waiting_bytes=self.send_queue.waiting_bytes,
         )
         reason = Refused(Code.SLOW_CONSUMER, "more waited for this client than it took")
         self._ending.part(CLOSE_CODE[reason.code], reason)

@@ -20,6 +20,7 @@ from gateway.presence.node import Node
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant
 from gateway.websocket.connection import Connection
+from gateway.websocket.timings import DEFAULTS, WebSocketTimings
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 
@@ -29,8 +30,15 @@ log = get_logger(__name__)
 class Connections:
     """The open connections, each with its record."""
 
-    def __init__(self, connection_log: ConnectionLog, node: Node, presence: PresenceWriter) -> None:
+    def __init__(
+        self,
+        connection_log: ConnectionLog,
+        node: Node,
+        presence: PresenceWriter,
+        timings: WebSocketTimings = DEFAULTS,
+    ) -> None:
         self.node = node
+        self.timings = timings
         self._log = connection_log
         self._presence = presence
         self.draining = False  # no client is admitted any more

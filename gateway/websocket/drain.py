@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from functools import partial
 
+from gateway.websocket.closing import closes_end
 from gateway.websocket.connections import Connections
-from gateway.websocket.web_socket import CLOSE_SECONDS
 from gateway.wire.events import Closing
 from realtime.errors import CLOSE_GOING_AWAY
 from realtime.logs.setup import get_logger
@@ -20,7 +21,6 @@ log = get_logger(__name__)
 
 SPREAD_PART = 0.9  # of drain_seconds, over which the closes are spread; the rest is for the last closes
 BATCH_SECONDS = 0.1  # between two batches of closes
-POLL_SECONDS = 0.02
 
 _part = Part("drain")
 
@@ -41,15 +41,13 @@ async def drain(connections: Connections, seconds: float) -> None:
             await asyncio.sleep(BATCH_SECONDS)
         with _part.survives():
             connection.close(CLOSE_GOING_AWAY)
-    await _wait_until_gone(connections)
+    await closes_end(partial(_close_the_rest, connections))
     log.info("drain_ended", connections_left_count=len(connections))
 
 
-async def _wait_until_gone(connections: Connections) -> None:
-    """Wait until the clients have answered the closes, and close clients that were admitted meanwhile."""
-    deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
-    while connections and asyncio.get_running_loop().time() < deadline:
-        for connection in list(connections):
-            with _part.survives():
-                connection.close(CLOSE_GOING_AWAY)
-        await asyncio.sleep(POLL_SECONDS)
+def _close_the_rest(connections: Connections) -> bool:
+    """Close clients that were admitted meanwhile; return whether none is left."""
+    for connection in list(connections):
+        with _part.survives():
+            connection.close(CLOSE_GOING_AWAY)
+    return not connections

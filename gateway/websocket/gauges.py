@@ -12,22 +12,21 @@ from collections.abc import Collection, Iterable
 
 from gateway import metrics
 from gateway.websocket.connection import Connection
+from gateway.websocket.connections import Connections
 from realtime.channels import TopicKey
 from realtime.waiting.survival import Part
-
-MEASURE_SECONDS = 5.0  # between two measurements; more often than Prometheus usually scrapes
 
 _part = Part("figures")
 
 
 async def keep_measuring(
-    projects: Collection[str], connections: Collection[Connection], topics: Collection[TopicKey]
+    projects: Collection[str], connections: Connections, topics: Collection[TopicKey]
 ) -> None:
     """Measure until cancelled; each measurement reads the three collections as they are then."""
     while True:
         with _part.survives():
             measure(projects, connections, topics)
-        await asyncio.sleep(MEASURE_SECONDS)
+        await asyncio.sleep(connections.timings.measure_seconds)
 
 
 def measure(projects: Collection[str], connections: Iterable[Connection], topics: Iterable[TopicKey]) -> None:
@@ -39,7 +38,7 @@ def measure(projects: Collection[str], connections: Iterable[Connection], topics
             session = connection.session
             subscriptions[session.project_id] += len(session.channels)
             presences[session.project_id] += len(session.presences)
-            metrics.bytes_sent.inc(connection.socket.count())
+            metrics.bytes_sent.inc(connection.send_queue.count())
         except Exception as error:  # the connection may have lost its transport
             connection.fail(error)
     open_topics = Counter(project for project, _ in topics)

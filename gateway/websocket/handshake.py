@@ -27,7 +27,7 @@ from gateway.http.request import (
     no_such_project,
     websocket_token,
 )
-from gateway.presence.connection_store import Open
+from gateway.presence.connection_store import KEPT_CHARACTERS, Open
 from gateway.projects.project import Tenant
 from gateway.session.session import Session
 from gateway.websocket.closing import refuse
@@ -43,8 +43,6 @@ from realtime.settings.config import Limits
 from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
-
-MAX_USER_AGENT = 256  # characters of a User-Agent that the connection history keeps
 
 _part = Part("endpoint")
 
@@ -137,7 +135,7 @@ class Handshake:
             connection_id=secrets.token_hex(8),
             user_id=identity.user_id,
             ip=client_address(request, self._proxies),
-            user_agent=agent and mended(agent, MAX_USER_AGENT),
+            user_agent=agent and mended(agent, KEPT_CHARACTERS),
             node=self._connections.node.id,
             connected_at=time.time(),
         )

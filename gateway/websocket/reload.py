@@ -16,9 +16,8 @@ from gateway import metrics
 from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.session.session import refusal
-from gateway.websocket.connection import Connection
+from gateway.websocket.closing import closes_end
 from gateway.websocket.connections import Connections
-from gateway.websocket.web_socket import CLOSE_SECONDS
 from realtime.errors import CLOSE_CODE, ClientError, Code
 from realtime.process.reload import Changes
 from realtime.settings.config import Settings
@@ -26,8 +25,6 @@ from realtime.waiting.batches import batches
 from realtime.waiting.survival import Part
 
 CLOSES_AT_ONCE = 100  # sockets in a batch; between two batches the node serves its other clients
-BETWEEN_SECONDS = 0.02
-POLL_SECONDS = 0.05
 
 _part = Part("turnover")
 
@@ -101,12 +98,5 @@ class ProjectReload:
             for connection in batch:
                 with _part.survives(connection.session.connection_id):
                     connection.close(CLOSE_CODE[Code.NOT_FOUND], error)
-            await asyncio.sleep(BETWEEN_SECONDS)
-        await self._wait_until_gone(leaving)
-
-    async def _wait_until_gone(self, leaving: list[Connection]) -> None:
-        deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS + 1
-        while any(one in self._connections for one in leaving):
-            if asyncio.get_running_loop().time() > deadline:
-                return
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._connections.timings.close_batch_seconds)
+        await closes_end(lambda: not any(one in self._connections for one in leaving))

@@ -40,7 +40,7 @@ class WebSocket(web.WebSocketResponse):
         )
         self._limits = limits
         self._turns = turns
-        self._door: FrameIntake | None = None  # set when the upgrade is answered
+        self._intake: FrameIntake | None = None  # set when the upgrade is answered
         self._network: asyncio.Transport | None = None  # set when the upgrade is answered
 
     def can_prepare(self, request: web.BaseRequest) -> web.WebSocketReady:
@@ -66,19 +66,19 @@ class WebSocket(web.WebSocketResponse):
         pace = Pace.of_client(
             self._limits.messages_per_second, self._limits.max_message_bytes, time.monotonic()
         )
-        self._door = FrameIntake(handler._payload_parser, handler.transport, pace, early, self._turns)
-        handler._payload_parser = self._door
+        self._intake = FrameIntake(handler._payload_parser, handler.transport, pace, early, self._turns)
+        handler._payload_parser = self._intake
         self._network = handler.transport
 
     @property
     def untaken_bytes(self) -> int:
         """Bytes that came from the client and were not taken yet."""
-        return 0 if self._door is None else self._door.waiting_bytes
+        return 0 if self._intake is None else self._intake.waiting_bytes
 
     def open(self, on_frames: Callable[[int, int], None]) -> None:
         """Begin to read; `on_frames` gets the counts of control frames and of small fragments."""
-        assert self._door is not None, "prepared before"
-        self._door.open(on_frames)
+        assert self._intake is not None, "prepared before"
+        self._intake.open(on_frames)
 
     def write_frame(self, frame: bytes) -> None:
         """Send a whole frame, unless the client is gone."""
@@ -88,8 +88,8 @@ class WebSocket(web.WebSocketResponse):
     async def receive(self, timeout: float | None = None) -> WSMessage:
         """Return the next message or control frame; ERROR after a violation that closed the connection."""
         message: WSMessage = await super().receive(timeout)
-        assert self._door is not None, "prepared before"
-        self._door.taken()
+        assert self._intake is not None, "prepared before"
+        self._intake.taken()
         return await self._answer_close(message) if message.type is WSMsgType.CLOSE else message
 
     async def _answer_close(self, message: WSMessage) -> WSMessage:
@@ -104,6 +104,6 @@ class WebSocket(web.WebSocketResponse):
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
         """Close the WebSocket, if it is open; what the client still sends is not taken any more."""
-        if self._door is not None:
-            self._door.close()
+        if self._intake is not None:
+            self._intake.close()
         return await super().close(code=code, message=message, drain=drain)

@@ -14,8 +14,10 @@ import pytest
 
 from gateway.projects.project import Tenant
 from gateway.session.session import Session
+from gateway.timings import Timings
 from gateway.websocket import connection, handshake
 from gateway.websocket.connection import Connection
+from gateway.websocket.timings import WebSocketTimings
 from gateway.wire.events import Closing, ServerEvent
 from gateway.wire.send_queue import SendQueue
 from realtime import names
@@ -73,9 +75,9 @@ async def test_a_client_whose_clock_fails_is_closed_alone(settings, failing_sess
         assert await mallory.is_refused() == ("internal", 1011)
 
 
-async def test_figures_of_the_others_are_taken(settings, failing_session, monkeypatch):
-    monkeypatch.setattr("gateway.websocket.gauges.MEASURE_SECONDS", 0.05)
-    async with serving(settings) as (gateway, bob), gateway.client(MALLORY) as mallory:
+async def test_figures_of_the_others_are_taken(settings, failing_session):
+    quick = Timings(websocket=WebSocketTimings(measure_seconds=0.05))
+    async with serving(settings, timings=quick) as (gateway, bob), gateway.client(MALLORY) as mallory:
         failing_session.breaks = "presences"
         assert await mallory.is_refused() == ("internal", 1011)
         await bob.subscribe("room:second")

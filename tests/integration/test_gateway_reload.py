@@ -19,7 +19,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import generate_latest
 
-from gateway.websocket import reload
+from gateway.timings import Timings
+from gateway.websocket.timings import WebSocketTimings
 from realtime import names
 from realtime.auth.tokens import issue
 from realtime.channels import parse_channel
@@ -43,8 +44,8 @@ async def live(settings: Settings, caplog: pytest.LogCaptureFixture) -> Live:
 
 
 @pytest.fixture
-async def gateway(settings: Settings, live: Live) -> AsyncIterator[Gateway]:
-    async with running_gateway(settings, reloads=live.reloads) as gateway:
+async def gateway(settings: Settings, live: Live, timings: Timings) -> AsyncIterator[Gateway]:
+    async with running_gateway(settings, reloads=live.reloads, timings=timings) as gateway:
         await eventually(gateway.is_ready)
         yield gateway
 
@@ -142,10 +143,11 @@ async def test_how_the_sockets_of_a_removed_project_ended_is_recorded(gateway: G
     assert await eventually(ends) == [(4404, "not_found")]
 
 
+# The end of the old project meets the new one.
+@pytest.mark.parametrize("timings", [Timings(websocket=WebSocketTimings(close_batch_seconds=0.5))])
 async def test_a_project_that_is_removed_and_added_again_at_once_begins_anew(
-    gateway: Gateway, live: Live, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, live: Live
 ) -> None:
-    monkeypatch.setattr(reload, "BETWEEN_SECONDS", 0.5)  # so that the end of the old meets the new
     other = live.settings.projects["other"]
     async with AsyncExitStack() as stack:
         before = [await enter(stack, gateway) for _ in range(3)]

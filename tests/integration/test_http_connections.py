@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 
-from gateway.http import protocol, server
+from gateway.http import protocol
+from gateway.http.timings import HttpTimings
+from gateway.timings import Timings
 from realtime.errors import ClientError, Code
 from realtime.process.http_protocol import closing_bytes
 from tests.gateway_fixture import Gateway, eventually, running_gateway, token_for
@@ -25,10 +28,19 @@ HALVES = {
 
 
 @pytest.fixture
-async def impatient(settings, monkeypatch) -> AsyncIterator[Gateway]:
-    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0.3)
-    async with running_gateway(settings) as gateway:
+async def impatient(settings) -> AsyncIterator[Gateway]:
+    async with running_gateway(settings, timings=with_http(handshake_seconds=0.3)) as gateway:
         yield gateway
+
+
+def with_http(**seconds: Any) -> Timings:
+    return Timings(http=HttpTimings(**seconds))
+
+
+@pytest.fixture
+def crowded(settings) -> AbstractAsyncContextManager[Gateway]:
+    """A gateway where three connections may wait."""
+    return running_gateway(settings, timings=with_http(max_idle=3))
 
 
 async def ask(client: Wire, sent: bytes = HEALTH) -> None:
@@ -106,9 +118,8 @@ async def test_headers_that_are_too_long_together_are_refused_before_they_end(ga
         assert b"\r\nServer: realtime\r\n" in heard
 
 
-async def test_of_those_who_wait_the_longest_waiting_makes_room(settings, monkeypatch):
-    monkeypatch.setattr(server, "most_waiting", lambda: 3)
-    async with running_gateway(settings) as gateway, gateway.client() as client, AsyncExitStack() as stack:
+async def test_of_those_who_wait_the_longest_waiting_makes_room(crowded):
+    async with crowded as gateway, gateway.client() as client, AsyncExitStack() as stack:
         idle = [await stack.enter_async_context(wire(gateway.port)) for _ in range(3)]
         for one in idle:
             await ask(one)
@@ -121,15 +132,13 @@ async def test_of_those_who_wait_the_longest_waiting_makes_room(settings, monkey
         assert (await client.ask(type="ping"))["type"] == "pong"
 
 
-async def test_who_goes_while_it_is_answered_takes_no_room_of_those_who_wait(settings, monkeypatch):
-    monkeypatch.setattr(server, "most_waiting", lambda: 3)
-
+async def test_who_goes_while_it_is_answered_takes_no_room_of_those_who_wait(crowded):
     async def are_recorded() -> bool:
         token = token_for(role="service_role")
         _, answer, _ = await gateway.rest("GET", "/connections?event=disconnect", token)
         return len(answer["connections"]) == 3
 
-    async with running_gateway(settings) as gateway, wire(gateway.port) as live:
+    async with crowded as gateway, wire(gateway.port) as live:
         await eventually(gateway.is_ready)
         await ask(live)
         for _ in range(3):
@@ -141,9 +150,13 @@ async def test_who_goes_while_it_is_answered_takes_no_room_of_those_who_wait(set
         await ask(live)
 
 
-async def test_an_answer_that_nobody_reads_is_given_up(gateway, monkeypatch):
+async def test_an_answer_that_nobody_reads_is_given_up(settings):
     """Wait until the gateway has reset the connection."""
-    monkeypatch.setattr(protocol, "ANSWER_SECONDS", 0.3)
+    async with running_gateway(settings, timings=with_http(answer_seconds=0.3)) as gateway:
+        await is_given_up(gateway)
+
+
+async def is_given_up(gateway: Gateway) -> None:
     plug = socket.socket()
     plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     plug.setblocking(False)

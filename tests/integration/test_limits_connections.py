@@ -15,7 +15,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.http import server
+from gateway.app import DEFAULTS
+from gateway.http.timings import HttpTimings
+from gateway.timings import Timings
 from realtime import names
 from realtime.settings.config import Limits, load
 from tests.acceptance.programs import running
@@ -36,11 +38,11 @@ def limited(postgres_url: str, redis_url: str) -> Limited:
     """Run two gateways with these limits; alice is on the first, and nothing may disturb her."""
 
     @asynccontextmanager
-    async def run(**more: str) -> AsyncIterator[tuple[Gateway, Gateway]]:
+    async def run(timings: Timings = DEFAULTS, **more: str) -> AsyncIterator[tuple[Gateway, Gateway]]:
         settings = load(toml(postgres_url, redis_url, **more), {})
         async with (
-            running_gateway(settings) as one,
-            running_gateway(settings) as two,
+            running_gateway(settings, timings=timings) as one,
+            running_gateway(settings, timings=timings) as two,
             publisher_to(settings) as publisher,
         ):
             await eventually(one.is_ready)
@@ -256,6 +258,8 @@ async def enters(people: AsyncExitStack, gateway: Gateway) -> bool:
 
 # Half a handshake
 
+IMPATIENT = Timings(http=HttpTimings(handshake_seconds=1.0))
+
 
 HALVES = {
     "nothing": b"",
@@ -267,33 +271,29 @@ HALVES = {
 
 
 @pytest.mark.parametrize("half", HALVES.values(), ids=HALVES.keys())
-async def test_half_a_handshake_is_ended(limited, monkeypatch, half):
-    async with limited() as (one, _):
-        monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0.2)
-        async with wire(one.port) as client:
-            await client.say(half)
-            assert await client.hear_to_the_end() == b""
+async def test_half_a_handshake_is_ended(limited, half):
+    async with limited(IMPATIENT) as (one, _), wire(one.port) as client:
+        await client.say(half)
+        assert await client.hear_to_the_end() == b""
 
 
-async def test_a_handshake_that_never_ends_is_ended(limited, monkeypatch):
+async def test_a_handshake_that_never_ends_is_ended(limited):
     async def drip(client: Wire) -> None:
         await client.say(upgrade(WS_PATH)[:-2])
         while True:
             await client.say(b"X-More: x\r\n")
             await asyncio.sleep(0.01)
 
-    async with limited() as (one, _):
-        monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0.2)
-        async with wire(one.port) as client:
-            dripping = asyncio.create_task(drip(client), name="drip")
-            assert await client.hear_to_the_end() == b""
-            with pytest.raises(ConnectionError):
-                await dripping
+    async with limited(IMPATIENT) as (one, _), wire(one.port) as client:
+        dripping = asyncio.create_task(drip(client), name="drip")
+        assert await client.hear_to_the_end() == b""
+        with pytest.raises(ConnectionError):
+            await dripping
 
 
-async def test_who_has_asked_for_something_may_stay_and_ask_again(limited, monkeypatch):
-    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 2.0)  # enough for those who ask at once
-    async with limited() as (one, _), wire(one.port) as kept:
+async def test_who_has_asked_for_something_may_stay_and_ask_again(limited):
+    patient = Timings(http=HttpTimings(handshake_seconds=2.0))  # enough for those who ask at once
+    async with limited(patient) as (one, _), wire(one.port) as kept:
         await kept.say(request("/healthz"))
         await kept.hear_until(b'"ok"}')
         async with one.client() as client:

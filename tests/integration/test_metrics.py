@@ -17,7 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.http.routes import ENDPOINTS
-from gateway.websocket import gauges
+from gateway.timings import Timings
+from gateway.websocket.timings import WebSocketTimings
 from notifier import app as notifier_app
 from realtime.settings.config import Settings
 from tests.change_stream import DEADLINE, background
@@ -86,14 +87,13 @@ class Service:
 
 
 @pytest.fixture
-async def service(
-    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Service]:
+async def service(database_url: str, redis_url: str) -> AsyncIterator[Service]:
     """With table `orders` enabled, and everybody at work."""
-    monkeypatch.setattr(gauges, "MEASURE_SECONDS", 0.02)
+    quick = Timings(websocket=WebSocketTimings(measure_seconds=0.02))
     await enable(database_url)
     settings = Settings(redis_url=redis_url, drain_seconds=0, projects={PROJECT: project_at(database_url)})
-    async with running_gateway(settings, internal=True) as gateway, notifying(settings) as port:
+    running = running_gateway(settings, internal=True, timings=quick)
+    async with running as gateway, notifying(settings) as port:
         await eventually(gateway.is_ready)
         service = Service(gateway, port)
         await eventually(service.notifier_answers)

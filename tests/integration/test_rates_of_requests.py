@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateway.http import gate, refusals
+from gateway.http import refusals
+from gateway.http.timings import HttpTimings
+from gateway.timings import Timings
 from realtime.errors import Code
 from realtime.settings.config import Limits, Settings, load
 from tests.clean_log import logged
@@ -23,19 +25,19 @@ TOO_FAST = ("rate_limited", 4429)
 Limited = Callable[..., AbstractAsyncContextManager[Gateway]]
 
 
-@pytest.fixture(autouse=True)
-def _no_penalty(monkeypatch):
-    monkeypatch.setattr(gate, "PENALTY_SECONDS", 0.01)
+@pytest.fixture
+def timings() -> Timings:
+    return Timings(http=HttpTimings(penalty_seconds=0.01))
 
 
 @pytest.fixture
-def limited(database_url: str, redis_url: str) -> Limited:
+def limited(database_url: str, redis_url: str, timings: Timings) -> Limited:
     """Run a gateway whose projects have these limits, behind a proxy on this machine."""
 
     @asynccontextmanager
-    async def run(**limits: Any) -> AsyncIterator[Gateway]:
+    async def run(timings: Timings = timings, **limits: Any) -> AsyncIterator[Gateway]:
         settings = settings_for(database_url, redis_url, limits=Limits(**limits), trusted_proxies=HERE)
-        async with running_gateway(settings) as gateway:
+        async with running_gateway(settings, timings=timings) as gateway:
             await eventually(gateway.is_ready)
             yield gateway
 
@@ -155,10 +157,9 @@ async def test_what_is_no_upgrade_counts_as_one_that_is_refused(limited):
         assert await statuses(gateway, 3, "/ws", token_for()) == [400, 429, 429]
 
 
-async def test_a_refusal_for_a_rate_comes_after_a_moment_but_not_for_too_many(limited, monkeypatch):
-    monkeypatch.setattr(gate, "PENALTY_SECONDS", 3_600.0)
-    monkeypatch.setattr(gate, "MAX_HELD_UP", 2)
-    async with limited(requests_per_second_per_ip=0.01) as gateway:
+async def test_a_refusal_for_a_rate_comes_after_a_moment_but_not_for_too_many(limited):
+    slow = Timings(http=HttpTimings(penalty_seconds=3_600.0, max_delayed=2))
+    async with limited(slow, requests_per_second_per_ip=0.01) as gateway:
         await statuses(gateway, 1)
         held_up = [asyncio.create_task(statuses(gateway, 1), name="held up") for _ in range(3)]
         done, pending = await asyncio.wait(held_up, return_when=asyncio.FIRST_COMPLETED, timeout=30)
@@ -197,9 +198,9 @@ async def test_openings_and_refusals_are_counted(gateway):
 
 
 @pytest.fixture
-async def behind_proxy(database_url: str, redis_url: str) -> AsyncIterator[Gateway]:
+async def behind_proxy(database_url: str, redis_url: str, timings: Timings) -> AsyncIterator[Gateway]:
     settings: Settings = settings_for(database_url, redis_url, trusted_proxies=HERE)
-    async with running_gateway(settings) as gateway:
+    async with running_gateway(settings, timings=timings) as gateway:
         yield gateway
 
 
@@ -219,9 +220,8 @@ async def test_the_first_refusal_of_a_kind_and_address_is_logged(behind_proxy, c
     assert logged(caplog, "request_refused") == []
 
 
-async def test_what_is_logged_of_refusals_has_a_bound(caplog, monkeypatch):
-    monkeypatch.setattr(refusals, "MAX_REMEMBERED", 50)
-    seen = refusals.Refusals(0.0)
+async def test_what_is_logged_of_refusals_has_a_bound(caplog):
+    seen = refusals.Refusals(0.0, max_remembered=50)
     with caplog.at_level(logging.INFO):
         for number in range(1_000):
             seen.note(refusals.Surface.REST, None, Code.NOT_FOUND, f"192.0.{number // 256}.{number % 256}")

@@ -217,7 +217,7 @@ def connection(project: str, channels: int, presences: int, waiting: int) -> Any
     session = SimpleNamespace(
         project_id=project, channels=dict.fromkeys(range(channels)), presences=dict.fromkeys(range(presences))
     )
-    return SimpleNamespace(session=session, socket=SimpleNamespace(count=lambda: waiting))
+    return SimpleNamespace(session=session, send_queue=SimpleNamespace(count=lambda: waiting))
 
 
 def test_figures_are_added_up_by_project():

@@ -45,6 +45,8 @@ WITHOUT_A_TWIN = {
     "gateway.http.routes": (DATA, "unit/repository/test_docs.py"),
     "gateway.http.server": (IO, "integration/test_http_connections.py"),
     "gateway.http.status": (IO, "integration/test_rest_edge.py"),
+    "gateway.http.timings": (DATA, "integration/test_http_connections.py"),
+    "gateway.websocket.timings": (DATA, "integration/test_gateway_reload.py"),
     "gateway.http.tables": (IO, "integration/test_rest_tables.py"),
     "gateway.hub.replay_frames": (PART, "unit/gateway/hub/test_replay_cache.py"),
     "gateway.hub.topic": (PART, "unit/gateway/hub/test_hub_catching_up.py"),

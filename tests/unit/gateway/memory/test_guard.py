@@ -128,11 +128,11 @@ class Connection:
     def __init__(self, pieces: list[bytes], transport: int = 0, presence: int = 0, received: int = 0) -> None:
         self.session = SimpleNamespace(presence_bytes=presence)
         self._received = received
-        self.socket = Queue(pieces, transport)
+        self.send_queue = Queue(pieces, transport)
 
     @property
     def own_bytes(self) -> int:
-        return self.socket.transport_bytes + self._received
+        return self.send_queue.transport_bytes + self._received
 
 
 class Node:
@@ -159,7 +159,7 @@ class Node:
 
     @property
     def parted(self) -> list[bool]:
-        return [one.socket.is_parted for one in self.connections]
+        return [one.send_queue.is_parted for one in self.connections]
 
 
 PIECES = [bytes([number]) * KIB for number in range(100)]

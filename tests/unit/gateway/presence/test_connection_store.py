@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.presence.connection_store import (
-    KEPT_OF_A_USER,
+    KEPT_CHARACTERS,
     Arrival,
     ConnectionStore,
     Departure,
@@ -70,5 +70,5 @@ async def test_a_broken_record_is_found_by_its_id_so_that_it_can_be_removed(
 
 
 def test_history_keeps_the_beginning_of_a_long_user_id() -> None:
-    assert kept_user("u" * 6_000) == "u" * KEPT_OF_A_USER
+    assert kept_user("u" * 6_000) == "u" * KEPT_CHARACTERS
     assert kept_user(None) is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.projects import rate_limit
 from gateway.projects.rate_limit import Buckets, Rates, address_key
 from realtime.errors import Code, RateLimited
 from realtime.settings.config import Limits
@@ -108,17 +107,15 @@ def test_a_hundred_thousand_addresses_leave_no_more_than_a_moment_brings():
     assert len(buckets) <= 1_000 * 2 + 2  # a bucket of this rate is full after 0.1 s, and at most 2 s old
 
 
-def test_a_million_addresses_in_a_moment_have_a_bound(monkeypatch):
-    monkeypatch.setattr(rate_limit, "MAX_BUCKETS", 100)
-    buckets = Buckets()
+def test_a_million_addresses_in_a_moment_have_a_bound():
+    buckets = Buckets(most=100)
     for number in range(10_000):
         buckets.wait(f"address {number}", 10, NOW)
     assert len(buckets) == 100
 
 
-def test_an_address_that_asks_all_the_time_is_not_forgotten_for_those_that_do_not(monkeypatch):
-    monkeypatch.setattr(rate_limit, "MAX_BUCKETS", 100)
-    buckets, waits = Buckets(), 0
+def test_an_address_that_asks_all_the_time_is_not_forgotten_for_those_that_do_not():
+    buckets, waits = Buckets(most=100), 0
     for number in range(10_000):
         buckets.wait(f"address {number}", 10, NOW)
         waits += buckets.wait("the flooder", 10, NOW) > 0

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.projects import tables
 from gateway.projects.tables import Tables
 from realtime.channels import Event, Table
 from realtime.errors import StatementFailed, Unavailable
@@ -62,8 +61,8 @@ async def test_whether_a_table_is_enabled_is_unknown_while_the_database_fails(as
     assert await asked.is_enabled(ORDERS) is True
 
 
-async def test_whether_a_table_is_enabled_is_unknown_while_the_database_is_silent(asked, monkeypatch):
-    monkeypatch.setattr(tables, "ENABLED_SECONDS", 0.01)
+async def test_whether_a_table_is_enabled_is_unknown_while_the_database_is_silent(asked):
+    asked._enabled_seconds = 0.01
     asked.catalogue.answers.clear()
     assert await asked.is_enabled(ORDERS) is None
     asked.catalogue.answers.set()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-import pytest
-
-from gateway.websocket import closing
 from gateway.websocket.closing import PARTING_BYTES, Ending, refuse
 from gateway.wire.events import Refused
 from gateway.wire.frames import close_frame
@@ -54,9 +51,9 @@ class Parted(Network):
         self.log.append("end")
 
 
-def ending(network: Network) -> Ending:
+def ending(network: Network, **more: Any) -> Ending:
     queue = SendQueue(cast(Any, network), "c", Limits(), QueueWriter(), CODEC)
-    return Ending(cast(Any, network), queue)
+    return Ending(cast(Any, network), queue, **more)
 
 
 async def test_a_client_that_is_not_let_in_is_told_why_before_the_close() -> None:
@@ -76,10 +73,9 @@ async def test_a_connection_is_closed_after_the_reason_is_written() -> None:
     assert one.outcome == (4404, Code.NOT_FOUND)
 
 
-async def test_a_client_that_does_not_answer_the_close_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing, "CLOSE_SECONDS", 0)
+async def test_a_client_that_does_not_answer_the_close_is_cut_off() -> None:
     network = Network(answers=False)
-    one = ending(network)
+    one = ending(network, close_seconds=0)
     one.begin(1001, None)
     await one.wait()
     assert network.log[-1] == "abort"

@@ -6,8 +6,14 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-from gateway.websocket import reload
 from gateway.websocket.reload import ProjectReload
+from gateway.websocket.timings import WebSocketTimings
+
+
+class Connections(set[Any]):
+    """All connections of a node."""
+
+    timings = WebSocketTimings(close_batch_seconds=0)
 
 
 class Connection:
@@ -25,9 +31,8 @@ class Connection:
             raise OSError("its transport is none any more")
 
 
-async def test_a_client_that_fails_to_close_keeps_no_other_open(monkeypatch):
-    monkeypatch.setattr(reload, "BETWEEN_SECONDS", 0)
-    tenant, connections = object(), set[Any]()
+async def test_a_client_that_fails_to_close_keeps_no_other_open():
+    tenant, connections = object(), Connections()
     others = [Connection(connections, object())]
     leaving = [Connection(connections, tenant, fails=number == 0) for number in range(250)]
     connections.update(others, leaving)

@@ -1,7 +1,9 @@
-"""The gateway's composition root: every part in start order, stopped in reverse.
+"""The gateway's composition root.
 
-settings → broker, stores → projects → node → hub → topic subscriptions → recovery → subscriptions
-        → connection log, presence, publisher → gate, connections, handshake → memory → tasks → ports
+Read `Gateway.__init__` (which parts exist), `_tasks` (what runs), then `run`. Each part gets parts that were
+made before it: settings → Redis → projects → node → hub → delivery from Redis → presence and broadcasts to
+Redis → admission and connections → memory. At the end a gateway drains its clients, closes its ports, tells
+Redis how the connections ended, stops all tasks, and closes the projects.
 """
 
 from __future__ import annotations
@@ -125,7 +127,7 @@ async def run(
 
 
 class Gateway:
-    """All parts of a gateway, in the order in which they start."""
+    """All parts of a gateway; each is made after the parts that it uses. `start` starts their tasks."""
 
     def __init__(
         self,
@@ -144,7 +146,9 @@ class Gateway:
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
         self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), ttl)
         self.hub: Hub[SendQueue] = Hub()
-        self.stages = Stages()  # no stage waits: publications in order are delivered at once
+        self.stages = (
+            Stages()
+        )  # none of them yet: nothing comes between the order of a topic and its delivery
         outlet = Outlet(self.stages, Fanout().deliver)
         self.topics = TopicSubscriptions(self.broker, self.stores.presence, self.hub, outlet, node_id)
         self.replay_budget = ReplayBudget(budget // REPLAY_SHARE)
@@ -157,7 +161,7 @@ class Gateway:
         self.presence = PresenceWriter(self.stores.presence, self.node, self.pending, self.topics.hears)
         self.publisher = BroadcastPublisher(self.broker, self.topics.hears, budget // SAID_SHARE)
         self.proxies: Proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
-        self.strangers = Rates(settings.limits)
+        self.strangers = Rates(settings.limits)  # of requests that name no served project
         self.gate = Gate(self.tenants, self.strangers, self.proxies, timings.http)
         self.connections = Connections(self.connection_log, self.node, self.presence, timings.websocket)
         self.serving = Serving(
@@ -168,7 +172,7 @@ class Gateway:
             settings.heartbeat_seconds,
         )
         self.handshake = Handshake(self.tenants, self.gate, self.proxies, self.connections, self.serving)
-        self.answers = Answers()
+        self.answers = Answers()  # large REST responses that clients have not read yet
         self.memory = MemoryGuard(budget, self._holders())
         self.node.on_new_incarnation = self._begin_anew
 

@@ -36,7 +36,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Publish a line to all subscribers of a channel; then `Session.acknowledged` or `refused`."""
+    """Publish a line to all subscribers of a channel; then `Session.write_acknowledged` or `write_failed`."""
 
     channel: Channel
     line: bytes
@@ -45,7 +45,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class SetPresence:
-    """Set the client's entry under a topic as it is now, or remove it; then `acknowledged` or `refused`."""
+    """Set the client's entry under a topic as it is now, or remove it; then as after `Publish`."""
 
     presence: Presence
     before: State | None

@@ -1,7 +1,8 @@
-"""The rules of one connection: what a client's command means, whether it is allowed, what follows from it.
+"""The rules of one connection: a command of the client comes in, effects go out.
 
-The connection passes commands in and carries effects out, in order; a codec decodes commands and encodes
-events. Time comes in as an argument. Never awaits, never touches a socket, never sees a message's text.
+An effect is a thing to do, such as `Say`, `Join` or `Publish`. `gateway.websocket.connection` does it, in
+order, and reports the outcome. A codec has decoded the command; payloads and states stay JSON text, which
+nobody parses. Time comes in as an argument. Never awaits, never touches a socket.
 """
 
 from __future__ import annotations
@@ -58,41 +59,6 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.connection_id} in {self.project_id}, {len(self.channels)} channels>"
 
-    def greeting(self, heartbeat_seconds: float) -> Welcomed:
-        return Welcomed(
-            connection_id=self.connection_id,
-            project_id=self.project_id,
-            user_id=self.identity.user_id,
-            expires_at=self.identity.expires_at,
-            heartbeat_seconds=heartbeat_seconds,
-        )
-
-    def throttled(self, now: float) -> Sequence[Effect] | None:
-        """Count a message before it is decoded; return None if it may be decoded, else effects instead."""
-        return self._slow_down(self._guard.judge(now))
-
-    def received_frames(self, controls: int, fragments: int, now: float) -> list[Say | Close]:
-        """Count frames that are no messages: pings, pongs, closes and small fragments."""
-        count = controls + fragments / FRAGMENTS_AS_ONE
-        return self._slow_down(self._guard.judge_frames(count, now)) or []
-
-    def _slow_down(self, verdict: Verdict) -> list[Say | Close] | None:
-        match verdict:
-            case Verdict.PASS:
-                return None
-            case Verdict.DROP:
-                return []
-            case Verdict.WARN:
-                return [Say(Refused(Code.RATE_LIMITED, self._pace()))]
-            case Verdict.CLOSE:
-                return [Close(Refused(Code.RATE_LIMITED, self._pace()))]
-            case _:
-                assert_never(verdict)
-
-    def _pace(self) -> str:
-        rate = f"{self.limits.messages_per_second:g}"
-        return f"more than {rate} messages a second, or too many other frames; what came above was dropped"
-
     def received(self, command: ClientCommand, now: float) -> list[Effect]:
         """Decide what a command means; return its effects."""
         match command:
@@ -113,11 +79,6 @@ class Session:
             case _:
                 assert_never(command)
 
-    @property
-    def presence_bytes(self) -> int:
-        """Bytes of all presence states of the client, and of its user id in each entry."""
-        return self.presences.state_bytes + len(self.presences) * len(self.identity.user_id or "")
-
     def _subscribe(self, command: Subscribe) -> list[Effect]:
         try:
             channel = parse_channel(command.channel)
@@ -133,15 +94,6 @@ class Session:
             return [Say(refusal(too_many, command.ref, command.channel))]
         self.channels[channel.name] = channel
         return [Join(channel, since, command.ref)]
-
-    def joined(self, join: Join, position: Position, recovered: bool, enabled: bool | None) -> Joined:
-        """Return the answer to a successful `subscribe`; messages after `position` follow the answer."""
-        return Joined(join.channel, position, recovered, enabled, join.ref)
-
-    def join_failed(self, join: Join, error: ClientError) -> list[Effect]:
-        """Return the effects of a `subscribe` that failed; the client may retry."""
-        self.channels.pop(join.channel.name, None)
-        return [Leave(join.channel), Say(refusal(error, join.ref, join.channel.name))]
 
     def _unsubscribe(self, command: Unsubscribe) -> list[Effect]:
         try:
@@ -170,23 +122,32 @@ class Session:
                 self.presences.check(topic, command.state)
         except ClientError as error:
             return [Say(refusal(error, command.ref, command.channel))]
-        if command.state is None and self.presences.is_settled_absence(topic):
-            return self.acknowledged(command.ref)
+        if command.state is None and self.presences.is_settled_absence(
+            topic
+        ):  # nothing to remove, here or in Redis
+            return self.write_acknowledged(command.ref)
         presence = self.presences.under(topic)
         before = presence.state
         self.presences.update(presence, command.state, now)
         return [SetPresence(presence, before, command.ref)]
 
-    def end(self) -> list[Presence]:
-        """End the session of a closed connection; return the presences that the client had."""
-        return self.presences.clear()
+    # Outcomes: the connection reports here what became of an effect.
 
-    def acknowledged(self, ref: Ref | None) -> list[Effect]:
+    def joined(self, join: Join, position: Position, recovered: bool, enabled: bool | None) -> Joined:
+        """Return the answer to a successful `subscribe`; messages after `position` follow the answer."""
+        return Joined(join.channel, position, recovered, enabled, join.ref)
+
+    def join_failed(self, join: Join, error: ClientError) -> list[Effect]:
+        """Return the effects of a `subscribe` that failed; the client may retry."""
+        self.channels.pop(join.channel.name, None)
+        return [Leave(join.channel), Say(refusal(error, join.ref, join.channel.name))]
+
+    def write_acknowledged(self, ref: Ref | None) -> list[Effect]:
         """Return the answer to a write that Redis has acknowledged."""
         return [] if ref is None else [Say(Acknowledged(ref))]
 
-    def refused(self, effect: Publish | SetPresence, error: ClientError) -> list[Effect]:
-        """Return the answer to a failed write, which Redis may not have; undo a failed presence change."""
+    def write_failed(self, effect: Publish | SetPresence, error: ClientError) -> list[Effect]:
+        """Return the answer to a write that failed or may have failed; undo a presence change here."""
         match effect:
             case Publish():
                 return [Say(refusal(error, effect.ref, effect.channel.name))]
@@ -207,11 +168,57 @@ class Session:
         self.deadline = _deadline(outcome, now)
         return [Say(Reauthenticated(outcome.expires_at, verify.ref))]
 
+    # The rest of a connection's life.
+
+    def greeting(self, heartbeat_seconds: float) -> Welcomed:
+        return Welcomed(
+            connection_id=self.connection_id,
+            project_id=self.project_id,
+            user_id=self.identity.user_id,
+            expires_at=self.identity.expires_at,
+            heartbeat_seconds=heartbeat_seconds,
+        )
+
+    def throttled(self, now: float) -> Sequence[Effect] | None:
+        """Count a message before it is decoded; return None to decode it, else effects instead."""
+        return self._slow_down(self._guard.judge(now))
+
+    def received_frames(self, controls: int, fragments: int, now: float) -> list[Say | Close]:
+        """Count frames that are no messages: pings, pongs, closes and small fragments."""
+        count = controls + fragments / FRAGMENTS_AS_ONE
+        return self._slow_down(self._guard.judge_frames(count, now)) or []
+
+    def _slow_down(self, verdict: Verdict) -> list[Say | Close] | None:
+        match verdict:
+            case Verdict.PASS:
+                return None
+            case Verdict.DROP:
+                return []
+            case Verdict.WARN:
+                return [Say(Refused(Code.RATE_LIMITED, self._rate_message()))]
+            case Verdict.CLOSE:
+                return [Close(Refused(Code.RATE_LIMITED, self._rate_message()))]
+            case _:
+                assert_never(verdict)
+
+    def _rate_message(self) -> str:
+        rate = f"{self.limits.messages_per_second:g}"
+        return f"more than {rate} messages a second, or too many other frames; what came above was dropped"
+
+    @property
+    def presence_bytes(self) -> int:
+        """Bytes of all presence states of the client, and of its user id in each entry."""
+        return self.presences.state_bytes + len(self.presences) * len(self.identity.user_id or "")
+
     def tick(self, now: float) -> list[Close]:
         """Close when the token has expired."""
         if now < self.deadline:
             return []
         return [Close(Refused(Code.TOKEN_EXPIRED, "the token ran out and no newer one came"))]
+
+    def end(self) -> list[Presence]:
+        """End the session of a closed connection; return the presences that the client had."""
+        return self.presences.clear()
 
 
 def _deadline(identity: Identity, now: float) -> float:

@@ -45,9 +45,9 @@ class ClientPublishing:
             with self._part.tells_client(publish.channel.name):
                 await self._publisher.publish(self._tenant, (publish.channel, publish.line))
         except ClientError as error:
-            await carry_out(self._session.refused(publish, error))
+            await carry_out(self._session.write_failed(publish, error))
         else:
-            await carry_out(self._session.acknowledged(publish.ref))
+            await carry_out(self._session.write_acknowledged(publish.ref))
 
     async def set_presence(self, change: SetPresence, carry_out: CarryOut) -> None:
         session = self._session
@@ -57,11 +57,11 @@ class ClientPublishing:
                 written = self._presence.set(self._tenant, change.presence)
                 await asyncio.shield(written)  # the write goes on even if this connection ends
         except ClientError as error:
-            await carry_out(session.refused(change, error))
+            await carry_out(session.write_failed(change, error))
             if written is not None and session.presences.mark_unconfirmed(change.presence):
                 self._restore(change.presence)
         else:
-            await carry_out(session.acknowledged(change.ref))
+            await carry_out(session.write_acknowledged(change.ref))
 
     def _restore(self, presence: Presence) -> None:
         """Write the client's present entry to Redis, whatever entry Redis has now."""

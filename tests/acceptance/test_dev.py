@@ -1,4 +1,8 @@
-"""`realtime dev` as a person has it: ready in one line, stopped in one go, with the data kept."""
+"""`realtime dev` from outside: Postgres, Valkey, a notifier and gateways start, deliver changes, and stop.
+
+`dev` is a running service that tests share; `spare` is a directory for tests that start their own, one after
+the other. `programs.py` runs the processes and reads what they print.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,6 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from realtime.dev.postgres import Mode
 from tests.acceptance.programs import (
     START_SECONDS,
     Dev,
@@ -33,13 +36,21 @@ from tests.acceptance.served import is_ready
 from tests.gateway_fixture import Client, eventually
 from tests.ports import free_port
 
-pytestmark = pytest.mark.standalone
+pytestmark = pytest.mark.standalone  # `realtime dev` brings its own Valkey, which is one server
 
 
 async def expect_row(client: Client, name: str) -> None:
     message = await client.hear()
     assert (message["type"], message["table"], message["event"]) == ("realtime", "users", "INSERT"), message
     assert message["data"]["name"] == name
+
+
+async def test_a_row_that_psql_inserts_reaches_a_client(dev: Dev) -> None:
+    """The whole path: psql, trigger, outbox, notifier, Redis, gateway, WebSocket."""
+    async with dev.client() as client:
+        assert (await client.subscribe("table:users"))["enabled"] is True
+        await dev.psql("insert into users (name) values ('Rahul')")
+        await expect_row(client, "Rahul")
 
 
 async def test_json_mode_prints_one_line_with_all_that_one_needs(dev: Dev) -> None:
@@ -55,13 +66,6 @@ async def test_json_mode_prints_one_line_with_all_that_one_needs(dev: Dev) -> No
         status = await answer.json()
     assert status["status"] == "ok"
     assert {table["table_name"] for table in status["tables"]} == {"users", "orders", "sessions"}
-
-
-async def test_a_row_that_psql_inserts_reaches_a_client(dev: Dev) -> None:
-    async with dev.client() as client:
-        assert (await client.subscribe("table:users"))["enabled"] is True
-        await dev.psql("insert into users (name) values ('Rahul')")
-        await expect_row(client, "Rahul")
 
 
 async def test_what_text_mode_prints_can_be_pasted(spare: Path) -> None:
@@ -159,7 +163,7 @@ async def test_it_can_be_stopped_while_it_starts(tmp_path: Path) -> None:
 
 
 async def test_a_change_reaches_the_clients_of_both_nodes(spare: Path) -> None:
-    """Listen on each until the row has come."""
+    """Each node delivers the change to its own client."""
     port = free_port()
     urls = [f"http://127.0.0.1:{one}" for one in (port, port + 1)]
     async with (
@@ -180,7 +184,7 @@ async def test_a_gateway_and_a_notifier_that_die_are_started_again(spare: Path) 
         async with client_of(f"http://127.0.0.1:{port + 1}", dev.token) as stays, dev.client() as client:
             await stays.subscribe("table:users")
             since = (await client.subscribe("table:users"))["position"]
-            for victim in (the(f"--port {port} ", dev), the("realtime notifier", dev)):
+            for victim in (pid_of(f"--port {port} ", dev), pid_of("realtime notifier", dev)):
                 os.kill(victim, signal.SIGKILL)
                 await dev.program.tells("child_restarted", child_pid=victim, status=-9)
             await dev.psql("insert into users (name) values ('meanwhile')")
@@ -192,8 +196,8 @@ async def test_a_gateway_and_a_notifier_that_die_are_started_again(spare: Path) 
         assert await dev.program.stop() == 0
 
 
-def the(part: str, dev: Dev) -> int:
-    """The process of a part that runs now, by words of its command."""
+def pid_of(part: str, dev: Dev) -> int:
+    """The pid of the one process whose command contains `part`."""
     (pid,) = [pid for pid in descendants(dev.program.pid) if part in command_of(pid) + " "]
     return pid
 
@@ -201,7 +205,7 @@ def the(part: str, dev: Dev) -> int:
 @pytest.mark.parametrize(
     ("part", "number", "message"),
     [
-        ("bin/postgres -D", Mode.IMMEDIATE.value[0][0], "postgres"),
+        ("bin/postgres -D", signal.SIGQUIT, "postgres"),  # an immediate shutdown
         ("valkey-server", signal.SIGKILL, "valkey-server"),
     ],
 )
@@ -210,10 +214,10 @@ async def test_when_a_server_dies_dev_says_which_and_ends(
 ) -> None:
     async with running_dev(spare) as dev:
         others = descendants(dev.program.pid)
-        os.kill(the(part, dev), number)
+        os.kill(pid_of(part, dev), number)
         assert await dev.program.ends() == 1
         await all_gone(others)
-    (last,) = said(dev.program)
+    (last,) = error_lines(dev.program)
     assert message in last
 
 
@@ -233,8 +237,8 @@ async def test_a_gateway_that_cannot_stay_ends_dev(spare: Path) -> None:
         assert dev.program.status == 1
         assert 3 <= len(killed) <= 4, "the first may have lived for long enough"
         await all_gone(others)
-    assert said(dev.program) == ["Error: realtime gateway ended with status -9"]
+    assert error_lines(dev.program) == ["Error: realtime gateway ended with status -9"]
 
 
-def said(program: Program) -> list[str]:
+def error_lines(program: Program) -> list[str]:
     return [line for line in program.errors.splitlines() if line.startswith("Error: ")]

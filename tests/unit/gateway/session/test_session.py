@@ -278,7 +278,7 @@ def test_what_redis_may_not_have_leaves_the_client_as_it_was(session):
     be_present(session, "room:a", b'{"n":1}')
     for state in (b'{"n":2}', None):
         change = be_present(session, "room:a", state)
-        error = only_error(session.refused(change, AWAY))
+        error = only_error(session.write_failed(change, AWAY))
         assert (error.code, error.ref) == (Code.UNAVAILABLE, 1)
         entry = change.presence.entry()
         assert entry is not None
@@ -312,12 +312,12 @@ def test_a_state_is_an_object(session, state):
 
 def test_whoever_is_not_present_leaves_without_redis_unless_redis_may_know_better(session):
     change = be_present(session, "room:a")
-    session.refused(change, AWAY)
-    assert update_presence(session, "room:a", None, ref=2) == session.acknowledged(2)
+    session.write_failed(change, AWAY)
+    assert update_presence(session, "room:a", None, ref=2) == session.write_acknowledged(2)
     assert session.presences.mark_unconfirmed(change.presence) is True
     assert update_presence(session, "room:a", None, ref=2) == [SetPresence(change.presence, None, 2)]
     session.presences.confirm(change.presence)
-    assert update_presence(session, "room:a", None, ref=2) == session.acknowledged(2)
+    assert update_presence(session, "room:a", None, ref=2) == session.write_acknowledged(2)
 
 
 def test_an_unconfirmed_topic_is_restored_once_until_it_is_confirmed(session):
@@ -331,7 +331,7 @@ def test_a_client_has_no_more_unconfirmed_topics_than_channels():
     session = new_session(max_channels_per_connection=2)
     be_present(session, "room:a")
     unconfirmed = be_present(session, "room:b")
-    session.refused(unconfirmed, AWAY)
+    session.write_failed(unconfirmed, AWAY)
     session.presences.mark_unconfirmed(unconfirmed.presence)
     assert only_error(update_presence(session, "room:c", b"{}")).code == Code.TOO_MANY_CHANNELS
     be_present(session, "room:b")

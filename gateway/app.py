@@ -27,6 +27,7 @@ from gateway.broker import Broker
 from gateway.delivery.empty_topics import EmptyTopics
 from gateway.delivery.fanout import Fanout
 from gateway.delivery.recovery import Recovery
+from gateway.delivery.redis_subscription import SubscriptionOptions
 from gateway.delivery.stages import Outlet, Stages
 from gateway.delivery.subscribe import Subscriptions
 from gateway.delivery.topic_subscriptions import TopicSubscriptions
@@ -150,11 +151,14 @@ class Gateway:
             Stages()
         )  # none of them yet: nothing comes between the order of a topic and its delivery
         outlet = Outlet(self.stages, Fanout().deliver)
-        self.topics = TopicSubscriptions(self.broker, self.stores.presence, self.hub, outlet, node_id)
+        options = SubscriptionOptions(node_id, timings.delivery)
+        self.topics = TopicSubscriptions(self.broker, self.stores.presence, self.hub, outlet, options)
         self.replay_budget = ReplayBudget(budget // REPLAY_SHARE)
-        self.recovery = Recovery(self.broker, self.replay_budget, self.stages)
-        self.empty_topics = EmptyTopics(self.broker, self.hub)
-        self.subscriptions = Subscriptions(self.hub, self.topics, self.recovery, self.empty_topics)
+        self.recovery = Recovery(self.broker, self.replay_budget, self.stages, timings.delivery)
+        self.empty_topics = EmptyTopics(self.broker, self.hub, timings.delivery)
+        self.subscriptions = Subscriptions(
+            self.hub, self.topics, self.recovery, self.empty_topics, timings.delivery
+        )
         self.heartbeats = Heartbeats(HeartbeatStore(store), self.node)
         self.pending = Pending(self.node.give_up)
         self.connection_log = ConnectionLog(self.stores.connections, self.node, self.heartbeats, self.pending)
@@ -167,7 +171,7 @@ class Gateway:
         self.serving = Serving(
             self.subscriptions,
             RedisWriters(self.publisher, self.presence),
-            QueueWriter(),
+            QueueWriter(timings.parting_seconds),
             NativeCodec(),
             settings.heartbeat_seconds,
         )

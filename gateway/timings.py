@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.delivery.timings import DEFAULTS as DELIVERY
+from gateway.delivery.timings import DeliveryTimings
 from gateway.http.timings import DEFAULTS as HTTP
 from gateway.http.timings import HttpTimings
 from gateway.websocket.timings import DEFAULTS as WEBSOCKET
 from gateway.websocket.timings import WebSocketTimings
+from gateway.wire.queue_writer import PARTING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +23,7 @@ class Timings:
 
     tick_seconds: float = 1.0  # between two checks of every connection's deadlines
     goodbye_seconds: float = 2.0  # to tell Redis how the last connections ended
+    parting_seconds: float = PARTING_SECONDS
+    delivery: DeliveryTimings = DELIVERY
     http: HttpTimings = HTTP
     websocket: WebSocketTimings = WEBSOCKET

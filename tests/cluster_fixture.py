@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from redis.crc import key_slot
 
+from gateway.app import DEFAULTS
+from gateway.timings import Timings
 from realtime import names
 from realtime.channels import Table
 from realtime.redis.client import connect
@@ -16,25 +18,27 @@ from tests.redis_servers.cluster import ValkeyCluster
 
 
 @asynccontextmanager
-async def gateways(database_url: str, cluster: ValkeyCluster, count: int = 1) -> AsyncIterator[list[Gateway]]:
+async def gateways(
+    database_url: str, cluster: ValkeyCluster, count: int = 1, *, timings: Timings = DEFAULTS
+) -> AsyncIterator[list[Gateway]]:
     settings = settings_for(database_url, cluster.url, presence_ttl_seconds=4)
-    async with running_gateway(settings) as one:
+    async with running_gateway(settings, timings=timings) as one:
         await eventually(one.is_ready)
         if count == 1:
             yield [one]
             return
-        async with running_gateway(settings) as other:
+        async with running_gateway(settings, timings=timings) as other:
             await eventually(other.is_ready)
             yield [one, other]
 
 
 @asynccontextmanager
 async def subscribed(
-    database_url: str, cluster: ValkeyCluster
+    database_url: str, cluster: ValkeyCluster, *, timings: Timings = DEFAULTS
 ) -> AsyncIterator[tuple[Gateway, Publisher, Client]]:
     """A gateway, who publishes changes of `orders`, and a client who has subscribed to them."""
     async with (
-        gateways(database_url, cluster) as (gateway,),
+        gateways(database_url, cluster, timings=timings) as (gateway,),
         publisher_to(gateway.settings) as publisher,
         gateway.client() as client,
     ):

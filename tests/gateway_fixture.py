@@ -19,6 +19,7 @@ import asyncpg
 import pytest
 
 from gateway import app, metrics
+from gateway.delivery.timings import DeliveryTimings
 from gateway.timings import Timings
 from notifier import app as notifier_app
 from notifier.timings import Timings as NotifierTimings
@@ -30,6 +31,10 @@ from tests.clean_log import clean_log
 from tests.condition import Condition
 from tests.ports import free_port
 
+# Of gateways that see soon that a server of Redis is gone, and come back soon.
+QUICK_REDIS = Timings(
+    delivery=DeliveryTimings(probe_seconds=0.2, first_retry_seconds=0.02, last_retry_seconds=0.1)
+)
 SECRET = "a secret of more than thirty-two bytes"
 CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
 

@@ -10,7 +10,9 @@ from typing import Any, cast
 
 from redis.exceptions import MovedError
 
+from gateway.delivery.redis_subscription import MAX_CHANNELS, SubscriptionOptions
 from gateway.delivery.stages import Outlet, Stage, Stages
+from gateway.delivery.timings import DeliveryTimings
 from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.hub.hub import Hub
 from realtime import names
@@ -19,6 +21,7 @@ from realtime.redis.cluster import Server
 from tests.gateway_fixture import eventually
 
 ROOM, LOBBY = ("demo", "room:a"), ("demo", "presence:lobby")
+QUICK = DeliveryTimings(grace_seconds=0, first_retry_seconds=0, probe_seconds=0.01)
 PROBE = names.probe("node").encode()
 
 
@@ -142,13 +145,16 @@ class Redis:
 class Play:
     """A subscriber, and the clients who wait for its topics."""
 
-    def __init__(self, *stages: Stage) -> None:
+    def __init__(
+        self, *stages: Stage, timings: DeliveryTimings = QUICK, max_channels: int = MAX_CHANNELS
+    ) -> None:
         self.redis = Redis()
         self.hub: Hub[Any] = Hub()
         self.deliver: Callable[[list[Any]], None] = lambda deliveries: None
         redis = cast(Any, self.redis)
         outlet = Outlet(Stages(stages), lambda deliveries: self.deliver(deliveries))
-        self.subscriber = TopicSubscriptions(redis, redis, self.hub, outlet, "node")
+        options = SubscriptionOptions("node", timings, max_channels)
+        self.subscriber = TopicSubscriptions(redis, redis, self.hub, outlet, options)
         self._joined: dict[tuple[str, str], AsyncExitStack] = {}
 
     @property

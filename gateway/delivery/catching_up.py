@@ -12,6 +12,7 @@ from collections.abc import Callable
 from gateway import metrics
 from gateway.broker import Broker
 from gateway.delivery.open_topic import OpenTopic, TopicChange
+from gateway.delivery.timings import DeliveryTimings
 from gateway.hub.topic import TopicState
 from gateway.presence.presence_store import PresenceStore
 from realtime.causes.sentence import why
@@ -22,8 +23,6 @@ from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
-RETRY_SECONDS = 0.1  # after a failure; a connection from before a restart of Redis fails once
-BROKEN_SECONDS = 1.0  # after a failure that is a fault of this program
 CATCHING_UP_AT_ONCE = 32
 
 _part = Part("subscriber")
@@ -33,11 +32,16 @@ class CatchingUp:
     """Reads the messages that topics missed."""
 
     def __init__(
-        self, broker: Broker, presence: PresenceStore, move: Callable[[OpenTopic, TopicChange], None]
+        self,
+        broker: Broker,
+        presence: PresenceStore,
+        move: Callable[[OpenTopic, TopicChange], None],
+        timings: DeliveryTimings,
     ) -> None:
         self._broker = broker
         self._presence = presence
         self._move = move
+        self._timings = timings
         self._turn = asyncio.Semaphore(CATCHING_UP_AT_ONCE)
 
     def __repr__(self) -> str:
@@ -57,12 +61,12 @@ class CatchingUp:
                 # Perhaps only this topic fails: its slot may be moving to another server.
                 project, topic = one.key
                 log.debug("catching_up_failed", project=project, topic=topic, error=why(error))
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._timings.catch_up_retry_seconds)
             except Exception as error:
                 _part.note(error, str(one.key))
                 if one.is_in(mine):
                     self._move(one, TopicChange.FAILED)  # the same history would fail again
-                await asyncio.sleep(BROKEN_SECONDS)
+                await asyncio.sleep(self._timings.broken_seconds)
 
     async def _read_missed(self, one: OpenTopic, mine: object) -> None:
         """Read until nothing is missing, or until the queue has no room."""

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from gateway.broker import Broker
 from gateway.delivery.left_behind import LeftBehind
+from gateway.delivery.timings import DEFAULTS, DeliveryTimings
 from gateway.hub.hub import Hub
 from gateway.hub.topic import Topic
 from gateway.wire.send_queue import SendQueue
@@ -23,13 +24,12 @@ from realtime.settings.config import Limits
 from realtime.waiting.batches import batches
 from realtime.waiting.survival import Part
 
-KEEP_PART = 0.2  # time between two rounds, as a part of the time for which Redis keeps an empty topic
 AT_ONCE = 500  # topics in one round trip
+
+MAX_TO_FORGET = 20_000  # topics that wait to be forgotten; topics beyond it expire soon anyway
 
 # Empty topics that a connection may leave behind, as a multiple of the channels that it may have at once.
 LEFT_BY_CONNECTION = 10
-# Empty topics that a project's clients may leave behind on a node, 7 to 14 MB of Redis: the oldest go first.
-LEFT_BY_PROJECT = 20_000
 
 _part = Part("empty topics")
 
@@ -37,13 +37,15 @@ _part = Part("empty topics")
 class EmptyTopics:
     """The empty topics that the clients of a node have created."""
 
-    def __init__(self, broker: Broker, hub: Hub[SendQueue]) -> None:
+    def __init__(self, broker: Broker, hub: Hub[SendQueue], timings: DeliveryTimings = DEFAULTS) -> None:
         self._broker = broker
         self._hub = hub
+        self._keep_part = timings.keep_part
+        self._left_by_project = timings.left_by_project
         self._left = LeftBehind(broker.empty_seconds)
         self._makers: dict[TopicKey, str] = {}  # the connection for which an open topic was opened
         self._enabled: dict[TopicKey, float] = {}  # seconds to keep topics of enabled tables
-        self._to_forget: deque[TopicKey] = deque(maxlen=LEFT_BY_PROJECT)  # in Redis; they expire soon anyway
+        self._to_forget: deque[TopicKey] = deque(maxlen=MAX_TO_FORGET)  # in Redis
         self._is_asked = asyncio.Event()  # set when there are topics to forget
 
     def __repr__(self) -> str:
@@ -74,7 +76,7 @@ class EmptyTopics:
             return
         now = time.monotonic()
         self._left.add(key, maker, now)
-        if beyond := self._left.oldest_beyond(LEFT_BY_PROJECT, key[0], now):
+        if beyond := self._left.oldest_beyond(self._left_by_project, key[0], now):
             self._to_forget += beyond
             self._is_asked.set()
 
@@ -94,7 +96,7 @@ class EmptyTopics:
 
     async def _keep_on(self) -> None:
         while True:
-            await asyncio.sleep(KEEP_PART * self._broker.empty_seconds)
+            await asyncio.sleep(self._keep_part * self._broker.empty_seconds)
             with _part.survives(), suppress(Unavailable):  # topics outlive some failed rounds
                 await self._keep_open()
 

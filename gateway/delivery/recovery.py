@@ -14,6 +14,7 @@ from typing import assert_never
 from gateway import metrics
 from gateway.broker import Broker
 from gateway.delivery.stages import Stages
+from gateway.delivery.timings import DEFAULTS, DeliveryTimings
 from gateway.hub.replay_cache import Coverage, ReplayBudget, ReplayCache
 from gateway.hub.topic import Topic
 from gateway.projects.project import Tenant
@@ -23,8 +24,6 @@ from realtime.errors import ClientError, Unavailable
 from realtime.publications import Position, Publication
 from realtime.waiting.survival import Part
 
-UNUSED_SECONDS = 5.0  # between two checks of a replay cache; an unused cache is dropped
-LOOKS = 12  # checks after which a cache is dropped in any case: history expires by age, too
 CATCH_UP_POLL_SECONDS = 0.005
 
 # Concurrent calls to Redis for all topics, each on its own connection; further clients wait for their turn.
@@ -44,10 +43,13 @@ class Reading:
 class Recovery:
     """Finds missed messages for all clients of a node."""
 
-    def __init__(self, broker: Broker, budget: ReplayBudget, stages: Stages) -> None:
+    def __init__(
+        self, broker: Broker, budget: ReplayBudget, stages: Stages, timings: DeliveryTimings = DEFAULTS
+    ) -> None:
         self._broker = broker
         self._budget = budget
         self._stages = stages
+        self._timings = timings
         self._readings: dict[ReplayCache, Reading] = {}  # in progress
         self._turn = asyncio.Semaphore(CALLS_AT_ONCE)
 
@@ -116,11 +118,12 @@ class Recovery:
     def _begin(self, tenant: Tenant, channel: Channel, topic: Topic[SendQueue]) -> ReplayCache:
         history = tenant.history_of(channel)
         cache = topic.replay_cache = ReplayCache(topic.position, history.max_entries, self._budget)
-        self._look_later(topic, cache, LOOKS)
+        self._look_later(topic, cache, self._timings.looks)
         return cache
 
     def _look_later(self, topic: Topic[SendQueue], cache: ReplayCache, looks: int) -> None:
-        asyncio.get_running_loop().call_later(UNUSED_SECONDS, self._look, topic, cache, looks - 1)
+        seconds = self._timings.unused_seconds
+        asyncio.get_running_loop().call_later(seconds, self._look, topic, cache, looks - 1)
 
     def _look(self, topic: Topic[SendQueue], cache: ReplayCache, looks: int) -> None:
         if topic.replay_cache is not cache:

@@ -11,12 +11,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Collection, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 from redis.exceptions import MovedError, RedisError
 
 from gateway import metrics
 from gateway.broker import Broker
+from gateway.delivery.timings import DEFAULTS, DeliveryTimings
 from realtime import names
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
@@ -30,12 +33,8 @@ from realtime.waiting.survival import Part
 
 log = get_logger(__name__)
 
-FIRST_RETRY_SECONDS = 0.1
-LAST_RETRY_SECONDS = 2.0
-PROBE_SECONDS = 2.0
-DEAD_AFTER_SECONDS = 3 * PROBE_SECONDS
 PROBE_NAMES = 100_000  # names tried to find a probe channel whose slot a server has
-BATCH = 1_000  # channels that are requested before waiting for the server's answer
+MAX_CHANNELS = 1_000  # channels that are requested before waiting for the server's answer
 
 FAULTS = (RedisError, OSError, TimeoutError, Unavailable)
 
@@ -58,14 +57,26 @@ class Listener(Protocol):
         """The server does not have these channels, so their messages do not arrive."""
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionOptions:
+    """What the subscriptions of a node to all Redis servers have in common."""
+
+    node_id: str  # a part of the names of probe channels
+    timings: DeliveryTimings = DEFAULTS
+    max_channels: int = MAX_CHANNELS
+
+
 class RedisSubscription:
     """The subscription to one Redis server."""
 
-    def __init__(self, server: Server, broker: Broker, node_id: str, listener: Listener) -> None:
+    def __init__(
+        self, server: Server, broker: Broker, options: SubscriptionOptions, listener: Listener
+    ) -> None:
         self.server = server
         self._broker = broker
         self._servers = broker.store.servers
-        self._node_id = node_id
+        self._options = options
+        self._timings = options.timings
         self._listener = listener
         self._channels: set[bytes] = set()  # subscribed to, or soon to be
         self._commands: deque[tuple[str, bytes]] = deque()  # not sent yet; one per opened or closed topic
@@ -75,7 +86,7 @@ class RedisSubscription:
         self._tasks: asyncio.TaskGroup | None = None  # of the current connection, if there is one
         self._probe = b""  # the channel of the current connection's probes
         self._is_probe_heard = asyncio.Event()  # set when it is confirmed; an earlier probe may be lost
-        self._probed_at = -DEAD_AFTER_SECONDS  # monotonic time at which a probe last came back
+        self._probed_at = -inf  # monotonic time at which a probe last came back
         self._outage = Outage()  # decides whether a loss is worth a log line
         self.reason = str(server)  # the server, and why the subscription was lost if it was
 
@@ -84,7 +95,7 @@ class RedisSubscription:
 
     @property
     def is_live(self) -> bool:
-        return time.monotonic() - self._probed_at <= DEAD_AFTER_SECONDS
+        return time.monotonic() - self._probed_at <= self._timings.dead_after_seconds
 
     def subscribe(self, channel: bytes) -> None:
         self._channels.add(channel)
@@ -114,7 +125,7 @@ class RedisSubscription:
 
     async def run(self) -> None:
         """Stay subscribed until cancelled."""
-        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        backoff = Backoff(self._timings.first_retry_seconds, self._timings.last_retry_seconds)
         while True:
             try:
                 await apart(self._one_connection(), f"connection to {self.server}")
@@ -132,7 +143,7 @@ class RedisSubscription:
 
     def _lose(self) -> None:
         self._tasks = None
-        self._probed_at = -DEAD_AFTER_SECONDS
+        self._probed_at = -inf
         self._servers.look_soon()
         self._listener.lost(self, self._channels)
         metrics.redis_reconnects.inc()
@@ -157,7 +168,7 @@ class RedisSubscription:
     def _channel_here(self) -> bytes:
         """Return a probe channel of this node whose slot the server has."""
         for number in range(PROBE_NAMES) if self.server in self._servers.all else ():
-            channel = names.probe(self._node_id, number).encode()
+            channel = names.probe(self._options.node_id, number).encode()
             if self._servers.of(channel) is self.server:
                 return channel
         raise Unavailable(f"{self.server} has no keys")
@@ -173,7 +184,7 @@ class RedisSubscription:
             for of_slots in self._servers.batches(channels):
                 await (pubsub.ssubscribe if command == "subscribe" else pubsub.sunsubscribe)(*of_slots)
             sent += len(channels)
-            if sent >= BATCH:
+            if sent >= self._options.max_channels:
                 sent = 0
                 self._is_answered.clear()
                 await pubsub.ping()
@@ -184,7 +195,8 @@ class RedisSubscription:
         await self._is_asked.wait()
         command, _ = self._commands[0]
         channels: list[bytes] = []
-        while self._commands and self._commands[0][0] == command and len(channels) < BATCH:
+        most = self._options.max_channels
+        while self._commands and self._commands[0][0] == command and len(channels) < most:
             channels.append(self._commands.popleft()[1])
         if not self._commands:
             self._is_asked.clear()
@@ -201,7 +213,7 @@ class RedisSubscription:
             elif await self._broker.probe(self._probe) != replid:
                 raise Unavailable("Redis restarted, or another one took its place")
             with suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_SECONDS):
+                async with asyncio.timeout(self._timings.probe_seconds):
                     await self._is_probe_heard.wait()
             self._is_probe_heard.clear()
 
@@ -212,13 +224,14 @@ class RedisSubscription:
         self._ask("subscribe", self._probe)
 
     async def _read(self, pubsub: Any) -> None:
+        dead_after = self._timings.dead_after_seconds
         began_at = time.monotonic()
         while True:
             waited = time.monotonic() - max(began_at, self._probed_at)
-            if waited > DEAD_AFTER_SECONDS:  # even if other messages came meanwhile
+            if waited > dead_after:  # even if other messages came meanwhile
                 raise TimeoutError("no probe came back")
             try:
-                message = await pubsub.get_message(timeout=DEAD_AFTER_SECONDS - waited)
+                message = await pubsub.get_message(timeout=dead_after - waited)
             except MovedError as error:  # the answer to an SSUBSCRIBE or SUNSUBSCRIBE
                 self._refused(error)
                 continue

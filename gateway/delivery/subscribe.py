@@ -14,6 +14,7 @@ from gateway import metrics
 from gateway.delivery.empty_topics import EmptyTopics
 from gateway.delivery.recovery import Recovery
 from gateway.delivery.replay import HistoryReplay, Joining, Replay, RosterReplay
+from gateway.delivery.timings import DEFAULTS, DeliveryTimings
 from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.hub.hub import Hub
 from gateway.hub.subscribers import subscription
@@ -24,7 +25,6 @@ from realtime.channels import Channel
 from realtime.errors import Unavailable
 from realtime.publications import Position
 
-JOIN_SECONDS = 10.0  # for which a `subscribe` waits while Redis is unreachable
 RETRY_SECONDS = 0.5  # after a failed read of history that was promised to a client
 
 # Builds the answer from position, recovered and enabled.
@@ -40,11 +40,13 @@ class Subscriptions:
         topics: TopicSubscriptions,
         recovery: Recovery,
         empty_topics: EmptyTopics,
+        timings: DeliveryTimings = DEFAULTS,
     ) -> None:
         self._hub = hub
         self._topics = topics
         self._recovery = recovery
         self._empty_topics = empty_topics
+        self._join_seconds = timings.join_seconds
         topics.on_closed = empty_topics.closed
 
     async def join(
@@ -52,7 +54,7 @@ class Subscriptions:
     ) -> Replay | None:
         """Answer a `subscribe`, and subscribe the client or return the replay that must be carried out first.
 
-        Raises Unavailable after JOIN_SECONDS, and ClientError `rate_limited` after too many empty topics.
+        Raises Unavailable after `join_seconds`, and ClientError `rate_limited` after too many empty topics.
         """
         key = (tenant.project_id, channel.topic)
         if not self._topics.is_open(key):
@@ -61,7 +63,7 @@ class Subscriptions:
         if since is not None:
             self._hub.remove(key, wanted)
         try:
-            async with asyncio.timeout(JOIN_SECONDS), self._topics.live_topic(key) as topic:
+            async with asyncio.timeout(self._join_seconds), self._topics.live_topic(key) as topic:
                 enabled = None if channel.table is None else await tenant.is_enabled(channel.table)
                 if enabled is True and topic.is_empty:
                     seconds = tenant.history_of(channel).max_seconds

@@ -17,7 +17,7 @@ from gateway import metrics
 from gateway.broker import Broker
 from gateway.delivery.catching_up import CatchingUp
 from gateway.delivery.open_topic import OpenTopic, TopicChange
-from gateway.delivery.redis_subscription import RedisSubscription
+from gateway.delivery.redis_subscription import RedisSubscription, SubscriptionOptions
 from gateway.delivery.stages import Outlet, TopicQueue
 from gateway.hub.hub import Hub, deliver, tell_presence
 from gateway.hub.topic import Step, Topic, TopicState
@@ -32,7 +32,6 @@ from realtime.waiting.survival import Part
 
 GATHER_SECONDS = 0.1  # in which presence changes are gathered
 ARRANGE_SECONDS = 0.05  # in which changes of the server list are gathered
-GRACE_SECONDS = 1.0  # for which an unused topic stays open, for clients that come back at once
 
 _part = Part("subscriber")
 
@@ -41,14 +40,19 @@ class TopicSubscriptions:
     """Keeps the hub's topics subscribed and live, each by the subscription to the server that has it."""
 
     def __init__(
-        self, broker: Broker, presence: PresenceStore, hub: Hub[SendQueue], outlet: Outlet, node_id: str
+        self,
+        broker: Broker,
+        presence: PresenceStore,
+        hub: Hub[SendQueue],
+        outlet: Outlet,
+        options: SubscriptionOptions,
     ) -> None:
         self._broker = broker
         self._hub = hub
         self._outlet = outlet
-        self._node_id = node_id
+        self._options = options
         self._servers = broker.store.servers
-        self._catching_up = CatchingUp(broker, presence, self._move)
+        self._catching_up = CatchingUp(broker, presence, self._move, options.timings)
         self._subscriptions: dict[Server, RedisSubscription] = {}
         self._runs: dict[Server, asyncio.Task[None]] = {}  # the task of each subscription
         self._open: dict[bytes, OpenTopic] = {}  # by Redis channel
@@ -106,7 +110,8 @@ class TopicSubscriptions:
     def close_soon_if_idle(self, key: TopicKey) -> None:
         topic = self._hub.topics.get(key)
         if topic is not None and topic.is_idle:
-            asyncio.get_running_loop().call_later(GRACE_SECONDS, self._close_if_idle, key)
+            grace_seconds = self._options.timings.grace_seconds
+            asyncio.get_running_loop().call_later(grace_seconds, self._close_if_idle, key)
 
     def _close_if_idle(self, key: TopicKey) -> None:
         if not self._hub.close(key):
@@ -136,7 +141,7 @@ class TopicSubscriptions:
         for server in self._servers.all:
             if server not in self._subscriptions:
                 new = self._subscriptions[server] = RedisSubscription(
-                    server, self._broker, self._node_id, self
+                    server, self._broker, self._options, self
                 )
                 self._runs[server] = tasks.create_task(new.run(), name=f"listen to {server}")
         for one in self._open.values():

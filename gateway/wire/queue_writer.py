@@ -13,6 +13,7 @@ from gateway import metrics
 from gateway.wire.send_queue import SendQueue
 from realtime.logs.setup import shared_context
 
+PARTING_SECONDS = 30.0  # for a closed slow consumer to read the reason
 TICK_SECONDS = 0.01  # between two checks of the sockets that are behind, at least
 TICK_SHARE = 0.2  # of the time, at most, for these checks; they come less often if they take more
 
@@ -20,7 +21,8 @@ TICK_SHARE = 0.2  # of the time, at most, for these checks; they come less often
 class QueueWriter:
     """Writes queued pieces: once a turn of the loop, and on a slow timer for sockets that are behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, parting_seconds: float = PARTING_SECONDS) -> None:
+        self.parting_seconds = parting_seconds
         self._awake: list[SendQueue] = []  # queues that got pieces in this turn
         self._behind: set[SendQueue] = set()  # queues with more than their transport takes, or with waiters
         self._ticking = False

@@ -20,13 +20,16 @@ from realtime.waiting.survival import Part
 
 SLICE_BYTES = PIECE_BYTES  # passed to the transport at once; a piece as large is not copied
 TRANSPORT_BYTES = PIECE_BYTES  # the transport gets the next slice when it holds no more than this
-PARTING_SECONDS = 30.0  # for a closed slow consumer to read the reason
 
 _part = Part("pump")
 
 
 class Writer(Protocol):
     """Writes the send queues of all clients of a node."""
+
+    @property
+    def parting_seconds(self) -> float:
+        """Time that a closed slow consumer has to read the reason."""
 
     def wake(self, queue: SendQueue) -> None:
         """Write a queue at the end of this turn of the loop."""
@@ -219,7 +222,7 @@ class SendQueue:
         self._transport.write(parting)
         self._transport.close()
         self.let_go()
-        asyncio.get_running_loop().call_later(PARTING_SECONDS, self._transport.abort)
+        asyncio.get_running_loop().call_later(self._writer.parting_seconds, self._transport.abort)
 
     def part_slow(self) -> None:
         """Close the client, since the node has no room for its queue; abort it if it is closing already."""

@@ -12,7 +12,7 @@ from tests.cluster_fixture import (
     losing,
     room_elsewhere,
 )
-from tests.gateway_fixture import eventually, running_gateway, settings_for, token_for
+from tests.gateway_fixture import QUICK_REDIS, eventually, running_gateway, settings_for, token_for
 from tests.redis_servers.cluster import ValkeyCluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,10 +50,10 @@ async def test_the_last_one_who_left_is_removed_again_when_a_fail_over_brings_th
             await eventually(is_gone)
 
 
-async def test_presence_that_a_replica_never_had_is_put_back(cluster, database_url, quick_lines):
+async def test_presence_that_a_replica_never_had_is_put_back(cluster, database_url):
     """The life of the node lies on another server, which does not change."""
     async with (
-        gateways(database_url, cluster, 2) as (here, there),
+        gateways(database_url, cluster, 2, timings=QUICK_REDIS) as (here, there),
         here.client(token_for(sub="alice")) as alice,
         there.client(token_for(sub="bob")) as bob,
     ):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.delivery.timings import DeliveryTimings
+from gateway.timings import Timings
 from realtime import names
 from realtime.errors import Unavailable
 from tests.change_stream import publisher_to
@@ -20,15 +22,13 @@ from tests.cluster_fixture import (
     subscribed,
     table_elsewhere,
 )
-from tests.gateway_fixture import eventually
+from tests.gateway_fixture import QUICK_REDIS, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_a_table_whose_slot_moves_goes_on_without_a_hole_and_without_resync(
-    cluster, database_url, quick_lines
-):
-    async with subscribed(database_url, cluster) as (_, publisher, client):
+async def test_a_table_whose_slot_moves_goes_on_without_a_hole_and_without_resync(cluster, database_url):
+    async with subscribed(database_url, cluster, timings=QUICK_REDIS) as (_, publisher, client):
         for _ in range(2):
             await publisher.publish(3)
             owner = await primary_of_table(cluster)
@@ -40,9 +40,9 @@ async def test_a_table_whose_slot_moves_goes_on_without_a_hole_and_without_resyn
 
 
 async def test_what_happens_in_a_slot_that_is_long_on_the_move_is_taken_and_told_in_the_end(
-    cluster, database_url, quick_lines
+    cluster, database_url
 ):
-    async with subscribed(database_url, cluster) as (gateway, publisher, client):
+    async with subscribed(database_url, cluster, timings=QUICK_REDIS) as (gateway, publisher, client):
         await publisher.publish(2)
         owner = await primary_of_table(cluster)
         async with cluster.moving(slot_of_table(), await another_primary(cluster, owner)) as move_keys:
@@ -54,12 +54,9 @@ async def test_what_happens_in_a_slot_that_is_long_on_the_move_is_taken_and_told
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
-async def test_what_is_said_to_other_servers_is_taken_while_one_has_nobody_left(
-    cluster, database_url, monkeypatch, how
-):
-    monkeypatch.setattr("gateway.delivery.redis_subscription.DEAD_AFTER_SECONDS", 2.0)
-    monkeypatch.setattr("gateway.delivery.redis_subscription.PROBE_SECONDS", 0.1)
-    async with gateways(database_url, cluster) as (gateway,), gateway.client() as client:
+async def test_what_is_said_to_other_servers_is_taken_while_one_has_nobody_left(cluster, database_url, how):
+    timings = Timings(delivery=DeliveryTimings(dead_after_seconds=2.0, probe_seconds=0.1))
+    async with gateways(database_url, cluster, timings=timings) as (gateway,), gateway.client() as client:
         lost = await primary_of_table(cluster)
         servers = {
             room: await cluster.primary_of(names.topic_channel("demo", room))
@@ -82,9 +79,9 @@ async def test_what_is_said_to_other_servers_is_taken_while_one_has_nobody_left(
         assert refused == {room for room, server in servers.items() if server == lost}
 
 
-async def test_a_clean_fail_over_loses_nothing_of_a_table(cluster, database_url, quick_lines):
+async def test_a_clean_fail_over_loses_nothing_of_a_table(cluster, database_url):
     async with (
-        gateways(database_url, cluster, 2) as (here, there),
+        gateways(database_url, cluster, 2, timings=QUICK_REDIS) as (here, there),
         publisher_to(here.settings) as publisher,
         here.client() as one,
         there.client() as other,
@@ -110,8 +107,8 @@ async def test_topics_of_other_servers_go_on_while_one_hangs(cluster, database_u
         cluster.resume(hanging)
 
 
-async def test_what_a_replica_that_takes_over_never_had_is_told_as_resync(cluster, database_url, quick_lines):
-    async with subscribed(database_url, cluster) as (_, publisher, client):
+async def test_what_a_replica_that_takes_over_never_had_is_told_as_resync(cluster, database_url):
+    async with subscribed(database_url, cluster, timings=QUICK_REDIS) as (_, publisher, client):
         await publisher.publish(2)
         assert await client.hear_rows(2) == [1, 2]
         async with losing(cluster, await primary_of_table(cluster)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from gateway.delivery.timings import DEFAULTS
+from gateway.timings import Timings
 from realtime.causes.kinds import Cause
 from tests.broken_redis import PASSWORD, Stage, broken_redis
 from tests.clean_log import logged
@@ -37,10 +40,11 @@ async def text_of(url: str) -> str:
 
 
 @asynccontextmanager
-async def unready_gateway(redis_url: str) -> AsyncIterator[Gateway]:
+async def unready_gateway(redis_url: str, **delivery: Any) -> AsyncIterator[Gateway]:
     """A gateway whose databases are as far away as its Redis."""
     nowhere = f"postgresql://app:{PASSWORD}@127.0.0.1:{free_port()}/x"
-    async with running_gateway(settings_for(nowhere, redis_url), internal=True) as gateway:
+    timings = Timings(delivery=replace(DEFAULTS, **delivery))
+    async with running_gateway(settings_for(nowhere, redis_url), internal=True, timings=timings) as gateway:
         yield gateway
 
 
@@ -56,12 +60,10 @@ async def unready_gateway(redis_url: str) -> AsyncIterator[Gateway]:
     ],
 )
 async def test_operators_of_a_gateway_are_told_and_its_clients_are_not(
-    stage: Stage, login: str, cause: str, caplog: Any, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, login: str, cause: str, caplog: Any
 ) -> None:
-    monkeypatch.setattr("gateway.delivery.subscribe.JOIN_SECONDS", 0.2)
-    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.1)
     place = f"127.0.0.1:{stage.ports['redis']}"
-    async with unready_gateway(stage.url(login=login)) as gateway:
+    async with unready_gateway(stage.url(login=login), join_seconds=0.2, last_retry_seconds=0.1) as gateway:
         internal = f"http://127.0.0.1:{gateway.internal_port}/readyz"
 
         async def told() -> bool:
@@ -101,17 +103,14 @@ async def what_clients_hear(gateway: Gateway) -> list[str]:
     return said
 
 
-async def test_a_gateway_logs_each_cause_once_however_often_it_tries(
-    stage: Stage, caplog: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.01)
+async def test_a_gateway_logs_each_cause_once_however_often_it_tries(stage: Stage, caplog: Any) -> None:
+    quick = {"first_retry_seconds": 0.01, "last_retry_seconds": 0.01}
 
     def tries() -> float:
         return value("realtime_gateway_redis_reconnects_total")
 
     events = ("redis_subscription_lost", "node_not_renewed", "cleanup_failed", "redis_call_failed")
-    async with unready_gateway(stage.url(login="app:wrong")):
+    async with unready_gateway(stage.url(login="app:wrong"), **quick):
         await eventually(lambda: all(logged(caplog, event) for event in events))
         begin = tries()
         await eventually(lambda: tries() > begin + 20)
@@ -135,8 +134,7 @@ async def says(url: str, reason: str) -> bool:
     return bool(json.loads(await text_of(url)).get("reason") == reason)
 
 
-async def test_a_change_of_cause_is_told(stage: Stage, caplog: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.05)
+async def test_a_change_of_cause_is_told(stage: Stage, caplog: Any) -> None:
     user = ("ACL", "SETUSER", "changing")
 
     def is_lost_by(word: str) -> bool:
@@ -144,7 +142,8 @@ async def test_a_change_of_cause_is_told(stage: Stage, caplog: Any, monkeypatch:
 
     async with Redis.from_url(stage.superuser_url) as redis:
         await redis.execute_command(*user, "on", ">other", "~*", "&*", "+@all")
-        async with unready_gateway(stage.url(login=f"changing:{PASSWORD}")) as gateway:
+        url = stage.url(login=f"changing:{PASSWORD}")
+        async with unready_gateway(url, last_retry_seconds=0.05) as gateway:
             await eventually(lambda: is_lost_by("WRONGPASS"))
             await redis.execute_command(*user, f">{PASSWORD}", "-spublish")
             await eventually(lambda: is_lost_by("NOPERM"))

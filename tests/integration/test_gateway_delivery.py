@@ -20,11 +20,16 @@ STEP_KIB = 64
 
 
 @pytest.fixture
-async def strict(database_url, redis_url):
+def timings():
+    return Timings(tick_seconds=0.02)
+
+
+@pytest.fixture
+async def strict(database_url, redis_url, timings):
     """A gateway that has little patience, and a publisher to it."""
     limits = Limits(max_queue_bytes=64 * KIB, slow_consumer_seconds=1)
     settings = settings_for(database_url, redis_url, limits=limits, heartbeat_seconds=1)
-    quick = running_gateway(settings, timings=Timings(tick_seconds=0.02))
+    quick = running_gateway(settings, timings=timings)
     async with quick as gateway, publisher_to(settings) as publisher:
         yield gateway, publisher
 
@@ -76,9 +81,9 @@ async def test_a_client_that_does_not_read_is_closed_and_hears_why_when_it_reads
         assert await hearing == list(range(1, BURST_KIB + 2))
 
 
-async def test_a_closed_slow_consumer_that_never_reads_is_let_go(strict, monkeypatch):
+@pytest.mark.parametrize("timings", [Timings(tick_seconds=0.02, parting_seconds=0.1)])
+async def test_a_closed_slow_consumer_that_never_reads_is_let_go(strict):
     """Wait until it is closed for being slow, and until the node has no connection any more."""
-    monkeypatch.setattr("gateway.wire.send_queue.PARTING_SECONDS", 0.1)
     gateway, publisher = strict
     before = slow_consumers()
     async with raw_socket(gateway, receive_bytes=4_096) as lazy:

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from gateway.delivery.timings import DeliveryTimings
 from gateway.timings import Timings
 from tests.change_stream import background
 from tests.gateway_fixture import running_gateway, settings_for, token_for
@@ -141,11 +142,11 @@ async def test_any_frame_shows_that_a_client_lives(quick, sign):
             opcode, payload = await lively.frame()
 
 
-async def test_a_client_whose_subscribe_is_held_is_not_silent(database_url, monkeypatch):
-    monkeypatch.setattr("gateway.delivery.subscribe.JOIN_SECONDS", 5 * HEARTBEAT)
+async def test_a_client_whose_subscribe_is_held_is_not_silent(database_url):
+    timings = Timings(delivery=DeliveryTimings(join_seconds=5 * HEARTBEAT))
     without_redis = f"redis://127.0.0.1:{free_port()}"
     settings = settings_for(database_url, without_redis, heartbeat_seconds=HEARTBEAT)
-    async with running_gateway(settings) as lost, lost.client() as client:
+    async with running_gateway(settings, timings=timings) as lost, lost.client() as client:
         assert (await client.ask(type="subscribe", channel="room:a"))["code"] == "unavailable"
         assert (await client.ask(type="ping"))["type"] == "pong"
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from gateway.delivery.timings import DeliveryTimings
+from gateway.timings import Timings
 from realtime.redis.client import Store
 from tests.change_stream import background, publisher_to
 from tests.gateway_fixture import eventually, running_gateway, settings_for
 from tests.ports import free_port
 from tests.servers import throw_away_valkey
 
+QUICK = DeliveryTimings(first_retry_seconds=0.02, last_retry_seconds=0.1)
+IMPATIENT = Timings(delivery=replace(QUICK, join_seconds=1.5))
 
-@pytest.fixture(autouse=True)
-def _quick_retries(monkeypatch):
-    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.1)
+
+@pytest.fixture
+def timings():
+    return Timings(delivery=QUICK)
 
 
 async def kill(store: Store, kind: str) -> int:
@@ -56,11 +61,11 @@ async def test_connections_of_every_kind_cut_again_and_again_lose_nothing(gatewa
         assert await client.hear_rows(150) == list(range(1, 151))
 
 
-async def test_a_gap_beyond_history_is_told_as_resync(database_url, redis_url, store, monkeypatch):
-    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 1)
+async def test_a_gap_beyond_history_is_told_as_resync(database_url, redis_url, store):
+    timings = Timings(delivery=replace(QUICK, first_retry_seconds=1))
     settings = settings_for(database_url, redis_url, history_entries=5)
     async with (
-        running_gateway(settings) as gateway,
+        running_gateway(settings, timings=timings) as gateway,
         publisher_to(settings) as publisher,
         gateway.client() as client,
     ):
@@ -108,10 +113,9 @@ async def test_a_redis_that_forgot_before_anything_was_published_needs_no_resync
 
 
 @pytest.fixture
-async def mortal(tmp_path, database_url, monkeypatch):
+async def mortal(tmp_path, database_url):
     """Settings of a gateway, and the way to run the Redis of theirs while a block lasts."""
     port = free_port()
-    monkeypatch.setattr("gateway.delivery.subscribe.JOIN_SECONDS", 1.5)
     async with throw_away_valkey(tmp_path / "valkey", port=port) as server:
         settings = settings_for(database_url, server.url)
 
@@ -123,7 +127,7 @@ async def mortal(tmp_path, database_url, monkeypatch):
 
 async def test_without_redis_a_subscribe_is_held_then_unavailable_and_the_socket_lives(mortal):
     settings, _ = mortal
-    async with running_gateway(settings) as gateway, gateway.client() as client:
+    async with running_gateway(settings, timings=IMPATIENT) as gateway, gateway.client() as client:
         refused = await client.ask(type="subscribe", channel="table:orders", ref="held")
         assert (refused["code"], refused["channel"], refused["ref"]) == (
             "unavailable",
@@ -134,10 +138,10 @@ async def test_without_redis_a_subscribe_is_held_then_unavailable_and_the_socket
         assert (await client.ask(type="unsubscribe", channel="table:orders"))["type"] == "unsubscribed"
 
 
-async def test_a_subscribe_that_is_held_is_answered_when_redis_comes(mortal, monkeypatch):
-    monkeypatch.setattr("gateway.delivery.subscribe.JOIN_SECONDS", 60)
+async def test_a_subscribe_that_is_held_is_answered_when_redis_comes(mortal):
+    timings = Timings(delivery=replace(QUICK, join_seconds=60))
     settings, running = mortal
-    async with running_gateway(settings) as gateway, gateway.client() as client:
+    async with running_gateway(settings, timings=timings) as gateway, gateway.client() as client:
         await client.say(type="subscribe", channel="table:orders")
         async with running(), publisher_to(gateway.settings) as publisher:
             assert (await client.hear())["type"] == "subscribed"
@@ -147,7 +151,7 @@ async def test_a_subscribe_that_is_held_is_answered_when_redis_comes(mortal, mon
 
 async def test_streams_go_on_when_redis_comes_back_without_its_memory(mortal):
     settings, running = mortal
-    async with running_gateway(settings) as gateway, gateway.client() as client:
+    async with running_gateway(settings, timings=IMPATIENT) as gateway, gateway.client() as client:
         async with running(), publisher_to(settings) as publisher:
             await eventually(lambda: is_subscribed(client))
             await publisher.publish(2)

@@ -16,7 +16,7 @@ import pytest
 
 from gateway import app
 from gateway.broker import Broker, Post
-from gateway.delivery import empty_topics, topic_subscriptions
+from gateway.delivery.timings import DeliveryTimings
 from gateway.presence import stores
 from gateway.presence.change import Change
 from gateway.presence.connection_store import Arrival, ConnectionStore
@@ -24,6 +24,7 @@ from gateway.presence.heartbeat_store import HeartbeatStore
 from gateway.presence.node_store import NodeStore
 from gateway.presence.presence_store import PresenceStore
 from gateway.projects.project import Tenant
+from gateway.timings import Timings
 from realtime import names
 from realtime.channels import TopicKey
 from realtime.process import readiness
@@ -218,10 +219,8 @@ async def test_empty_topics_are_kept_and_forgotten_after_rounds_that_failed(sett
     monkeypatch.setattr(app, "Broker", FailingBroker)
     monkeypatch.setattr(FailingBroker, "rounds", 0)
     monkeypatch.setattr(FailingBroker, "forgotten", 0)
-    monkeypatch.setattr(empty_topics, "KEEP_PART", 0.0001)
-    monkeypatch.setattr(empty_topics, "LEFT_BY_PROJECT", 1)
-    monkeypatch.setattr(topic_subscriptions, "GRACE_SECONDS", 0)
-    async with serving(settings, errors=2) as (gateway, _), gateway.client() as client:
+    timings = Timings(delivery=DeliveryTimings(keep_part=0.0001, left_by_project=1, grace_seconds=0))
+    async with serving(settings, errors=2, timings=timings) as (gateway, _), gateway.client() as client:
         for number in range(5):
             await client.subscribe(f"room:{number}")
             rounds = FailingBroker.rounds

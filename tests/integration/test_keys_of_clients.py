@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.broker import EMPTY_SECONDS
+from gateway.delivery.timings import DeliveryTimings
 from gateway.http.routes import ENDPOINTS
+from gateway.timings import Timings
 from gateway.wire import native_messages
 from realtime import names
 from realtime.redis.client import Store
@@ -90,6 +92,11 @@ def test_every_message_of_a_client_is_asked_for_what_it_leaves():
 # Subscribing to new names
 
 
+def leaving(topics: int) -> Timings:
+    """The clients of a project may leave so many empty topics behind."""
+    return Timings(delivery=DeliveryTimings(left_by_project=topics))
+
+
 async def turn(client: Client, channel: str) -> dict[str, Any]:
     """Subscribe to a channel, and leave it."""
     answer = await client.ask(type="subscribe", channel=channel)
@@ -120,11 +127,9 @@ async def used_memory(store: Store) -> int:
     return sum(memory["used_memory"] for memory in found)
 
 
-async def test_what_was_left_is_gone_and_what_somebody_hears_stays(
-    database_url, redis_url, store, monkeypatch
-):
-    monkeypatch.setattr("gateway.broker.EMPTY_SECONDS", 3.0)
-    async with running_gateway(settings_for(database_url, redis_url)) as gateway:
+async def test_what_was_left_is_gone_and_what_somebody_hears_stays(database_url, redis_url, store):
+    """What is empty is kept no longer than history is."""
+    async with running_gateway(settings_for(database_url, redis_url, history_seconds=3)) as gateway:
         await eventually(gateway.is_ready)
         async with gateway.client() as client:
             before = await keys_in(store)
@@ -206,9 +211,9 @@ async def has_left(store, gateway: Gateway, client: Client) -> bool:
     return answer["type"] == "error"
 
 
-async def test_of_what_a_projects_clients_left_the_oldest_is_forgotten(fast, store, monkeypatch):
+@pytest.mark.parametrize("timings", [leaving(5)])
+async def test_of_what_a_projects_clients_left_the_oldest_is_forgotten(fast, store):
     """Wait until the open topic and the five that were left last are all that Redis has."""
-    monkeypatch.setattr("gateway.delivery.empty_topics.LEFT_BY_PROJECT", 5)
     metas = [names.topic_meta("demo", f"room:{number}") for number in range(15)]
     async with fast.client() as client:
         await client.subscribe("room:0")
@@ -222,8 +227,8 @@ async def test_of_what_a_projects_clients_left_the_oldest_is_forgotten(fast, sto
         await eventually(a_few_are_left)
 
 
-async def test_what_was_said_in_is_not_forgotten(fast, store, monkeypatch):
-    monkeypatch.setattr("gateway.delivery.empty_topics.LEFT_BY_PROJECT", 0)
+@pytest.mark.parametrize("timings", [leaving(0)])
+async def test_what_was_said_in_is_not_forgotten(fast, store):
     said, silent = (names.topic_meta("demo", f"room:{name}") for name in ("said", "silent"))
     async with fast.client() as client, fast.client() as speaker:
         for name in ("said", "silent"):

@@ -27,7 +27,7 @@ from realtime.settings.config import Settings
 from tests.chaos.link import Link, Silence
 from tests.chaos.redis_pair import RedisPair
 from tests.fleet_fixture import crowd, end_of, history, present
-from tests.gateway_fixture import Gateway, eventually, settings_for, token_for
+from tests.gateway_fixture import QUICK_REDIS, Gateway, eventually, settings_for, token_for
 from tests.ports import free_port
 
 pytestmark = pytest.mark.standalone  # with a replica of its own
@@ -76,10 +76,12 @@ async def fleet(tmp_path):
 
 
 @pytest.fixture
-async def settings(database_url, fleet, monkeypatch):
-    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.1)
-    monkeypatch.setattr("gateway.delivery.redis_subscription.PROBE_SECONDS", 0.2)
+def timings():
+    return QUICK_REDIS
+
+
+@pytest.fixture
+async def settings(database_url, fleet):
     return settings_for(database_url, fleet.url, presence_ttl_seconds=3)
 
 

@@ -10,17 +10,17 @@ import pytest
 from realtime.errors import Unavailable
 from realtime.redis.client import Store, connect
 from tests.change_stream import Publisher, publisher_to
-from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, settings_for
+from tests.gateway_fixture import QUICK_REDIS, Client, Gateway, eventually, running_gateway, settings_for
 from tests.redis_servers.sentinels import SentinelPair
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("quick_lines")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @asynccontextmanager
 async def stream(pair: SentinelPair, database_url: str) -> AsyncIterator[tuple[Gateway, Publisher, Client]]:
     """A client of a gateway that has heard the first change of a table."""
     async with (
-        running_gateway(settings_for(database_url, pair.url)) as gateway,
+        running_gateway(settings_for(database_url, pair.url), timings=QUICK_REDIS) as gateway,
         publisher_to(gateway.settings) as publisher,
     ):
         await eventually(gateway.is_ready)

@@ -43,11 +43,3 @@ async def pair(module_pair: SentinelPair) -> SentinelPair:
     await module_pair.heal()
     await module_pair.flush()
     return module_pair
-
-
-@pytest.fixture
-def quick_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gateways see soon that a server is gone, and come back soon."""
-    monkeypatch.setattr("gateway.delivery.redis_subscription.PROBE_SECONDS", 0.2)
-    monkeypatch.setattr("gateway.delivery.redis_subscription.FIRST_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.delivery.redis_subscription.LAST_RETRY_SECONDS", 0.1)

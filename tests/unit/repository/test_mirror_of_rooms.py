@@ -45,6 +45,7 @@ WITHOUT_A_TWIN = {
     "gateway.http.routes": (DATA, "unit/repository/test_docs.py"),
     "gateway.http.server": (IO, "integration/test_http_connections.py"),
     "gateway.http.status": (IO, "integration/test_rest_edge.py"),
+    "gateway.delivery.timings": (DATA, "integration/test_gateway_redis.py"),
     "gateway.http.timings": (DATA, "integration/test_http_connections.py"),
     "gateway.websocket.timings": (DATA, "integration/test_gateway_reload.py"),
     "gateway.http.tables": (IO, "integration/test_rest_tables.py"),

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.delivery import recovery
 from gateway.delivery.recovery import CALLS_AT_ONCE, Recovery
 from gateway.delivery.stages import Stages
+from gateway.delivery.timings import DEFAULTS, DeliveryTimings
 from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget
 from gateway.hub.subscribers import subscription
@@ -82,13 +82,13 @@ class Tenant:
 class Play:
     """A live topic at e-100, and clients that come back to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, timings: DeliveryTimings = DEFAULTS) -> None:
         self.redis = Redis(100)
         self.hub: Hub[Any] = Hub()
         self.topic = self.hub.open(KEY)
         self.topic.caught_up(at(100), None)
         self.budget = ReplayBudget(10**9)
-        self.recovery = Recovery(cast(Any, self.redis), self.budget, Stages())
+        self.recovery = Recovery(cast(Any, self.redis), self.budget, Stages(), timings)
         self.waiting: list[asyncio.Task[list[int] | None]] = []
 
     def come_back(self, *offsets: int, epoch: str = "e") -> None:
@@ -301,8 +301,8 @@ async def test_those_ahead_of_this_node_wait_for_it_and_few_of_them_ask(play):
     assert play.redis.readings.count((-1, -1)) <= CALLS_AT_ONCE
 
 
-async def test_what_nobody_uses_is_forgotten_and_read_again(play, monkeypatch):
-    monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.01)
+async def test_what_nobody_uses_is_forgotten_and_read_again():
+    play = Play(DeliveryTimings(unused_seconds=0.01))
     play.come_back(50)
     await play.outcomes()
     await eventually(lambda: play.topic.replay_cache is None)
@@ -312,9 +312,10 @@ async def test_what_nobody_uses_is_forgotten_and_read_again(play, monkeypatch):
     assert len(play.redis.readings) == 2
 
 
-async def test_what_is_used_all_the_time_is_forgotten_in_the_end(play, monkeypatch):
+async def test_what_is_used_all_the_time_is_forgotten_in_the_end():
     """Somebody reads it in every turn of the loop, so that each look finds it used."""
-    monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.005)
+    timings = DeliveryTimings(unused_seconds=0.005)
+    play = Play(timings)
     clock = asyncio.get_running_loop()
     began = clock.time()
     play.come_back(50)
@@ -323,12 +324,11 @@ async def test_what_is_used_all_the_time_is_forgotten_in_the_end(play, monkeypat
         while play.topic.replay_cache is not None:
             play.topic.replay_cache.slice(ME, 50)
             await asyncio.sleep(0)
-    assert clock.time() - began > (recovery.LOOKS - 1) * recovery.UNUSED_SECONDS
+    assert clock.time() - began > (timings.looks - 1) * timings.unused_seconds
 
 
-async def test_what_is_being_read_is_not_forgotten(play, monkeypatch):
-    monkeypatch.setattr(recovery, "UNUSED_SECONDS", 0.001)
-    monkeypatch.setattr(recovery, "LOOKS", 10**9)
+async def test_what_is_being_read_is_not_forgotten():
+    play = Play(DeliveryTimings(unused_seconds=0.001, looks=10**9))
     play.come_back(50)
     await eventually(lambda: play.topic.replay_cache is not None and not play.topic.replay_cache.is_used)
     cache = play.topic.replay_cache

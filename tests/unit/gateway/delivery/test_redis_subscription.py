@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis.exceptions import MovedError
 
-from gateway.delivery import catching_up, redis_subscription, topic_subscriptions
-from gateway.delivery.redis_subscription import DEAD_AFTER_SECONDS
+from gateway.delivery import redis_subscription
 from gateway.hub.topic import TopicState
 from realtime.errors import Unavailable
 from realtime.publications import Position
 from realtime.redis.cluster import slot_of
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
-from tests.subscriber_fixture import LOBBY, PROBE, ROOM, Play, at, channel_of
+from tests.subscriber_fixture import LOBBY, PROBE, QUICK, ROOM, Play, at, channel_of
+
+MOST = 3  # channels that the subscription asks for at once
 
 
 @pytest.fixture
-async def play(monkeypatch) -> AsyncIterator[Play]:
-    monkeypatch.setattr(topic_subscriptions, "GRACE_SECONDS", 0)
-    monkeypatch.setattr(redis_subscription, "FIRST_RETRY_SECONDS", 0)
-    monkeypatch.setattr(redis_subscription, "PROBE_SECONDS", 0.01)
-    play = Play()
+async def play() -> AsyncIterator[Play]:
+    play = Play(timings=replace(QUICK, catch_up_retry_seconds=0), max_channels=MOST)
     async with background(asyncio.create_task(play.subscriber.run(), name="subscriber")):
         yield play
 
@@ -100,15 +99,14 @@ async def test_a_lost_confirmation_is_not_waited_for_on_the_next_connection(play
     assert (await joining).is_live
 
 
-async def test_a_server_is_asked_for_so_many_channels_at_once_as_it_can_answer(play, monkeypatch):
-    monkeypatch.setattr(redis_subscription, "BATCH", 3)
+async def test_a_server_is_asked_for_so_many_channels_at_once_as_it_can_answer(play):
     await eventually(lambda: play.redis.connections and play.connection.asked)
     play.redis.pongs.clear()
     for number in range(8):
         await play.join(("demo", f"room:{number}"))
-    await eventually(lambda: len(play.connection.asked) >= 3)
+    await eventually(lambda: len(play.connection.asked) >= MOST)
     await play.settle()
-    assert len(play.connection.asked) <= 5  # the probe, one that came alone, and a batch
+    assert len(play.connection.asked) <= MOST + 2  # the probe, one that came alone, and a batch
     play.redis.pongs.set()
     await eventually(lambda: len(play.connection.asked) == 9)
 
@@ -177,7 +175,7 @@ async def test_a_subscription_on_which_no_probe_comes_back_is_made_anew_whatever
     program = Program(says)
     await follow(play, monkeypatch, program)
     await eventually(lambda: len(play.redis.connections) > 2)
-    assert program.said <= DEAD_AFTER_SECONDS + 1
+    assert program.said <= QUICK.dead_after_seconds + 1
 
 
 async def test_a_subscription_whose_probes_come_back_stays(play, monkeypatch):
@@ -256,8 +254,7 @@ async def test_a_topic_that_a_server_refuses_is_asked_for_again_wherever_it_is_b
     await play.is_asked("subscribe", "unsubscribe", "subscribe")
 
 
-async def test_a_topic_that_cannot_be_caught_up_leaves_the_others_alone(play, monkeypatch):
-    monkeypatch.setattr(catching_up, "RETRY_SECONDS", 0)
+async def test_a_topic_that_cannot_be_caught_up_leaves_the_others_alone(play):
     other = ("demo", "room:b")
     joining, joining_other = await play.join(ROOM), await play.join(other)
     fails = asyncio.Event()

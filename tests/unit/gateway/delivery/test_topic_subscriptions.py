@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gateway.delivery import catching_up, redis_subscription, topic_subscriptions
 from gateway.hub.subscribers import subscription
 from gateway.hub.topic import TopicState
 from realtime.channels import TopicKey, parse_channel
@@ -16,22 +16,17 @@ from realtime.publications import Publication
 from tests.change_stream import background
 from tests.gateway_fixture import eventually
 from tests.hub_fixture import NATIVE, payloads
-from tests.subscriber_fixture import LOBBY, ROOM, Play, at, channel_of
+from tests.subscriber_fixture import LOBBY, QUICK, ROOM, Play, at, channel_of
 
 DEMO = parse_channel("room:a")
 
 
-@pytest.fixture
-def quick(monkeypatch) -> None:
-    monkeypatch.setattr(topic_subscriptions, "GRACE_SECONDS", 0)
-    monkeypatch.setattr(redis_subscription, "FIRST_RETRY_SECONDS", 0)
-    monkeypatch.setattr(redis_subscription, "PROBE_SECONDS", 0.01)
-    monkeypatch.setattr(catching_up, "BROKEN_SECONDS", 0)
+TIMINGS = replace(QUICK, broken_seconds=0)
 
 
 @pytest.fixture
-async def play(quick) -> AsyncIterator[Play]:
-    play = Play()
+async def play() -> AsyncIterator[Play]:
+    play = Play(timings=TIMINGS)
     async with background(asyncio.create_task(play.subscriber.run(), name="subscriber")):
         yield play
 
@@ -117,9 +112,9 @@ class Rights:
 
 
 @pytest.fixture
-async def staged(quick) -> AsyncIterator[tuple[Play, Rights]]:
+async def staged() -> AsyncIterator[tuple[Play, Rights]]:
     rights = Rights()
-    play = Play(rights)
+    play = Play(rights, timings=TIMINGS)
     async with background(asyncio.create_task(play.subscriber.run(), name="subscriber")):
         yield play, rights
 

@@ -44,7 +44,7 @@ from gateway.http.server import listening
 from gateway.hub.hub import Hub
 from gateway.hub.replay_cache import ReplayBudget
 from gateway.memory.answers import Answers
-from gateway.memory.budget import REPLAY_SHARE, SAID_SHARE
+from gateway.memory.budget import PUBLISH_SHARE, REPLAY_SHARE
 from gateway.memory.guard import Holders, MemoryGuard
 from gateway.presence.cleanup import clean_up
 from gateway.presence.connection_log import ConnectionLog
@@ -56,7 +56,7 @@ from gateway.presence.stores import Stores
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
-from gateway.publish.publisher import BroadcastPublisher
+from gateway.publish.publisher import BroadcastPublisher, PublishBounds
 from gateway.timestamps import rfc3339
 from gateway.timings import Timings
 from gateway.websocket.connection import Serving
@@ -163,7 +163,8 @@ class Gateway:
         self.pending = Pending(self.node.give_up)
         self.connection_log = ConnectionLog(self.stores.connections, self.node, self.heartbeats, self.pending)
         self.presence = PresenceWriter(self.stores.presence, self.node, self.pending, self.topics.hears)
-        self.publisher = BroadcastPublisher(self.broker, self.topics.hears, budget // SAID_SHARE)
+        bounds = PublishBounds(waiting=budget // PUBLISH_SHARE)
+        self.publisher = BroadcastPublisher(self.broker, self.topics.hears, bounds)
         self.proxies: Proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         self.strangers = Rates(settings.limits)  # of requests that name no served project
         self.gate = Gate(self.tenants, self.strangers, self.proxies, timings.http)

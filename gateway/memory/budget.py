@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 # Divisors of the budget (4: a quarter) for pages of history that clients share, for broadcasts that Redis
 # does not have yet, and for presence states. All of them count; the rest is for what waits for each client.
-REPLAY_SHARE, SAID_SHARE, PRESENCE_SHARE = 4, 4, 4
+REPLAY_SHARE, PUBLISH_SHARE, PRESENCE_SHARE = 4, 4, 4
 
 PIECE_OVERHEAD = 48  # bytes of a piece, beside its text
 REFERENCE_BYTES = 8  # bytes of a reference in a queue

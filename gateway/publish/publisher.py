@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from gateway.broker import Broker, Post
 from gateway.projects.project import Tenant
@@ -17,26 +18,35 @@ from realtime.channels import Channel, TopicKey
 from realtime.errors import ClientError, Unavailable
 from realtime.waiting.survival import Part, internal
 
-POST_BYTES = 1_048_576  # in one publication; a single line may be longer
-CALL_BYTES = 8 * POST_BYTES  # in all publications that are sent at once; a single line may be longer
+MEGABYTE = 1_048_576
 
-MOST_BYTES = 8 * CALL_BYTES  # that may wait for Redis, unless the node's budget sets another limit
-
-Said = tuple[Tenant, Channel, bytes]
+Broadcast = tuple[Tenant, Channel, bytes]
 
 _part = Part("voice")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishBounds:
+    """Bytes of the lines of broadcasts."""
+
+    waiting: int = 64 * MEGABYTE  # that wait for Redis; a gateway hands in a part of its memory budget
+    post: int = MEGABYTE  # in one publication; a single line may be longer
+    call: int = 8 * MEGABYTE  # in all publications that are sent at once; a single line may be longer
+
+
+DEFAULTS = PublishBounds()
 
 
 class BroadcastPublisher:
     """Publishes the broadcasts of a node's clients, from sockets and from REST alike."""
 
     def __init__(
-        self, broker: Broker, hears: Callable[[TopicKey], bool], most_bytes: int = MOST_BYTES
+        self, broker: Broker, hears: Callable[[TopicKey], bool], bounds: PublishBounds = DEFAULTS
     ) -> None:
         self._broker = broker
         self._hears = hears  # whether messages of a topic would arrive now
-        self._posts: Batcher[Said] = Batcher(self._prepare)
-        self._most_bytes = most_bytes  # that may wait for Redis
+        self._posts: Batcher[Broadcast] = Batcher(self._prepare)
+        self._bounds = bounds
         self.waiting_bytes = 0  # that wait for Redis now
 
     def __repr__(self) -> str:
@@ -45,34 +55,34 @@ class BroadcastPublisher:
     async def run(self) -> None:
         await self._posts.run()
 
-    async def publish(self, tenant: Tenant, *said: tuple[Channel, bytes]) -> None:
+    async def publish(self, tenant: Tenant, *broadcasts: tuple[Channel, bytes]) -> None:
         """Return when Redis has these lines; the lines of a channel keep their order.
 
         Raises Unavailable at once while Redis is unreachable or behind, or while as many bytes wait for Redis
         as this node has room for; raises ClientError `rate_limited` if the project has as much history as it
         may. In these cases nothing was sent.
         """
-        if not all(self._hears((tenant.project_id, channel.topic)) for channel, _ in said):
+        if not all(self._hears((tenant.project_id, channel.topic)) for channel, _ in broadcasts):
             raise Unavailable("Redis cannot be reached now")
-        size = sum(len(line) for _, line in said)
-        if self.waiting_bytes + size > self._most_bytes:
+        size = sum(len(line) for _, line in broadcasts)
+        if self.waiting_bytes + size > self._bounds.waiting:
             raise Unavailable("this node has too much to tell Redis")
         with tenant.ledger.room_for(size, tenant.limits.max_history_bytes, time.monotonic()):
             # The sender may disconnect before its lines are sent; the lines count until then.
-            await asyncio.shield(asyncio.gather(*[self._put(tenant, *one) for one in said]))
+            await asyncio.shield(asyncio.gather(*[self._put(tenant, *one) for one in broadcasts]))
 
     def _put(self, tenant: Tenant, channel: Channel, line: bytes) -> asyncio.Future[None]:
         self.waiting_bytes += len(line)
-        told = self._posts.put((tenant, channel, line))
-        told.add_done_callback(lambda _: self._is_told(len(line)))
-        return told
+        published = self._posts.put((tenant, channel, line))
+        published.add_done_callback(lambda _: self._count_published(len(line)))
+        return published
 
-    def _is_told(self, size: int) -> None:
+    def _count_published(self, size: int) -> None:
         self.waiting_bytes -= size
 
-    def _prepare(self, items: list[Said]) -> Call:
+    def _prepare(self, items: list[Broadcast]) -> Call:
         """Return the call that sends the items, in batches small enough for every subscriber of Redis."""
-        batches = [_Batch(self._broker, batch) for batch in _batches(items)]
+        batches = [_Batch(self._broker, batch) for batch in _batches(items, self._bounds)]
 
         async def send() -> Outcomes:
             return [outcome for batch in batches for outcome in await batch.send()]
@@ -83,7 +93,7 @@ class BroadcastPublisher:
 class _Batch:
     """The lines that are sent at once: one post a channel, with its lines in order of arrival."""
 
-    def __init__(self, broker: Broker, items: list[Said]) -> None:
+    def __init__(self, broker: Broker, items: list[Broadcast]) -> None:
         self._items = items
         self._posts: dict[tuple[Tenant, str], Post] = {}
         for tenant, channel, line in items:
@@ -116,14 +126,14 @@ class _Batch:
                 tenant.ledger.note(topic, history_bytes, until)
 
 
-def _batches(items: Iterable[Said]) -> Iterator[list[Said]]:
-    """Split broadcasts, in order, where a channel reaches POST_BYTES or all reach CALL_BYTES."""
-    batch: list[Said] = []
+def _batches(items: Iterable[Broadcast], bounds: PublishBounds) -> Iterator[list[Broadcast]]:
+    """Split broadcasts, in order, where a channel or all channels reach the bound."""
+    batch: list[Broadcast] = []
     sizes: Counter[tuple[str, str]] = Counter()
     size = 0  # of the lines of all channels
     for tenant, channel, line in items:
         topic = (tenant.project_id, channel.topic)
-        if batch and (sizes[topic] + len(line) > POST_BYTES or size + len(line) > CALL_BYTES):
+        if batch and (sizes[topic] + len(line) > bounds.post or size + len(line) > bounds.call):
             yield batch
             batch, sizes, size = [], Counter(), 0
         batch.append((tenant, channel, line))

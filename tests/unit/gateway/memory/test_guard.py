@@ -17,7 +17,7 @@ from gateway.memory.answers import Answer, Answers
 from gateway.memory.guard import Holders, MemoryGuard
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.history_quota import HistoryLedger
-from gateway.publish.publisher import BroadcastPublisher
+from gateway.publish.publisher import BroadcastPublisher, PublishBounds
 from gateway.session.presence import Presence, State
 from realtime.channels import Channel, parse_channel
 from realtime.errors import Unavailable
@@ -60,7 +60,7 @@ class Broker:
 
 
 def publisher_to(broker: Broker, most_bytes: int) -> BroadcastPublisher:
-    return BroadcastPublisher(cast(Any, broker), lambda _: True, most_bytes)
+    return BroadcastPublisher(cast(Any, broker), lambda _: True, PublishBounds(waiting=most_bytes))
 
 
 async def test_what_redis_does_not_have_yet_has_a_bound():

@@ -14,7 +14,7 @@ from gateway.broker import Post
 from gateway.presence import pending
 from gateway.presence.connection_log import ConnectionLog
 from gateway.projects.history_quota import HistoryLedger
-from gateway.publish import publisher
+from gateway.publish.publisher import BroadcastPublisher, PublishBounds
 from gateway.websocket.connection import Connection, Serving
 from gateway.websocket.turns import SLICE_FRAMES
 from gateway.wire.events import Pong
@@ -153,15 +153,11 @@ class Broker:
         return send
 
 
-async def test_many_messages_of_one_moment_are_several_publications_in_order(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_many_messages_of_one_moment_are_several_publications_in_order() -> None:
     """One of a topic takes as much as a page of history may, and one call no more than a buffer of Redis."""
-    monkeypatch.setattr(publisher, "POST_BYTES", 100)
-    monkeypatch.setattr(publisher, "CALL_BYTES", 250)
     tenant: Any = Tenant()
     broker = Broker()
-    broadcasts = publisher.BroadcastPublisher(cast(Any, broker), lambda _: True)
+    broadcasts = BroadcastPublisher(cast(Any, broker), lambda _: True, PublishBounds(post=100, call=250))
     said = [(room(number % 2), b"%03d" % number + b"x" * 40) for number in range(40)]
     async with background(asyncio.create_task(broadcasts.run(), name="publisher")):
         await broadcasts.publish(tenant, *said, (room(9), b"y" * 300))

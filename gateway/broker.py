@@ -39,23 +39,21 @@ class Post:
 class Broker:
     """The topics of all projects, as a gateway reads and writes them; one broker a process."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, *, page_bytes: int = PAGE_BYTES) -> None:
         self.store = store
+        self._page_bytes = page_bytes
         self.empty_seconds = min(EMPTY_SECONDS, settings.history_seconds)  # see `position`
         self._position = Script(store, "reign_v1", "position_v2")
         self._forget_empty = Script(store, "forget_empty_v1")
         self._broadcast = Script(store, "reign_v1", "append_v1", "broadcast_v1")
         self._page = Script(store, "page_v1")
 
-    async def broadcast(self, posts: Sequence[Post]) -> list[int | Unavailable]:
-        """Publish messages of clients; the posts of each topic keep their order.
-
-        Returns for each post how many bytes of history its topic has then, or why Redis refused the post.
-        """
-        return await self.posting(posts)()
-
     def posting(self, posts: Sequence[Post]) -> Callable[[], Awaitable[list[int | Unavailable]]]:
-        """Prepare a `broadcast`; return the call that sends it. Wrong posts raise before anything is sent."""
+        """Prepare to publish messages of clients; return the call that sends them.
+
+        The posts of each topic keep their order. Wrong posts raise before anything is sent. The call returns
+        for each post how many bytes of history its topic has then, or why Redis refused the post.
+        """
         calls = [
             (
                 [key.encode() for key in topic_keys(post.project, post.topic)],
@@ -120,31 +118,13 @@ class Broker:
             raise Unavailable("this Redis is a replica now")
         return replid_in(replication)
 
-    async def missed(
-        self, project: str, topic: str, since: Position, until: Position
-    ) -> list[Publication] | None:
-        """Return the publications of a topic after `since` up to `until`; None if history does not reach.
-
-        Returns all of them, however many: code that serves clients reads pages instead.
-        """
-        if since.epoch != until.epoch or since.offset > until.offset:
-            return None
-        found: list[Publication] = []
-        while since.offset < until.offset:
-            page = await self.page(project, topic, since, until.offset)
-            if page is None:
-                return None
-            found += page
-            since = Position(since.epoch, page[-1].last)
-        return found
-
     async def page(self, project: str, topic: str, since: Position, until: int) -> list[Publication] | None:
         """Return the first publications of a topic after `since`; None if history does not reach.
 
         The page has no gap, is never empty, and ends with the publication that contains `until`, or before.
         """
         found = await self._page.call(
-            [names.topic_history(project, topic)], [since.offset + 1, until, PAGE_BYTES]
+            [names.topic_history(project, topic)], [since.offset + 1, until, self._page_bytes]
         )
         page: list[Publication] = []
         reached = since.offset

@@ -11,7 +11,7 @@ from collections import defaultdict
 
 from gateway.hub.hub import Delivery, Hub, deliver
 from gateway.hub.subscribers import subscription
-from gateway.hub.topic import Step, Topic
+from gateway.hub.topic import MAX_HELD_BYTES, Step, Topic
 from gateway.wire.native import NativeCodec
 from realtime.channels import Event, Table, parse_channel
 from realtime.publications import Position, Publication, change_line, line_prefix
@@ -56,8 +56,8 @@ def delivered(topic: Topic[str], steps: list[Step]) -> list[Delivery[str]]:
 class Play:
     """A hub with subscribers that keep what they are sent: the id of each change, or `resync POSITION`."""
 
-    def __init__(self, *, live_at: Position | None = None) -> None:
-        self.hub: Hub[str] = Hub()
+    def __init__(self, *, live_at: Position | None = None, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+        self.hub: Hub[str] = Hub(max_held_bytes)
         self.inbox: dict[str, list[str]] = defaultdict(list)
         self.channels: dict[str, set[str]] = defaultdict(set)
         self.topic = self.hub.open(KEY)
@@ -75,7 +75,9 @@ class Play:
             self._deliver(self.topic.received(each))
 
     def catch_up(self, position: Position, missed: list[Publication] | None = None) -> None:
-        self._deliver(self.topic.caught_up(position, missed))
+        """Hand on what history has up to a position, in one page; None: history does not reach."""
+        self.miss(*(missed or []))
+        self._deliver(self.topic.caught_up(position, is_lost=missed is None))
 
     def miss(self, *page: Publication) -> None:
         """Hand on a page of history to a topic that is BEHIND."""
@@ -94,8 +96,8 @@ class Play:
                     self.channels[subscriber].add(message["channel"])
 
 
-def play_at_five() -> Play:
+def play_at_five(max_held_bytes: int = MAX_HELD_BYTES) -> Play:
     """A live topic at e-5 with one subscriber, Ann."""
-    play = Play(live_at=at(5))
+    play = Play(live_at=at(5), max_held_bytes=max_held_bytes)
     play.join("ann")
     return play

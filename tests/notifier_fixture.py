@@ -28,6 +28,7 @@ from realtime.process.reload import Reloads
 from realtime.publications import Position
 from realtime.redis.client import connect
 from realtime.settings.config import Project, Settings
+from tests import topics
 from tests.change_stream import DEADLINE
 from tests.expressions import value
 from tests.gateway_fixture import SECRET, eventually, stays
@@ -157,7 +158,7 @@ class Witness:
     async def changes(self, table: Table = ORDERS) -> list[dict[str, Any]]:
         """Every change since the beginning, in order; fails when one is missing."""
         now = await self.broker.position(self.project, table.topic)
-        missed = await self.broker.missed(self.project, table.topic, Position(now.epoch, 0), now)
+        missed = await topics.missed(self.broker, self.project, table.topic, Position(now.epoch, 0), now)
         assert missed is not None, "history does not reach back"
         return [json.loads(b"{" + line[1:] + b"}") for one in missed for line in one.lines]
 
@@ -197,7 +198,7 @@ async def begins_anew(seen: Witness, before: Position, table: Table = ORDERS) ->
 
     await eventually(anew)
     now = await position(seen, table)
-    assert await seen.broker.missed(PROJECT, table.topic, before, now) is None
+    assert await topics.missed(seen.broker, PROJECT, table.topic, before, now) is None
 
 
 def publisher_of(

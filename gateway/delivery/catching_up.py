@@ -92,7 +92,7 @@ class CatchingUp:
             if is_lost:
                 metrics.resyncs.inc()
             one.is_broken = False
-            one.queue.put(one.topic.caught_up(position, None if is_lost else []))
+            one.queue.put(one.topic.caught_up(position, is_lost=is_lost))
 
     async def _read_pages(self, one: OpenTopic, until: Position, mine: object) -> bool:
         """Order the missed messages page by page while there is room; False: history does not reach."""

@@ -36,8 +36,9 @@ class Stage(Protocol):
 class Stages:
     """All stages of a node, in the order in which they run."""
 
-    def __init__(self, stages: Sequence[Stage] = ()) -> None:
+    def __init__(self, stages: Sequence[Stage] = (), max_queued_bytes: int = MAX_QUEUED_BYTES) -> None:
         self._stages = stages
+        self.max_queued_bytes = max_queued_bytes  # for one topic
 
     def __repr__(self) -> str:
         return f"<Stages {list(self._stages)}>"
@@ -94,14 +95,14 @@ class TopicQueue:
     def put(self, steps: Iterable[Step]) -> None:
         """Deliver steps at once, or after the steps before them and the stages.
 
-        A LIVE topic with more than MAX_QUEUED_BYTES in its queue becomes BEHIND, and its queue is dropped.
+        A LIVE topic with more than `max_queued_bytes` in its queue becomes BEHIND, and its queue is dropped.
         """
         for step in steps:
             if self._steps or self._waits(step):
                 self._append(step)
             else:
                 self._deliver(step)
-        if self._topic.queued_bytes > MAX_QUEUED_BYTES and self._topic.is_live:
+        if self._topic.queued_bytes > self._stages.max_queued_bytes and self._topic.is_live:
             self.give_up()
 
     @property
@@ -138,7 +139,7 @@ class TopicQueue:
 
     def _count(self, more: int) -> None:
         self._topic.queued_bytes += more
-        if self._topic.queued_bytes > MAX_QUEUED_BYTES // 2:
+        if self._topic.queued_bytes > self._stages.max_queued_bytes // 2:
             self._may_go_on.clear()
         else:
             self._may_go_on.set()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, assert_never
 
 from gateway.hub.subscribers import SubscriberT, Subscription
-from gateway.hub.topic import Resynced, RosterRead, Step, Topic
+from gateway.hub.topic import MAX_HELD_BYTES, Resynced, RosterRead, Step, Topic
 from gateway.wire.codec import Codec
 from gateway.wire.events import Resync, ServerEvent
 from gateway.wire.frames import joined_pieces
@@ -33,7 +33,8 @@ class Delivery(Generic[SubscriberT]):
 class Hub(Generic[SubscriberT]):
     """All topics of a node, by project and name."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+        self._max_held_bytes = max_held_bytes  # of one topic, while history is read
         self.topics: dict[TopicKey, Topic[SubscriberT]] = {}
 
     def __repr__(self) -> str:
@@ -60,7 +61,7 @@ class Hub(Generic[SubscriberT]):
         """Return the topic of a key; a new topic begins as JOINING."""
         topic = self.topics.get(key)
         if topic is None:
-            topic = self.topics[key] = Topic(key[1])
+            topic = self.topics[key] = Topic(key[1], self._max_held_bytes)
         return topic
 
     def add(self, key: TopicKey, subscription: Subscription[SubscriberT]) -> None:

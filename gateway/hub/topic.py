@@ -63,12 +63,13 @@ Step = Publication | Resynced | RosterRead  # the topic's steps are delivered in
 class Topic(Generic[SubscriberT]):
     """One stream of messages, and its subscribers on this node."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self.state = TopicState.JOINING
         self.ordered = NOWHERE  # the position of the last step; has no meaning while JOINING
         self.position = NOWHERE  # of the last delivered step; behind `ordered` while a stage waits
         self.held: list[Publication] = []  # arrived over this Redis connection while not LIVE
         self.held_bytes = 0
+        self._max_held_bytes = max_held_bytes
         self.queued_bytes = 0  # of ordered steps that wait for a stage
         self.subscribers: Subscribers[SubscriberT] = Subscribers()
         self.joiners = 0  # clients that are joining; the topic stays open for them
@@ -118,9 +119,10 @@ class Topic(Generic[SubscriberT]):
             return []
         return [self._order(publication) for publication in page]
 
-    def caught_up(self, position: Position, missed: list[Publication] | None) -> list[Step]:
-        """Make the topic LIVE at `position` after it has ordered `missed`; None: history does not reach.
+    def caught_up(self, position: Position, *, is_lost: bool = False) -> list[Step]:
+        """Make the topic LIVE, since it has ordered all that history has up to `position`.
 
+        If history does not reach (`is_lost`), subscribers get `resync` with this position.
         The topic may be BEHIND again on return, if there is a hole in what it held.
         """
         if self.is_live:
@@ -129,12 +131,10 @@ class Topic(Generic[SubscriberT]):
         if self.state is TopicState.JOINING:
             self.ordered = self.position = position
             self.forget()
-        elif missed is None:
+        elif is_lost:
             self.ordered = position
             self.forget()
             steps.append(Resynced(position))
-        else:  # history may have returned more than was asked for
-            steps += [self._order(publication) for publication in missed]
         self._enter(TopicState.LIVE)
         return steps + self._go_on()
 
@@ -219,7 +219,7 @@ class Topic(Generic[SubscriberT]):
         self.held.append(publication)
         self.held_bytes += size_of(publication)
         while len(self.held) > 1 and (
-            len(self.held) > MAX_HELD_PUBLICATIONS or self.held_bytes > MAX_HELD_BYTES
+            len(self.held) > MAX_HELD_PUBLICATIONS or self.held_bytes > self._max_held_bytes
         ):
             del self.held[: len(self.held) // 2]
             self.held_bytes = sum(map(size_of, self.held))

@@ -22,6 +22,7 @@ from tests.cluster_fixture import (
 )
 from tests.gateway_fixture import eventually
 from tests.redis_servers.cluster import ValkeyCluster
+from tests.topics import broadcast
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -60,7 +61,7 @@ async def test_what_is_said_while_slots_move_is_kept_once_and_in_order(cluster, 
         while not stop.is_set():
             said += 1
             posts = [Post("demo", topic, [str(said).encode()], History(100_000, 3_600)) for topic in topics]
-            checked(await broker.broadcast(posts))
+            checked(await broadcast(broker, posts))
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(speak())
@@ -130,7 +131,7 @@ async def test_a_lot_of_which_one_server_is_away_is_taken_by_the_others(cluster,
     lost = await cluster.primary_of(names.topic_channel("demo", rooms[0]))
     servers = {room: await cluster.primary_of(names.topic_channel("demo", room)) for room in rooms}
     await cluster.kill(lost)
-    outcomes = await broker.broadcast([Post("demo", room, [b"1"], History(10, 60)) for room in rooms])
+    outcomes = await broadcast(broker, [Post("demo", room, [b"1"], History(10, 60)) for room in rooms])
     refused = [
         room for room, outcome in zip(rooms, outcomes, strict=True) if isinstance(outcome, Unavailable)
     ]

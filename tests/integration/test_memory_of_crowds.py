@@ -20,6 +20,7 @@ from realtime.publications import Sender, broadcast_line
 from realtime.redis.client import connect
 from realtime.redis.history import History
 from realtime.settings.config import Settings
+from tests import topics
 from tests.acceptance.programs import Program, memory_mib, running
 from tests.acceptance.served import is_ready
 from tests.change_stream import ORDERS, Publisher, background
@@ -77,8 +78,9 @@ class Stage:
         line = broadcast_line(payload, Sender(None, None), "2026-01-01T00:00:00.000000Z", to_self=True)
         broker = Broker(self.publisher.store, Settings())
         for _ in range(count):
-            await broker.broadcast(
-                [Post("demo", room(number), [line], History(POSTS, 300)) for number in range(CHANNELS)]
+            await topics.broadcast(
+                broker,
+                [Post("demo", room(number), [line], History(POSTS, 300)) for number in range(CHANNELS)],
             )
 
 

@@ -21,6 +21,7 @@ from realtime.errors import Unavailable
 from realtime.publications import Position
 from realtime.redis.history import History
 from realtime.settings.config import Settings
+from tests import topics
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -272,5 +273,7 @@ async def test_a_project_keeps_as_much_of_its_tables_as_it_says(
             await insert(writer, row_id)
             await seen.sees(row_id)
         now = await seen.broker.position(PROJECT, ORDERS.topic)
-        assert await seen.broker.missed(PROJECT, ORDERS.topic, Position(now.epoch, 4), now) is not None
-        assert await seen.broker.missed(PROJECT, ORDERS.topic, Position(now.epoch, 3), now) is None
+        assert (
+            await topics.missed(seen.broker, PROJECT, ORDERS.topic, Position(now.epoch, 4), now) is not None
+        )
+        assert await topics.missed(seen.broker, PROJECT, ORDERS.topic, Position(now.epoch, 3), now) is None

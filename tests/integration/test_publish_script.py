@@ -16,6 +16,7 @@ from realtime.publications import Position, Publication, read_publication
 from realtime.redis.client import Command, connect
 from realtime.redis.history import History
 from realtime.settings.config import Settings
+from tests import topics
 from tests.change_stream import DEADLINE
 from tests.gateway_fixture import eventually
 
@@ -63,7 +64,7 @@ def publisher(publications: PublicationStore) -> Publisher:
 async def kept(broker: Broker, since: int = 0, topic: str = TOPIC) -> list[bytes] | None:
     """The lines that history has after an offset; None where it does not reach."""
     now = await broker.position("demo", topic)
-    missed = await broker.missed("demo", topic, Position(now.epoch, since), now)
+    missed = await topics.missed(broker, "demo", topic, Position(now.epoch, since), now)
     return None if missed is None else [line.strip() for one in missed for line in one.lines]
 
 
@@ -174,7 +175,7 @@ async def test_a_topic_begins_anew_and_subscribers_hear_of_it(
     assert read_publication(message["data"]) == Publication(now.epoch, 1, [])
     assert now.epoch != before.epoch
     assert (now.offset, await checkpoint(publications)) == (0, "b5:1")
-    assert await broker.missed("demo", TOPIC, before, now) is None
+    assert await topics.missed(broker, "demo", TOPIC, before, now) is None
     publisher.checkpoint = "b5:1"
     await publisher.batch(6, 9)
     assert await broker.position("demo", TOPIC) == Position(now.epoch, 1)

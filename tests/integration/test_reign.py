@@ -24,6 +24,7 @@ from realtime.publications import Position
 from realtime.redis.client import checked, connect
 from realtime.redis.history import History
 from realtime.settings.config import Settings
+from tests import topics
 from tests.chaos.link import Link, Silence
 from tests.chaos.redis_pair import RedisPair
 from tests.fleet_fixture import crowd, end_of, history, present
@@ -290,7 +291,7 @@ async def brokers(fleet: Fleet) -> AsyncIterator[Broker]:
 
 
 async def broadcast(broker: Broker, text: str) -> None:
-    checked(await broker.broadcast([Post("demo", ROOM, [text.encode()], History(100, 300))]))
+    checked(await topics.broadcast(broker, [Post("demo", ROOM, [text.encode()], History(100, 300))]))
 
 
 async def test_what_is_said_first_after_a_fail_over_begins_a_new_history(fleet):
@@ -300,9 +301,9 @@ async def test_what_is_said_first_after_a_fail_over_begins_a_new_history(fleet):
         await fleet.fail_over()
         await eventually(lambda: can(broadcast(broker, "first")))
         position = await broker.position("demo", ROOM)
-        assert await broker.missed("demo", ROOM, since=before, until=position) is None
+        assert await topics.missed(broker, "demo", ROOM, before, position) is None
         beginning = Position(position.epoch, 0)
-        missed = await broker.missed("demo", ROOM, since=beginning, until=position)
+        missed = await topics.missed(broker, "demo", ROOM, beginning, position)
         assert missed is not None
         (first,) = missed
         assert first.lines == [b"first"]

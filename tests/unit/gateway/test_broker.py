@@ -11,6 +11,7 @@ from realtime.publications import Position
 from realtime.redis.client import Store
 from realtime.redis.history import History
 from realtime.settings.config import Settings
+from tests import topics
 
 ROOM, HALL = "broadcast:room:a", "broadcast:room:b"
 HISTORY = History(100, 60)
@@ -23,20 +24,20 @@ def broker(store: Store) -> Broker:
 
 async def publish(broker: Broker, *lines: str, topic: str = ROOM, history: History = HISTORY) -> None:
     """Publish lines as one."""
-    (taken,) = await broker.broadcast([Post("demo", topic, [line.encode() for line in lines], history)])
+    (taken,) = await topics.broadcast(
+        broker, [Post("demo", topic, [line.encode() for line in lines], history)]
+    )
     assert isinstance(taken, int)
 
 
 async def kept(broker: Broker, since: Position, topic: str = ROOM) -> list[bytes] | None:
     until = await broker.position("demo", topic)
-    missed = await broker.missed("demo", topic, since, until)
+    missed = await topics.missed(broker, "demo", topic, since, until)
     return None if missed is None else [line for one in missed for line in one.lines]
 
 
-async def test_what_was_missed_is_read_in_pages_and_begins_within_a_publication(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.broker.PAGE_BYTES", 1)
+async def test_what_was_missed_is_read_in_pages_and_begins_within_a_publication(store: Store) -> None:
+    broker = Broker(store, Settings(), page_bytes=1)
     for lines in ("abc", "def", "ghi"):
         await publish(broker, *lines)
     epoch = (await broker.position("demo", ROOM)).epoch
@@ -59,7 +60,7 @@ async def test_a_post_that_redis_refuses_has_its_reason_and_the_others_are_publi
 ) -> None:
     await store.call("SET", names.topic_meta("demo", ROOM), "no hash")
     posts = [Post("demo", topic, [b"hello"], HISTORY) for topic in (ROOM, HALL)]
-    refused, taken = await broker.broadcast(posts)
+    refused, taken = await topics.broadcast(broker, posts)
     assert isinstance(refused, Unavailable)
     assert isinstance(taken, int)
     beginning = Position((await broker.position("demo", HALL)).epoch, 0)

@@ -86,7 +86,7 @@ class Play:
         self.redis = Redis(100)
         self.hub: Hub[Any] = Hub()
         self.topic = self.hub.open(KEY)
-        self.topic.caught_up(at(100), None)
+        self.topic.caught_up(at(100))
         self.budget = ReplayBudget(10**9)
         self.recovery = Recovery(cast(Any, self.redis), self.budget, Stages(), timings)
         self.waiting: list[asyncio.Task[list[int] | None]] = []
@@ -114,7 +114,7 @@ class Play:
         """Somebody comes back to another channel that has the same history."""
         key = ("demo", name)
         topic = self.hub.open(key)
-        topic.caught_up(at(100), None)
+        topic.caught_up(at(100))
 
         async def recover() -> list[int]:
             channel, tenant = parse_channel(name), cast(Any, Tenant())
@@ -242,7 +242,7 @@ async def test_a_resync_while_history_is_read_does_not_recover_what_redis_lost(p
     play.come_back(98)
     await play.all_wait()
     play.topic.lose()
-    delivered(play.topic, play.topic.caught_up(at(90), None))
+    delivered(play.topic, play.topic.caught_up(at(90), is_lost=True))
     assert await play.outcomes() == [None]
 
 
@@ -252,7 +252,8 @@ async def test_a_lost_subscription_while_history_is_read_asks_redis_again(play):
     play.topic.lose()
     play.publish(publication(101))
     play.redis.log.insert(0, publication(1))
-    delivered(play.topic, play.topic.caught_up(at(101), [publication(101)]))
+    delivered(play.topic, play.topic.missed([publication(101)]))
+    delivered(play.topic, play.topic.caught_up(at(101)))
     assert await play.outcomes() == [after(50, 101)]
     assert play.redis.readings == [(50, 100), (50, 101)]
 

@@ -8,9 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.delivery import stages as stages_module
 from gateway.delivery.recovery import Recovery
-from gateway.delivery.stages import Stages, TopicQueue
+from gateway.delivery.stages import MAX_QUEUED_BYTES, Stages, TopicQueue
 from gateway.hub.hub import deliver
 from gateway.hub.replay_cache import ReplayBudget
 from gateway.hub.subscribers import subscription
@@ -48,13 +47,14 @@ class Slow:
 class Play:
     """A live topic at e-5 with a subscriber, and the queue between the two."""
 
-    def __init__(self, *stages: Slow) -> None:
+    def __init__(self, *stages: Slow, max_queued_bytes: int = MAX_QUEUED_BYTES) -> None:
         self.heard: list[str] = []
         self.failures: list[Exception] = []
         self.topic: Topic[str] = Topic(KEY[1])
-        self.topic.caught_up(at(5), None)
+        self.topic.caught_up(at(5))
         self.topic.subscribers.add(subscription("ann", parse_channel("table:users"), "ann", NATIVE))
-        self.queue = TopicQueue(KEY, self.topic, Stages(stages), self._deliver, self.failures.append)
+        waiting = Stages(stages, max_queued_bytes)
+        self.queue = TopicQueue(KEY, self.topic, waiting, self._deliver, self.failures.append)
 
     def _deliver(self, step: Step) -> None:
         for delivery in deliver(self.topic, step):
@@ -123,7 +123,7 @@ async def test_live_catching_up_and_resync_enter_at_the_same_point():
     play.publish(publication(6), publication(9))
     assert play.topic.state is TopicState.BEHIND
     play.queue.put(play.topic.missed([publication(7), publication(8)]))
-    play.queue.put(play.topic.caught_up(at(20), None))
+    play.queue.put(play.topic.caught_up(at(20), is_lost=True))
     play.publish(publication(21))
     assert play.heard == []
     stage.answer()
@@ -142,22 +142,21 @@ async def test_who_joins_meanwhile_hears_from_where_the_others_are():
     await eventually(lambda: play.heard == ["e-6", "e-6"])
 
 
-async def test_a_topic_with_more_than_may_wait_falls_behind_and_goes_back(monkeypatch):
-    monkeypatch.setattr(stages_module, "MAX_QUEUED_BYTES", 3 * size_of(publication(6)))
+async def test_a_topic_with_more_than_may_wait_falls_behind_and_goes_back():
     stage = Slow()
-    play = Play(stage)
+    play = Play(stage, max_queued_bytes=3 * size_of(publication(6)))
     play.publish(*(publication(offset) for offset in range(6, 12)))
     assert (play.topic.state, play.topic.ordered, len(play.queue)) == (TopicState.BEHIND, at(5), 0)
     assert (play.topic.queued_bytes, play.queue.has_room) == (0, True)
     stage.answer(10)
-    play.queue.put(play.topic.caught_up(at(7), [publication(6, 7)]))
+    play.queue.put(play.topic.missed([publication(6, 7)]))
+    play.queue.put(play.topic.caught_up(at(7)))
     await eventually(lambda: play.heard == ["e-6", "e-7"])
 
 
-async def test_who_catches_up_waits_while_much_waits(monkeypatch):
-    monkeypatch.setattr(stages_module, "MAX_QUEUED_BYTES", 4 * size_of(publication(6)))
+async def test_who_catches_up_waits_while_much_waits():
     stage = Slow()
-    play = Play(stage)
+    play = Play(stage, max_queued_bytes=4 * size_of(publication(6)))
     play.topic.lose()
     play.queue.put(play.topic.missed([publication(6), publication(7), publication(8)]))
     assert not play.queue.has_room
@@ -176,7 +175,7 @@ async def test_a_stage_that_fails_is_told_and_nothing_behind_it_is_delivered():
     assert play.heard == []
     play.queue.give_up()
     assert (play.topic.state, play.topic.ordered) == (TopicState.BEHIND, at(5))
-    play.queue.put(play.topic.caught_up(at(7), None))
+    play.queue.put(play.topic.caught_up(at(7), is_lost=True))
     assert play.heard == ["resync e-7"]
 
 
@@ -196,7 +195,7 @@ async def test_a_replay_waits_for_the_stage_before_a_slice_is_at_hand(is_slow):
     redis, stage, channel = Redis(10), Slow(lambda _: is_slow), parse_channel("room:a")
     redis.open.set()
     topic: Topic[Any] = Topic(channel.topic)
-    topic.caught_up(Position("e", 10), None)
+    topic.caught_up(Position("e", 10))
     recovery = Recovery(cast(Any, redis), ReplayBudget(10**9), Stages([stage]))
     finding = asyncio.create_task(recovery.find(cast(Any, Tenant()), channel, topic, Position("e", 7)))
     if is_slow:

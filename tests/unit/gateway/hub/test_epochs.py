@@ -16,7 +16,7 @@ ROOM, LOBBY = ("demo", "room:a"), ("demo", "presence:room:a")
 
 def state_after(key: tuple[str, str], position: Position, publication: Publication) -> TopicState:
     topic = Hub[str]().open(key)
-    begun = topic.caught_up(position, None) if topic.roster is None else topic.roster_read(position, {})
+    begun = topic.caught_up(position) if topic.roster is None else topic.roster_read(position, {})
     delivered(topic, begun)
     assert topic.is_live
     delivered(topic, topic.received(publication))

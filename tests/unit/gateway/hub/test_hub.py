@@ -95,7 +95,7 @@ def test_topics_and_projects_do_not_mix():
     play = Play(live_at=at(5))
     play.join("ann")
     other = play.hub.open(("other", KEY[1]))
-    other.caught_up(at(5), None)
+    other.caught_up(at(5))
     assert delivered(other, other.received(publication(6))) == []
     assert (other.position, play.topic.position) == (at(6), at(5))
 
@@ -245,7 +245,7 @@ def test_a_resync_makes_forget_even_within_one_epoch(play):
 def test_a_new_epoch_in_silence_makes_forget():
     key, hub = ("demo", "room:a"), Hub[str]()
     topic = hub.open(key)
-    topic.caught_up(at(5), None)
+    topic.caught_up(at(5))
     topic.replay_cache = ReplayCache(at(5), 1_000, ReplayBudget(10**9))
     delivered(topic, topic.received(Publication("f", 1, [b'B"payload":1'])))
     assert (topic.state, topic.position, topic.replay_cache) == (TopicState.LIVE, at(1, "f"), None)

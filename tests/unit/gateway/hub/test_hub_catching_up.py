@@ -86,9 +86,9 @@ def test_a_flood_while_history_is_read_is_bounded_and_loses_nothing(play):
     assert play.inbox["ann"] == [f"e-{offset}" for offset in range(6, last + 1)]
 
 
-def test_large_messages_while_history_is_read_are_bounded_by_bytes_and_lose_nothing(play, monkeypatch):
+def test_large_messages_while_history_is_read_are_bounded_by_bytes_and_lose_nothing():
     bound = 20 * len(line())
-    monkeypatch.setattr("gateway.hub.topic.MAX_HELD_BYTES", bound)
+    play = play_at_five(max_held_bytes=bound)
     play.lose()
     for offset in range(6, 106):
         play.publish(publication(offset))
@@ -100,8 +100,8 @@ def test_large_messages_while_history_is_read_are_bounded_by_bytes_and_lose_noth
     assert play.inbox["ann"] == [f"e-{offset}" for offset in range(6, 106)]
 
 
-def test_a_message_larger_than_what_may_be_held_still_tells_of_the_hole_before_it(play, monkeypatch):
-    monkeypatch.setattr("gateway.hub.topic.MAX_HELD_BYTES", 1)
+def test_a_message_larger_than_what_may_be_held_still_tells_of_the_hole_before_it():
+    play = play_at_five(max_held_bytes=1)
     play.lose()
     play.publish(publication(7))
     play.catch_up(at(5), [])

@@ -184,15 +184,15 @@ BOTH = (
 
 def test_two_protocols_get_their_own_bytes_live_and_catching_up() -> None:
     play = Shared("room:a")
-    play.topic.caught_up(Position("e", 0), None)
+    play.topic.caught_up(Position("e", 0))
     (live,) = play.topic.received(PUBLICATION)
     assert play.take(deliver(play.topic, live)) == BOTH
     behind = Shared("room:a")
-    behind.topic.caught_up(Position("e", 0), None)
+    behind.topic.caught_up(Position("e", 0))
     behind.topic.lose()
     (missed,) = behind.topic.missed([PUBLICATION])
     assert behind.take(deliver(behind.topic, missed)) == BOTH
-    (resync,) = behind.topic.caught_up(Position("e", 9), None)
+    (resync,) = behind.topic.caught_up(Position("e", 9), is_lost=True)
     assert behind.take(deliver(behind.topic, resync)) == (
         text_frame(b'{"type":"resync","channel":"room:a","position":"e-9"}'),
         text_frame(b"Resync None"),

@@ -63,7 +63,7 @@ class Replay(Protocol):
     joining: Joining
 
     @property
-    def owed_bytes(self) -> int:
+    def pending_bytes(self) -> int:
         """Estimated bytes left to send to the client, beyond what is in its send queue."""
 
     @property
@@ -94,7 +94,7 @@ class HistoryReplay:
         return f"<HistoryReplay of {self.joining.channel.name} at {self._at}>"
 
     @property
-    def owed_bytes(self) -> int:
+    def pending_bytes(self) -> int:
         messages = max(0, self.joining.topic.position.offset - self._at.offset)
         read = self._at.offset - self._since.offset
         return messages * self._sent_bytes // read if read else messages * GUESSED_BYTES
@@ -142,20 +142,20 @@ class RosterReplay:
     def __init__(self, joining: Joining, roster: Roster) -> None:
         self.joining = joining
         self._roster = roster
-        self._list = roster.attendance()  # what the client has when `_told` and `_changes` are sent
-        self._told = 0  # members of the list that were sent
-        self._is_told = False  # whether the whole list was sent, even if empty
+        self._list = roster.attendance()  # what the client has when `_sent` and `_changes` are sent
+        self._sent = 0  # members of the list that were sent
+        self._is_list_sent = False  # whether the whole list was sent, even if empty
         self._changes: deque[RosterChange] = deque()  # not sent yet; they lead to the list
         self._last_bytes = SLICE_BYTES  # size of changes that may be sent at once
 
     def __repr__(self) -> str:
         name, changes = self.joining.channel.name, len(self._changes)
-        return f"<RosterReplay of {name}, {self._told} of {len(self._list)} told, {changes} changes left>"
+        return f"<RosterReplay of {name}, {self._sent} of {len(self._list)} sent, {changes} changes left>"
 
     @property
-    def owed_bytes(self) -> int:
-        untold = self._list.size - self._list.size * self._told // max(1, len(self._list))
-        return untold + sum(change.size for change in self._changes)
+    def pending_bytes(self) -> int:
+        unsent = self._list.size - self._list.size * self._sent // max(1, len(self._list))
+        return unsent + sum(change.size for change in self._changes)
 
     @property
     def held_bytes(self) -> int:
@@ -166,15 +166,15 @@ class RosterReplay:
         """Nothing to do: the roster is in memory."""
 
     def step(self) -> bool:
-        if not self._is_told:
-            frames, self._told = self._roster.sync_after(
-                self.joining.codec, self._list, self._told, SLICE_BYTES
+        if not self._is_list_sent:
+            frames, self._sent = self._roster.sync_after(
+                self.joining.codec, self._list, self._sent, SLICE_BYTES
             )
-            self._is_told = self._told == len(self._list)
+            self._is_list_sent = self._sent == len(self._list)
             self._send(frames)
         else:
             self._send_changes(SLICE_BYTES)
-        if not self._is_told or self._changes:
+        if not self._is_list_sent or self._changes:
             return False
         if not self._look_for_changes():
             return False
@@ -188,11 +188,11 @@ class RosterReplay:
         """
         changes = self._roster.changes_since(self._list)
         self._list = self._roster.attendance()
-        self._told, self._changes = len(self._list), changes
+        self._sent, self._changes = len(self._list), changes
         size = sum(change.size for change in changes)
         is_last, self._last_bytes = size <= self._last_bytes, 2 * self._last_bytes
         if not is_last and size >= self._list.size:
-            self._told, self._changes, self._is_told = 0, deque(), False
+            self._sent, self._changes, self._is_list_sent = 0, deque(), False
         return is_last
 
     def _send_changes(self, most_bytes: float) -> None:

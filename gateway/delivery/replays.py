@@ -30,8 +30,8 @@ class Replays:
     def __repr__(self) -> str:
         return f"<Replays {list(self._replays.values())}>"
 
-    def owed_bytes(self) -> int:
-        return sum(replay.owed_bytes for replay in self._replays.values())
+    def pending_bytes(self) -> int:
+        return sum(replay.pending_bytes for replay in self._replays.values())
 
     def held_bytes(self) -> int:
         return sum(replay.held_bytes for replay in self._replays.values())

@@ -84,7 +84,7 @@ class Connection:
         self._ending = Ending(web_socket, self.send_queue)
         self.send_queue.on_slow = self._part_from_slow_client
         self.replays = Replays(serving.subscriptions.carry_out, self.fail)
-        self.send_queue.owes = self.replays.owed_bytes
+        self.send_queue.replay_bytes = self.replays.pending_bytes
 
     def __repr__(self) -> str:
         return f"<Connection {self.session!r} {self.send_queue!r}>"

@@ -69,7 +69,7 @@ class SendQueue:
         self._counted_bytes = 0  # written bytes that the metrics have
         self.is_scheduled = False  # the writer will write it, in this turn or on the timer
         self.on_slow: Callable[[], None] = self.abort  # called when this client reads too slowly
-        self.owes: Callable[[], int] = _nothing  # bytes that replays have left to send, beyond this queue
+        self.replay_bytes: Callable[[], int] = _nothing  # that replays have left to send
 
     def __repr__(self) -> str:
         return f"<SendQueue {self.queued_bytes} bytes queued, {self.waiting_bytes} waiting>"
@@ -190,7 +190,7 @@ class SendQueue:
         as much as the bound within `slow_consumer_seconds`.
         """
         bound = self._limits.max_queue_bytes
-        if self.waiting_bytes + self.owes() <= bound:
+        if self.waiting_bytes + self.replay_bytes() <= bound:
             self._mark_time = self._rested_at = None
             return False
         if self._rested_at is not None and self._mark_time is not None:

@@ -144,13 +144,13 @@ def test_a_short_list_is_one_step(present):
 
 def test_what_is_left_to_be_told_is_known_at_each_step():
     play = Play()
-    assert play.replay.owed_bytes == play.roster.attendance().size
-    while play.replay.owed_bytes:
+    assert play.replay.pending_bytes == play.roster.attendance().size
+    while play.replay.pending_bytes:
         play.replay.step()
     play.change(dict.fromkeys(list(play.truth)[:200], 1))  # while the last slice is on its way
     assert not play.replay.step()
-    assert play.replay.owed_bytes > 199 * len(PAD)
+    assert play.replay.pending_bytes > 199 * len(PAD)
     assert play.replay.held_bytes >= 8 * (PRESENT + 200)
     while not play.replay.step():
         pass
-    assert play.replay.owed_bytes == 0
+    assert play.replay.pending_bytes == 0

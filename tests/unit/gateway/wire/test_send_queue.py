@@ -137,7 +137,7 @@ def late(client: Client, *looks: float) -> list[bool]:
 
 
 async def test_what_is_left_of_a_replay_waits_like_what_is_here(client):
-    client.socket.owes = lambda: 9_000
+    client.socket.replay_bytes = lambda: 9_000
     client.transport.waiting = 1_000
     assert late(client, 0.0, 100.0) == [False, False]
     client.transport.waiting = 1_001

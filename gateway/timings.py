@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from gateway.http.timings import DEFAULTS as HTTP
 from gateway.http.timings import HttpTimings
+from gateway.presence.timings import DEFAULTS as PRESENCE
+from gateway.presence.timings import PresenceTimings
 from gateway.websocket.timings import DEFAULTS as WEBSOCKET
 from gateway.websocket.timings import WebSocketTimings
 
@@ -22,3 +24,4 @@ class Timings:
     goodbye_seconds: float = 2.0  # to tell Redis how the last connections ended
     http: HttpTimings = HTTP
     websocket: WebSocketTimings = WEBSOCKET
+    presence: PresenceTimings = PRESENCE

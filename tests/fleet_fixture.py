@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.timings import Timings
 from realtime.settings.config import Settings
 from tests.change_stream import DEADLINE
 from tests.condition import Condition
@@ -22,8 +23,8 @@ SERVICE = token_for(sub=None, role="service_role")
 
 
 @pytest.fixture
-async def here(settings: Settings) -> AsyncIterator[Gateway]:
-    async with running_gateway(settings) as gateway:
+async def here(settings: Settings, timings: Timings) -> AsyncIterator[Gateway]:
+    async with running_gateway(settings, timings=timings) as gateway:
         await eventually(gateway.is_ready)
         yield gateway
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from gateway.timings import Timings
 from realtime.settings.config import Limits, Settings
 from tests import servers
 from tests.gateway_fixture import Gateway, eventually, running_gateway, settings_for
@@ -66,9 +67,10 @@ async def channels() -> int:
 
 
 @pytest_asyncio.fixture
-async def fast(database_url: str, redis_url: str, channels: int) -> AsyncIterator[Gateway]:
+async def fast(database_url: str, redis_url: str, channels: int, timings: Timings) -> AsyncIterator[Gateway]:
     """A gateway where clients may say as much as they like."""
     limits = Limits(messages_per_second=1e6, max_channels_per_connection=channels)
-    async with running_gateway(settings_for(database_url, redis_url, limits=limits)) as gateway:
+    settings = settings_for(database_url, redis_url, limits=limits)
+    async with running_gateway(settings, timings=timings) as gateway:
         await eventually(gateway.is_ready)
         yield gateway

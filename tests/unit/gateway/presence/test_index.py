@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.presence.change import Change
-from gateway.presence.index import KEEP_SECONDS, KEPT_AT_ONCE, PresenceIndex
+from gateway.presence.index import KEPT_AT_ONCE, PresenceIndex
 
+KEEP_SECONDS = 100.0
 LIFE = "n-0"
 LOBBY, CLUB = ("demo", "presence:room:lobby"), ("demo", "presence:room:club")
 
@@ -30,7 +31,7 @@ def send(places: PresenceIndex, *changes: Change, now: float = 0.0, place=LOBBY,
 
 @pytest.fixture
 def places() -> PresenceIndex:
-    places = PresenceIndex()
+    places = PresenceIndex(KEEP_SECONDS)
     places.begin(LIFE)
     return places
 

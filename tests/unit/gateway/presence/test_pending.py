@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
 import pytest
 
 from gateway.presence.pending import Pending
+from gateway.presence.timings import PresenceTimings
 from realtime.errors import Unavailable
 from tests.change_stream import DEADLINE
 from tests.expressions import value
 from tests.gateway_fixture import eventually, stays
 
 MOST = 5
+TIMINGS = PresenceTimings(retry_seconds=0.01, most_pending=MOST, patience_seconds=-1.0)
 
 
 class Redis:
@@ -40,10 +43,10 @@ class Redis:
 class Play:
     """A node that owes something to Redis."""
 
-    def __init__(self) -> None:
+    def __init__(self, timings: PresenceTimings) -> None:
         self.redis = Redis()
         self.lives_given_up = 0
-        self.owed = Pending(self._give_up)
+        self.owed = Pending(self._give_up, timings)
         self._names = count()
 
     def _give_up(self) -> None:
@@ -60,11 +63,8 @@ class Play:
 
 
 @pytest.fixture
-async def play(monkeypatch: pytest.MonkeyPatch) -> Play:
-    monkeypatch.setattr("gateway.presence.pending.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("gateway.presence.pending.MOST_PENDING", MOST)
-    monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", -1.0)
-    return Play()
+async def play() -> Play:
+    return Play(TIMINGS)
 
 
 async def settles(play: Play) -> None:
@@ -128,8 +128,8 @@ async def test_those_who_are_here_are_told_of_under_the_new_life_however_many(pl
     assert play.redis.has == ["here"] * 2
 
 
-async def test_many_may_go_at_once_where_redis_takes_it(play, monkeypatch):
-    monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", 60.0)
+async def test_many_may_go_at_once_where_redis_takes_it():
+    play = Play(replace(TIMINGS, patience_seconds=60.0))
     play.redis.is_silent = True
     play.goes(100 * MOST)
     assert play.lives_given_up == 0

@@ -48,7 +48,7 @@ class ConnectionLog:
         self._heartbeats = heartbeats
         self._pending = pending
         self._look_seconds = look_seconds
-        self._held = 0  # clients that wait for a place
+        self._held = 0  # clients that wait to be admitted
         self._connections: Batcher[_Admission | Departure] = Batcher(
             lambda items: partial(self._send_connections, items), repeatable=True
         )

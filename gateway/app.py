@@ -143,7 +143,7 @@ class Gateway:
         self.http = http
         self.timings = timings
         self.broker = Broker(store, settings)
-        self.stores = Stores.of(store, settings)
+        self.stores = Stores.of(store, settings, timings.presence)
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
         self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), ttl)
         self.hub: Hub[SendQueue] = Hub()
@@ -159,10 +159,14 @@ class Gateway:
         self.subscriptions = Subscriptions(
             self.hub, self.topics, self.recovery, self.empty_topics, timings.delivery
         )
-        self.heartbeats = Heartbeats(HeartbeatStore(store), self.node)
-        self.pending = Pending(self.node.give_up)
-        self.connection_log = ConnectionLog(self.stores.connections, self.node, self.heartbeats, self.pending)
-        self.presence = PresenceWriter(self.stores.presence, self.node, self.pending, self.topics.hears)
+        self.heartbeats = Heartbeats(HeartbeatStore(store), self.node, timings.presence)
+        self.pending = Pending(self.node.give_up, timings.presence)
+        self.connection_log = ConnectionLog(
+            self.stores.connections, self.node, self.heartbeats, self.pending, timings.presence.look_seconds
+        )
+        self.presence = PresenceWriter(
+            self.stores.presence, self.node, self.pending, self.topics.hears, timings.presence
+        )
         bounds = PublishBounds(waiting=budget // PUBLISH_SHARE)
         self.publisher = BroadcastPublisher(self.broker, self.topics.hears, bounds)
         self.proxies: Proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]

@@ -12,6 +12,8 @@ from gateway.delivery.timings import DEFAULTS as DELIVERY
 from gateway.delivery.timings import DeliveryTimings
 from gateway.http.timings import DEFAULTS as HTTP
 from gateway.http.timings import HttpTimings
+from gateway.presence.timings import DEFAULTS as PRESENCE
+from gateway.presence.timings import PresenceTimings
 from gateway.websocket.timings import DEFAULTS as WEBSOCKET
 from gateway.websocket.timings import WebSocketTimings
 from gateway.wire.queue_writer import PARTING_SECONDS
@@ -27,3 +29,4 @@ class Timings:
     delivery: DeliveryTimings = DELIVERY
     http: HttpTimings = HTTP
     websocket: WebSocketTimings = WEBSOCKET
+    presence: PresenceTimings = PRESENCE

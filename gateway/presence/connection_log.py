@@ -14,9 +14,10 @@ from functools import partial
 from itertools import groupby
 
 from gateway.presence.connection_store import Arrival, ConnectionStore, Departure, Open
-from gateway.presence.heartbeats import LOOK_SECONDS, Heartbeats
+from gateway.presence.heartbeats import Heartbeats
 from gateway.presence.node import Node
 from gateway.presence.pending import Pending
+from gateway.presence.timings import DEFAULTS
 from gateway.publish.batcher import Batcher
 from realtime.errors import ClientError, Code
 from realtime.settings.config import Limits
@@ -34,12 +35,20 @@ class _Admission:
 class ConnectionLog:
     """The open connections of this node, as Redis has them."""
 
-    def __init__(self, store: ConnectionStore, node: Node, heartbeats: Heartbeats, pending: Pending) -> None:
+    def __init__(
+        self,
+        store: ConnectionStore,
+        node: Node,
+        heartbeats: Heartbeats,
+        pending: Pending,
+        look_seconds: float = DEFAULTS.look_seconds,
+    ) -> None:
         self._store = store
         self._node = node
         self._heartbeats = heartbeats
         self._pending = pending
-        self._held = 0  # clients that wait for a place
+        self._look_seconds = look_seconds
+        self._held = 0  # clients that wait to be admitted
         self._connections: Batcher[_Admission | Departure] = Batcher(
             lambda items: partial(self._send_connections, items), repeatable=True
         )
@@ -80,7 +89,7 @@ class ConnectionLog:
                 yield yielded
             if census.at >= asked_at or time.monotonic() > given_up_at:
                 return
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._look_seconds)
 
     async def _arrive(
         self, project: str, facts: Open, limits: Limits, suspects: tuple[str, ...] = ()

@@ -17,17 +17,12 @@ from typing import TypeVar
 
 from gateway.presence.heartbeat_store import HeartbeatStore
 from gateway.presence.node import Node
+from gateway.presence.timings import DEFAULTS, PresenceTimings
 from realtime.errors import Unavailable
 from realtime.waiting.single_flight import SingleFlight
 from realtime.waiting.survival import Part
 
 ResultT = TypeVar("ResultT")
-
-BEAT_SECONDS = 0.5
-SILENT_SECONDS = 2.0  # without a beat, after which a node is not known to be alive
-SLOW_SECONDS = 1.0  # for Redis to answer, after which the beats of all nodes may be late
-RETURN_SECONDS = 1.0  # after Redis is available again, in which all living nodes have beaten again
-LOOK_SECONDS = 0.2  # between two looks at all nodes; calls in between share one look
 
 _part = Part("beats")
 
@@ -43,14 +38,15 @@ class Census:
 class Heartbeats:
     """The beats of this node, and what it knows of the beats of other nodes."""
 
-    def __init__(self, store: HeartbeatStore, node: Node) -> None:
+    def __init__(self, store: HeartbeatStore, node: Node, timings: PresenceTimings = DEFAULTS) -> None:
         self._store = store
         self._node = node
+        self._timings = timings
         self._troubled_at = -math.inf  # monotonic, when this node last saw Redis unavailable or slow
         self._silent_since: dict[
             str, float
         ] = {}  # monotonic, when an incarnation was first seen without a beat
-        self._census: SingleFlight[Census] = SingleFlight(LOOK_SECONDS)
+        self._census: SingleFlight[Census] = SingleFlight(timings.look_seconds)
 
     def __repr__(self) -> str:
         return f"<Heartbeats of {self._node.incarnation}, {len(self._silent_since)} silent>"
@@ -60,11 +56,11 @@ class Heartbeats:
         while True:
             with _part.survives(), suppress(Unavailable):  # logged by the node at its renewal
                 await self._beat()
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(self._timings.beat_seconds)
 
     async def _beat(self) -> None:
         if not self._node.has_left:
-            await self._timed(self._store.beat(self._node.incarnation, SILENT_SECONDS))
+            await self._timed(self._store.beat(self._node.incarnation, self._timings.silent_seconds))
 
     async def _timed(self, call: Awaitable[ResultT]) -> ResultT:
         """Await a call; note if Redis, or this node, was too busy for beats to come in time."""
@@ -74,7 +70,7 @@ class Heartbeats:
         except Unavailable:
             self._troubled_at = time.monotonic()
             raise
-        if time.monotonic() - began_at > SLOW_SECONDS:
+        if time.monotonic() - began_at > self._timings.slow_seconds:
             self._troubled_at = time.monotonic()
         return result
 
@@ -92,7 +88,7 @@ class Heartbeats:
         suspects = [one for one in silent if not heartbeats[one].is_kept or self._is_dead(one, began_at)]
         # An incarnation that is silent, and may be alive, last beat at an unknown time.
         silences = [
-            math.inf if one in silent else SILENT_SECONDS - heartbeat.beat_seconds
+            math.inf if one in silent else self._timings.silent_seconds - heartbeat.beat_seconds
             for one, heartbeat in heartbeats.items()
             if one not in suspects
         ]
@@ -100,5 +96,5 @@ class Heartbeats:
 
     def _is_dead(self, incarnation: str, now: float) -> bool:
         """Whether the node is dead; after Redis was unavailable, all nodes are silent for a moment."""
-        was_calm = now - self._troubled_at > RETURN_SECONDS
-        return was_calm or now - self._silent_since[incarnation] > RETURN_SECONDS
+        was_calm = now - self._troubled_at > self._timings.return_seconds
+        return was_calm or now - self._silent_since[incarnation] > self._timings.return_seconds

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.presence.change import Change
+from gateway.presence.timings import DEFAULTS
 from realtime.channels import TopicKey
 
-KEEP_SECONDS = 3_600.0  # after which a quiet topic is refreshed; Redis drops it after RUBBISH_SECONDS
 KEPT_AT_ONCE = 500  # topics in one round
 
 Changes = Mapping[TopicKey, Sequence[Change]]
@@ -20,7 +20,8 @@ Changes = Mapping[TopicKey, Sequence[Change]]
 class PresenceIndex:
     """The topics under which an incarnation of this node may have entries."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_seconds: float = DEFAULTS.keep_seconds) -> None:
+        self._keep_seconds = keep_seconds
         self.incarnation = ""  # whose entries these are
         self._noted: set[TopicKey] = set()  # other nodes know to look there
         self._fields: dict[TopicKey, set[str]] = {}  # that Redis may have; no topic without a field
@@ -81,7 +82,7 @@ class PresenceIndex:
         """Return some of the topics that were quiet for long; they count as refreshed from now on."""
         due: list[TopicKey] = []
         for topic_key, kept_at in self._kept_at.items():
-            if len(due) == KEPT_AT_ONCE or now - kept_at < KEEP_SECONDS:
+            if len(due) == KEPT_AT_ONCE or now - kept_at < self._keep_seconds:
                 break
             due.append(topic_key)
         for topic_key in due:

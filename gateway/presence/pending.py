@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway import metrics
+from gateway.presence.timings import DEFAULTS, PresenceTimings
 from realtime.errors import ClientError, Code
 from realtime.logs.setup import get_logger
 from realtime.waiting.survival import Part
@@ -20,12 +21,6 @@ from realtime.waiting.survival import Part
 log = get_logger(__name__)
 
 _part = Part("owed")
-
-RETRY_SECONDS = 1.0
-RETRIES_A_SECOND = 2_000  # of all pending writes
-# Writes about clients that are gone: some 2 KB each. Other writes are bounded by the number of clients.
-MOST_PENDING = 10_000
-PATIENCE_SECONDS = 2.0  # without an acknowledgement; more clients than MOST_PENDING may leave at once
 
 Put = Callable[[], "asyncio.Future[None] | None"]
 Acknowledged = Callable[[], None]
@@ -56,8 +51,9 @@ class _Write:
 class Pending:
     """All pending writes of a node's incarnation; `give_up` begins another one."""
 
-    def __init__(self, give_up: Callable[[], None]) -> None:
+    def __init__(self, give_up: Callable[[], None], timings: PresenceTimings = DEFAULTS) -> None:
         self._give_up = give_up
+        self._timings = timings
         self._writes: set[_Write] = set()
         self._of_the_gone = 0  # writes about clients that are gone
         self._acknowledged_at = 0.0  # monotonic, when Redis last acknowledged, or the first write was added
@@ -105,7 +101,7 @@ class Pending:
                 return  # dropped
             if may_succeed_later(future):
                 # In a long outage many writes are pending: retries must not keep the node from its clients.
-                delay = max(RETRY_SECONDS, len(self._writes) / RETRIES_A_SECOND)
+                delay = max(self._timings.retry_seconds, len(self._writes) / self._timings.retries_a_second)
                 asyncio.get_running_loop().call_later(delay, self._try_again, write)
                 self._drop_all_if_too_many()
             else:
@@ -131,7 +127,8 @@ class Pending:
         metrics.owed.set(len(self._writes))
 
     def _drop_all_if_too_many(self) -> None:
-        if self._of_the_gone <= MOST_PENDING or time.monotonic() - self._acknowledged_at <= PATIENCE_SECONDS:
+        silence = time.monotonic() - self._acknowledged_at
+        if self._of_the_gone <= self._timings.most_pending or silence <= self._timings.patience_seconds:
             return
         log.warning("node_life_given_up", owed_count=len(self._writes))
         dropped, self._writes = self._writes, set()

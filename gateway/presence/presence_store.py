@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.presence.change import Change, fields_under
 from gateway.presence.redis_values import readable_texts
+from gateway.presence.timings import DEFAULTS
 from realtime import names
 from realtime.channels import TopicKey
 from realtime.publications import Position
@@ -19,14 +20,14 @@ from realtime.redis.history import new_epoch
 from realtime.redis.scripts import Script
 
 RUBBISH_SECONDS = 24 * 3600  # presence of a topic that nobody changed for so long is dropped
-EMPTIED_SECONDS = 10  # for which a topic that all have left is remembered: clients choose names as they like
 
 
 class PresenceStore:
     """The presences of all nodes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, emptied_seconds: int = DEFAULTS.emptied_seconds) -> None:
         self._store = store
+        self._emptied_ms = emptied_seconds * 1000
         self._presence = Script(store, "reign_v1", "presence_v2")
         self._members = Script(store, "reign_v1", "members_v2", writes=False)
 
@@ -35,7 +36,7 @@ class PresenceStore:
         calls = []
         for (project, topic), of_topic in changes.items():
             channel = names.topic_channel(project, topic)
-            arguments: list[Any] = [channel, new_epoch(), RUBBISH_SECONDS * 1000, EMPTIED_SECONDS * 1000]
+            arguments: list[Any] = [channel, new_epoch(), RUBBISH_SECONDS * 1000, self._emptied_ms]
             for change in of_topic:
                 arguments += ["remove" if change.entry is None else "set", change.field, change.entry or b""]
             calls.append((_topic_keys(project, topic), arguments))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.presence.connection_store import ConnectionStore
 from gateway.presence.node_store import NodeStore
 from gateway.presence.presence_store import PresenceStore
+from gateway.presence.timings import DEFAULTS, PresenceTimings
 from realtime.redis.client import Store
 from realtime.settings.config import Settings
 
@@ -20,5 +21,6 @@ class Stores:
     nodes: NodeStore
 
     @classmethod
-    def of(cls, store: Store, settings: Settings) -> Stores:
-        return cls(PresenceStore(store), ConnectionStore(store, settings), NodeStore(store))
+    def of(cls, store: Store, settings: Settings, timings: PresenceTimings = DEFAULTS) -> Stores:
+        presence = PresenceStore(store, timings.emptied_seconds)
+        return cls(presence, ConnectionStore(store, settings), NodeStore(store))

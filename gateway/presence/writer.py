@@ -19,17 +19,12 @@ from gateway.presence.index import PresenceIndex
 from gateway.presence.node import Node
 from gateway.presence.pending import Acknowledged, Pending, may_succeed_later, nothing
 from gateway.presence.presence_store import PresenceStore
+from gateway.presence.timings import DEFAULTS, PresenceTimings
 from gateway.projects.project import Tenant
 from gateway.publish.batcher import Batcher
 from gateway.session.presence import Presence
 from realtime.channels import TopicKey
 from realtime.errors import Unavailable
-
-RETRY_SECONDS = 1.0
-# A fail-over of one server of a cluster may bring back the entry that left a topic last, but not the note of
-# the topic, which is on another server: so the note is kept for a while.
-LINGER_SECONDS = 60.0
-MOST_LINGERING = 20_000  # topics; beyond it topics that became empty first are forgotten at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +44,20 @@ class PresenceWriter:
     """The presence of this node's clients, as Redis has it."""
 
     def __init__(
-        self, store: PresenceStore, node: Node, pending: Pending, hears: Callable[[TopicKey], bool]
+        self,
+        store: PresenceStore,
+        node: Node,
+        pending: Pending,
+        hears: Callable[[TopicKey], bool],
+        timings: PresenceTimings = DEFAULTS,
     ) -> None:
         self._store = store
         self._node = node
         self._pending = pending
+        self._timings = timings
         self._hears = hears  # whether messages of a topic would be delivered now
         self.is_full = False  # presences take as many bytes as this node has room for
-        self._index = PresenceIndex()  # changed in the order in which presence is sent
+        self._index = PresenceIndex(timings.keep_seconds)  # changed in the order in which presence is sent
         self._left_at: dict[
             TopicKey, float
         ] = {}  # when the last client left, monotonic, oldest first; to be vacated
@@ -170,7 +171,7 @@ class PresenceWriter:
         for topic_key in self._index.carried_out(changes, now):
             self._left_at.pop(topic_key, None)
             self._left_at[topic_key] = now
-        while len(self._left_at) > MOST_LINGERING:
+        while len(self._left_at) > self._timings.most_lingering:
             oldest = next(iter(self._left_at))
             del self._left_at[oldest]
             self._vacate(oldest)
@@ -186,7 +187,7 @@ class PresenceWriter:
         now = time.monotonic()
         while self._left_at:
             topic_key, left_at = next(iter(self._left_at.items()))
-            if (wait := left_at + LINGER_SECONDS - now) > 0:
+            if (wait := left_at + self._timings.linger_seconds - now) > 0:
                 self._is_sweeping = True
                 asyncio.get_running_loop().call_later(wait, self._sweep)
                 return
@@ -198,7 +199,7 @@ class PresenceWriter:
 
         def retry_if_failed(vacated: asyncio.Future[None]) -> None:
             if may_succeed_later(vacated):
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._vacate, topic_key)
+                asyncio.get_running_loop().call_later(self._timings.retry_seconds, self._vacate, topic_key)
 
         self._changes.put(_Vacancy(topic_key)).add_done_callback(retry_if_failed)
 
@@ -208,7 +209,7 @@ class PresenceWriter:
             await self._store.forget_topics(self._index.incarnation, topic_keys)
         except Unavailable:
             for topic_key in topic_keys:
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._vacate, topic_key)
+                asyncio.get_running_loop().call_later(self._timings.retry_seconds, self._vacate, topic_key)
 
     def _keep_quiet_topics(self) -> None:
         """Keep the entries of quiet topics from expiring."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from gateway.presence.timings import PresenceTimings
+from gateway.timings import Timings
 from realtime import names
 from realtime.settings.config import Limits
 from tests.fleet_fixture import crowd, present
@@ -11,11 +15,12 @@ from tests.gateway_fixture import Client, eventually, running_gateway, settings_
 from tests.redis_keys import changed_since, keys_in
 
 LOBBY = "presence:room:lobby"
+SHORT_MEMORY = Timings(presence=PresenceTimings(emptied_seconds=1, linger_seconds=0.05))
+FEW_LINGERING = Timings(presence=PresenceTimings(most_lingering=5))
 
 
-async def test_being_present_under_ever_new_names_leaves_nothing(fast, store, monkeypatch):
-    monkeypatch.setattr("gateway.presence.presence_store.EMPTIED_SECONDS", 1)
-    monkeypatch.setattr("gateway.presence.writer.LINGER_SECONDS", 0.05)
+@pytest.mark.parametrize("timings", [SHORT_MEMORY], ids=[""])
+async def test_being_present_under_ever_new_names_leaves_nothing(fast, store):
     async with fast.client() as client:
         before = await keys_in(store)
         for number in range(100):
@@ -35,9 +40,9 @@ async def test_being_present_under_ever_new_names_leaves_nothing(fast, store, mo
         await eventually(is_noted_nowhere)
 
 
-async def test_survivors_are_told_of_so_many_places_that_were_left(fast, store, monkeypatch):
+@pytest.mark.parametrize("timings", [FEW_LINGERING], ids=[""])
+async def test_survivors_are_told_of_so_many_places_that_were_left(fast, store):
     """Wait until five topics at the most are noted for them."""
-    monkeypatch.setattr("gateway.presence.writer.MOST_LINGERING", 5)
     async with fast.client() as client:
         for number in range(30):
             for state in (dict[str, Any](), None):
@@ -50,8 +55,8 @@ async def test_survivors_are_told_of_so_many_places_that_were_left(fast, store, 
         await eventually(are_few)
 
 
-async def test_who_comes_after_all_have_left_is_told_as_a_join(gateway, store, monkeypatch):
-    monkeypatch.setattr("gateway.presence.presence_store.EMPTIED_SECONDS", 1)
+@pytest.mark.parametrize("timings", [SHORT_MEMORY], ids=[""])
+async def test_who_comes_after_all_have_left_is_told_as_a_join(gateway, store):
     async with gateway.client() as alice, gateway.client() as bob:
         watched, who = await crowd(bob, LOBBY), alice.connected["connection_id"]
         for _ in range(3):

@@ -14,6 +14,8 @@ import pytest
 
 from gateway.presence.connection_store import ConnectionStore
 from gateway.presence.presence_store import PresenceStore
+from gateway.presence.timings import PresenceTimings
+from gateway.timings import Timings
 from realtime import names
 from realtime.errors import Unavailable
 from realtime.redis.client import Store
@@ -22,6 +24,9 @@ from tests.gateway_fixture import eventually, running_gateway, settings_for, tok
 
 LOBBY = "room:lobby"
 TTL_SECONDS = 4.0
+SLOW_RETRIES = Timings(presence=PresenceTimings(retry_seconds=60.0))  # the client is faster
+FAST_RETRIES = Timings(presence=PresenceTimings(retry_seconds=0.02, linger_seconds=0.02))
+EVERY_TOPIC_QUIET = Timings(presence=PresenceTimings(keep_seconds=0.0))
 
 
 @dataclass
@@ -114,8 +119,8 @@ async def test_whoever_was_told_unavailable_is_present_as_before(here, presence,
         assert await states(here) == []
 
 
-async def test_whoever_is_told_of_leaving_has_left(here, presence, monkeypatch):
-    monkeypatch.setattr("gateway.presence.writer.RETRY_SECONDS", 60.0)  # the client is faster
+@pytest.mark.parametrize("timings", [SLOW_RETRIES], ids=[""])
+async def test_whoever_is_told_of_leaving_has_left(here, presence):
     async with here.client() as alice:
         presence.answers = presence.calls = 1  # so that it is not put right at once
         assert await set_state(alice, {}) == "unavailable"
@@ -181,13 +186,13 @@ async def are_clean(store: Store) -> bool:
 # What a node notes of its people
 
 
-async def test_a_quiet_topic_with_people_does_not_expire(here, store, monkeypatch):
+@pytest.mark.parametrize("timings", [EVERY_TOPIC_QUIET], ids=[""])
+async def test_a_quiet_topic_with_people_does_not_expire(here, store):
     async with here.client() as alice:
         assert await set_state(alice, {}) == "ack"
         of_topic = [f("demo", "presence") for f in (names.topic_members, names.topic_meta)]
         for key in of_topic:
             assert await store.call("PEXPIRE", key, 60_000)
-        monkeypatch.setattr("gateway.presence.index.KEEP_SECONDS", 0.0)
 
         async def are_kept() -> bool:
             return min([await store.call("TTL", key) for key in of_topic]) > 3_600
@@ -197,8 +202,8 @@ async def test_a_quiet_topic_with_people_does_not_expire(here, store, monkeypatc
             assert len((await crowd(bob)).ids) == 1
 
 
-async def test_only_topics_with_people_are_noted_for_survivors(here, store, monkeypatch):
-    monkeypatch.setattr("gateway.presence.writer.LINGER_SECONDS", 0.02)
+@pytest.mark.parametrize("timings", [FAST_RETRIES], ids=[""])
+async def test_only_topics_with_people_are_noted_for_survivors(here, store):
     async with here.client() as alice, here.client() as bob:
         await asyncio.gather(*(set_state(one, {}, channel=LOBBY) for one in (alice, bob)))
         for number in range(20):
@@ -235,10 +240,9 @@ async def test_a_topic_is_noted_on_while_a_fail_over_may_bring_back_who_went_fro
         assert set(noted) == {b"demo presence", f"demo presence:{LOBBY}".encode()}
 
 
+@pytest.mark.parametrize("timings", [FAST_RETRIES], ids=[""])
 async def test_a_topic_that_could_not_be_forgotten_is_forgotten_later(here, store, monkeypatch):
     losses = Losses(calls=1)
-    monkeypatch.setattr("gateway.presence.writer.RETRY_SECONDS", 0.02)
-    monkeypatch.setattr("gateway.presence.writer.LINGER_SECONDS", 0.02)
     monkeypatch.setattr(PresenceStore, "forget_topics", losses.before(PresenceStore.forget_topics))
     async with here.client() as alice:
         assert await set_state(alice, {}) == "ack"

@@ -56,6 +56,7 @@ WITHOUT_A_TWIN = {
     "gateway.presence.connection_log": (IO, "integration/test_connection_history.py"),
     "gateway.presence.stores": (DATA, "unit/gateway/http/test_presence_lists.py"),
     "gateway.projects.jwks": (IO, "integration/test_jwks.py"),
+    "gateway.presence.timings": (DATA, "integration/test_presence_in_doubt.py"),
     "gateway.timings": (DATA, "integration/test_gateway_life.py"),
     "notifier.timings": (DATA, "integration/test_dismissed_feed.py"),
     "gateway.publish.publisher": (IO, "integration/test_broadcast.py"),

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,10 +14,14 @@ import pytest
 
 from gateway.presence.heartbeat_store import Heartbeat
 from gateway.presence.heartbeats import Heartbeats
+from gateway.presence.timings import PresenceTimings
 from realtime.errors import Unavailable
 from tests.gateway_fixture import eventually
 
 SILENT, RETURN, SLOW = 2.0, 1.5, 0.5
+TIMINGS = PresenceTimings(
+    beat_seconds=0.01, silent_seconds=SILENT, slow_seconds=SLOW, return_seconds=RETURN, look_seconds=0
+)
 LATE = 0.6  # of an answer that is slow
 WELL, OUT, SILENCE = Heartbeat(True, 1.75), Heartbeat(False, 0), Heartbeat(True, 0)
 
@@ -48,10 +53,7 @@ class Lives:
 
 
 @pytest.fixture
-async def lives(monkeypatch: pytest.MonkeyPatch) -> Lives:
-    times = {"SILENT": SILENT, "RETURN": RETURN, "SLOW": SLOW, "BEAT": 0.01, "LOOK": 0}
-    for name, seconds in times.items():
-        monkeypatch.setattr(f"gateway.presence.heartbeats.{name}_SECONDS", seconds)
+async def lives() -> Lives:
     return Lives()
 
 
@@ -62,7 +64,7 @@ async def node() -> Any:
 
 @pytest.fixture
 async def beats(lives: Lives, node: Any) -> AsyncIterator[Heartbeats]:
-    beats = Heartbeats(cast(Any, lives), node)
+    beats = Heartbeats(cast(Any, lives), node, TIMINGS)
     running = asyncio.create_task(beats.run())
     await eventually(lambda: lives.beats)
     yield beats
@@ -137,7 +139,7 @@ async def test_a_node_that_has_left_beats_no_more(beats, lives, node):
     assert lives.beats <= count + 1
 
 
-async def test_all_who_ask_at_once_share_a_look(beats, lives, monkeypatch):
-    monkeypatch.setattr(beats._census, "_seconds", 3_600)
+async def test_all_who_ask_at_once_share_a_look(lives, node):
+    beats = Heartbeats(cast(Any, lives), node, replace(TIMINGS, look_seconds=3_600))
     await asyncio.gather(*(beats.census() for _ in range(100)))
     assert lives.looks == 1

@@ -11,8 +11,9 @@ import pytest
 from aiohttp import WSMessage, WSMsgType
 
 from gateway.broker import Post
-from gateway.presence import pending
 from gateway.presence.connection_log import ConnectionLog
+from gateway.presence.pending import Pending
+from gateway.presence.timings import PresenceTimings
 from gateway.projects.history_quota import HistoryLedger
 from gateway.publish.publisher import BroadcastPublisher, PublishBounds
 from gateway.websocket.connection import Connection, Serving
@@ -184,13 +185,11 @@ class AwayConnections:
         raise Unavailable("away")
 
 
-async def test_the_more_is_owed_the_later_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_more_is_owed_the_later_it_is_tried_again() -> None:
     """A node that lost many clients while Redis is away has others to serve."""
-    monkeypatch.setattr(pending, "RETRY_SECONDS", 0)
-    monkeypatch.setattr(pending, "RETRIES_A_SECOND", 0.5)
     connections = AwayConnections()
     node = SimpleNamespace(incarnation="n-0", earlier=[])
-    owed = pending.Pending(cast(Any, None))
+    owed = Pending(cast(Any, None), PresenceTimings(retry_seconds=0, retries_a_second=0.5))
     connection_log = ConnectionLog(cast(Any, connections), cast(Any, node), cast(Any, None), owed)
     async with background(asyncio.create_task(connection_log.run(), name="connection log")):
         for _ in range(20):

@@ -59,7 +59,7 @@ async def _serve(
 ) -> None:
     async with connect(settings.redis_url) as store:
         publications = PublicationStore(store)
-        election = Election(store, node)
+        election = Election(store, node, timings.leadership)
         await _warn_of_eviction(publications)
         async with AsyncExitStack() as stack:
             tasks = asyncio.TaskGroup()

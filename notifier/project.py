@@ -14,6 +14,7 @@ from structlog.contextvars import bind_contextvars
 
 from notifier import metrics
 from notifier.errors import AWAY, FAULTS
+from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed import Feed
 from notifier.feed.feed_settings import FeedSettings
@@ -72,12 +73,14 @@ class ProjectFeed:
         publications: PublicationStore,
         candidacy: Candidacy | None = None,
         timings: FeedTimings = DEFAULTS,
+        bounds: FeedBounds = DEFAULT_BOUNDS,
     ) -> None:
         self.project_id = settings.project_id
         self.project = settings.project
         self._settings = settings
         self._publications = publications
         self._timings = timings
+        self._bounds = bounds
         self.candidacy = Candidacy() if candidacy is None else candidacy
         self.state = State.CONNECTING
         self.reason = ""  # why it is in this state, for operators; "" if nothing is wrong
@@ -165,7 +168,7 @@ class ProjectFeed:
             lead.session.add_termination_listener(doorbell.startle)
             self.candidacy.wake = doorbell.startle
             doorbell.silence()  # writers need not ring while the feed reads anyway
-            feed = Feed(lead.session)
+            feed = Feed(lead.session, self._timings, self._bounds)
             publisher = Publisher(
                 self._settings, feed, self._publications, self._redis_is_away, self._timings
             )

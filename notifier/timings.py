@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from notifier.feed.timings import DEFAULTS as FEED_DEFAULTS
 from notifier.feed.timings import FeedTimings
+from notifier.leadership.timings import DEFAULTS as LEADERSHIP_DEFAULTS
+from notifier.leadership.timings import LeadershipTimings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +21,4 @@ class Timings:
     last_batch_seconds: float = 5.0  # for a feed to end; the next leader resumes a batch cut off
     mend_seconds: float = 5.0  # between two searches for partitions without triggers
     feed: FeedTimings = FEED_DEFAULTS
+    leadership: LeadershipTimings = LEADERSHIP_DEFAULTS

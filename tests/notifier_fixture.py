@@ -15,6 +15,7 @@ import asyncpg
 
 from gateway.broker import Broker
 from notifier import app
+from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed import Feed
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import PublicationStore
@@ -112,9 +113,11 @@ class Notifier:
 
 
 @asynccontextmanager
-async def notifier_with_a_port(settings: Settings) -> AsyncIterator[Notifier]:
+async def notifier_with_a_port(
+    settings: Settings, timings: Timings = app.DEFAULTS
+) -> AsyncIterator[Notifier]:
     port = free_port()
-    async with notifier(settings, internal_port=port):
+    async with notifier(settings, internal_port=port, timings=timings):
         yield Notifier(port)
 
 
@@ -206,9 +209,10 @@ def publisher_of(
     publications: PublicationStore,
     connection: Any,
     timings: FeedTimings = app.DEFAULTS.feed,
+    bounds: FeedBounds = DEFAULT_BOUNDS,
 ) -> Publisher:
     of_demo = FeedSettings.of(settings, PROJECT)
-    return Publisher(of_demo, Feed(connection), publications, lambda reason: None, timings)
+    return Publisher(of_demo, Feed(connection, timings, bounds), publications, lambda reason: None, timings)
 
 
 async def asleep(connection: Any) -> None:

@@ -12,10 +12,12 @@ from contextlib import aclosing
 from operator import itemgetter
 
 from notifier.errors import UNREADABLE, LostPlace, NoFeed
+from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.outbox_rows import table_facts, topics_of
 from notifier.feed.place import read_checkpoints, read_place
 from notifier.feed.publication_store import Chunk
 from notifier.feed.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
+from notifier.feed.timings import DEFAULTS, FeedTimings
 from notifier.sessions import query
 from realtime.postgres.migrations import check_version
 from realtime.postgres.pool import transaction
@@ -24,15 +26,8 @@ from realtime.publications import change_line
 from realtime.settings.config import MAX_CHANGE_BYTES
 from realtime.waiting.batches import batches_by_weight
 
-# The most tables that a feed ever publishes: Redis and the database keep each for ever, and a role that may
-# forge changes can invent any number of table names.
-MOST_TOPICS = 20_000
-CHUNK_CHANGES = 5_000  # in one call of the Redis script
-CHUNK_BYTES = 1_048_576  # in one call of the script; a bigger change is sent alone
-SMALL_BATCH = 1_000  # changes; a batch up to this size is read without a cursor
 SHED_ROWS = 50_000  # that one statement deletes
 LONG_SECONDS = 120  # timeout of statements that read or delete very many rows
-SNAPSHOT_SECONDS = 5  # an answer takes a millisecond: a database that is silent for so long is lost
 
 _PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query("begin_anew")
 _ADVANCE, _CONFIRM = query("advance"), query("confirm")
@@ -48,8 +43,12 @@ class Feed:
     topic, and the database keeps it beside the feed.
     """
 
-    def __init__(self, connection: OwnSession) -> None:
+    def __init__(
+        self, connection: OwnSession, timings: FeedTimings = DEFAULTS, bounds: FeedBounds = DEFAULT_BOUNDS
+    ) -> None:
         self._connection = connection
+        self._timings = timings
+        self._bounds = bounds
         self._incarnation = secrets.token_hex(4)  # no token of another Feed begins with it
         self._place = (0, 0)  # ctid of the feed's row; without it Postgres would search old versions
         self._number = 0  # of the current batch
@@ -104,7 +103,8 @@ class Feed:
         )
 
     async def snapshot(self) -> Snapshot:
-        text = await self._connection.fetchval("select pg_current_snapshot()::text", timeout=SNAPSHOT_SECONDS)
+        timeout = self._timings.snapshot_seconds
+        text = await self._connection.fetchval("select pg_current_snapshot()::text", timeout=timeout)
         return parse_snapshot(text)
 
     async def barrier(self) -> int:
@@ -148,7 +148,7 @@ class Feed:
 
         A lost session raises its own error.
         """
-        found = await self._connection.fetchval(_FOUND, timeout=SNAPSHOT_SECONDS)
+        found = await self._connection.fetchval(_FOUND, timeout=self._timings.snapshot_seconds)
         self._check_place(found)
         await check_version(self._connection)
 
@@ -193,7 +193,7 @@ class Feed:
             async for page in pages:
                 changes = [(change_id, size) for change_id, size in page if size is not None]
                 self.left_out += len(page) - len(changes)
-                for batch in batches_by_weight(changes, itemgetter(1), CHUNK_BYTES):
+                for batch in batches_by_weight(changes, itemgetter(1), self._bounds.chunk_bytes):
                     yield self._by_topic(await read([change_id for change_id, _ in batch]))
 
     async def _changes(self, ids: list[int]) -> list[Row]:
@@ -234,7 +234,7 @@ class Feed:
         """Tell whether the feed has the topic or may add it; within a batch the answer stays the same."""
         if topic in self.checkpoints or topic in self._new:
             return True
-        if len(self.checkpoints) + len(self._new) >= MOST_TOPICS:
+        if len(self.checkpoints) + len(self._new) >= self._bounds.topics:
             return False
         self._new.add(topic)
         return True
@@ -242,13 +242,15 @@ class Feed:
     async def _pages(self) -> AsyncGenerator[list[Row], None]:
         """Yield ids and sizes of the current batch; a small batch, as most are, costs one round trip."""
         asked = *bounds(seen_since(self.s1, self.s2)), MAX_CHANGE_BYTES
-        page = await self._connection.fetch(_BATCH, *asked, SMALL_BATCH + 1, timeout=LONG_SECONDS)
-        if len(page) <= SMALL_BATCH:
+        page = await self._connection.fetch(
+            _BATCH, *asked, self._bounds.small_batch + 1, timeout=LONG_SECONDS
+        )
+        if len(page) <= self._bounds.small_batch:
             yield page
             return
         async with transaction(self._connection, readonly=True):
             cursor = await self._connection.cursor(_BATCH, *asked, None)
-            while page := await cursor.fetch(CHUNK_CHANGES, timeout=LONG_SECONDS):
+            while page := await cursor.fetch(self._bounds.chunk_changes, timeout=LONG_SECONDS):
                 yield page
 
     async def confirm(self) -> None:

@@ -14,6 +14,7 @@ class FeedTimings:
     first_retry_seconds: float = 0.1  # of what Redis did not take
     last_retry_seconds: float = 5.0
     check_seconds: float = 2.0  # between two checks of the checkpoints of all topics
+    snapshot_seconds: float = 5.0  # an answer takes a millisecond: a database silent for so long is lost
     shed_seconds: float = 1.0  # between two checks of the outbox against its bound
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-LEASE_SECONDS = 3.0  # after which a lease expires if its holder does not renew it
+from notifier.leadership.timings import DEFAULTS, LeadershipTimings
+
 BLIND_SECONDS = 3.0  # without an answer of Redis, after which a leader's silence does not count
 GRACE_SECONDS = 1.5  # for the preferred notifier, before the others try to lead
-SILENT_SECONDS = 15.0  # without a sign of life, after which a leader's session may be ended
 STABLE_SECONDS = 5.0  # for which the fleet has not changed, and a leader has led, before it hands over
 DATABASE_SECONDS = 6.0  # without an answer of the database, after which a leader's lease is no longer renewed
 FAULT_SECONDS = 30.0  # after a fault, in which another notifier should lead
 BLIND_PATIENCE_SECONDS = 5.0  # for which a notifier without Redis leaves a free lead to those with Redis
-DOUBT_SECONDS = 10.0  # without a known leader, or an answer of Redis, after which a notifier is not ready
 
 NEVER = float("-inf")
 
@@ -39,6 +38,7 @@ class Candidacy:
 
     me: str = ""  # this notifier's id
     elected: bool = False  # whether an election updates this candidacy
+    timings: LeadershipTimings = DEFAULTS
     # Reported by the feed
     state: str = ""  # of the feed, in the words of `/readyz`
     leads_since: float | None = None  # since when the feed leads, or waits for the schema; None: neither
@@ -55,7 +55,7 @@ class Candidacy:
     holder: str | None = None  # of the lease; "" for a lease without a name
     held_until: float = NEVER  # when the lease expires, unless Redis says otherwise
     vacant_since: float | None = None  # since when no lease is known; None: there is one, or not seen yet
-    silent_since: float | None = None  # the leader's last sign of life, if Redis answered ever since
+    silent_since: float | None = None  # when the leader last renewed its lease, if Redis answered ever since
     preferred: str | None = None  # the notifier that should lead
     stable: bool = False  # the fleet has not changed for STABLE_SECONDS
 
@@ -64,10 +64,14 @@ class Candidacy:
         if now - self.looked_at > BLIND_SECONDS:
             self.silent_since = None
         if holder is not None:
-            self.held_until, self.vacant_since, self.silent_since = now + LEASE_SECONDS, None, None
+            self.held_until, self.vacant_since, self.silent_since = (
+                now + self.timings.lease_seconds,
+                None,
+                None,
+            )
         elif self.silent_since is None:
-            # A lease that has just expired was last renewed LEASE_SECONDS ago.
-            self.silent_since = now if self.holder is None else now - LEASE_SECONDS
+            # A lease that has just expired was last renewed `lease_seconds` ago.
+            self.silent_since = now if self.holder is None else now - self.timings.lease_seconds
         if holder is None and self.vacant_since is None:
             self.vacant_since = now
         if holder is not None and holder != self.me:
@@ -104,18 +108,18 @@ class Candidacy:
         if self.silent_since is None or now - self.looked_at > BLIND_SECONDS:
             return False
         patience = 0.0 if self.preferred in (None, self.me) else GRACE_SECONDS
-        return now - self.silent_since >= SILENT_SECONDS + patience
+        return now - self.silent_since >= self.timings.silent_seconds + patience
 
     def doubt(self, now: float, leads: bool) -> str | None:
         """Return why this notifier is not ready: it could not lead, or knows of no leader; None if ready.
 
-        It has DOUBT_SECONDS to find out, so that a short outage of Redis or a takeover makes nobody unready.
+        It has `doubt_seconds` to find out: a short outage of Redis or a takeover makes no notifier unready.
         """
         if not self.elected:
             return None
-        if now - self.looked_at > DOUBT_SECONDS:
+        if now - self.looked_at > self.timings.doubt_seconds:
             return f"could not lead, since Redis does not do what it must: {self.trouble}"
-        if leads or now - self.known_at <= DOUBT_SECONDS:
+        if leads or now - self.known_at <= self.timings.doubt_seconds:
             return None
         rival = "" if self.rival is None else f"; backend {self.rival} of the database leads, and is silent"
         return f"nobody is known to lead{rival}"

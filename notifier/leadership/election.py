@@ -15,8 +15,9 @@ from contextlib import suppress
 import msgspec
 
 from notifier.leadership.assignment import Assigned, assign
-from notifier.leadership.candidacy import LEASE_SECONDS, STABLE_SECONDS, Candidacy
+from notifier.leadership.candidacy import STABLE_SECONDS, Candidacy
 from notifier.leadership.lease_store import Claim, LeaseStore, Wish
+from notifier.leadership.timings import DEFAULTS, LeadershipTimings
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
@@ -27,7 +28,6 @@ log = get_logger(__name__)
 
 _part = Part("election")
 
-LOOK_SECONDS = 0.25
 GOODBYE_SECONDS = 2.0  # for signing out
 
 
@@ -89,11 +89,12 @@ def _able(fleet: Mapping[str, Facts]) -> dict[str, list[str]]:
 class Election:
     """Updates the candidacies of this process's projects."""
 
-    def __init__(self, store: Store, notifier_id: str) -> None:
+    def __init__(self, store: Store, notifier_id: str, timings: LeadershipTimings = DEFAULTS) -> None:
         self.id = notifier_id
+        self._timings = timings
         self._candidacies: dict[str, Candidacy] = {}  # by project
         self._left: dict[str, Candidacy] = {}  # of removed projects, until their leases are given up
-        self._leases = LeaseStore(store, notifier_id, LEASE_SECONDS)
+        self._leases = LeaseStore(store, notifier_id, timings.lease_seconds)
         self._fleet = Fleet()
         self._held: set[str] = set()  # projects whose lease this notifier held at the last look
 
@@ -103,7 +104,7 @@ class Election:
     def candidacy_of(self, project: str) -> Candidacy:
         """Return this notifier's candidacy for a project; create it if there is none yet."""
         self._left.pop(project, None)
-        return self._candidacies.setdefault(project, Candidacy(self.id, elected=True))
+        return self._candidacies.setdefault(project, Candidacy(self.id, elected=True, timings=self._timings))
 
     def leave(self, project: str) -> None:
         """Stop serving a project; its lease is renewed until the feed has ended, and is then given up."""
@@ -118,7 +119,7 @@ class Election:
                 except Exception as error:
                     _part.note(error)
                     self._see_nothing(time.monotonic(), "what it answered cannot be read")
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(self._timings.look_seconds)
         finally:
             with suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECONDS):

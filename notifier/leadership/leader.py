@@ -29,7 +29,6 @@ log = get_logger(__name__)
 
 TRY_SECONDS = 0.25  # between two tries, and two checks of the candidacy or for the schema
 ANSWER_SECONDS = 10.0  # a try takes a millisecond: a database that is silent for so long is lost
-SAME_HOLDER_SECONDS = 5.0  # a leader of less time may not have written its lease yet
 LOCK_BITS = 62  # of a random number that nobody guesses, and that fits a bigint
 
 _WHO_LEADS, _LEAD = query("who_leads"), query("lead")
@@ -168,10 +167,10 @@ class Candidate:
         return False
 
     def _is_lost(self, name: str | None, now: float) -> bool:
-        """Tell whether the leader is a notifier of this project that shows no sign of life."""
+        """Tell whether the leader is a notifier of this project that has not renewed its lease for long."""
         return (
             name == application_name(self.project)  # two projects may share a database
-            and now - self.seen_since >= SAME_HOLDER_SECONDS
+            and now - self.seen_since >= self.candidacy.timings.same_holder_seconds
             and self.candidacy.may_end_leader(now)
         )
 

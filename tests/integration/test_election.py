@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from notifier.feed import feed
-from notifier.leadership import candidacy, leader
+from notifier.feed.timings import FeedTimings
+from notifier.leadership.candidacy import GRACE_SECONDS
 from notifier.leadership.lease_store import Claim, LeaseStore, Wish
+from notifier.leadership.timings import LeadershipTimings
+from notifier.timings import Timings
 from realtime import names
 from realtime.postgres.migrations import migration_sql
 from realtime.redis.client import connect
@@ -50,11 +52,9 @@ async def settings(orders_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(orders_url))
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is soon over, and a lease too."""
-    monkeypatch.setattr(candidacy, "SILENT_SECONDS", candidacy.LEASE_SECONDS + 0.5)
-    monkeypatch.setattr(leader, "SAME_HOLDER_SECONDS", 0.5)
+# Silence is soon over.
+PATIENCE = LeadershipTimings(silent_seconds=LeadershipTimings().lease_seconds + 0.5, same_holder_seconds=0.5)
+IMPATIENT = Timings(leadership=PATIENCE)
 
 
 async def pids(connection: Any) -> set[int]:
@@ -106,7 +106,7 @@ async def test_a_standby_has_no_session_and_leads_when_the_leader_stops(
 
 @pytest.mark.parametrize("is_older", [False, True])
 async def test_a_leader_that_is_silent_is_ended_and_its_writers_ring_again(
-    settings: Settings, writer: Any, orders_url: str, impatient: None, is_older: bool
+    settings: Settings, writer: Any, orders_url: str, is_older: bool
 ) -> None:
     """A leader that hangs, of now or of schema version 3, when the lead was an advisory lock."""
     async with session(orders_url, application_name=LEADER_NAME) as lost, witness(settings) as seen:
@@ -115,7 +115,7 @@ async def test_a_leader_that_is_silent_is_ended_and_its_writers_ring_again(
         else:
             await lead(lost)
         await writer.execute("select setval('realtime.silent_until', 99999999999)")
-        async with notifier(settings):
+        async with notifier(settings, timings=IMPATIENT):
             await insert(writer, 1)
             await seen.sees(1)
             await eventually(lost.is_closed)
@@ -129,39 +129,37 @@ async def test_a_leader_that_is_silent_is_ended_and_its_writers_ring_again(
 async def is_left_alone(connection: Any, caplog: pytest.LogCaptureFixture) -> None:
     """See that whoever has the lock is left alone, for longer than the patience of a notifier."""
     await eventually(lambda: stands_by(caplog))
-    await stays(
-        lambda: connection.fetchval("select true"), candidacy.SILENT_SECONDS + candidacy.GRACE_SECONDS
-    )
+    await stays(lambda: connection.fetchval("select true"), PATIENCE.silent_seconds + GRACE_SECONDS)
 
 
 @pytest.mark.parametrize("name", ["realtime notifier other", "realtime notifier", "psql"])
 async def test_a_holder_that_is_no_notifier_of_the_project_is_left_alone(
-    settings: Settings, orders_url: str, impatient: None, caplog: pytest.LogCaptureFixture, name: str
+    settings: Settings, orders_url: str, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """See that its session lives for longer than the patience of a notifier."""
     caplog.set_level(logging.INFO)
     async with session(orders_url, application_name=name) as holder:
         await lead(holder)
-        async with notifier(settings):
+        async with notifier(settings, timings=IMPATIENT):
             await is_left_alone(holder, caplog)
 
 
 async def test_a_holder_whose_lease_is_fresh_is_left_alone(
-    settings: Settings, orders_url: str, impatient: None, caplog: pytest.LogCaptureFixture
+    settings: Settings, orders_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     async with session(orders_url, application_name=LEADER_NAME) as holder:
         its_own = await lead(holder)
         async with connect(settings.redis_url) as store:
             await LeaseStore(store, "somebody", 60).leases([Claim(PROJECT, Wish.TAKE)])
-        async with notifier(settings):
+        async with notifier(settings, timings=IMPATIENT):
             await is_left_alone(holder, caplog)
             assert await pids(holder) == {its_own}, "a standby holds no session"
 
 
 @pytest.mark.standalone
 async def test_while_redis_is_away_no_leader_is_ended(
-    orders_url: str, tmp_path: Path, impatient: None, caplog: pytest.LogCaptureFixture
+    orders_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """See that its session lives for longer than the patience of a notifier."""
     caplog.set_level(logging.INFO)
@@ -169,12 +167,12 @@ async def test_while_redis_is_away_no_leader_is_ended(
         settings = settings_at(server.url, demo=project_at(orders_url))
     async with session(orders_url, application_name=LEADER_NAME) as holder:
         await lead(holder)
-        async with notifier(settings):
+        async with notifier(settings, timings=IMPATIENT):
             await is_left_alone(holder, caplog)
 
 
 async def test_a_missing_right_to_end_a_silent_leader_is_told_once(
-    database_url: str, redis_url: str, impatient: None, caplog: pytest.LogCaptureFixture
+    database_url: str, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     async with session(database_url) as administrator:
@@ -182,7 +180,9 @@ async def test_a_missing_right_to_end_a_silent_leader_is_told_once(
         await psql(database_url, migration_sql("weak"))
         async with session(database_url, application_name=LEADER_NAME) as holder:
             await lead(holder)
-            async with notifier(settings_at(redis_url, demo=project_at(as_role(database_url, "weak")))):
+            async with notifier(
+                settings_at(redis_url, demo=project_at(as_role(database_url, "weak"))), timings=IMPATIENT
+            ):
                 await eventually(lambda: "silent_leader_not_ended" in caplog.text)
                 await is_left_alone(holder, caplog)
         await administrator.execute("drop owned by weak; drop role weak")
@@ -190,11 +190,11 @@ async def test_a_missing_right_to_end_a_silent_leader_is_told_once(
 
 
 async def test_of_two_projects_on_one_database_one_leads_and_ends_nobody(
-    orders_url: str, redis_url: str, writer: Any, impatient: None, caplog: pytest.LogCaptureFixture
+    orders_url: str, redis_url: str, writer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     settings = settings_at(redis_url, other=project_at(orders_url), demo=project_at(orders_url))
-    async with notifier(settings):
+    async with notifier(settings, timings=IMPATIENT):
 
         async def three() -> bool:
             return len(await pids(writer)) == 3
@@ -229,22 +229,20 @@ async def test_a_leader_whose_database_is_silent_gives_way_to_one_that_can_reach
     settings: Settings,
     writer: Any,
     orders_url: str,
-    impatient: None,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(feed, "SNAPSHOT_SECONDS", 1)
+    timings = Timings(feed=FeedTimings(snapshot_seconds=1.0), leadership=PATIENCE)
     address = urlsplit(orders_url)
     link = Link("postgres", address.port or 0)
     async with witness(settings) as seen, link.listening(), AsyncExitStack() as standby:
         netloc = f"{address.netloc.rpartition(':')[0]}:{link.port}"
         by_link = project_at(address._replace(netloc=netloc).geturl())
-        async with notifier(settings_at(settings.redis_url, demo=by_link)):
+        async with notifier(settings_at(settings.redis_url, demo=by_link), timings=timings):
             await asleep(writer)
             await eventually(lambda: lease(settings.redis_url))
             before = await lease(settings.redis_url)
-            await standby.enter_async_context(notifier(settings))
+            await standby.enter_async_context(notifier(settings, timings=timings))
             await eventually(lambda: stands_by(caplog))
             link.black_hole(Silence.HELD)
             await insert(writer, 1)

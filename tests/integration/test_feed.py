@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from notifier.errors import LostPlace
-from notifier.feed import feed as feed_module
+from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed import Feed
 from notifier.feed.publication_store import Chunk
 from notifier.feed.snapshots import bounds, parse_snapshot, seen_since
@@ -63,10 +63,10 @@ def _body(line: str) -> str:
 
 
 @asynccontextmanager
-async def reader_of(database_url: str) -> AsyncIterator[Reader]:
+async def reader_of(database_url: str, bounds: FeedBounds = DEFAULT_BOUNDS) -> AsyncIterator[Reader]:
     connection = await connect(database_url)
     try:
-        feed = Feed(connection)
+        feed = Feed(connection, bounds=bounds)
         await feed.resume()
         yield Reader(feed, connection)
     finally:
@@ -139,14 +139,13 @@ async def test_the_changes_of_a_row_keep_their_order(reader: Reader, writer: Any
 
 
 async def test_after_a_crash_the_same_batch_is_read_again(
-    reader: Reader, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
+    reader: Reader, orders_url: str, writer: Any
 ) -> None:
     await writer.execute("insert into orders select generate_series(1, 2500), 'note'")
     await reader.feed.advance(await reader.feed.snapshot())
     before = await reader.chunks()
     await insert(writer, 9999)
-    monkeypatch.setattr(feed_module, "CHUNK_CHANGES", 700)
-    async with reader_of(orders_url) as second:
+    async with reader_of(orders_url, FeedBounds(chunk_changes=700)) as second:
         again = await second.chunks()
         assert second.feed.token == reader.feed.token
         assert await second.read() == [9999]
@@ -171,14 +170,12 @@ async def test_whoever_lost_its_place_cannot_move_the_feed_and_learns_so(
         assert await reader.read() == [2]
 
 
-async def test_calls_are_bounded_in_changes_and_bytes(
-    reader: Reader, writer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(feed_module, "CHUNK_BYTES", 5_000)
+async def test_calls_are_bounded_in_changes_and_bytes(orders_url: str, writer: Any) -> None:
     await insert(writer, 1, 2, 3)
     await writer.execute("insert into orders values (4, repeat('x', 20000)), (5, 'note')")
-    await reader.feed.advance(await reader.feed.snapshot())
-    assert [len(chunk.ids) for chunk in await reader.chunks()] == [3, 1, 1]
+    async with reader_of(orders_url, FeedBounds(chunk_bytes=5_000)) as reader:
+        await reader.feed.advance(await reader.feed.snapshot())
+        assert [len(chunk.ids) for chunk in await reader.chunks()] == [3, 1, 1]
 
 
 async def test_a_batch_of_many_tables_has_a_chunk_each(reader: Reader, orders_url: str, writer: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from notifier.feed.bounds import FeedBounds
 from realtime.settings.config import MAX_CHANGE_BYTES, Settings
 from tests.expressions import value
 from tests.gateway_fixture import eventually
@@ -147,13 +148,12 @@ async def test_a_huge_forged_name_is_not_read_when_the_outbox_is_cut(settings: S
 
 
 async def test_forged_names_of_tables_beyond_a_bound_are_left_out_and_hide_no_change(
-    settings: Settings, writer: Any, monkeypatch: Any
+    settings: Settings, writer: Any
 ) -> None:
     """Each would be remembered for ever: in Redis, in the database, and by the notifier."""
-    monkeypatch.setattr("notifier.feed.feed.MOST_TOPICS", 10)
     left_out = "realtime_notifier_left_out_changes_total"
     async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
-        publisher = publisher_of(settings, seen.publications, reader)
+        publisher = publisher_of(settings, seen.publications, reader, bounds=FeedBounds(topics=10))
         await publisher.begin()
         before = value(left_out, project=PROJECT)
         await insert(writer, 1)

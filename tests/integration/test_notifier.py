@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from notifier.feed import feed as feed_module
+from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import Chunk, PublicationStore
 from notifier.project import ProjectFeed, State
@@ -22,6 +22,7 @@ from realtime.publications import Position
 from realtime.redis.history import History
 from realtime.settings.config import Settings
 from tests import topics
+from tests.change_stream import background
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -48,10 +49,12 @@ async def settings(orders_url: str, redis_url: str) -> Settings:
     return settings_at(redis_url, demo=project_at(orders_url))
 
 
-def feed_of(settings: Settings, publications: PublicationStore) -> ProjectFeed:
+def feed_of(
+    settings: Settings, publications: PublicationStore, bounds: FeedBounds = DEFAULT_BOUNDS
+) -> ProjectFeed:
     """A feed that nobody elects, and that is rung or sleeps for an hour."""
     of_demo = replace(FeedSettings.of(settings, PROJECT), poll_seconds=HOUR)
-    return ProjectFeed(of_demo, publications)
+    return ProjectFeed(of_demo, publications, bounds=bounds)
 
 
 async def test_every_change_of_every_row_arrives_once_and_in_its_order(
@@ -120,7 +123,7 @@ class Dies(PublicationStore):
 
 
 async def test_a_batch_that_was_published_in_part_is_finished_by_the_next_notifier(
-    settings: Settings, seen: Witness, writer: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, seen: Witness, writer: Any
 ) -> None:
     await writer.execute("insert into orders select generate_series(1, 12000), 'note'")
     feed = feed_of(settings, Dies(seen.broker.store))
@@ -128,8 +131,8 @@ async def test_a_batch_that_was_published_in_part_is_finished_by_the_next_notifi
         await feed.run()
     assert await seen.offset() == 10_000
     await insert(writer, 12_001)
-    monkeypatch.setattr(feed_module, "CHUNK_CHANGES", 3_333)
-    async with notifier(settings):
+    following = feed_of(settings, seen.publications, FeedBounds(chunk_changes=3_333))
+    async with background(asyncio.create_task(following.run(), name="following")):
         await seen.sees(12_001)
         assert await seen.ids() == list(range(1, 12_002))
 

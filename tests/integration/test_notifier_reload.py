@@ -13,8 +13,10 @@ import pytest
 import pytest_asyncio
 from prometheus_client import generate_latest
 
-from notifier.leadership import election
+from notifier import app
 from notifier.leadership.lease_store import LeaseStore
+from notifier.leadership.timings import LeadershipTimings
+from notifier.timings import Timings
 from realtime import names
 from realtime.errors import SettingError
 from realtime.redis.client import connect
@@ -79,8 +81,11 @@ async def writing(orders_url: str, settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def running(live: Live, orders_url: str) -> AsyncIterator[None]:
-    async with notifier(live.settings, live.reloads), writing(orders_url, live.settings):
+async def running(live: Live, orders_url: str, timings: Timings = app.DEFAULTS) -> AsyncIterator[None]:
+    async with (
+        notifier(live.settings, live.reloads, timings=timings),
+        writing(orders_url, live.settings),
+    ):
         yield
 
 
@@ -135,11 +140,11 @@ async def test_of_a_removed_project_nothing_is_left_and_the_other_feed_goes_on(
     other_url: str,
     other: Any,
     redis_url: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(election, "LEASE_SECONDS", 60)  # it is given up, and does not just run out
+    # The lease is given up, and does not just expire.
+    long_leases = Timings(leadership=LeadershipTimings(lease_seconds=60.0))
     live.become_before(other=project_at(other_url))
-    async with running(live, orders_url), session(orders_url) as connection:
+    async with running(live, orders_url, long_leases), session(orders_url) as connection:
         before = await feed_of(connection)
         await insert(other, 1)
         await sees(live.settings, "other", [1])

@@ -21,6 +21,7 @@ from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import Chunk, PublicationStore
 from notifier.leadership import election
 from notifier.leadership.lease_store import LeaseStore
+from notifier.leadership.timings import LeadershipTimings
 from notifier.project import ProjectFeed
 from notifier.timings import Timings
 from realtime.postgres.catalogue import Catalogue
@@ -197,10 +198,10 @@ async def test_a_look_that_fails_takes_no_lead_away_for_long(
     settings: Settings, seen: Witness, writer: Any, other_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wait for further looks, and until a change is published."""
-    monkeypatch.setattr(election, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(election, "LeaseStore", FailingLeaseStore)
     monkeypatch.setattr(FailingLeaseStore, "looks", 0)
-    async with serving(settings, other_url):
+    often = Timings(leadership=LeadershipTimings(look_seconds=0.01))
+    async with serving(settings, other_url, timings=often):
         await eventually(lambda: FailingLeaseStore.looks > 10)
         await insert(writer, 1)
         await seen.sees(1)

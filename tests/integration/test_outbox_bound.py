@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
+from notifier.feed.bounds import FeedBounds
 from notifier.feed.publication_store import Chunk, PublicationStore
 from notifier.feed.timings import FeedTimings
 from notifier.sessions import connect
@@ -81,17 +80,16 @@ class GoesAway(PublicationStore):
 
 
 async def test_a_batch_that_redis_has_in_part_is_within_the_bound_too(
-    orders_url: str, redis_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
+    orders_url: str, redis_url: str, writer: Any
 ) -> None:
     """Its oldest changes, some of them published, are given up."""
-    monkeypatch.setattr("notifier.feed.feed.SMALL_BATCH", 1)
-    monkeypatch.setattr("notifier.feed.feed.CHUNK_CHANGES", 10)
+    bounds = FeedBounds(small_batch=1, chunk_changes=10)
     bounded = settings_at(redis_url, demo=project_at(orders_url, outbox_max_rows=75))
     await writer.execute("insert into orders select generate_series(1, 70), 'note'")
     reader = await connect(orders_url)
     async with witness(bounded) as seen:
         store = GoesAway(seen.broker.store)
-        publisher = publisher_of(bounded, store, reader, FeedTimings(shed_seconds=0.0))
+        publisher = publisher_of(bounded, store, reader, FeedTimings(shed_seconds=0.0), bounds)
         await publisher.begin()
         snapshot = await publisher.feed.snapshot()
         before = await position(seen)

@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from notifier.leadership import candidacy
+from notifier.leadership.timings import LeadershipTimings
+from notifier.timings import Timings
 from realtime.postgres.migrations import migration_sql
 from realtime.settings.config import Settings
 from tests.clean_log import logged
@@ -23,6 +24,7 @@ from tests.docs_fixture import section
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     PROJECT,
+    Notifier,
     Witness,
     insert,
     lead,
@@ -38,12 +40,12 @@ from tests.stranger_fixture import as_role, roles
 
 RIGHTS = re.search(r"`(~realtime:\*[^`]*)`", section("docs/operations.md", "Redis"))
 PASSWORD = "of-no-use"
+DOUBT_SECONDS = 2.0
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Doubts come soon."""
-    monkeypatch.setattr(candidacy, "DOUBT_SECONDS", 2.0)
+def impatient(settings: Settings) -> AbstractAsyncContextManager[Notifier]:
+    """A notifier whose doubts come soon."""
+    return notifier_with_a_port(settings, Timings(leadership=LeadershipTimings(doubt_seconds=DOUBT_SECONDS)))
 
 
 @pytest.fixture
@@ -69,12 +71,12 @@ async def test_a_standby_whose_redis_password_is_wrong_is_never_ready(
     async with throw_away_valkey(tmp_path) as redis:
         right = settings_at(redis.url, demo=project_at(orders_url))
         wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(orders_url))
-        async with notifier_with_a_port(right) as leader:
+        async with impatient(right) as leader:
             await eventually(leader.is_ready)
-            async with notifier_with_a_port(wrong) as standby:
+            async with impatient(wrong) as standby:
                 await standby.tells("demo: could not lead, since Redis does not do what it must")
-                await standby.is_never_ready(2 * candidacy.DOUBT_SECONDS)
-            async with notifier_with_a_port(right) as standby:
+                await standby.is_never_ready(2 * DOUBT_SECONDS)
+            async with impatient(right) as standby:
                 await eventually(standby.is_ready)
 
 
@@ -84,9 +86,9 @@ async def test_a_wrong_redis_password_shows_also_before_the_first_table_is_enabl
 ) -> None:
     async with throw_away_valkey(tmp_path) as redis:
         wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(database_url))
-        async with notifier_with_a_port(wrong) as notifier:
+        async with impatient(wrong) as notifier:
             await notifier.tells("demo: could not lead")
-            await notifier.is_never_ready(2 * candidacy.DOUBT_SECONDS)
+            await notifier.is_never_ready(2 * DOUBT_SECONDS)
 
 
 @pytest.mark.standalone
@@ -97,9 +99,9 @@ async def test_one_that_does_not_see_redis_leaves_the_lead_to_one_that_does(
     async with throw_away_valkey(tmp_path) as redis, AsyncExitStack() as first:
         right = settings_at(redis.url, demo=project_at(orders_url))
         wrong = settings_at(with_password(redis.url, "wrong"), demo=project_at(orders_url))
-        leader = await first.enter_async_context(notifier_with_a_port(right))
+        leader = await first.enter_async_context(impatient(right))
         await eventually(leader.is_ready)
-        async with notifier_with_a_port(wrong) as blind, notifier_with_a_port(right) as standby:
+        async with impatient(wrong) as blind, impatient(right) as standby:
             await blind.tells("demo: could not lead")
             await eventually(standby.is_ready)
             await first.aclose()
@@ -124,10 +126,10 @@ async def test_a_redis_that_does_not_do_what_a_leader_needs_makes_a_standby_unre
             settings_at(with_password(server.url, PASSWORD, user), demo=project_at(orders_url))
             for user in ("well", "less")
         )
-        async with notifier_with_a_port(well) as leader:
+        async with impatient(well) as leader:
             await eventually(leader.is_ready)
             if case in ("replica", "maxmemory"):
-                async with notifier_with_a_port(less) as standby:
+                async with impatient(less) as standby:
                     await eventually(standby.is_ready)
                     command = (
                         ("replicaof", "127.0.0.1", 1) if case == "replica" else ("config", "set", case, 1)
@@ -135,9 +137,9 @@ async def test_a_redis_that_does_not_do_what_a_leader_needs_makes_a_standby_unre
                     await redis.execute_command(*command)
                     await standby.tells("demo: could not lead")
             else:
-                async with notifier_with_a_port(less) as standby:
+                async with impatient(less) as standby:
                     await standby.tells("demo: could not lead")
-                    await standby.is_never_ready(candidacy.DOUBT_SECONDS)
+                    await standby.is_never_ready(DOUBT_SECONDS)
                     await eventually(leader.is_ready)
 
 
@@ -145,17 +147,17 @@ async def test_a_standby_that_may_not_use_the_schema_is_not_ready(
     settings: Settings, orders_url: str, weak: str, writer: Any
 ) -> None:
     as_weak = settings_at(settings.redis_url, demo=project_at(weak))
-    async with notifier_with_a_port(settings) as leader, notifier_with_a_port(as_weak) as standby:
+    async with impatient(settings) as leader, impatient(as_weak) as standby:
         await eventually(leader.is_ready)
         await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
-        await standby.is_never_ready(candidacy.DOUBT_SECONDS)
+        await standby.is_never_ready(DOUBT_SECONDS)
         assert "failed" not in await psql(orders_url, migration_sql("weak"))
         await eventually(standby.is_ready)
     await writer.execute("revoke update on realtime.silent_until from weak")
-    async with notifier_with_a_port(settings) as leader, notifier_with_a_port(as_weak) as standby:
+    async with impatient(settings) as leader, impatient(as_weak) as standby:
         await eventually(leader.is_ready)
         await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
-        await standby.is_never_ready(candidacy.DOUBT_SECONDS)
+        await standby.is_never_ready(DOUBT_SECONDS)
 
 
 async def test_a_standby_that_could_not_bring_the_schema_up_to_date_is_not_ready(
@@ -164,12 +166,12 @@ async def test_a_standby_that_could_not_bring_the_schema_up_to_date_is_not_ready
     """Else an upgrade could end with nobody who can lead."""
     as_weak = settings_at(settings.redis_url, demo=project_at(weak))
     assert "failed" not in await psql(orders_url, migration_sql("weak"))
-    async with notifier_with_a_port(settings) as leader:
+    async with impatient(settings) as leader:
         await eventually(leader.is_ready)
         await writer.execute("update realtime.version set version = version - 1")
-        async with notifier_with_a_port(as_weak) as standby:
+        async with impatient(as_weak) as standby:
             await standby.tells("demo: failed, and is tried again: forbidden: role weak ")
-            await standby.is_never_ready(candidacy.DOUBT_SECONDS)
+            await standby.is_never_ready(DOUBT_SECONDS)
             await writer.execute("update realtime.version set version = version + 1")
             await eventually(standby.is_ready)
 
@@ -179,23 +181,26 @@ async def test_where_nobody_is_known_to_lead_and_the_lead_is_taken_nobody_is_rea
 ) -> None:
     async with session(orders_url, application_name="realtime notifier another") as holder:
         pid = await lead(holder)
-        async with notifier_with_a_port(settings) as notifier:
+        async with impatient(settings) as notifier:
             await notifier.tells(f"^demo: nobody is known to lead; backend {pid} of the database leads")
-            await notifier.is_never_ready(candidacy.DOUBT_SECONDS)
+            await notifier.is_never_ready(DOUBT_SECONDS)
             await holder.close()
             await eventually(notifier.is_ready)
 
 
 @pytest.mark.standalone
 async def test_a_short_break_of_redis_leaves_a_standby_ready(
-    tmp_path: Path, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, orders_url: str, writer: Any
 ) -> None:
     """Wait until both are ready again, where doubts come after an hour."""
-    monkeypatch.setattr(candidacy, "DOUBT_SECONDS", 3600.0)
+    patient = Timings(leadership=LeadershipTimings(doubt_seconds=3600.0))
     async with AsyncExitStack() as first:
         redis = await first.enter_async_context(throw_away_valkey(tmp_path))
         settings = settings_at(redis.url, demo=project_at(orders_url))
-        async with notifier_with_a_port(settings) as leader, notifier_with_a_port(settings) as standby:
+        async with (
+            notifier_with_a_port(settings, patient) as leader,
+            notifier_with_a_port(settings, patient) as standby,
+        ):
             await eventually(leader.is_ready)
             await eventually(standby.is_ready)
             async with witness(settings) as seen:
@@ -216,9 +221,9 @@ async def test_who_stands_by_knows_the_leader_and_publishes_when_it_is_gone(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:
     async with AsyncExitStack() as first:
-        leader = await first.enter_async_context(notifier_with_a_port(settings))
+        leader = await first.enter_async_context(impatient(settings))
         await eventually(leader.is_ready)
-        async with notifier_with_a_port(settings) as standby:
+        async with impatient(settings) as standby:
             await eventually(standby.is_ready)
             await first.aclose()
             await insert(writer, 1)

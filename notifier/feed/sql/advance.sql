@@ -1,15 +1,15 @@
--- Moves the feed one batch on, if the new snapshot sees any change that the last one did not.
+-- Stores the next batch, if the new snapshot sees any change that the last one did not.
 --
--- $1  where the feed's row is
+-- $1  ctid of the feed's row
 -- $2  token of the batch that was published last
--- $3  token of the next one
--- $4  the snapshot up to which it reaches
--- $5, $6  lowest and highest transaction id of each range between the two
--- $7, $8  topics that the last batch moved, and the mark of each
+-- $3  token of the next batch
+-- $4  the snapshot up to which the next batch reaches
+-- $5, $6  lowest and highest transaction id of each range between the two snapshots
+-- $7, $8  topics of which the last batch had changes, and the checkpoint of each
 --
--- Stored before it is published: after a crash the same batch is read again, with the same rows in the same
--- order. Compare-and-swap on place and token, so that a notifier which lost its place cannot move it; it
--- learns so from what it finds there.
+-- A batch is stored before it is published: after a crash the same batch is read again, with the same rows in the
+-- same order. This is a compare-and-swap on ctid and token: a former leader cannot store a batch, and learns from
+-- `found` that another session moved the feed.
 with moved as (
   update realtime.feed
   set batch = batch + 1, token = $3, s1 = s2, s2 = $4::text::pg_snapshot

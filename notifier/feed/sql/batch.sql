@@ -1,13 +1,13 @@
--- The changes of a batch, in the order in which they are published, by id and size; the size of what cannot
--- be a change is null.
+-- Ids and sizes of the changes of a batch, in the order in which they are published. A row that cannot be a change
+-- has no size.
 --
 -- $1, $2  lowest and highest transaction id of each range of the batch
--- $3  bytes of the largest change that there may be
--- $4  how many at most; null is all
+-- $3  bytes of the largest change that is allowed
+-- $4  most rows; null is all
 --
--- A large one is read through a cursor; narrow, so that a million rows sort in memory. `offset 0` keeps the ranges outside:
--- else the planner may walk the whole outbox by id to save the sort. What a cast forged may be large in any
--- column, and no name has over 255 bytes. To ask for a length reads no value, however large.
+-- A large batch is read through a cursor; the rows are narrow, so that a million of them sort in memory. `offset 0`
+-- keeps the ranges outside: otherwise the planner may scan the whole outbox by id to save the sort. A row that was
+-- forged with a cast may be large in any column; no name has over 255 bytes. A length is read without its value.
 select change.id, case when change.bytes <= $3::bigint then change.bytes end as bytes
 from unnest($1::text[]::xid8[], $2::text[]::xid8[]) as range (low, high)
 cross join lateral (

@@ -1,4 +1,4 @@
--- The changes with these ids, whole.
+-- All columns of the changes with these ids.
 --
 -- $1  ids, ascending
 -- $2  whether the database tracks commit times

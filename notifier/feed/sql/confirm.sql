@@ -1,7 +1,7 @@
--- Notes that the current batch has been published whole, before a pause in which no next one says so.
+-- Notes that the current batch has been published whole, before a pause in which no next batch is stored.
 --
--- $1, $2  where the feed's row is, and the token of that batch
--- $3, $4  topics that it moved, and the mark of each
+-- $1, $2  ctid of the feed's row, and the token of that batch
+-- $3, $4  topics of its changes, and the checkpoint of each
 with confirmed as (
   update realtime.feed set s1 = s2 where ctid = $1 and token = $2 returning ctid
 ), noted as (

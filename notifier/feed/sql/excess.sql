@@ -1,8 +1,8 @@
--- The newest change that is beyond the bound of the outbox, counted from the newest of all; null for none.
+-- The id of the newest change beyond the bound of the outbox, counted from the newest change; null for none.
 --
--- $1  snapshot before the current batch: what it sees does not wait
--- $2  most rows that may wait; 0 is no bound
--- $3  most bytes; likewise
+-- $1  snapshot before the current batch: what it sees is published
+-- $2  most rows that may be unpublished; 0 is no bound
+-- $3  most bytes that may be unpublished; 0 is no bound
 select max(id) from (
   select id from (
     select

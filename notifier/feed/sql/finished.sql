@@ -1,9 +1,10 @@
--- Deletes a piece of what was published before the current batch.
+-- Deletes some of the rows that were published before the current batch.
 --
 -- $1, $2  lowest and highest transaction id of each range that may have rows
--- $3  how many rows at most
+-- $3  most rows
 --
--- By ctid, which saves looking each row up again: nobody updates these rows, and our snapshot keeps them in place.
+-- Deletes by ctid, which saves another look-up of each row: these rows are never updated, and our snapshot keeps
+-- their ctids valid.
 delete from realtime.outbox
 where ctid = any (array(
   select change.ctid

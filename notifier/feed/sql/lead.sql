@@ -1,10 +1,10 @@
--- Makes this session the leader, unless the feed's row has moved since it was seen that nobody leads.
+-- Makes this session the leader, unless the feed's row has changed since it showed no leader.
 --
--- $1, $2  where the row was, and the lock of who led before
+-- $1, $2  ctid of the row, and the lock of the former leader
 -- $3  the lock that this session holds
--- $4  the lock by which notifiers of schema version 3 and before lead: one that got it meanwhile leads
+-- $4  the lock by which notifiers of schema version 3 and before lead: a notifier that took it meanwhile leads
 --
--- The row moves, so a former leader that does not know yet that it is one can store no batch.
+-- The update changes the ctid of the row, so a former leader can store no batch, even before it knows of its loss.
 update realtime.feed
 set
   leader_pid = pg_backend_pid(),

@@ -1,8 +1,8 @@
--- Where the feed stands, in which database, and whether that is the one in which it was stored.
+-- The row of the feed, and whether it was stored in another database.
 --
--- A database that was restored from a dump, or was copied, has the feed of another; what its snapshots
--- say means nothing here. Of one that went back as a whole they are right.
--- Of a text no more is read than this program may have written: whoever owns the schema may put anything there.
+-- A database that was restored from a dump, or copied, has the feed of another database, whose snapshots mean
+-- nothing here. In a database that went back in time as a whole, the snapshots are valid.
+-- Of each text, no more is read than this program may have written: the owner of the schema may store any text.
 select
   feed.ctid as place, batch, left(token, 300) as token,
   left(s1::text, 4194304) as s1, left(s2::text, 4194304) as s2,

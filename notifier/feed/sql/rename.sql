@@ -1,9 +1,9 @@
--- Gives the current batch another token, so that Redis takes no part of it for what it took before, and
--- marks at which Redis has no topic, so that these begin anew.
+-- Gives the current batch another token, so that Redis accepts all of it as new, and gives topics checkpoints
+-- that Redis does not have, so that these topics begin a new epoch.
 --
--- $1, $2  where the feed's row is, and the token of the batch now
--- $3  its token from here on
--- $4, $5  topics, and the mark of each
+-- $1, $2  ctid of the feed's row, and the current token of the batch
+-- $3  its new token
+-- $4, $5  topics, and the checkpoint of each
 with renamed as (
   update realtime.feed set token = $3 where ctid = $1 and token = $2 returning ctid
 ), noted as (

@@ -1,4 +1,4 @@
--- Makes this database the one in which the feed is stored.
+-- Notes in the row of the feed that it is stored in this database.
 update realtime.feed
 set
   system_identifier = (select system_identifier::text from pg_control_system()),

@@ -1,12 +1,11 @@
--- Deletes a piece of the oldest changes that wait, up to an id, and returns the tables that they were of.
+-- Deletes some of the oldest unpublished changes, up to an id, and returns their tables.
 --
--- $1  snapshot before the current batch: what it sees does not wait
--- $2  the newest that is to go
--- $3  how many at most
+-- $1  snapshot before the current batch: what it sees is published
+-- $2  id of the newest change to delete
+-- $3  most rows
+-- $4  whether to return names as bytes, in the encoding of the database, for names that cannot be read as text
 --
--- $4  whether to tell names as bytes, in the encoding of the database: as text they cannot be read
---
--- What a cast forged may have a name of hundreds of megabytes: its beginning stands for it.
+-- A row that was forged with a cast may have a name of hundreds of megabytes: only its beginning is read.
 with shed as (
   delete from realtime.outbox
   where ctid = any (array(

@@ -1,9 +1,9 @@
--- Where the feed's row is and who leads: {place, former_lock, pid, name}; `pid` is null where nobody does.
+-- The ctid of the feed's row and who leads: {place, former_lock, pid, name}; `pid` is null if no session leads.
 --
 -- $1  the lock by which notifiers of schema version 3 and before lead
 --
--- The session that the row names leads for as long as it holds the lock that the row names. An older notifier
--- leads by the old lock, which counts only in the hands of our own role: anybody may take it.
+-- The session that the row names leads as long as it holds the lock that the row names. An older notifier leads by
+-- the old lock, which counts only if a session of our own role holds it, since any role may take it.
 select feed.ctid as place, feed.leader_lock as former_lock, leader.pid, leader.name
 from realtime.feed
 left join lateral (

@@ -1,6 +1,6 @@
--- How much waits in the outbox: changes that are not known to be published, and the age of the oldest.
+-- The backlog of the outbox: the number of changes that are not known to be published, and the age of the oldest.
 --
--- $1  where to stop counting
+-- $1  most changes to count
 --
 -- Ranges of transaction ids between those that are running now: a scan must not meet the rows of a long
 -- transaction, nor the dead rows of the time since it began.

@@ -1,4 +1,4 @@
--- The sessions whose locks keep the triggers of a table, or of its partitions, from being touched.
+-- The sessions whose locks keep the triggers of a table, or of its partitions, from being changed.
 --
 -- $1  oid of the table
 select distinct pid from pg_locks

@@ -1,5 +1,5 @@
--- Before anything else: an older program's script must not go over a newer schema, whose functions it would
--- put back. By `execute`, since the table may not be there.
+-- Runs first: the script of an older program must not run on a newer schema, whose functions it would replace by
+-- older ones. It uses `execute`, since the table may not exist.
 do $$
 declare
     installed integer;

@@ -1,4 +1,4 @@
--- What must be known of a table before its triggers are touched; no row where there is none.
+-- Facts about a table that are needed before its triggers are changed; no row if there is no such table.
 --
 -- $1  schema
 -- $2  name

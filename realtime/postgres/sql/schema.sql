@@ -1,5 +1,5 @@
 -- What the service keeps in a project's database: the outbox, the feed's one row, the schema's version.
--- Run whole by `realtime migrate`, in one transaction, as often as one likes; rights are in rights.sql.
+-- `realtime migrate` runs all of it in one transaction; it may run any number of times. Rights are in rights.sql.
 
 create schema if not exists realtime;
 revoke all on schema realtime from public;
@@ -26,8 +26,8 @@ create table if not exists realtime.outbox (
     autovacuum_analyze_threshold = 200000
 );
 
--- The feed reads by transaction, never by id: a late commit has an early id. Asked for first, since even
--- IF NOT EXISTS would lock out the writers.
+-- The feed reads by transaction, never by id: a late commit has an early id. The catalogue is asked first, since
+-- even IF NOT EXISTS would lock out the writers.
 do $$
 begin
     if to_regclass('realtime.outbox_xid') is null then
@@ -37,11 +37,11 @@ end
 $$;
 
 -- How far the notifier has read: the batch is what s2 sees and s1 does not. Before the first batch
--- both see nothing, so the feed begins with the first captured change. `token` names the batch as no other batch was ever
--- named, in this database or in one that it was restored from; identifier and oid tell when it was.
+-- both see nothing, so the feed begins with the first captured change. `token` is a name that no other batch
+-- ever had, in this database or in one that it was restored from; identifier and oid show when it was restored.
 --
--- One row, and no index: each batch updates it, and while a long transaction keeps the old versions, a look
--- through an index would meet all of them. The notifier knows where the row is.
+-- One row, and no index: each batch updates it, and while a long transaction keeps the old versions, a search
+-- in an index would read all of them. The notifier knows the ctid of the row.
 create table if not exists realtime.feed (
     singleton boolean not null default true check (singleton),
     batch bigint not null default 0,
@@ -55,8 +55,8 @@ alter table realtime.feed add column if not exists token text not null default '
 alter table realtime.feed drop constraint if exists feed_pkey;
 
 -- Who leads: the session with this pid, of this role, as long as it holds the advisory lock with this number, which
--- it made up. Anybody may take an advisory lock, but nobody can hold one as that session: the lead is free
--- when the session ends, and only who may update this row can take it.
+-- it chose at random. Any role may take an advisory lock, but no other session can hold one as that session: the
+-- lead is free when the session ends, and only a role that may update this row can take it.
 alter table realtime.feed
     add column if not exists leader_pid integer,
     add column if not exists leader_role oid,
@@ -78,13 +78,13 @@ for each row execute function realtime.one_feed_v1();
 
 insert into realtime.feed (s1, s2) select '1:1:', '1:1:' where not exists (select from realtime.feed);
 
--- The second since 1970 up to which no writer rings, since the notifier is awake. A sequence, since it is read as it
--- is at that moment, whatever the reader's snapshot, and only who has a right to it can set it, or keep it from
--- being set. What a notifier that was killed has set runs out by itself.
+-- The second since 1970 up to which no writer rings, since the notifier is awake. A sequence, since every
+-- reader sees its present value, whatever the reader's snapshot, and only a role with the right to it can set it or
+-- keep it from being set. The value that a killed notifier has set expires by itself.
 create sequence if not exists realtime.silent_until as bigint;
 
--- At which mark Redis must have each topic before the batch: TOKEN:ID of the last change that it took. The
--- last row of a topic counts. Rows are only added, for the reason above, and old ones deleted now and then.
+-- The checkpoint that each topic must have in Redis before the batch: TOKEN:ID of the last change that it accepted.
+-- The last row of a topic counts. Rows are only added, for the reason above; old rows are deleted from time to time.
 create table if not exists realtime.mark (
     id bigint generated always as identity,
     topic text not null,
@@ -94,8 +94,8 @@ create table if not exists realtime.mark (
     autovacuum_vacuum_threshold = 5000
 );
 
--- The version of all this; `realtime.migrations` compares it. Programs that know no version as new as `oldest`
--- keep away: a migration that takes away, or changes the meaning of, what they use raises it.
+-- The version of the schema; `realtime.migrations` compares it. A program whose own version is lower than `oldest`
+-- does not use the schema: a migration that removes or redefines something that older programs use raises `oldest`.
 create table if not exists realtime.version (
     singleton boolean primary key default true check (singleton),
     version integer not null

@@ -1,4 +1,4 @@
--- Every table that the role may use in any way, its columns as they stand; partitions belong to their parent.
+-- Every table that the role may use in any way, its columns as they are now; partitions belong to their parent.
 select
     nspname::text as schema_name,
     relname::text as table_name,

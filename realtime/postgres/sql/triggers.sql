@@ -1,8 +1,8 @@
 -- Switching the triggers of a table on and off. All run with the rights of whoever calls them, all are
 -- called by `realtime.catalogue` in a transaction with a short lock_timeout. Which table is enabled,
--- for what, is what pg_trigger says: nothing is kept beside it that a rename or a restore could falsify.
+-- for what, is what pg_trigger says: nothing else is stored that a rename or a restore could make wrong.
 
--- Every trigger of ours that is awake, its arguments read back.
+-- Every trigger of ours that is enabled, with its arguments.
 create or replace view realtime.armed_v1 as
 select tgrelid as relation, upper(substr(tgname, 18)) as event,
        args[1]::integer as max_bytes, nullif(args[2], '')::text[] as listed, args[3] as role,
@@ -17,8 +17,8 @@ cross join lateral (
 where tgname in ('realtime_capture_insert', 'realtime_capture_update', 'realtime_capture_delete')
   and tgenabled in ('O', 'A');
 
--- Put the triggers for these events on one table; those for other events, if they are there, sleep.
--- The role is 'own' for a table that was enabled and 'partition' for what lies below one.
+-- Put the triggers for these events on one table; those for other events, if any, are disabled.
+-- The role is 'own' for a table that was enabled and 'partition' for a table below one.
 create or replace function realtime.arm_v1(
     relation regclass, events text[], listed text[], max_bytes integer, role text
 ) returns void
@@ -46,7 +46,7 @@ begin
 end
 $$;
 
--- Put our triggers on one table to sleep, but for those of some events. Never drops one: DROP TRIGGER
+-- Disable our triggers on one table, except those of some events. Never drops a trigger: DROP TRIGGER
 -- would lock out readers too.
 create or replace function realtime.disarm_v1(relation regclass, except_events text[] default '{}')
 returns void language plpgsql set search_path = pg_catalog, pg_temp
@@ -112,7 +112,8 @@ as $$
     select distinct differing.relation, differing.root from differing
 $$;
 
--- Put right what astray_v1 found; false for a table that is gone, or is foreign and has no transition tables.
+-- Correct the triggers of a table that astray_v1 found; false for a table that is gone, or is foreign and has no
+-- transition tables.
 create or replace function realtime.mend_v1(relation oid, root oid) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -1,9 +1,9 @@
--- What the scripts that append to a topic begin with; never called alone.
+-- Functions of the scripts that append to a topic. Those scripts begin with this text; it is never called alone.
 --
 -- A history entry is a publication as it went out. Its id is LAST_OFFSET-MILLISECONDS, so that both
 -- trimming by number and reading from an offset are ranges over ids. Numbers below 2^53 are exact in Lua.
 
--- Reads where a topic stands; `new_epoch` names its history if it has none.
+-- Reads the state of a topic. A topic without an epoch gets `new_epoch`.
 local function read_topic(meta_key, history_key, channel, new_epoch)
   local meta = redis.call('HMGET', meta_key, 'epoch', 'offset', 'bytes', 'oldest')
   local topic = {
@@ -17,8 +17,8 @@ local function read_topic(meta_key, history_key, channel, new_epoch)
   return topic
 end
 
--- Appends `count` messages, one a line: numbers them, keeps them in history and publishes them, as one.
--- History is bounded by entries, milliseconds and bytes. Moves `topic` on.
+-- Numbers `count` messages, one a line, appends them to history and publishes them, as one step.
+-- History is bounded by entries, milliseconds and bytes. Updates `topic`.
 local function append(topic, count, lines, max_entries, max_age, max_bytes)
   local last = topic.offset + count
   local publication = topic.epoch .. ' ' .. string.format('%.0f', topic.offset + 1) .. '\n' .. lines

@@ -1,16 +1,15 @@
--- Appends messages of clients to a topic. Begins with reign_v1.lua and
--- append_v1.lua.
+-- Appends messages of clients to a topic. Begins with reign_v1.lua and append_v1.lua.
 --
 -- KEYS[1]  meta hash of the topic
 -- KEYS[2]  history stream of the topic
 -- ARGV[1]  pub/sub channel of the topic
--- ARGV[2]  how many they are
+-- ARGV[2]  number of messages
 -- ARGV[3]  the messages, one a line
 -- ARGV[4]  epoch to begin with, if the topic has none
 -- ARGV[5]  history: most entries
 -- ARGV[6]  history: most milliseconds
 -- ARGV[7]  history: most bytes
--- ARGV[8]  milliseconds that epoch and offset outlive the last message
+-- ARGV[8]  milliseconds for which epoch and offset are kept after the last message
 --
 -- Returns {offset of the last message, bytes of the history now}.
 

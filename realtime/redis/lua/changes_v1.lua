@@ -3,22 +3,22 @@
 -- KEYS[1]  meta hash of the topic
 -- KEYS[2]  history stream of the topic
 -- ARGV[1]  pub/sub channel of the topic
--- ARGV[2]  the mark that they continue, TOKEN:ID; '' is the beginning
--- ARGV[3]  token of the batch that they belong to
+-- ARGV[2]  the checkpoint that the changes continue, TOKEN:ID; '' for a topic without one
+-- ARGV[3]  token of their batch
 -- ARGV[4]  their outbox ids, ascending, joined by commas
--- ARGV[5]  the last of them
--- ARGV[6]  how many they are
+-- ARGV[5]  the last id
+-- ARGV[6]  number of changes
 -- ARGV[7]  the changes, one a line
 -- ARGV[8]  epoch to begin with, if the topic has none
 -- ARGV[9]  history: most entries
 -- ARGV[10] history: most milliseconds
 -- ARGV[11] history: most bytes
 --
--- Returns {how many were new, ''}; {-1, the mark at which the topic stands} if they do not continue it.
+-- Returns {how many were new, ''}; {-1, the topic's checkpoint} if the changes do not continue it.
 --
--- A topic keeps the mark of what it took last. A notifier that crashed sends its batch again, cut as it
--- likes, and the topic takes only what lies beyond. Anything else means that Redis or the database is not
--- where it was: what lies between is lost, and the notifier has to say so.
+-- The checkpoint of a topic names the last change that it accepted. After a crash, the notifier sends the batch
+-- again, perhaps in other pieces, and the topic accepts only changes after its checkpoint. Any other difference
+-- means that Redis or the database went back in time: changes are lost, and the notifier must reset the topic.
 
 local continued, token, count, lines = ARGV[2], ARGV[3], tonumber(ARGV[6]), ARGV[7]
 local mark = redis.call('HGET', KEYS[1], 'mark') or ''

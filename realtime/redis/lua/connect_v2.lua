@@ -1,26 +1,26 @@
--- Lets a connection into a project, if its limits allow, and writes that into the connection history.
+-- Admits a connection to a project if the limits allow it, and adds the event to the connection history.
 --
--- KEYS[1]  open connections: LIFE/CONNECTION → facts
--- KEYS[2]  how many of them a user and an address have
+-- KEYS[1]  open connections: INCARNATION/CONNECTION → facts
+-- KEYS[2]  number of open connections of each user and each address
 -- KEYS[3]  connection history
--- KEYS[4]  how many of them the life has: in all, of a user, of an address; the last two if they are limited
--- KEYS[5…] the same of the lives before, and then of lives that are not known to be alive
--- ARGV[1]  LIFE/CONNECTION
+-- KEYS[4]  number of connections of the incarnation: in all, of a user, of an address (the last two if limited)
+-- KEYS[5…] the same of the earlier incarnations, then of incarnations that are not known to be alive
+-- ARGV[1]  INCARNATION/CONNECTION
 -- ARGV[2]  its facts, JSON
 -- ARGV[3]  its user, '' for none
 -- ARGV[4]  its address
--- ARGV[5], ARGV[6], ARGV[7]  most connections: in all, a user, an address; 0 is no limit
+-- ARGV[5], ARGV[6], ARGV[7]  most connections: in all, of a user, of an address; 0 is no limit
 -- ARGV[8]  the event as history keeps it
 -- ARGV[9], ARGV[10]  history: most entries, most milliseconds
--- ARGV[11] "ask", or "in" for one that was let in before, whatever the limits
--- ARGV[12] milliseconds for which the counts of a life are kept after the last who came
--- ARGV[13…] LIFE/CONNECTION on the lives before
+-- ARGV[11] "ask"; or "in" for a connection that was admitted before: limits do not apply
+-- ARGV[12] milliseconds for which the counts of an incarnation are kept after its last new connection
+-- ARGV[13…] INCARNATION/CONNECTION of the earlier incarnations
 --
 -- Returns the name of the limit that is reached, or false.
 --
--- A node that was away for too long lets its connections in again; one that nobody has taken out meanwhile
--- moves to the new life, and nothing happened to it. A life that is not known to be alive takes no places: its
--- clients are coming back elsewhere. What it has is left alone, until it is known to be dead.
+-- A node that was away for too long admits its connections again. A connection that no other node has removed
+-- meanwhile moves to the new incarnation, without an event. Connections of an incarnation that is not known to
+-- be alive do not count, since its clients reconnect elsewhere. They stay stored until the incarnation is dead.
 
 local open, counts, history, mine = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local user, address = 'user:' .. ARGV[3], 'address:' .. ARGV[4]

@@ -1,16 +1,16 @@
--- Takes a connection out of a project and writes its end into the connection history, once.
+-- Removes a connection from a project and adds its end to the connection history, once.
 --
 -- KEYS[1]  open connections
--- KEYS[2]  how many of them a user and an address have
+-- KEYS[2]  number of open connections of each user and each address
 -- KEYS[3]  connection history
--- KEYS[4…] how many the life has, and each of the lives before; see connect_v2.lua
+-- KEYS[4…] number of connections of the incarnation, and of each earlier one; see connect_v2.lua
 -- ARGV[1]  its user, '' for none
 -- ARGV[2]  its address
 -- ARGV[3]  the event as history keeps it
 -- ARGV[4], ARGV[5]  history: most entries, most milliseconds
--- ARGV[6…] LIFE/CONNECTION, and on the lives before, where it may still stand
+-- ARGV[6…] INCARNATION/CONNECTION, and those of earlier incarnations, where it may still be stored
 --
--- Returns 1 if it was there; whoever takes it out writes its end, and nobody else.
+-- Returns 1 if the connection was stored. Only the caller that removes it adds its end to history.
 
 local open, counts, history = KEYS[1], KEYS[2], KEYS[3]
 local user, address = 'user:' .. ARGV[1], 'address:' .. ARGV[2]
@@ -31,7 +31,7 @@ if not was_there then return 0 end
 
 one_less(counts, user)
 one_less(counts, address)
--- Whatever made them wrong, counts are right again where nobody is left.
+-- Without open connections there are no counts; this also corrects wrong counts.
 if redis.call('EXISTS', open) == 0 then redis.call('DEL', counts) end
 redis.call('XADD', history, 'MAXLEN', ARGV[4], '*', 'e', ARGV[3])
 redis.call('PEXPIRE', history, ARGV[5])

@@ -1,10 +1,10 @@
--- Signs a notifier in for a while, or out, and tells who is signed in.
+-- Signs a notifier in for some time, or out, and returns all notifiers that are signed in.
 --
--- KEYS[1]  notifiers that live: id by when it is taken for dead, in ms of this Redis' clock
+-- KEYS[1]  notifiers: id by the time at which it counts as dead, in ms of the clock of this Redis
 -- KEYS[2]  their facts: id → JSON
 -- ARGV[1]  id
 -- ARGV[2]  its facts, '' to sign it out
--- ARGV[3]  for so many ms
+-- ARGV[3]  milliseconds until it counts as dead
 --
 -- Returns id, facts, id, facts, …
 
@@ -18,7 +18,7 @@ if ARGV[2] == '' then
 else
   redis.call('ZADD', ids, now + ARGV[3], ARGV[1])
   redis.call('HSET', facts, ARGV[1], ARGV[2])
-  -- Nobody listens: a notifier that may not publish is to find it out before it leads.
+  -- No client subscribes to this: a notifier without the right to publish must fail before it leads.
   redis.call('SPUBLISH', ids, '')
 end
 for _, id in ipairs(gone) do
@@ -27,7 +27,7 @@ for _, id in ipairs(gone) do
     redis.call('HDEL', facts, id)
   end
 end
--- When all have gone nobody is left to clear up.
+-- The keys expire once no notifier is left to clean up.
 redis.call('PEXPIRE', ids, ARGV[3])
 redis.call('PEXPIRE', facts, ARGV[3])
 return redis.call('HGETALL', facts)

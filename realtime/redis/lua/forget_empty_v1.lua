@@ -1,9 +1,9 @@
--- Forgets a topic that nothing was ever published to.
+-- Deletes a topic to which nothing was ever published.
 --
 -- KEYS[1]  meta hash of the topic
 --
--- Returns 1 if it was forgotten. Whoever is subscribed to it notices nothing; who comes back to it with the
--- position that it had is not `recovered`.
+-- Returns 1 if it was deleted. Subscribers of the topic notice nothing; a client that returns with the position
+-- that the topic had is not `recovered`.
 
 if redis.call('HEXISTS', KEYS[1], 'offset') == 1 then return 0 end
 return redis.call('DEL', KEYS[1])

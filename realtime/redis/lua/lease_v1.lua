@@ -1,12 +1,12 @@
--- Renews, takes or gives up the lease of one project, and tells whose it is then.
+-- Renews, takes or gives up the lease of one project, and returns its holder after that.
 --
--- KEYS[1]  the lease: JSON with its `holder`; disappears when it is not renewed
--- ARGV[1]  who asks
--- ARGV[2]  'take' it from whoever has it, 'renew' it or take it from nobody, 'leave' it, and give it up
--- ARGV[3]  its new text
--- ARGV[4]  for so many ms
+-- KEYS[1]  the lease: JSON with its `holder`; expires unless it is renewed
+-- ARGV[1]  id of the notifier that calls
+-- ARGV[2]  'take': replace any holder; 'renew': keep it, or take a free lease; 'leave': give up its own lease
+-- ARGV[3]  the new text of the lease
+-- ARGV[4]  milliseconds until it expires
 --
--- Returns the holder, '' for one that does not tell its name, or false for nobody. What is no JSON is nobody's.
+-- Returns the holder, '' for a lease without a name, or false for no holder. A text that is no JSON has no holder.
 
 local text = redis.call('GET', KEYS[1])
 local is_json, lease = pcall(cjson.decode, text or '')

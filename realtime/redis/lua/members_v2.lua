@@ -1,14 +1,14 @@
--- Tells who is present under one topic, and where in the topic's stream that is so. Begins with reign_v1.lua.
--- Writes nothing, since anybody may ask for any name: it is called by EVALSHA_RO.
+-- Returns who is present under one topic, and the position of the topic. Begins with reign_v1.lua.
+-- Writes nothing, since clients may ask for any name: it is called by EVALSHA_RO.
 --
 -- KEYS[1]  members hash of the topic
 -- KEYS[2]  meta hash of the topic
--- ARGV[1]  epoch in which a topic stands that has none, or one of another reign
+-- ARGV[1]  epoch of a topic that has none, or one of another replication id
 --
 -- Returns {epoch, offset, {field, entry, field, entry, ...}}.
 --
--- The epoch of a topic without one is kept nowhere. The first change begins another one at 1, under the same
--- reign, and whoever stands at the offset 0 of any epoch of that reign knows that nothing lies between.
+-- The epoch that is returned for a topic without one is not stored. The first change begins another epoch at 1,
+-- under the same replication id. Offset 0 of any epoch of that replication id means: nothing was missed.
 
 local now = reign()
 local meta = redis.call('HMGET', KEYS[2], 'epoch', 'offset')

@@ -5,10 +5,10 @@
 -- ARGV[2]  the last offset that is wanted; the publication that contains it is the last one
 -- ARGV[3]  bytes after which the page is full; the publication that fills it is the last one
 --
--- Returns a list of publications, which is empty where history has nothing in this range.
+-- Returns a list of publications, empty if history has nothing in this range.
 --
--- XRANGE bounds a page by entries alone, and an entry has from a hundred bytes to some megabytes. So few are
--- read at a time, by the size of those before.
+-- XRANGE limits entries, not bytes, and an entry has from a hundred bytes to some megabytes. So few entries are
+-- read at a time, by the average size of those read before.
 
 local MOST_AT_ONCE = 16
 

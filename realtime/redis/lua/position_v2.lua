@@ -1,16 +1,16 @@
--- Tells where a topic stands, and gives one that nothing was ever published to an epoch to stand in.
+-- Returns the position of a topic, and gives a topic without publications an epoch.
 -- Begins with reign_v1.lua.
 --
 -- KEYS[1]  meta hash of the topic
 -- KEYS[2]  history stream of the topic
 -- ARGV[1]  epoch to begin with, if the topic has none
--- ARGV[2]  milliseconds for which an empty topic is remembered, at least
--- ARGV[3]  "feed" for a topic of the feed, which finds out by its marks what Redis lost; "reign" for others
+-- ARGV[2]  milliseconds for which an empty topic is kept, at least
+-- ARGV[3]  "feed" for a topic of the feed, whose checkpoints show what Redis lost; "reign" for others
 --
 -- Returns {epoch, offset of the last message}.
 --
--- Clients may subscribe to any name, so an empty topic is gone soon, unless the nodes keep it: those that
--- have somebody there do (PEXPIRE with GT, which leaves alone what has no end, or a later one).
+-- Clients may subscribe to any name, so an empty topic expires soon. Nodes with subscribers of the topic renew
+-- it (PEXPIRE with GT, which does not change a key without an end, or with a later one).
 
 local epoch = ARGV[1]
 if ARGV[3] == 'reign' then

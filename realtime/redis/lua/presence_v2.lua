@@ -1,18 +1,18 @@
--- Changes who is present under one topic and publishes what changed, as one. Begins with reign_v1.lua.
+-- Changes who is present under one topic and publishes the changes, as one step. Begins with reign_v1.lua.
 --
--- KEYS[1]  members hash of the topic: LIFE/CONNECTION → entry
+-- KEYS[1]  members hash of the topic: INCARNATION/CONNECTION → entry
 -- KEYS[2]  meta hash of the topic
 -- ARGV[1]  pub/sub channel of the topic
 -- ARGV[2]  epoch to begin with, if the topic has none
--- ARGV[3]  milliseconds that all of it is kept without a call
--- ARGV[4]  milliseconds that a topic is remembered where nobody is left
--- ARGV[5…] three for each change: "set" or "remove", the field, the entry ('' to remove); none only keeps it
+-- ARGV[3]  milliseconds for which the topic is kept without a call
+-- ARGV[4]  milliseconds for which an empty topic is kept
+-- ARGV[5…] three for each change: "set" or "remove", the field, the entry ('' to remove); none renews the topic
 --
--- A line is its kind (J join, U update, L leave), the field, a space and the entry. Whoever removes a field
--- announces it, and nobody else can: so each leave is told once, however many nodes clean up after a dead one.
+-- A line is its kind (J join, U update, L leave), the field, a space and the entry. Only the caller that removes
+-- a field announces the leave: so each leave is announced once, however many nodes clean up after a dead one.
 --
--- Clients may be present under any name for a moment, so a topic that all have left is gone soon. The next who
--- comes begins another epoch at 1, and whoever saw the last one go knows that nothing lies between.
+-- Clients may be present under any name for a moment, so an empty topic expires soon. The next join begins another
+-- epoch at 1, and a subscriber that saw the last leave knows that it missed nothing.
 
 local members, meta, channel = KEYS[1], KEYS[2], ARGV[1]
 local lines = {}

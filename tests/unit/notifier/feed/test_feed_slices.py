@@ -3,9 +3,11 @@ from typing import Any, cast
 
 import pytest
 
-from notifier.feed.feed import CHUNK_BYTES, CHUNK_CHANGES, Feed
+from notifier.feed.bounds import FeedBounds
+from notifier.feed.feed import Feed
 from realtime.channels import Table
 
+CHUNK_BYTES, CHUNK_CHANGES = FeedBounds().chunk_bytes, FeedBounds().chunk_changes
 COMMITTED = "2024-05-01T10:00:00.000000Z"
 
 

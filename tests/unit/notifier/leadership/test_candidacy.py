@@ -8,17 +8,18 @@ from notifier.leadership.candidacy import (
     BLIND_PATIENCE_SECONDS,
     BLIND_SECONDS,
     DATABASE_SECONDS,
-    DOUBT_SECONDS,
     FAULT_SECONDS,
     GRACE_SECONDS,
-    LEASE_SECONDS,
-    SILENT_SECONDS,
     STABLE_SECONDS,
     Candidacy,
     HandOver,
 )
+from notifier.leadership.timings import DEFAULTS
 
 LOOK = 0.25
+LEASE_SECONDS = DEFAULTS.lease_seconds
+SILENT_SECONDS = DEFAULTS.silent_seconds
+DOUBT_SECONDS = DEFAULTS.doubt_seconds
 
 
 class Clock:

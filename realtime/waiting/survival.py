@@ -49,8 +49,9 @@ class _Logged:
 class Part:
     """A part of this process that survives the faults of its single items; a constant of its module."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
+        self._clock = clock
         self._count = unforeseen_faults.labels(name)
         self._logged: dict[Kind, _Logged] = {}  # the oldest first
         _parts.append(self)
@@ -61,7 +62,7 @@ class Part:
     def count(self, error: BaseException) -> int:
         """Count a fault; return how often it happened since its last log line, or 0 not to log it now."""
         self._count.inc()
-        now, kind = time.monotonic(), _kind(error)
+        now, kind = self._clock(), _kind(error)
         logged = self._logged.get(kind)
         if logged is not None and now - logged.at < LOG_AGAIN_SECONDS:
             logged.unlogged += 1
@@ -101,16 +102,18 @@ class Part:
         with self.survives(item):
             await work
 
-    async def keep_running(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def keep_running(
+        self, work: Callable[[], Awaitable[None]], first_retry_seconds: float = FIRST_RETRY_SECONDS
+    ) -> None:
         """Run work that should not end, and restart it with backoff when it fails. Return when it returns."""
-        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        backoff = Backoff(first_retry_seconds, LAST_RETRY_SECONDS)
         while True:
-            began_at = time.monotonic()
+            began_at = self._clock()
             try:
                 return await work()
             except Exception as error:
                 self.note(error)
-            if time.monotonic() - began_at > LAST_RETRY_SECONDS:
+            if self._clock() - began_at > LAST_RETRY_SECONDS:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
 

@@ -12,6 +12,8 @@ from gateway.http.timings import DEFAULTS as HTTP
 from gateway.http.timings import HttpTimings
 from gateway.websocket.timings import DEFAULTS as WEBSOCKET
 from gateway.websocket.timings import WebSocketTimings
+from realtime.redis.timings import DEFAULTS as REDIS
+from realtime.redis.timings import RedisTimings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Timings:
     """All timings of a gateway, in seconds."""
 
     tick_seconds: float = 1.0  # between two checks of every connection's deadlines
+    redis: RedisTimings = REDIS
     goodbye_seconds: float = 2.0  # to tell Redis how the last connections ended
     http: HttpTimings = HTTP
     websocket: WebSocketTimings = WEBSOCKET

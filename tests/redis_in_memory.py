@@ -15,6 +15,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 
 from realtime.redis.client import Command, Store
+from realtime.redis.timings import RedisTimings
 from realtime.settings.redis_url import Address, RedisUrl, parse_redis_url
 
 NOWHERE = "redis://127.0.0.1:1"  # what is in memory has no address
@@ -40,7 +41,7 @@ async def store_in_memory() -> AsyncIterator[Store]:
     """An empty Redis of its own."""
     server = FakeServer(version=(8,), server_type="valkey")
 
-    def client(_url: RedisUrl, _address: Address) -> Redis:
+    def client(_url: RedisUrl, _address: Address, _timings: RedisTimings) -> Redis:
         return FakeAsyncRedis(server=server)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -1,7 +1,7 @@
 """Redis in any setup (one server, sentinels, a cluster): each command goes to the server that has its key.
 
 If a key has moved to another server, its command is sent on; nothing else is sent twice. Errors of Redis are
-raised as Unavailable, and no call takes longer than `CALL_SECONDS`. The stores use it, and know the commands.
+raised as Unavailable, and no call takes longer than `call_seconds`. The stores use it, and know the commands.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from realtime.errors import SettingError, Unavailable
 from realtime.logs.setup import get_logger
 from realtime.redis.cluster import Server, Servers
 from realtime.redis.pool import connect_anew
+from realtime.redis.timings import DEFAULTS, RedisTimings
 from realtime.settings.redis_url import SETTING, RedisUrl, parse_redis_url
 from realtime.settings.tls_files import why_no_authorities, why_no_certificate
 from realtime.waiting.outage import Outage
 
 log = get_logger(__name__)
 
-CALL_SECONDS = 5.0
 ANSWER_SECONDS = 1.0  # for each of several servers that get the same command
 REDIRECTIONS = 8  # of one command, while slots of a cluster move
 TRY_AGAIN_SECONDS = 0.05  # while a move has split the keys of one command between two servers
@@ -56,11 +56,11 @@ class Command:
     words: Sequence[Any]
 
 
-def connect(redis_url: str) -> Store:
+def connect(redis_url: str, timings: RedisTimings = DEFAULTS) -> Store:
     """Return a Store, which connects at its first use. Raises SettingError for a wrong URL."""
     url = parse_redis_url(redis_url)
     _check_files(url.tls or {})
-    return Store(url)
+    return Store(url, timings)
 
 
 def _check_files(tls: Mapping[str, Any]) -> None:
@@ -75,8 +75,8 @@ def _check_files(tls: Mapping[str, Any]) -> None:
 class Store:
     """All servers of Redis as one. A context manager, which closes all connections."""
 
-    def __init__(self, url: RedisUrl) -> None:
-        self.servers = Servers(url)
+    def __init__(self, url: RedisUrl, timings: RedisTimings = DEFAULTS) -> None:
+        self.servers = Servers(url, timings)
         self._outage = Outage()  # which failures were logged of late
 
     def __repr__(self) -> str:
@@ -107,7 +107,8 @@ class Store:
         answers: list[Any] = [None] * len(commands)
         waiting: set[Server] = set()  # servers that have not answered yet
         try:
-            async with redis_errors_as_unavailable(seconds, waiting):
+            limit = self.servers.timings.call_seconds if seconds is None else seconds
+            async with redis_errors_as_unavailable(limit, waiting):
                 await self._send_on(commands, answers, waiting)
         except Unavailable as error:
             self._log_once(why(error))
@@ -269,11 +270,11 @@ def unavailable(error: Exception) -> Unavailable:
 
 @asynccontextmanager
 async def redis_errors_as_unavailable(
-    seconds: float | None = None, waiting: Collection[Server] = ()
+    seconds: float = DEFAULTS.call_seconds, waiting: Collection[Server] = ()
 ) -> AsyncIterator[None]:
     """Limit the time of a call, and translate redis-py's errors; `waiting` are servers without an answer."""
     try:
-        async with asyncio.timeout(CALL_SECONDS if seconds is None else seconds):
+        async with asyncio.timeout(seconds):
             yield
     except (RedisError, OSError, TimeoutError) as error:
         if waiting:

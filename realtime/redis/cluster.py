@@ -20,6 +20,7 @@ from realtime.causes.sentence import place_of, why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.redis.pool import close, guide_client, server_client
+from realtime.redis.timings import DEFAULTS, RedisTimings
 from realtime.redis.topology import ASK_SECONDS, SLOTS, Shares, look
 from realtime.settings.redis_url import Address, Kind, RedisUrl
 from realtime.waiting.outage import Outage
@@ -53,8 +54,9 @@ class Server:
 class Servers:
     """The servers that have keys, each with a pool of connections."""
 
-    def __init__(self, url: RedisUrl) -> None:
+    def __init__(self, url: RedisUrl, timings: RedisTimings = DEFAULTS) -> None:
         self.url = url
+        self.timings = timings
         self._known: dict[Address, Server] = {}  # also servers that are about to have keys
         self._owners: list[Server | None] = []  # by slot; empty unless Redis is a cluster
         self._slots: Counter[Server | None] = Counter()  # number of slots of each server
@@ -109,7 +111,7 @@ class Servers:
         if address not in self._known:
             if self._is_closed:
                 raise Unavailable("Redis cannot be reached now", "the connections to Redis were closed")
-            client = server_client(self.url, address)
+            client = server_client(self.url, address, self.timings)
             self._known[address] = Server(address, client, has_tls=self.url.tls is not None)
         return self._known[address]
 
@@ -187,7 +189,7 @@ class Servers:
 
     def _guide(self, address: Address) -> redis.Redis:
         if address not in self._guides:
-            self._guides[address] = guide_client(self.url, address)
+            self._guides[address] = guide_client(self.url, address, self.timings)
         return self._guides[address]
 
     async def _keep_looking(self) -> None:

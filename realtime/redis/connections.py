@@ -19,8 +19,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from realtime.causes.sentence import Phase, at, place_of
-
-TLS_FILES_SECONDS = 60.0  # after which certificates are read again
+from realtime.redis.timings import RedisTimings
 
 
 class _Ours:
@@ -69,23 +68,23 @@ class TlsConnection(_Ours, SSLConnection):
     def _connection_arguments(self) -> Mapping[str, Any]:
         self.ssl_context.context = self.shared.context_of(self.ssl_context)
         arguments: Mapping[str, Any] = super()._connection_arguments()
-        return {**arguments, "ssl_handshake_timeout": self.shared.answer_seconds}
+        return {**arguments, "ssl_handshake_timeout": self.shared.timings.tls_answer_seconds}
 
 
 class _SharedTls:
     """One TLS context for all connections of a pool.
 
     Reading the system's authorities takes 0.1 s, and blocks the event loop. Certificate files are read again
-    after TLS_FILES_SECONDS, since they are renewed.
+    after `tls_files_seconds`, since they are renewed.
     """
 
-    def __init__(self, answer_seconds: float) -> None:
-        self.answer_seconds = answer_seconds  # that a server may take to answer the TLS handshake
+    def __init__(self, timings: RedisTimings) -> None:
+        self.timings = timings
         self._context: Any = None
         self._read_at = 0.0
 
     def context_of(self, files: RedisSSLContext) -> Any:
-        if self._context is None or time.monotonic() - self._read_at > TLS_FILES_SECONDS:
+        if self._context is None or time.monotonic() - self._read_at > self.timings.tls_files_seconds:
             self._context, self._read_at = self._read(files), time.monotonic()
         return self._context
 
@@ -106,10 +105,10 @@ class Pool(redis.BlockingConnectionPool):
     redis-py's own pool connects again when a connection is requested after its end.
     """
 
-    def __init__(self, *, tls_answer_seconds: float, **options: Any) -> None:
+    def __init__(self, *, timings: RedisTimings, **options: Any) -> None:
         super().__init__(**options)
         self._is_closed = False
-        self._shared_tls = _SharedTls(tls_answer_seconds)
+        self._shared_tls = _SharedTls(timings)
         self._made: WeakSet[Any] = WeakSet()  # connections of this pool, idle or not
 
     def make_connection(self) -> Any:

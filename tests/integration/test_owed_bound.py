@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from gateway.timings import Timings
 from realtime import names
 from realtime.redis.client import Store, connect
+from realtime.redis.timings import RedisTimings
 from realtime.settings.config import Limits
 from tests.acceptance.crowds import people
 from tests.expressions import value
@@ -73,10 +75,10 @@ async def node(valkey: Valkey, database_url: str, monkeypatch: pytest.MonkeyPatc
     """A node that can owe little, and takes its time to say goodbye: the test decides when Redis is there."""
     monkeypatch.setattr("gateway.presence.pending.MOST_PENDING", MOST)
     monkeypatch.setattr("gateway.presence.pending.PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("realtime.redis.client.CALL_SECONDS", 0.5)
     limits = Limits(max_connections_per_user=1_000)
     settings = settings_for(database_url, valkey.url, limits=limits, presence_ttl_seconds=TTL_SECONDS)
-    async with running_gateway(settings) as gateway:
+    timings = Timings(redis=RedisTimings(call_seconds=0.5))
+    async with running_gateway(settings, timings=timings) as gateway:
         await eventually(gateway.is_ready)
         yield gateway
 

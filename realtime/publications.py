@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -76,7 +75,7 @@ def replid_of(epoch: str) -> str:
     return epoch[12:]
 
 
-def replid_in(replication: Any) -> str:
+def replid_in(replication: object) -> str:
     """The replid in a reply to INFO replication, shortened as in `reign_v1.lua`; "" if the reply has none."""
     return str(replication.get("master_replid", ""))[:8] if isinstance(replication, dict) else ""
 

@@ -82,12 +82,13 @@ async def broken_redis(directory: Path) -> AsyncIterator[Stage]:
         yield Stage(server.url, own, ports)
 
 
-async def ask(url: str, timings: RedisTimings, *words: object) -> Any:
+async def ask(url: str, timings: RedisTimings, *words: str) -> Any:
     async with connect(url, timings) as store:
-        return await store.call(*(words or ("GET", "realtime:name")))
+        word, key, *arguments = words or ("GET", "realtime:name")
+        return await store.call(word, key, *arguments)
 
 
-async def reason_of(url: str, loop: str, *words: object, timings: RedisTimings = DEFAULTS) -> str:
+async def reason_of(url: str, loop: str, *words: str, timings: RedisTimings = DEFAULTS) -> str:
     """Why Redis does not do it, on a loop of its own."""
 
     def attempt() -> str:

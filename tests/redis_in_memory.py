@@ -30,7 +30,7 @@ class StoreInMemory(Store):
 
     async def send(self, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
         known = [
-            Command(command.key, (ALIKE.get(command.words[0], command.words[0]), *command.words[1:]))
+            Command(command.key, (ALIKE.get(str(command.words[0]), command.words[0]), *command.words[1:]))
             for command in commands
         ]
         return await super().send(known, seconds)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
 
 import click
 
@@ -28,7 +27,7 @@ _ADDRESS_FAULTS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 class _Commands(click.Group):
     """Prints errors that a person can fix as one line, and exits with status 1."""
 
-    def invoke(self, context: click.Context) -> Any:
+    def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
         except (RealtimeError, OSError, BaseExceptionGroup) as error:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 from asyncpg.transaction import Transaction
@@ -140,12 +140,14 @@ class Database:
 
 
 @asynccontextmanager
-async def transaction(connection: Session, **options: Any) -> AsyncIterator[None]:
+async def transaction(
+    connection: Session, isolation: Literal["repeatable_read"] | None = None, *, readonly: bool = False
+) -> AsyncIterator[None]:
     """Run asyncpg's transaction, but end it soon after a cancellation or a timeout.
 
     asyncpg would wait 30 seconds for the rollback, and raise its failure instead of the cancellation.
     """
-    block = connection.transaction(**options)
+    block = connection.transaction(isolation=isolation, readonly=readonly)
     try:
         await block.start()
     except (asyncio.CancelledError, TimeoutError):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from redis import asyncio as redis
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -53,7 +54,7 @@ class Command:
     """A command, and the key that selects its server."""
 
     key: str | bytes
-    words: Sequence[Any]
+    words: Sequence[object]
 
 
 def connect(redis_url: str, timings: RedisTimings = DEFAULTS) -> Store:
@@ -91,9 +92,9 @@ class Store:
     ) -> None:
         await self.servers.close()
 
-    async def call(self, *words: Any) -> Any:
+    async def call(self, word: str, key: str | bytes, *arguments: object) -> Any:
         """Run a command whose first argument is its key."""
-        return (await self.call_many([Command(words[1], words)]))[0]
+        return (await self.call_many([Command(key, (word, key, *arguments))]))[0]
 
     async def call_many(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands; raise the first error after all of them have run."""
@@ -164,7 +165,7 @@ class Store:
         waiting: set[Server],
     ) -> None:
         places: list[int | None] = []  # index of the command of each answer; None for ASKING
-        words: list[Sequence[Any]] = []
+        words: list[Sequence[object]] = []
         for index in todo:
             if type(answers[index]) is AskError:
                 words.append(("ASKING",))
@@ -184,7 +185,7 @@ class Store:
                 answers[place] = answer
         await self._learn(server, found)
 
-    async def _learn(self, server: Server, answers: Sequence[Any]) -> None:
+    async def _learn(self, server: Server, answers: Sequence[object]) -> None:
         """Learn from errors which servers have changed."""
         if not any(isinstance(answer, Exception) for answer in answers):
             return
@@ -205,7 +206,7 @@ class Store:
         await connect_anew(self.servers.of(key).client)
         self.servers.look_soon()
 
-    async def everywhere(self, *words: Any) -> dict[Server, Any]:
+    async def everywhere(self, *words: object) -> dict[Server, Any]:
         """Run a command on every server, and return the answers that come within ANSWER_SECONDS.
 
         An answer may be a ResponseError. Raises Unavailable if no server answers.
@@ -234,10 +235,10 @@ class Store:
                 return
 
 
-async def _carry_out(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+async def _carry_out(client: redis.Redis, commands: Sequence[Sequence[object]]) -> list[Any]:
     """Return an answer or an error for each command; an error of a single command is raised."""
     if len(commands) == 1:  # the most frequent case, and a pipeline costs more
-        return [await client.execute_command(*commands[0])]
+        return [await client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
     async with client.pipeline(transaction=False) as pipeline:
         for words in commands:
             pipeline.execute_command(*words)
@@ -245,7 +246,7 @@ async def _carry_out(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any
         return found
 
 
-async def _ask(server: Server, words: Sequence[Any]) -> Any:
+async def _ask(server: Server, words: Sequence[object]) -> Any:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await server.client.execute_command(*words)  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ of redis-py used here are in tests/unit/realtime/redis/test_connections.py; setu
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +29,7 @@ class _Ours:
     may_connect = False  # True while the pool hands the connection out
     phase = Phase.CONNECTING  # named in errors while it connects
 
-    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+    async def connect_check_health(self, *arguments: object, **options: object) -> None:
         """Connect for the pool only.
 
         redis-py connects for every sender, and resubscribes: this runs beside a reader, takes as long as the
@@ -42,14 +43,14 @@ class _Ours:
             await self.disconnect(nowait=True)  # type: ignore[attr-defined]
             raise RedisConnectionError("the connection was lost, or closed")
 
-    async def _connect_once(self, *arguments: Any, **options: Any) -> None:
+    async def _connect_once(self, *arguments: object, **options: object) -> None:
         try:
             await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
         except (RedisError, OSError) as error:
             at(error, place_of(self.host, self.port), self.phase)  # type: ignore[attr-defined]
             raise
 
-    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+    async def send_packed_command(self, *arguments: object, **options: object) -> None:
         """Raise a ConnectionError of redis-py for uvloop's RuntimeError of a transport that was reset."""
         try:
             await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
@@ -65,9 +66,9 @@ class TlsConnection(_Ours, SSLConnection):
     shared: _SharedTls
     phase = Phase.CONNECTING_BY_TLS
 
-    def _connection_arguments(self) -> Mapping[str, Any]:
+    def _connection_arguments(self) -> Mapping[str, object]:
         self.ssl_context.context = self.shared.context_of(self.ssl_context)
-        arguments: Mapping[str, Any] = super()._connection_arguments()
+        arguments: Mapping[str, object] = super()._connection_arguments()
         return {**arguments, "ssl_handshake_timeout": self.shared.timings.tls_answer_seconds}
 
 
@@ -80,15 +81,15 @@ class _SharedTls:
 
     def __init__(self, timings: RedisTimings) -> None:
         self.timings = timings
-        self._context: Any = None
+        self._context: ssl.SSLContext | None = None
         self._read_at = 0.0
 
-    def context_of(self, files: RedisSSLContext) -> Any:
+    def context_of(self, files: RedisSSLContext) -> ssl.SSLContext:
         if self._context is None or time.monotonic() - self._read_at > self.timings.tls_files_seconds:
             self._context, self._read_at = self._read(files), time.monotonic()
         return self._context
 
-    def _read(self, files: RedisSSLContext) -> Any:
+    def _read(self, files: RedisSSLContext) -> ssl.SSLContext:
         """Read certificate files; if that fails, as while they are replaced, keep the context read before."""
         files.context = None
         try:
@@ -109,16 +110,16 @@ class Pool(redis.BlockingConnectionPool):
         super().__init__(**options)
         self._is_closed = False
         self._shared_tls = _SharedTls(timings)
-        self._made: WeakSet[Any] = WeakSet()  # connections of this pool, idle or not
+        self._made: WeakSet[PlainConnection | TlsConnection] = WeakSet()  # all, idle or not
 
-    def make_connection(self) -> Any:
-        connection: Any = super().make_connection()  # type: ignore[no-untyped-call]
+    def make_connection(self) -> PlainConnection | TlsConnection:
+        connection: PlainConnection | TlsConnection = super().make_connection()  # type: ignore[no-untyped-call]
         if isinstance(connection, TlsConnection):
             connection.shared = self._shared_tls
         self._made.add(connection)
         return connection
 
-    async def get_connection(self, *arguments: Any, **options: Any) -> Any:
+    async def get_connection(self, *arguments: object, **options: object) -> Any:
         """Wait for a connection; a caller that fails or is cancelled wakes the next one that waits.
 
         Before Python 3.13 a task that is cancelled just when it is notified loses the notification.

@@ -16,7 +16,7 @@ from realtime.redis.client import Command, Store, checked
 from realtime.resources import packaged_text
 
 # The keys of a call, all in one slot of a cluster, and its arguments.
-Call = tuple[Sequence[str | bytes], Sequence[Any]]
+Call = tuple[Sequence[str | bytes], Sequence[object]]
 
 
 class Script:
@@ -32,7 +32,7 @@ class Script:
         self._source = "\n".join(map(_source, names))
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
-    async def call(self, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    async def call(self, keys: Sequence[str], arguments: Sequence[object]) -> Any:
         return (await self.call_many([(keys, arguments)]))[0]
 
     async def call_many(self, calls: Sequence[Call], seconds: float | None = None) -> list[Any]:

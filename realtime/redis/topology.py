@@ -47,13 +47,13 @@ async def _primary_by_sentinels(url: RedisUrl, clients: Clients) -> Address:
     states = [answer for answer in answers if isinstance(answer, dict)]
     if not states:
         raise _unknown(f"no sentinel tells who is the primary of {url.service!r}", url.hosts, answers)
-    latest = max(states, key=lambda state: int(state["config-epoch"]))
-    return str(latest["ip"]), int(latest["port"])
+    latest = max(states, key=lambda state: int(str(state["config-epoch"])))
+    return str(latest["ip"]), int(str(latest["port"]))
 
 
-async def _ask_sentinel(client: redis.Redis, service: str) -> dict[str, Any]:
+async def _ask_sentinel(client: redis.Redis, service: str) -> dict[str, object]:
     async with asyncio.timeout(ASK_SECONDS):
-        state: dict[str, Any] = await client.execute_command(  # type: ignore[no-untyped-call]
+        state: dict[str, object] = await client.execute_command(  # type: ignore[no-untyped-call]
             "SENTINEL MASTER", service
         )
         return state
@@ -82,7 +82,7 @@ async def _shares_of_cluster(addresses: Sequence[Address], clients: Clients) -> 
     return fallback
 
 
-def _is_ok(info: Any) -> bool:
+def _is_ok(info: object) -> bool:
     text = info.decode() if isinstance(info, bytes) else str(info)
     return "cluster_state:ok" in text
 
@@ -96,7 +96,7 @@ def _shares(slots: Sequence[Any], asked_host: str) -> Shares:
     return shares
 
 
-def _unknown(what: str, asked: Sequence[Address], answers: Sequence[Any]) -> Unavailable:
+def _unknown(what: str, asked: Sequence[Address], answers: Sequence[object]) -> Unavailable:
     """Return Unavailable, with the reason of each server that did not answer, for operators."""
     faults = [
         at(answer, place_of(*address))

@@ -128,5 +128,5 @@ def line_prefix(table: Table, event: Event) -> str:
 
 def change_line(prefix: str, data: str, old: str | None, committed_at: str, truncated: bool) -> str:
     """Return one change as a line; `data` and `old` are JSON text, `committed_at` is RFC 3339 in UTC."""
-    mark = ',"truncated":true' if truncated else ""
-    return f'{prefix}{data},"old":{old or "null"},"commit_timestamp":"{committed_at}"{mark}'
+    suffix = ',"truncated":true' if truncated else ""
+    return f'{prefix}{data},"old":{old or "null"},"commit_timestamp":"{committed_at}"{suffix}'

@@ -78,7 +78,7 @@ class Store:
 
     def __init__(self, url: RedisUrl, timings: RedisTimings = DEFAULTS) -> None:
         self.servers = Servers(url, timings)
-        self._outage = Outage()  # which failures were logged of late
+        self._outage = Outage()  # which failures were logged recently
 
     def __repr__(self) -> str:
         return f"<Store {self.servers!r}>"
@@ -103,7 +103,7 @@ class Store:
     async def send(self, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
         """Run commands, those of one server in order and in one round trip.
 
-        Return for each command, in its place, an answer or an error of Redis.
+        Return an answer or an error of Redis for each command, in the order of the commands.
         """
         answers: list[Any] = [None] * len(commands)
         waiting: set[Server] = set()  # servers that have not answered yet
@@ -139,7 +139,7 @@ class Store:
     async def _send(
         self, commands: Sequence[Command], todo: Iterable[int], answers: list[Any], waiting: set[Server]
     ) -> None:
-        """Send the commands `todo` once, and put their answers in their places."""
+        """Send the commands `todo` once, and store their answers by their indexes."""
         by_server: dict[Server, list[int]] = defaultdict(list)
         for index in todo:
             before = answers[index]
@@ -164,25 +164,25 @@ class Store:
         answers: list[Any],
         waiting: set[Server],
     ) -> None:
-        places: list[int | None] = []  # index of the command of each answer; None for ASKING
+        indexes: list[int | None] = []  # index of the command of each answer; None for ASKING
         words: list[Sequence[object]] = []
         for index in todo:
             if type(answers[index]) is AskError:
                 words.append(("ASKING",))
-                places.append(None)
+                indexes.append(None)
             words.append(commands[index].words)
-            places.append(index)
+            indexes.append(index)
         try:
             found = await _carry_out(server.client, words)
         except (RedisError, OSError) as error:
-            found = [error] * len(places)
+            found = [error] * len(indexes)
         except asyncio.CancelledError:
             self.servers.look_soon()  # the server may have been too slow
             raise
         waiting.discard(server)
-        for place, answer in zip(places, found, strict=True):
-            if place is not None:
-                answers[place] = answer
+        for position, answer in zip(indexes, found, strict=True):
+            if position is not None:
+                answers[position] = answer
         await self._learn(server, found)
 
     async def _learn(self, server: Server, answers: Sequence[object]) -> None:

@@ -42,7 +42,7 @@ class Server:
         self.address = address
         self.client = client
         self.has_tls = has_tls
-        self.met_at = time.monotonic()
+        self.known_since = time.monotonic()
 
     def __repr__(self) -> str:
         return f"<Server {self}>"
@@ -66,7 +66,7 @@ class Servers:
         self._watch: asyncio.Task[None] | None = None
         self._has_logged_cluster = False  # that Redis is a cluster, but `redis_url` does not say so
         self._is_closed = False
-        self._outage = Outage()  # which reasons were logged of late
+        self._outage = Outage()  # which reasons were logged recently
         self.why_unknown: str | None = None  # why the last look found no server; None if it did
         self.all: tuple[Server, ...] = ()
 
@@ -146,7 +146,7 @@ class Servers:
         self.look_soon()
 
     async def _look(self) -> None:
-        """Find out which server has which keys now; raises Unavailable if no server tells."""
+        """Find out which server has which keys now; raises Unavailable if no server answers."""
         try:
             shares = await look(self.url, [server.address for server in self.all], self._guide)
         except Unavailable as error:
@@ -173,14 +173,14 @@ class Servers:
     async def _part_from(self, before: Iterable[Server], shares: Shares) -> None:
         """Close servers that have no keys any more; keep a new server without keys for STRANGER_SECONDS."""
         long_ago = time.monotonic() - STRANGER_SECONDS
-        gone = [
+        unneeded = [
             self._known.pop(server.address).client
             for server in list(self._known.values())
-            if server.address not in shares and (server in before or server.met_at < long_ago)
+            if server.address not in shares and (server in before or server.known_since < long_ago)
         ]
         unused = self._guides.keys() - shares.keys() - set(self.url.hosts)
-        gone += [self._guides.pop(address) for address in unused]
-        await close(client.aclose() for client in gone)
+        unneeded += [self._guides.pop(address) for address in unused]
+        await close(client.aclose() for client in unneeded)
 
     def tell_news(self) -> None:
         """Wake all tasks that wait in `changed`."""

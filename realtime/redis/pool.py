@@ -45,7 +45,7 @@ def guide_client(url: RedisUrl, address: Address, timings: RedisTimings = DEFAUL
 
 
 async def answers(url: str) -> bool:
-    """Tell whether the server at a URL answers now: it may not listen yet, or still load its data."""
+    """Return whether the server at a URL answers now: it may not listen yet, or still load its data."""
     async with redis.Redis.from_url(url, retry=None) as client:
         try:
             return bool(await client.ping())

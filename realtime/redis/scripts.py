@@ -43,7 +43,7 @@ class Script:
         return checked(await self.outcomes(calls, seconds))
 
     async def outcomes(self, calls: Sequence[Call], seconds: float | None = None) -> list[Any]:
-        """Run the script for each call; return for each, in its place, an answer or an error of Redis."""
+        """Run the script for each call; return an answer or an error of Redis for each, in order."""
         answers = await self._store.send([_command(self._by_sha, self._sha, call) for call in calls], seconds)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:

@@ -1,4 +1,4 @@
-"""How long the clients of Redis wait, as one record; whoever connects may hand in another."""
+"""How long the clients of Redis wait, as one record that the caller of `connect` may replace."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 LOG_AGAIN_SECONDS = 600.0  # after which a fault that repeats is logged again
 DEEPEST_CAUSE = 20  # groups and translations of one fault that are looked through
-MOST_KINDS = 100  # of faults that a part tells apart; beyond them the oldest kind is forgotten
+MOST_KINDS = 100  # of faults that a part distinguishes; beyond them the oldest kind is forgotten
 
 unforeseen_faults = Counter(
     "realtime_unforeseen_faults",
@@ -74,7 +74,7 @@ class Part:
         return 1 if logged is None else logged.unlogged + 1
 
     def note(self, error: BaseException, item: str | None = None) -> None:
-        """Count a fault that was survived, and log it with its traceback unless that was done of late."""
+        """Count a fault that was survived, and log it with its traceback unless that was done recently."""
         if times := self.count(error):
             log.error("part_failed", part=self.name, item=item, times=times, exc_info=error)
 

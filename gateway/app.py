@@ -107,7 +107,7 @@ async def run(
     node_id = secrets.token_hex(6)
     async with AsyncExitStack() as stack:
         stack.enter_context(bound_contextvars(node=node_id))
-        store = await stack.enter_async_context(connect(settings.redis_url))
+        store = await stack.enter_async_context(connect(settings.redis_url, timings.redis))
         http = await stack.enter_async_context(aiohttp.ClientSession())
         gateway = Gateway(settings, node_id, store, http, timings)
         stack.push_async_callback(gateway.close_projects)

@@ -17,6 +17,8 @@ from gateway.presence.timings import PresenceTimings
 from gateway.websocket.timings import DEFAULTS as WEBSOCKET
 from gateway.websocket.timings import WebSocketTimings
 from gateway.wire.queue_writer import PARTING_SECONDS
+from realtime.redis.timings import DEFAULTS as REDIS
+from realtime.redis.timings import RedisTimings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Timings:
     tick_seconds: float = 1.0  # between two checks of every connection's deadlines
     goodbye_seconds: float = 2.0  # to tell Redis how the last connections ended
     parting_seconds: float = PARTING_SECONDS
+    redis: RedisTimings = REDIS
     delivery: DeliveryTimings = DELIVERY
     http: HttpTimings = HTTP
     websocket: WebSocketTimings = WEBSOCKET

@@ -23,7 +23,7 @@ def topic_channel(project: str, topic: str) -> str:
 
 
 def topic_meta(project: str, topic: str) -> str:
-    """Hash: epoch, offset, and the mark of a table topic's last changes. Never expires for a table topic."""
+    """Hash: epoch, offset, and a table topic's checkpoint. Never expires for a table topic."""
     return f"realtime:{{{project}:{topic}}}:meta"
 
 

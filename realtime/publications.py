@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -76,7 +75,7 @@ def replid_of(epoch: str) -> str:
     return epoch[12:]
 
 
-def replid_in(replication: Any) -> str:
+def replid_in(replication: object) -> str:
     """The replid in a reply to INFO replication, shortened as in `reign_v1.lua`; "" if the reply has none."""
     return str(replication.get("master_replid", ""))[:8] if isinstance(replication, dict) else ""
 
@@ -129,5 +128,5 @@ def line_prefix(table: Table, event: Event) -> str:
 
 def change_line(prefix: str, data: str, old: str | None, committed_at: str, truncated: bool) -> str:
     """Return one change as a line; `data` and `old` are JSON text, `committed_at` is RFC 3339 in UTC."""
-    mark = ',"truncated":true' if truncated else ""
-    return f'{prefix}{data},"old":{old or "null"},"commit_timestamp":"{committed_at}"{mark}'
+    suffix = ',"truncated":true' if truncated else ""
+    return f'{prefix}{data},"old":{old or "null"},"commit_timestamp":"{committed_at}"{suffix}'

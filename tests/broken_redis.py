@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from realtime.errors import Unavailable
 from realtime.redis.client import connect
+from realtime.redis.timings import DEFAULTS, RedisTimings
 from tests.broken_servers import (
     Certificates,
     answer_http,
@@ -81,18 +82,19 @@ async def broken_redis(directory: Path) -> AsyncIterator[Stage]:
         yield Stage(server.url, own, ports)
 
 
-async def ask(url: str, *words: object) -> Any:
-    async with connect(url) as store:
-        return await store.call(*(words or ("GET", "realtime:name")))
+async def ask(url: str, timings: RedisTimings, *words: str) -> Any:
+    async with connect(url, timings) as store:
+        word, key, *arguments = words or ("GET", "realtime:name")
+        return await store.call(word, key, *arguments)
 
 
-async def reason_of(url: str, loop: str, *words: object) -> str:
+async def reason_of(url: str, loop: str, *words: str, timings: RedisTimings = DEFAULTS) -> str:
     """Why Redis does not do it, on a loop of its own."""
 
     def attempt() -> str:
         factory = uvloop.new_event_loop if loop == "uvloop" else None
         with asyncio.Runner(loop_factory=factory) as runner, pytest.raises(Unavailable) as raised:
-            runner.run(ask(url, *words))
+            runner.run(ask(url, timings, *words))
         assert raised.value.message == "Redis cannot be reached now"
         return raised.value.reason
 

@@ -15,6 +15,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from redis.asyncio import Redis
 
 from realtime.redis.client import Command, Store
+from realtime.redis.timings import RedisTimings
 from realtime.settings.redis_url import Address, RedisUrl, parse_redis_url
 
 NOWHERE = "redis://127.0.0.1:1"  # what is in memory has no address
@@ -29,7 +30,7 @@ class StoreInMemory(Store):
 
     async def send(self, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
         known = [
-            Command(command.key, (ALIKE.get(command.words[0], command.words[0]), *command.words[1:]))
+            Command(command.key, (ALIKE.get(str(command.words[0]), command.words[0]), *command.words[1:]))
             for command in commands
         ]
         return await super().send(known, seconds)
@@ -40,7 +41,7 @@ async def store_in_memory() -> AsyncIterator[Store]:
     """An empty Redis of its own."""
     server = FakeServer(version=(8,), server_type="valkey")
 
-    def client(_url: RedisUrl, _address: Address) -> Redis:
+    def client(_url: RedisUrl, _address: Address, _timings: RedisTimings) -> Redis:
         return FakeAsyncRedis(server=server)
 
     with pytest.MonkeyPatch.context() as patch:

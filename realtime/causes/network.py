@@ -51,11 +51,11 @@ _CLIENT = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE
 
 def by_tls(error: ssl.SSLError) -> Finding:
     if isinstance(error, ssl.SSLCertVerificationError):
-        told = quoted(str(getattr(error, "verify_message", "")))
+        reason = quoted(str(getattr(error, "verify_message", "")))
         code = getattr(error, "verify_code", 0)
         if code in _OTHER_HOST:
-            return Finding(Cause.OTHER_HOST, told)
-        return Finding(Cause.EXPIRED if code in _EXPIRED else Cause.UNTRUSTED, told)
+            return Finding(Cause.OTHER_HOST, reason)
+        return Finding(Cause.EXPIRED if code in _EXPIRED else Cause.UNTRUSTED, reason)
     reason = str(getattr(error, "reason", None) or "")
     if reason in _NO_TLS:
         return Finding(Cause.NO_TLS)

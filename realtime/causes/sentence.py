@@ -52,8 +52,8 @@ def why(error: BaseException, place: object = "", phase: Phase = Phase.IN_USE) -
     A group of errors gives a sentence for each error; equal sentences appear once.
     """
     if isinstance(error, BaseExceptionGroup):
-        told = dict.fromkeys(why(one, place, phase) for one in error.exceptions)
-        return "; ".join([*told][:SHOWN_CAUSES])
+        sentences = dict.fromkeys(why(one, place, phase) for one in error.exceptions)
+        return "; ".join([*sentences][:SHOWN_CAUSES])
     if isinstance(error, Unavailable):
         return error.reason or error.message
     if isinstance(error, RealtimeError) and not isinstance(error, StatementFailed):

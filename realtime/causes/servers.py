@@ -38,8 +38,8 @@ def by_sqlstate(sqlstate: str, name: str, message: str) -> Finding:
     if (cause := _SQLSTATE.get(sqlstate)) is not None:
         return Finding(cause, quoted(message))
     # The message of a data error (class 22 or 23) may quote the data.
-    told = name if sqlstate.startswith(("22", "23")) else quoted(message)
-    return Finding(Cause.OTHER, f"SQLSTATE {sqlstate}: {told}")
+    message_shown = name if sqlstate.startswith(("22", "23")) else quoted(message)
+    return Finding(Cause.OTHER, f"SQLSTATE {sqlstate}: {message_shown}")
 
 
 def by_driver(names: set[str], message: str) -> Finding | None:

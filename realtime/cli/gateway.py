@@ -60,9 +60,10 @@ def _worker_command(
 
 
 async def _supervise(commands: list[list[str]], drain_seconds: float, hangups: asyncio.Event) -> None:
-    from realtime.process.supervisor import STOP_SECONDS, processes
+    from realtime.process.supervisor import DEFAULTS, ChildTimings, processes
 
-    async with processes(commands, drain_seconds + STOP_SECONDS) as children:
+    timings = ChildTimings(stop_seconds=drain_seconds + DEFAULTS.stop_seconds)
+    async with processes(commands, timings) as children:
         while True:
             await hangups.wait()
             hangups.clear()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
 
 import click
 
@@ -22,20 +21,20 @@ from realtime.errors import RealtimeError, Unavailable
 from realtime.logs.setup import LogFormat, configure_logging
 from realtime.process.settings_file import forget_libpq
 
-_ADDRESS_FAULTS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+_ADDRESS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 
 
 class _Commands(click.Group):
     """Prints errors that a person can fix as one line, and exits with status 1."""
 
-    def invoke(self, context: click.Context) -> Any:
+    def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
         except (RealtimeError, OSError, BaseExceptionGroup) as error:
-            faults = _leaves(error)
-            if not all(map(_can_be_mended, faults)):
+            errors = _leaves(error)
+            if not all(map(_can_be_fixed, errors)):
                 raise
-            raise click.ClickException("; ".join(dict.fromkeys(map(_sentence, faults)))) from error
+            raise click.ClickException("; ".join(dict.fromkeys(map(_sentence, errors)))) from error
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -44,9 +43,9 @@ def _leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
-def _can_be_mended(error: BaseException) -> bool:
+def _can_be_fixed(error: BaseException) -> bool:
     """Whether an error is one of ours, with a readable message, or an address that we cannot listen on."""
-    return isinstance(error, RealtimeError) or (isinstance(error, OSError) and error.errno in _ADDRESS_FAULTS)
+    return isinstance(error, RealtimeError) or (isinstance(error, OSError) and error.errno in _ADDRESS_ERRORS)
 
 
 def _sentence(error: BaseException) -> str:

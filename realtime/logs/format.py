@@ -34,13 +34,13 @@ _BARE = re.compile(r"[\w./:@+-]+", re.ASCII)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def as_json(_: Any, __: str, facts: EventDict) -> str:
+def as_json(_: object, __: str, facts: EventDict) -> str:
     """Render a record as a JSON object on one line: `time`, `level`, `logger`, `event`, then its facts."""
     # DEL is the only control character that ujson does not escape.
     return _json(_in_order(facts)).replace("\x7f", r"\u007f")
 
 
-def as_text(_: Any, __: str, facts: EventDict) -> str:
+def as_text(_: object, __: str, facts: EventDict) -> str:
     """Render a record as a line for people; the lines of a traceback follow, indented."""
     facts = _in_order(facts)
     trace = str(facts.pop("exception", ""))
@@ -70,13 +70,13 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     if isinstance(value, str) and _BARE.fullmatch(value):
         return value
     return escape_controls(_json(value, ensure_ascii=False))
 
 
-def _json(value: Any, *, ensure_ascii: bool = True) -> str:
+def _json(value: object, *, ensure_ascii: bool = True) -> str:
     """Return cleaned facts as one line of JSON; `clean` removes everything on which this would raise."""
     return ujson.dumps(
         value, ensure_ascii=ensure_ascii, escape_forward_slashes=False, separators=(", ", ": ")
@@ -88,7 +88,7 @@ def escape_controls(text: str) -> str:
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def clean(value: Any, depth: int = 0) -> Any:
+def clean(value: object, depth: int = 0) -> object:
     """Return a value that JSON can represent, with everything that looks like a token cut from its texts."""
     if value is None or _is_json_number(value):
         return value
@@ -99,21 +99,21 @@ def clean(value: Any, depth: int = 0) -> Any:
     return _text(value)
 
 
-def _is_json_number(value: Any) -> bool:
+def _is_json_number(value: object) -> bool:
     if isinstance(value, int):
         return value.bit_length() <= MAX_INTEGER_BITS
     return isinstance(value, float) and math.isfinite(value)
 
 
-def _each(values: Iterable[Any], depth: int) -> list[Any]:
+def _each(values: Iterable[object], depth: int) -> list[object]:
     return [clean(one, depth) for one in values]
 
 
-def _named(name: Any, value: Any, depth: int) -> Any:
+def _named(name: object, value: object, depth: int) -> object:
     return _CUT if _text(name).lower() in _SECRET_NAMES else clean(value, depth)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bytes):
         value = value.decode(errors="backslashreplace")
     text = value if isinstance(value, str) else _repr(value)
@@ -122,7 +122,7 @@ def _text(value: Any) -> str:
     return _SECRET.sub(lambda found: (found["named"] or found["user"] or "") + _CUT, text)
 
 
-def _repr(value: Any) -> str:
+def _repr(value: object) -> str:
     """Return the repr of a value, and never fail: a record that cannot be written is lost."""
     try:
         return repr(value)

@@ -19,7 +19,7 @@ from realtime.errors import ClientError, Code, Unavailable
 from realtime.postgres.migrations import check_usable, is_installed, migrate
 from realtime.postgres.pool import transaction
 from realtime.postgres.session import Row, Session
-from realtime.postgres.triggers import Located, mend, switch
+from realtime.postgres.triggers import LOCK_SECONDS, Located, mend, switch
 from realtime.resources import packaged_text
 
 LOOK_LOCK_WAIT = "1s"  # for a partition, which its owner may lock for any time
@@ -62,8 +62,9 @@ class TableInfo:
 class Catalogue:
     """Access to the tables of one project."""
 
-    def __init__(self, database: Sessions) -> None:
+    def __init__(self, database: Sessions, lock_seconds: float = LOCK_SECONDS) -> None:
         self._database = database
+        self._lock_seconds = lock_seconds  # for which a change of triggers is tried
 
     async def resolve(self, table_name: str, schema: str | None = None) -> Table:
         """Return the table that a request means (section 5 of the protocol); ClientError `not_found`."""
@@ -113,6 +114,7 @@ class Catalogue:
                 [event.value for event in wanted.events],
                 None if wanted.columns is None else list(wanted.columns),
                 max_change_bytes,
+                lock_seconds=self._lock_seconds,
             )
         return wanted
 
@@ -122,7 +124,12 @@ class Catalogue:
             located = await _locate(connection, table)
             if await is_installed(connection):
                 await check_usable(connection)
-                await switch(connection, located, "select realtime.disable_v1($1::oid::regclass)")
+                await switch(
+                    connection,
+                    located,
+                    "select realtime.disable_v1($1::oid::regclass)",
+                    lock_seconds=self._lock_seconds,
+                )
 
     async def mend_partitions(self) -> int:
         """Add triggers to new partitions of enabled tables, remove those of detached ones; return how many.

@@ -48,8 +48,9 @@ def away(reason: str) -> Unavailable:
 class Connector:
     """Opens sessions with one database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, fresh_seconds: float = FRESH_SECONDS) -> None:
         self._url = parse_database_url(url, "database_url")
+        self._fresh_seconds = fresh_seconds
         self._context: ssl.SSLContext | None = None
         self._read_at = 0.0  # monotonic time at which the context's files were read
 
@@ -106,7 +107,7 @@ class Connector:
         """Return asyncpg's `ssl`: a context of ours, or a mode that allows a connection without TLS."""
         if self._url.sslmode in _MAY_GO_WITHOUT_TLS:
             return False if self._url.sslmode == "disable" else self._url.sslmode
-        if self._context is None or time.monotonic() - self._read_at > FRESH_SECONDS:
+        if self._context is None or time.monotonic() - self._read_at > self._fresh_seconds:
             self._context = self._renewed()
             self._read_at = time.monotonic()
         return self._context

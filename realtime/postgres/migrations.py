@@ -8,6 +8,7 @@ long as the schema's `oldest` version allows, and never changes it. No migration
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -29,7 +30,19 @@ SCRIPTS = ("guard", "owner", "schema", "capture", "triggers", "rights", "version
 
 LOCK_WAIT = "1s"  # for the migration's lock and for every lock of its statements
 TRIES = 10
-PAUSE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What a migration installs, and how long it waits for another one."""
+
+    version: int = SCHEMA_VERSION
+    scripts: tuple[str, ...] = SCRIPTS
+    lock_wait: str = LOCK_WAIT
+    pause_seconds: float = 0.2  # between two tries
+
+
+OURS = Installation()
 
 # Another process migrates this database, or another database of the same cluster, which shares the role.
 _CROSSED = (
@@ -67,21 +80,21 @@ async def migrate_project(project: Project) -> None:
         await database.close()
 
 
-async def migrate(connection: Session) -> None:
+async def migrate(connection: Session, wanted: Installation = OURS) -> None:
     """Install or upgrade the schema; ClientError `forbidden` names the right that the role lacks.
 
     Does not change a newer schema, and raises TooNew if this program may not use that schema.
     """
     for _ in range(TRIES):
         try:
-            return await _migrate_once(connection)
+            return await _migrate_once(connection, wanted)
         except _CROSSED as error:
             crossed = error
         except asyncpg.ReadOnlySQLTransactionError as error:
             raise Unavailable("the project's database is read-only now") from error
         except (asyncpg.InsufficientPrivilegeError, asyncpg.RaiseError) as error:
             raise _forbidden(f"schema realtime cannot be installed: {error}") from error
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(wanted.pause_seconds)
     raise Unavailable(
         f"schema realtime cannot be installed now: {crossed}{await _by(connection)}"
     ) from crossed
@@ -150,8 +163,8 @@ async def check_could_use(connection: Session) -> None:
         raise _forbidden(f"role {state['role']} lacks UPDATE on sequence realtime.silent_until")
 
 
-async def _migrate_once(connection: Session) -> None:
-    if await _is_current(connection):
+async def _migrate_once(connection: Session, wanted: Installation) -> None:
+    if await _is_current(connection, wanted.version):
         return
     async with connection.transaction():
         await connection.execute(
@@ -159,23 +172,23 @@ async def _migrate_once(connection: Session) -> None:
             " set_config('realtime.service_role', current_user, true),"
             " set_config('realtime.schema_version', $3, true),"
             " set_config('realtime.oldest_version', $4, true)",
-            LOCK_WAIT,
+            wanted.lock_wait,
             "pg_catalog, pg_temp",
-            str(SCHEMA_VERSION),
+            str(wanted.version),
             str(OLDEST_VERSION),
         )
         await _check_may_install(connection)
         await connection.execute(_script(LOCK))
-        if await _is_current(connection):
+        if await _is_current(connection, wanted.version):
             return
-        for name in SCRIPTS:
+        for name in wanted.scripts:
             await connection.execute(_script(name))
-    log.info("schema_migrated", version=SCHEMA_VERSION)
+    log.info("schema_migrated", version=wanted.version)
 
 
-async def _is_current(connection: Session) -> bool:
+async def _is_current(connection: Session, version: int) -> bool:
     """Compare versions; a newer schema that we may use is current, since it keeps the older functions."""
-    return (await check_usable(connection) or 0) >= SCHEMA_VERSION
+    return (await check_usable(connection) or 0) >= version
 
 
 async def _check_may_install(connection: Session) -> None:

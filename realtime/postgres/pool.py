@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 from asyncpg.transaction import Transaction
@@ -96,11 +96,11 @@ class Database:
         except _NO_TEXT as error:
             raise Unavailable("the project's database has a name that is no UTF-8") from error
         except Unavailable as error:
-            self._tell(error)
+            self._log_outage(error)
             raise
         except _LOST as error:
             lost = away(why(error, self._door.place))
-            self._tell(lost)
+            self._log_outage(lost)
             raise lost from error
         except asyncpg.PostgresError as error:
             raise StatementFailed(str(error)) from error
@@ -110,7 +110,7 @@ class Database:
         self._opened = True
         return await self._pool.acquire()
 
-    def _tell(self, error: Unavailable) -> None:
+    def _log_outage(self, error: Unavailable) -> None:
         """Log a cause once. An Unavailable without a reason, such as a locked table, is not an outage."""
         if error.reason:
             self._warn(error.reason)
@@ -140,12 +140,14 @@ class Database:
 
 
 @asynccontextmanager
-async def transaction(connection: Session, **options: Any) -> AsyncIterator[None]:
+async def transaction(
+    connection: Session, isolation: Literal["repeatable_read"] | None = None, *, readonly: bool = False
+) -> AsyncIterator[None]:
     """Run asyncpg's transaction, but end it soon after a cancellation or a timeout.
 
     asyncpg would wait 30 seconds for the rollback, and raise its failure instead of the cancellation.
     """
-    block = connection.transaction(**options)
+    block = connection.transaction(isolation=isolation, readonly=readonly)
     try:
         await block.start()
     except (asyncio.CancelledError, TimeoutError):

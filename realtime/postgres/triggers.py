@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
@@ -38,10 +37,16 @@ class Located:
     role: str
 
 
-async def switch(connection: Session, located: Located, statement: str, *arguments: Any) -> None:
-    """Run a statement that takes locks; retry it until it gets the locks or LOCK_SECONDS have passed."""
+async def switch(
+    connection: Session,
+    located: Located,
+    statement: str,
+    *arguments: object,
+    lock_seconds: float = LOCK_SECONDS,
+) -> None:
+    """Run a statement that takes locks; retry it until it gets the locks or `lock_seconds` have passed."""
     clock = asyncio.get_running_loop().time
-    deadline = clock() + LOCK_SECONDS
+    deadline = clock() + lock_seconds
     tries = 0
     while True:
         try:
@@ -59,7 +64,7 @@ async def switch(connection: Session, located: Located, statement: str, *argumen
         tries += 1
 
 
-async def _in_transaction(connection: Session, statement: str, *arguments: Any) -> Any:
+async def _in_transaction(connection: Session, statement: str, *arguments: object) -> object:
     async with transaction(connection):
         await connection.execute(f"set local lock_timeout = '{LOCK_WAIT}'")
         return await connection.fetchval(statement, *arguments)

@@ -18,12 +18,12 @@ Readiness = Callable[[], str | None]  # why the process is not ready, or None
 
 
 def in_public(reason: str | None) -> str | None:
-    """Return a reason that strangers may read: without the text after the colon, such as hosts."""
+    """Return a reason that everybody may read: without the text after the colon, such as hosts."""
     return reason and reason.partition(":")[0]
 
 
 def health_routes(why_not_ready: Readiness) -> list[web.RouteDef]:
-    """`/healthz`: the process lives. `/readyz`: 200 while the process is ready, else 503 and the reason."""
+    """`/healthz`: the process runs. `/readyz`: 200 while the process is ready, else 503 and the reason."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

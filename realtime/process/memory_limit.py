@@ -16,7 +16,7 @@ from realtime.settings.config import ENVIRONMENT_PREFIX, MIN_QUEUE_BUDGET_BYTES,
 SHARE = 4  # a quarter is for messages that wait; the rest for connections, and for the work itself
 LEAST_BYTES = MIN_QUEUE_BUDGET_BYTES
 MOST_BYTES = 1024 * 1024 * 1024  # unless the settings ask for more
-UNKNOWN_BYTES = 1024 * 1024 * 1024  # assumed for a machine that does not tell
+UNKNOWN_BYTES = 1024 * 1024 * 1024  # assumed if the machine does not report its memory
 
 # Where the system has the limits of a process and of its control groups.
 ROOT = Path("/")

@@ -18,7 +18,7 @@ LOOK_SECONDS = 1.0
 _part = Part("readiness")
 
 
-async def watch_readiness(why_not_ready: Readiness) -> None:
+async def watch_readiness(why_not_ready: Readiness, look_seconds: float = LOOK_SECONDS) -> None:
     """Log the first state and every change of it, until cancelled."""
     before: str | None = ""  # differs from every reason, and from None
     while True:
@@ -29,4 +29,4 @@ async def watch_readiness(why_not_ready: Readiness) -> None:
             elif reason != before:
                 log.info("not_ready", reason=reason)
             before = reason
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(look_seconds)

@@ -13,6 +13,7 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from realtime.errors import RealtimeError
@@ -21,10 +22,19 @@ from realtime.process import child as child_script
 
 log = get_logger(__name__)
 
-STOP_SECONDS = 10.0  # between SIGTERM and SIGKILL, in addition to the time in which a child drains
-RESTART_SECONDS = 1.0  # between the end of a child and its next start
-YOUNG_SECONDS = 5.0  # a child that ends sooner has not stayed up
 MOST_YOUNG_ENDS = 3  # in a row; the next start would fail in the same way
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTimings:
+    """How long the supervisor waits for a child."""
+
+    stop_seconds: float = 10.0  # between SIGTERM and SIGKILL, in addition to the time in which a child drains
+    restart_seconds: float = 1.0  # between the end of a child and its next start
+    young_seconds: float = 5.0  # a child that ends sooner has not stayed up
+
+
+DEFAULTS = ChildTimings()
 
 
 class ChildEnded(RealtimeError):
@@ -53,16 +63,16 @@ class Children:
 
 @asynccontextmanager
 async def processes(
-    commands: Sequence[Sequence[str]], stop_seconds: float = STOP_SECONDS
+    commands: Sequence[Sequence[str]], timings: ChildTimings = DEFAULTS
 ) -> AsyncIterator[Children]:
     """Run each `realtime COMMAND…` while the block runs; raises ChildEnded into it if one fails.
 
-    At the end each child gets SIGTERM, and SIGKILL after `stop_seconds`.
+    At the end each child gets SIGTERM, and SIGKILL after `timings.stop_seconds`.
     """
     children = Children()
     async with asyncio.TaskGroup() as tasks:
         keepers = [
-            tasks.create_task(_keep(command, stop_seconds, children), name=f"keep {command[0]}")
+            tasks.create_task(_keep(command, timings, children), name=f"keep {command[0]}")
             for command in commands
         ]
         yield children
@@ -70,21 +80,21 @@ async def processes(
             keeper.cancel()
 
 
-async def _keep(command: Sequence[str], stop_seconds: float, children: Children) -> None:
+async def _keep(command: Sequence[str], timings: ChildTimings, children: Children) -> None:
     """Run a command, and restart it whenever it ends, until cancelled; raises ChildEnded."""
     clock = asyncio.get_running_loop()
     young_ends = 0
     while True:
         started = clock.time()
-        pid, status = await _run(command, stop_seconds, children)
-        is_young = clock.time() - started < YOUNG_SECONDS
+        pid, status = await _run(command, timings.stop_seconds, children)
+        is_young = clock.time() - started < timings.young_seconds
         # SIGHUP, sent to all, may end a child that does not handle it yet: its restart reads the settings.
         young_ends = young_ends + 1 if is_young and status != -signal.SIGHUP else 0
         # An early exit with a status is a wrong setting or a taken port, which the child has logged.
         if (is_young and status > 0) or young_ends == MOST_YOUNG_ENDS:
             raise ChildEnded(command[0], status)
         log.warning("child_restarted", command=command[0], child_pid=pid, status=status)
-        await asyncio.sleep(RESTART_SECONDS)
+        await asyncio.sleep(timings.restart_seconds)
 
 
 async def _run(command: Sequence[str], stop_seconds: float, children: Children) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Redis in any setup (one server, sentinels, a cluster): each command goes to the server that has its key.
 
 If a key has moved to another server, its command is sent on; nothing else is sent twice. Errors of Redis are
-raised as Unavailable, and no call takes longer than `CALL_SECONDS`. The stores use it, and know the commands.
+raised as Unavailable, and no call takes longer than `call_seconds`. The stores use it, and know the commands.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from redis import asyncio as redis
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -32,13 +33,13 @@ from realtime.errors import SettingError, Unavailable
 from realtime.logs.setup import get_logger
 from realtime.redis.cluster import Server, Servers
 from realtime.redis.pool import connect_anew
+from realtime.redis.timings import DEFAULTS, RedisTimings
 from realtime.settings.redis_url import SETTING, RedisUrl, parse_redis_url
 from realtime.settings.tls_files import why_no_authorities, why_no_certificate
 from realtime.waiting.outage import Outage
 
 log = get_logger(__name__)
 
-CALL_SECONDS = 5.0
 ANSWER_SECONDS = 1.0  # for each of several servers that get the same command
 REDIRECTIONS = 8  # of one command, while slots of a cluster move
 TRY_AGAIN_SECONDS = 0.05  # while a move has split the keys of one command between two servers
@@ -53,14 +54,14 @@ class Command:
     """A command, and the key that selects its server."""
 
     key: str | bytes
-    words: Sequence[Any]
+    words: Sequence[object]
 
 
-def connect(redis_url: str) -> Store:
+def connect(redis_url: str, timings: RedisTimings = DEFAULTS) -> Store:
     """Return a Store, which connects at its first use. Raises SettingError for a wrong URL."""
     url = parse_redis_url(redis_url)
     _check_files(url.tls or {})
-    return Store(url)
+    return Store(url, timings)
 
 
 def _check_files(tls: Mapping[str, Any]) -> None:
@@ -75,9 +76,9 @@ def _check_files(tls: Mapping[str, Any]) -> None:
 class Store:
     """All servers of Redis as one. A context manager, which closes all connections."""
 
-    def __init__(self, url: RedisUrl) -> None:
-        self.servers = Servers(url)
-        self._outage = Outage()  # which failures were logged of late
+    def __init__(self, url: RedisUrl, timings: RedisTimings = DEFAULTS) -> None:
+        self.servers = Servers(url, timings)
+        self._outage = Outage()  # which failures were logged recently
 
     def __repr__(self) -> str:
         return f"<Store {self.servers!r}>"
@@ -91,9 +92,9 @@ class Store:
     ) -> None:
         await self.servers.close()
 
-    async def call(self, *words: Any) -> Any:
+    async def call(self, word: str, key: str | bytes, *arguments: object) -> Any:
         """Run a command whose first argument is its key."""
-        return (await self.call_many([Command(words[1], words)]))[0]
+        return (await self.call_many([Command(key, (word, key, *arguments))]))[0]
 
     async def call_many(self, commands: Sequence[Command]) -> list[Any]:
         """Run commands; raise the first error after all of them have run."""
@@ -102,12 +103,13 @@ class Store:
     async def send(self, commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
         """Run commands, those of one server in order and in one round trip.
 
-        Return for each command, in its place, an answer or an error of Redis.
+        Return an answer or an error of Redis for each command, in the order of the commands.
         """
         answers: list[Any] = [None] * len(commands)
         waiting: set[Server] = set()  # servers that have not answered yet
         try:
-            async with redis_errors_as_unavailable(seconds, waiting):
+            limit = self.servers.timings.call_seconds if seconds is None else seconds
+            async with redis_errors_as_unavailable(limit, waiting):
                 await self._send_on(commands, answers, waiting)
         except Unavailable as error:
             self._log_once(why(error))
@@ -137,7 +139,7 @@ class Store:
     async def _send(
         self, commands: Sequence[Command], todo: Iterable[int], answers: list[Any], waiting: set[Server]
     ) -> None:
-        """Send the commands `todo` once, and put their answers in their places."""
+        """Send the commands `todo` once, and store their answers by their indexes."""
         by_server: dict[Server, list[int]] = defaultdict(list)
         for index in todo:
             before = answers[index]
@@ -162,28 +164,28 @@ class Store:
         answers: list[Any],
         waiting: set[Server],
     ) -> None:
-        places: list[int | None] = []  # index of the command of each answer; None for ASKING
-        words: list[Sequence[Any]] = []
+        indexes: list[int | None] = []  # index of the command of each answer; None for ASKING
+        words: list[Sequence[object]] = []
         for index in todo:
             if type(answers[index]) is AskError:
                 words.append(("ASKING",))
-                places.append(None)
+                indexes.append(None)
             words.append(commands[index].words)
-            places.append(index)
+            indexes.append(index)
         try:
             found = await _carry_out(server.client, words)
         except (RedisError, OSError) as error:
-            found = [error] * len(places)
+            found = [error] * len(indexes)
         except asyncio.CancelledError:
             self.servers.look_soon()  # the server may have been too slow
             raise
         waiting.discard(server)
-        for place, answer in zip(places, found, strict=True):
-            if place is not None:
-                answers[place] = answer
+        for position, answer in zip(indexes, found, strict=True):
+            if position is not None:
+                answers[position] = answer
         await self._learn(server, found)
 
-    async def _learn(self, server: Server, answers: Sequence[Any]) -> None:
+    async def _learn(self, server: Server, answers: Sequence[object]) -> None:
         """Learn from errors which servers have changed."""
         if not any(isinstance(answer, Exception) for answer in answers):
             return
@@ -204,7 +206,7 @@ class Store:
         await connect_anew(self.servers.of(key).client)
         self.servers.look_soon()
 
-    async def everywhere(self, *words: Any) -> dict[Server, Any]:
+    async def everywhere(self, *words: object) -> dict[Server, Any]:
         """Run a command on every server, and return the answers that come within ANSWER_SECONDS.
 
         An answer may be a ResponseError. Raises Unavailable if no server answers.
@@ -233,10 +235,10 @@ class Store:
                 return
 
 
-async def _carry_out(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any]:
+async def _carry_out(client: redis.Redis, commands: Sequence[Sequence[object]]) -> list[Any]:
     """Return an answer or an error for each command; an error of a single command is raised."""
     if len(commands) == 1:  # the most frequent case, and a pipeline costs more
-        return [await client.execute_command(*commands[0])]
+        return [await client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
     async with client.pipeline(transaction=False) as pipeline:
         for words in commands:
             pipeline.execute_command(*words)
@@ -244,7 +246,7 @@ async def _carry_out(client: Any, commands: Sequence[Sequence[Any]]) -> list[Any
         return found
 
 
-async def _ask(server: Server, words: Sequence[Any]) -> Any:
+async def _ask(server: Server, words: Sequence[object]) -> Any:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await server.client.execute_command(*words)  # type: ignore[no-untyped-call]
@@ -269,11 +271,11 @@ def unavailable(error: Exception) -> Unavailable:
 
 @asynccontextmanager
 async def redis_errors_as_unavailable(
-    seconds: float | None = None, waiting: Collection[Server] = ()
+    seconds: float = DEFAULTS.call_seconds, waiting: Collection[Server] = ()
 ) -> AsyncIterator[None]:
     """Limit the time of a call, and translate redis-py's errors; `waiting` are servers without an answer."""
     try:
-        async with asyncio.timeout(CALL_SECONDS if seconds is None else seconds):
+        async with asyncio.timeout(seconds):
             yield
     except (RedisError, OSError, TimeoutError) as error:
         if waiting:

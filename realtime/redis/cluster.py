@@ -20,6 +20,7 @@ from realtime.causes.sentence import place_of, why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.redis.pool import close, guide_client, server_client
+from realtime.redis.timings import DEFAULTS, RedisTimings
 from realtime.redis.topology import ASK_SECONDS, SLOTS, Shares, look
 from realtime.settings.redis_url import Address, Kind, RedisUrl
 from realtime.waiting.outage import Outage
@@ -41,7 +42,7 @@ class Server:
         self.address = address
         self.client = client
         self.has_tls = has_tls
-        self.met_at = time.monotonic()
+        self.known_since = time.monotonic()
 
     def __repr__(self) -> str:
         return f"<Server {self}>"
@@ -53,8 +54,9 @@ class Server:
 class Servers:
     """The servers that have keys, each with a pool of connections."""
 
-    def __init__(self, url: RedisUrl) -> None:
+    def __init__(self, url: RedisUrl, timings: RedisTimings = DEFAULTS) -> None:
         self.url = url
+        self.timings = timings
         self._known: dict[Address, Server] = {}  # also servers that are about to have keys
         self._owners: list[Server | None] = []  # by slot; empty unless Redis is a cluster
         self._slots: Counter[Server | None] = Counter()  # number of slots of each server
@@ -64,7 +66,7 @@ class Servers:
         self._watch: asyncio.Task[None] | None = None
         self._has_logged_cluster = False  # that Redis is a cluster, but `redis_url` does not say so
         self._is_closed = False
-        self._outage = Outage()  # which reasons were logged of late
+        self._outage = Outage()  # which reasons were logged recently
         self.why_unknown: str | None = None  # why the last look found no server; None if it did
         self.all: tuple[Server, ...] = ()
 
@@ -109,7 +111,7 @@ class Servers:
         if address not in self._known:
             if self._is_closed:
                 raise Unavailable("Redis cannot be reached now", "the connections to Redis were closed")
-            client = server_client(self.url, address)
+            client = server_client(self.url, address, self.timings)
             self._known[address] = Server(address, client, has_tls=self.url.tls is not None)
         return self._known[address]
 
@@ -144,7 +146,7 @@ class Servers:
         self.look_soon()
 
     async def _look(self) -> None:
-        """Find out which server has which keys now; raises Unavailable if no server tells."""
+        """Find out which server has which keys now; raises Unavailable if no server answers."""
         try:
             shares = await look(self.url, [server.address for server in self.all], self._guide)
         except Unavailable as error:
@@ -171,14 +173,14 @@ class Servers:
     async def _part_from(self, before: Iterable[Server], shares: Shares) -> None:
         """Close servers that have no keys any more; keep a new server without keys for STRANGER_SECONDS."""
         long_ago = time.monotonic() - STRANGER_SECONDS
-        gone = [
+        unneeded = [
             self._known.pop(server.address).client
             for server in list(self._known.values())
-            if server.address not in shares and (server in before or server.met_at < long_ago)
+            if server.address not in shares and (server in before or server.known_since < long_ago)
         ]
         unused = self._guides.keys() - shares.keys() - set(self.url.hosts)
-        gone += [self._guides.pop(address) for address in unused]
-        await close(client.aclose() for client in gone)
+        unneeded += [self._guides.pop(address) for address in unused]
+        await close(client.aclose() for client in unneeded)
 
     def tell_news(self) -> None:
         """Wake all tasks that wait in `changed`."""
@@ -187,7 +189,7 @@ class Servers:
 
     def _guide(self, address: Address) -> redis.Redis:
         if address not in self._guides:
-            self._guides[address] = guide_client(self.url, address)
+            self._guides[address] = guide_client(self.url, address, self.timings)
         return self._guides[address]
 
     async def _keep_looking(self) -> None:

@@ -8,6 +8,7 @@ of redis-py used here are in tests/unit/realtime/redis/test_connections.py; setu
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from realtime.causes.sentence import Phase, at, place_of
-
-TLS_FILES_SECONDS = 60.0  # after which certificates are read again
+from realtime.redis.timings import RedisTimings
 
 
 class _Ours:
@@ -29,7 +29,7 @@ class _Ours:
     may_connect = False  # True while the pool hands the connection out
     phase = Phase.CONNECTING  # named in errors while it connects
 
-    async def connect_check_health(self, *arguments: Any, **options: Any) -> None:
+    async def connect_check_health(self, *arguments: object, **options: object) -> None:
         """Connect for the pool only.
 
         redis-py connects for every sender, and resubscribes: this runs beside a reader, takes as long as the
@@ -43,14 +43,14 @@ class _Ours:
             await self.disconnect(nowait=True)  # type: ignore[attr-defined]
             raise RedisConnectionError("the connection was lost, or closed")
 
-    async def _connect_once(self, *arguments: Any, **options: Any) -> None:
+    async def _connect_once(self, *arguments: object, **options: object) -> None:
         try:
             await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
         except (RedisError, OSError) as error:
             at(error, place_of(self.host, self.port), self.phase)  # type: ignore[attr-defined]
             raise
 
-    async def send_packed_command(self, *arguments: Any, **options: Any) -> None:
+    async def send_packed_command(self, *arguments: object, **options: object) -> None:
         """Raise a ConnectionError of redis-py for uvloop's RuntimeError of a transport that was reset."""
         try:
             await super().send_packed_command(*arguments, **options)  # type: ignore[misc]
@@ -66,30 +66,30 @@ class TlsConnection(_Ours, SSLConnection):
     shared: _SharedTls
     phase = Phase.CONNECTING_BY_TLS
 
-    def _connection_arguments(self) -> Mapping[str, Any]:
+    def _connection_arguments(self) -> Mapping[str, object]:
         self.ssl_context.context = self.shared.context_of(self.ssl_context)
-        arguments: Mapping[str, Any] = super()._connection_arguments()
-        return {**arguments, "ssl_handshake_timeout": self.shared.answer_seconds}
+        arguments: Mapping[str, object] = super()._connection_arguments()
+        return {**arguments, "ssl_handshake_timeout": self.shared.timings.tls_answer_seconds}
 
 
 class _SharedTls:
     """One TLS context for all connections of a pool.
 
     Reading the system's authorities takes 0.1 s, and blocks the event loop. Certificate files are read again
-    after TLS_FILES_SECONDS, since they are renewed.
+    after `tls_files_seconds`, since they are renewed.
     """
 
-    def __init__(self, answer_seconds: float) -> None:
-        self.answer_seconds = answer_seconds  # that a server may take to answer the TLS handshake
-        self._context: Any = None
+    def __init__(self, timings: RedisTimings) -> None:
+        self.timings = timings
+        self._context: ssl.SSLContext | None = None
         self._read_at = 0.0
 
-    def context_of(self, files: RedisSSLContext) -> Any:
-        if self._context is None or time.monotonic() - self._read_at > TLS_FILES_SECONDS:
+    def context_of(self, files: RedisSSLContext) -> ssl.SSLContext:
+        if self._context is None or time.monotonic() - self._read_at > self.timings.tls_files_seconds:
             self._context, self._read_at = self._read(files), time.monotonic()
         return self._context
 
-    def _read(self, files: RedisSSLContext) -> Any:
+    def _read(self, files: RedisSSLContext) -> ssl.SSLContext:
         """Read certificate files; if that fails, as while they are replaced, keep the context read before."""
         files.context = None
         try:
@@ -106,20 +106,20 @@ class Pool(redis.BlockingConnectionPool):
     redis-py's own pool connects again when a connection is requested after its end.
     """
 
-    def __init__(self, *, tls_answer_seconds: float, **options: Any) -> None:
+    def __init__(self, *, timings: RedisTimings, **options: Any) -> None:
         super().__init__(**options)
         self._is_closed = False
-        self._shared_tls = _SharedTls(tls_answer_seconds)
-        self._made: WeakSet[Any] = WeakSet()  # connections of this pool, idle or not
+        self._shared_tls = _SharedTls(timings)
+        self._made: WeakSet[PlainConnection | TlsConnection] = WeakSet()  # all, idle or not
 
-    def make_connection(self) -> Any:
-        connection: Any = super().make_connection()  # type: ignore[no-untyped-call]
+    def make_connection(self) -> PlainConnection | TlsConnection:
+        connection: PlainConnection | TlsConnection = super().make_connection()  # type: ignore[no-untyped-call]
         if isinstance(connection, TlsConnection):
             connection.shared = self._shared_tls
         self._made.add(connection)
         return connection
 
-    async def get_connection(self, *arguments: Any, **options: Any) -> Any:
+    async def get_connection(self, *arguments: object, **options: object) -> Any:
         """Wait for a connection; a caller that fails or is cancelled wakes the next one that waits.
 
         Before Python 3.13 a task that is cancelled just when it is notified loses the notification.

@@ -20,13 +20,14 @@ class History:
 
     max_entries: int
     max_seconds: float
+    max_bytes: int = HISTORY_BYTES
 
     @property
     def max_age_ms(self) -> int:
         return milliseconds(self.max_seconds)
 
     def arguments(self) -> list[int]:
-        return [self.max_entries, self.max_age_ms, HISTORY_BYTES]
+        return [self.max_entries, self.max_age_ms, self.max_bytes]
 
 
 def table_history(settings: Settings, project_id: str) -> History:

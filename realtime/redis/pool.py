@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from redis import asyncio as redis
@@ -16,32 +17,35 @@ from redis.exceptions import BusyLoadingError, ConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from realtime.redis.connections import PlainConnection, Pool, TlsConnection
+from realtime.redis.timings import DEFAULTS, RedisTimings
 from realtime.settings.redis_url import Address, Kind, RedisUrl
 
 CONNECTIONS = 64  # of one process to one server; a further call waits for one of them
 CONNECT_SECONDS = 5
 CLOSE_SECONDS = 1.0  # for connections to close
-# For a server to answer the TLS handshake: a server without TLS may never answer.
-TLS_ANSWER_SECONDS = 4.0  # a call has 5 seconds
-GUIDE_TLS_ANSWER_SECONDS = 1.5  # a question where the servers are has 2 seconds
+# For a server to answer the TLS handshake, when it is asked where the servers are: that has 2 seconds.
+GUIDE_TLS_ANSWER_SECONDS = 1.5
 
 
-def server_client(url: RedisUrl, address: Address, tls_seconds: float = TLS_ANSWER_SECONDS) -> redis.Redis:
+def server_client(
+    url: RedisUrl, address: Address, timings: RedisTimings = DEFAULTS, connections: int = CONNECTIONS
+) -> redis.Redis:
     """Return a client of a server that holds data; the client connects at its first use."""
     login = {"username": url.username, "password": url.password, "db": url.db}
-    return _client(address, url.tls, login, tls_seconds)
+    return _client(address, {**login, **(url.tls or {})}, url.tls is not None, timings, connections)
 
 
-def guide_client(url: RedisUrl, address: Address) -> redis.Redis:
+def guide_client(url: RedisUrl, address: Address, timings: RedisTimings = DEFAULTS) -> redis.Redis:
     """Return a client to ask where the servers are: of a sentinel, or of any server of a cluster."""
+    timings = replace(timings, tls_answer_seconds=GUIDE_TLS_ANSWER_SECONDS)
     if url.kind is not Kind.SENTINEL:
-        return server_client(url, address, GUIDE_TLS_ANSWER_SECONDS)
+        return server_client(url, address, timings)
     login = {"username": url.sentinel_username, "password": url.sentinel_password}
-    return _client(address, url.tls, login, GUIDE_TLS_ANSWER_SECONDS)
+    return _client(address, {**login, **(url.tls or {})}, url.tls is not None, timings)
 
 
 async def answers(url: str) -> bool:
-    """Tell whether the server at a URL answers now: it may not listen yet, or still load its data."""
+    """Return whether the server at a URL answers now: it may not listen yet, or still load its data."""
     async with redis.Redis.from_url(url, retry=None) as client:
         try:
             return bool(await client.ping())
@@ -50,7 +54,11 @@ async def answers(url: str) -> bool:
 
 
 def _client(
-    address: Address, tls: Mapping[str, Any] | None, login: Mapping[str, Any], tls_seconds: float
+    address: Address,
+    options: Mapping[str, object],
+    has_tls: bool,
+    timings: RedisTimings,
+    connections: int = CONNECTIONS,
 ) -> redis.Redis:
     """Return a client without retries: a caller must learn of a lost connection and of missed messages.
 
@@ -58,11 +66,11 @@ def _client(
     swallows a cancellation that comes at the same time. The store limits the time of its calls instead.
     """
     pool = Pool(
-        tls_answer_seconds=tls_seconds,
-        connection_class=PlainConnection if tls is None else TlsConnection,
+        timings=timings,
+        connection_class=TlsConnection if has_tls else PlainConnection,
         host=address[0],
         port=address[1],
-        max_connections=CONNECTIONS,
+        max_connections=connections,
         timeout=CONNECT_SECONDS,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=None,
@@ -70,8 +78,7 @@ def _client(
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
-        **login,
-        **(tls or {}),
+        **options,
     )
     return redis.Redis.from_pool(pool)
 

@@ -16,7 +16,7 @@ from realtime.redis.client import Command, Store, checked
 from realtime.resources import packaged_text
 
 # The keys of a call, all in one slot of a cluster, and its arguments.
-Call = tuple[Sequence[str | bytes], Sequence[Any]]
+Call = tuple[Sequence[str | bytes], Sequence[object]]
 
 
 class Script:
@@ -32,7 +32,7 @@ class Script:
         self._source = "\n".join(map(_source, names))
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
-    async def call(self, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    async def call(self, keys: Sequence[str], arguments: Sequence[object]) -> Any:
         return (await self.call_many([(keys, arguments)]))[0]
 
     async def call_many(self, calls: Sequence[Call], seconds: float | None = None) -> list[Any]:
@@ -43,7 +43,7 @@ class Script:
         return checked(await self.outcomes(calls, seconds))
 
     async def outcomes(self, calls: Sequence[Call], seconds: float | None = None) -> list[Any]:
-        """Run the script for each call; return for each, in its place, an answer or an error of Redis."""
+        """Run the script for each call; return an answer or an error of Redis for each, in order."""
         answers = await self._store.send([_command(self._by_sha, self._sha, call) for call in calls], seconds)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:

@@ -47,13 +47,13 @@ async def _primary_by_sentinels(url: RedisUrl, clients: Clients) -> Address:
     states = [answer for answer in answers if isinstance(answer, dict)]
     if not states:
         raise _unknown(f"no sentinel tells who is the primary of {url.service!r}", url.hosts, answers)
-    latest = max(states, key=lambda state: int(state["config-epoch"]))
-    return str(latest["ip"]), int(latest["port"])
+    latest = max(states, key=lambda state: int(str(state["config-epoch"])))
+    return str(latest["ip"]), int(str(latest["port"]))
 
 
-async def _ask_sentinel(client: redis.Redis, service: str) -> dict[str, Any]:
+async def _ask_sentinel(client: redis.Redis, service: str) -> dict[str, object]:
     async with asyncio.timeout(ASK_SECONDS):
-        state: dict[str, Any] = await client.execute_command(  # type: ignore[no-untyped-call]
+        state: dict[str, object] = await client.execute_command(  # type: ignore[no-untyped-call]
             "SENTINEL MASTER", service
         )
         return state
@@ -62,7 +62,7 @@ async def _ask_sentinel(client: redis.Redis, service: str) -> dict[str, Any]:
 async def _shares_of_cluster(addresses: Sequence[Address], clients: Clients) -> Shares:
     """Ask one server after the other; use a server cut off from the others only if no other answers."""
     fallback: Shares | None = None
-    faults: list[BaseException | None] = []
+    errors: list[BaseException | None] = []
     for address in addresses:
         client = clients(address)
         try:
@@ -71,18 +71,18 @@ async def _shares_of_cluster(addresses: Sequence[Address], clients: Clients) -> 
                 info = await client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]
                 shares = _shares(slots, address[0])
         except (RedisError, OSError, TimeoutError) as error:
-            faults.append(error)
+            errors.append(error)
             continue
         if shares and _is_ok(info):
             return shares
-        faults.append(None)
+        errors.append(None)
         fallback = fallback or shares
     if not fallback:
-        raise _unknown("no server of the cluster tells who has the keys", addresses, faults)
+        raise _unknown("no server of the cluster tells who has the keys", addresses, errors)
     return fallback
 
 
-def _is_ok(info: Any) -> bool:
+def _is_ok(info: object) -> bool:
     text = info.decode() if isinstance(info, bytes) else str(info)
     return "cluster_state:ok" in text
 
@@ -96,14 +96,14 @@ def _shares(slots: Sequence[Any], asked_host: str) -> Shares:
     return shares
 
 
-def _unknown(what: str, asked: Sequence[Address], answers: Sequence[Any]) -> Unavailable:
+def _unknown(what: str, asked: Sequence[Address], answers: Sequence[object]) -> Unavailable:
     """Return Unavailable, with the reason of each server that did not answer, for operators."""
-    faults = [
+    errors = [
         at(answer, place_of(*address))
         for address, answer in sorted(zip(asked, answers, strict=True), key=lambda pair: pair[0])
         if isinstance(answer, Exception)
     ]
-    reason = f"{what}: {why(ExceptionGroup(what, faults))}" if faults else what
+    reason = f"{what}: {why(ExceptionGroup(what, errors))}" if errors else what
     error = Unavailable("Redis cannot be reached now", reason)
-    error.__cause__ = faults[0] if faults else None
+    error.__cause__ = errors[0] if errors else None
     return error

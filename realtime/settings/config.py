@@ -119,7 +119,7 @@ def load(toml_text: str, environment: Mapping[str, str]) -> Settings:
     """
     try:
         # The common limits come first, so that an error in them is not reported for a project.
-        tree: dict[str, Any] = {"limits": {}, **tomllib.loads(toml_text)}
+        tree: dict[str, object] = {"limits": {}, **tomllib.loads(toml_text)}
     except (ValueError, RecursionError) as error:  # ValueError: also for a number with thousands of digits
         raise SettingError("configuration file", f"not valid TOML: {error}") from error
     for name, value in environment.items():
@@ -146,7 +146,7 @@ _SERVICE_LINK = re.compile(
 )
 
 
-def _overlay(tree: dict[str, Any], name: str, value: str) -> None:
+def _overlay(tree: dict[str, object], name: str, value: str) -> None:
     """Store the value of REALTIME_PROJECTS__DEMO__DATABASE_URL as projects.demo.database_url."""
     if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE or _SERVICE_LINK.fullmatch(name):
         return
@@ -154,13 +154,14 @@ def _overlay(tree: dict[str, Any], name: str, value: str) -> None:
     if not all(path):
         raise SettingError(name, "is not a setting")
     for parent in parents:
-        tree = tree.setdefault(parent, {})
-        if not isinstance(tree, dict):
+        branch = tree.setdefault(parent, {})
+        if not isinstance(branch, dict):
             raise SettingError(name, f"{parent} is not a table of settings")
+        tree = branch
     tree[leaf] = _environment_value(value)
 
 
-def _environment_value(value: str) -> Any:
+def _environment_value(value: str) -> object:
     if not value.startswith("["):
         return value
     try:
@@ -169,7 +170,7 @@ def _environment_value(value: str) -> Any:
         return value  # a secret may start like a list; a wrong list fails in the type check
 
 
-def _check_text(value: Any, path: str) -> None:
+def _check_text(value: object, path: str) -> None:
     """Raise SettingError for a text that no server can accept: the environment may contain any bytes."""
     match value:
         case dict():
@@ -187,7 +188,7 @@ def _printable(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def _inherit_limits(tree: dict[str, Any]) -> None:
+def _inherit_limits(tree: dict[str, object]) -> None:
     """Complete the limits of each project with the common limits."""
     projects, common = tree.get("projects"), tree.get("limits", {})
     if not isinstance(projects, dict) or not isinstance(common, dict):
@@ -197,7 +198,7 @@ def _inherit_limits(tree: dict[str, Any]) -> None:
             project["limits"] = {**common, **project.get("limits", {})}
 
 
-def _convert(tree: dict[str, Any]) -> Settings:
+def _convert(tree: dict[str, object]) -> Settings:
     try:
         return msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Any
 
 from realtime.settings.config import Limits, Project, Settings
 
@@ -23,7 +22,7 @@ class Built(Enum):
 
 
 # Returns what is built from a setting; it takes all settings and those of the project.
-Reading = Callable[[Settings, Project], Any]
+Reading = Callable[[Settings, Project], object]
 
 
 def _limit(name: str) -> Reading:

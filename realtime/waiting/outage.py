@@ -19,7 +19,7 @@ class Outage:
         return f"<Outage {len(self._seen)} causes>"
 
     def is_news(self, cause: str, now: float) -> bool:
-        """Tell whether to log this cause, which was seen just now."""
+        """Return whether to log this cause, which was seen just now."""
         self._seen = {one: at for one, at in self._seen.items() if now - at < QUIET_SECONDS}
         is_new = cause not in self._seen and len(self._seen) < MOST_CAUSES
         if is_new or cause in self._seen:

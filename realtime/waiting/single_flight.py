@@ -23,8 +23,8 @@ Work = Callable[[], Coroutine[Any, Any, AnswerT]]
 class SingleFlight(Generic[AnswerT]):
     """Works out one answer at a time, or one error. A caller may be cancelled without harm to the others."""
 
-    def __init__(self, seconds: float | None = None, name: str = "recent answer") -> None:
-        self._seconds = seconds  # between the starts of two answers; None: RECENT_SECONDS
+    def __init__(self, seconds: float = RECENT_SECONDS, name: str = "recent answer") -> None:
+        self._seconds = seconds  # between the starts of two answers
         self._name = name  # of the tasks
         self._answer: asyncio.Task[AnswerT] | None = None  # the last answer, or the one under way
         self._began_at = 0.0  # monotonic, when `_answer` began
@@ -40,8 +40,7 @@ class SingleFlight(Generic[AnswerT]):
     async def get(self, work_out: Work[AnswerT]) -> AnswerT:
         """Return the answer that is under way or began just now, otherwise a new one."""
         now = time.monotonic()
-        seconds = RECENT_SECONDS if self._seconds is None else self._seconds
-        if self._answer is None or (self._answer.done() and now - self._began_at >= seconds):
+        if self._answer is None or (self._answer.done() and now - self._began_at >= self._seconds):
             return await asyncio.shield(self.start(work_out))
         return await asyncio.shield(self._answer)
 

@@ -25,7 +25,7 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 LOG_AGAIN_SECONDS = 600.0  # after which a fault that repeats is logged again
 DEEPEST_CAUSE = 20  # groups and translations of one fault that are looked through
-MOST_KINDS = 100  # of faults that a part tells apart; beyond them the oldest kind is forgotten
+MOST_KINDS = 100  # of faults that a part distinguishes; beyond them the oldest kind is forgotten
 
 unforeseen_faults = Counter(
     "realtime_unforeseen_faults",
@@ -49,8 +49,9 @@ class _Logged:
 class Part:
     """A part of this process that survives the faults of its single items; a constant of its module."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
+        self._clock = clock
         self._count = unforeseen_faults.labels(name)
         self._logged: dict[Kind, _Logged] = {}  # the oldest first
         _parts.append(self)
@@ -61,7 +62,7 @@ class Part:
     def count(self, error: BaseException) -> int:
         """Count a fault; return how often it happened since its last log line, or 0 not to log it now."""
         self._count.inc()
-        now, kind = time.monotonic(), _kind(error)
+        now, kind = self._clock(), _kind(error)
         logged = self._logged.get(kind)
         if logged is not None and now - logged.at < LOG_AGAIN_SECONDS:
             logged.unlogged += 1
@@ -73,7 +74,7 @@ class Part:
         return 1 if logged is None else logged.unlogged + 1
 
     def note(self, error: BaseException, item: str | None = None) -> None:
-        """Count a fault that was survived, and log it with its traceback unless that was done of late."""
+        """Count a fault that was survived, and log it with its traceback unless that was done recently."""
         if times := self.count(error):
             log.error("part_failed", part=self.name, item=item, times=times, exc_info=error)
 
@@ -101,16 +102,18 @@ class Part:
         with self.survives(item):
             await work
 
-    async def keep_running(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def keep_running(
+        self, work: Callable[[], Awaitable[None]], first_retry_seconds: float = FIRST_RETRY_SECONDS
+    ) -> None:
         """Run work that should not end, and restart it with backoff when it fails. Return when it returns."""
-        backoff = Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        backoff = Backoff(first_retry_seconds, LAST_RETRY_SECONDS)
         while True:
-            began_at = time.monotonic()
+            began_at = self._clock()
             try:
                 return await work()
             except Exception as error:
                 self.note(error)
-            if time.monotonic() - began_at > LAST_RETRY_SECONDS:
+            if self._clock() - began_at > LAST_RETRY_SECONDS:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
 

@@ -16,10 +16,19 @@ from tests.chaos.fault import Draw, Fault
 from tests.chaos.stage import Stage
 
 TWO_AT_ONCE = 0.2  # how often another fault strikes while one lasts
-FIRST_CALM_SECONDS = 2.0
-CALM_SECONDS = (0.5, 4.0)
-LONG_CALM = 0.2  # how often it is calm for long enough that everything settles,
-LONG_CALM_SECONDS = (6.0, 10.0)  # longer than a frozen node's people take to be put back
+LONG_CALM = 0.2  # how often it is calm for long enough that everything settles
+
+
+@dataclass(frozen=True, slots=True)
+class Calms:
+    """How long it is calm between two faults, in seconds; the pairs are the shortest and the longest calm."""
+
+    first: float = 2.0  # before the first fault
+    short: tuple[float, float] = (0.5, 4.0)
+    long: tuple[float, float] = (6.0, 10.0)  # longer than a frozen node takes to store its clients again
+
+
+CALMS = Calms()
 
 
 def matching(patterns: list[str], kinds: Mapping[str, Draw]) -> dict[str, Draw]:
@@ -38,6 +47,7 @@ class Storm:
     seed: int
     kinds: Mapping[str, Draw]
     tell: Callable[[str, str], None]
+    calms: Calms = CALMS
 
     def __post_init__(self) -> None:
         self._dice = Random(f"{self.seed} storm")
@@ -53,11 +63,11 @@ class Storm:
         async with asyncio.TaskGroup() as tasks:
             dumping = self.stage.database.keep_dumping(Random(f"{self.seed} dumps"))
             dumps = tasks.create_task(dumping, name="dumps")
-            await asyncio.sleep(FIRST_CALM_SECONDS)
+            await asyncio.sleep(self.calms.first)
             while loop.time() < end or self._number - len(self._waiting) < at_least:
                 await self._strike()
-                long = self._dice.random() < LONG_CALM
-                await asyncio.sleep(self._dice.uniform(*(LONG_CALM_SECONDS if long else CALM_SECONDS)))
+                is_long = self._dice.random() < LONG_CALM
+                await asyncio.sleep(self._dice.uniform(*(self.calms.long if is_long else self.calms.short)))
             dumps.cancel()
 
     async def _strike(self) -> None:

@@ -15,10 +15,9 @@ import pytest
 
 from realtime.channels import Event, Table
 from realtime.errors import ClientError, Code, Unavailable
-from realtime.postgres import triggers
-from realtime.postgres.catalogue import Column, EnabledTable, TableInfo
+from realtime.postgres.catalogue import Catalogue, Column, EnabledTable, TableInfo
 from tests.change_stream import DEADLINE
-from tests.postgres_fixture import Database
+from tests.postgres_fixture import Database, Sessions
 
 ALL = tuple(Event)
 ITEMS = Table("public", "items")
@@ -31,8 +30,8 @@ async def items(database: Database) -> Database:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triggers, "LOCK_SECONDS", 0.2)
+def impatient(database: Database) -> Catalogue:
+    return Catalogue(Sessions(database.url), lock_seconds=0.2)
 
 
 async def test_nothing_is_enabled_where_nothing_is_installed(items: Database) -> None:
@@ -210,21 +209,21 @@ async def busy(database: Database) -> AsyncIterator[Any]:
         await transaction.rollback()
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_busy_table_is_unavailable_with_nothing_half_done(items: Database) -> None:
+async def test_a_busy_table_is_unavailable_with_nothing_half_done(
+    items: Database, impatient: Catalogue
+) -> None:
     await items.superuser.execute("create table free (id int) partition by range (id)")
     await items.superuser.execute("create table items_2 (like items)")
     async with busy(items) as writer:
         with pytest.raises(
             Unavailable, match=rf"public.items is locked .* \(pid {writer.get_server_pid()}\)"
         ):
-            await items.catalogue.enable(ITEMS, ALL, None, 1000)
+            await impatient.enable(ITEMS, ALL, None, 1000)
     assert await items.catalogue.enabled() == []
     assert await items.superuser.fetchval("select count(*) from pg_trigger where tgname ~ 'realtime'") == 0
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_busy_partition_leaves_its_parent_as_it_was(database: Database) -> None:
+async def test_a_busy_partition_leaves_its_parent_as_it_was(database: Database, impatient: Catalogue) -> None:
     await database.superuser.execute("""
         create table parent (id int) partition by range (id);
         create table items partition of parent for values from (0) to (9);
@@ -233,9 +232,9 @@ async def test_a_busy_partition_leaves_its_parent_as_it_was(database: Database) 
     enabled = await database.catalogue.enable(parent, [Event.INSERT], None, 1000)
     async with busy(database):
         with pytest.raises(Unavailable):
-            await database.catalogue.enable(parent, ALL, ["id"], 1000)
+            await impatient.enable(parent, ALL, ["id"], 1000)
         with pytest.raises(Unavailable):
-            await database.catalogue.disable(parent)
+            await impatient.disable(parent)
     assert await database.catalogue.enabled() == [enabled]
 
 

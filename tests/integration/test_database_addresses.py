@@ -60,12 +60,11 @@ async def test_the_systems_authorities_are_trusted_where_the_url_says_so(
 
 
 async def test_files_that_cannot_be_read_any_more_leave_the_last_ones_in_force(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("realtime.postgres.connector.FRESH_SECONDS", 0)
     ca = tmp_path / "ca.pem"
     ca.write_bytes(stage.certificates.ca.read_bytes())
-    door = Connector(stage.url("tls", sslmode="verify-full", sslrootcert=str(ca)))
+    door = Connector(stage.url("tls", sslmode="verify-full", sslrootcert=str(ca)), fresh_seconds=0)
     for content in (None, b"half a fi", stage.certificates.stranger.read_bytes()):
         if content is not None:
             ca.write_bytes(content)

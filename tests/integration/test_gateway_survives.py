@@ -27,7 +27,7 @@ from gateway.projects.project import Tenant
 from gateway.timings import Timings
 from realtime import names
 from realtime.channels import TopicKey
-from realtime.process import readiness
+from realtime.process.readiness import watch_readiness
 from realtime.process.reload import Reloads
 from realtime.redis.client import Store
 from realtime.settings.config import Project, Settings
@@ -294,9 +294,8 @@ async def test_a_project_that_cannot_be_added_keeps_no_other_from_it(settings, m
         await eventually(are_right)
 
 
-async def test_readiness_is_watched_after_a_look_that_failed(monkeypatch):
+async def test_readiness_is_watched_after_a_look_that_failed():
     """Wait for two looks after the one that failed."""
-    monkeypatch.setattr(readiness, "LOOK_SECONDS", 0)
     looks = 0
 
     def why_not_ready() -> str | None:
@@ -306,6 +305,6 @@ async def test_readiness_is_watched_after_a_look_that_failed(monkeypatch):
             raise Unheard
         return None
 
-    watching = asyncio.create_task(readiness.watch_readiness(why_not_ready))
+    watching = asyncio.create_task(watch_readiness(why_not_ready, look_seconds=0))
     await eventually(lambda: looks > 3)
     watching.cancel()

@@ -17,11 +17,11 @@ from realtime import names
 from realtime.channels import Event, Table
 from realtime.dev import process
 from realtime.errors import ClientError, Code, Unavailable
-from realtime.postgres import migrations
-from realtime.postgres.migrations import is_installed, migrate, migration_sql
+from realtime.postgres.migrations import SCHEMA_VERSION, Installation, is_installed, migrate, migration_sql
 from tests.postgres_fixture import Database, fresh_database
 
 ITEMS = Table("public", "items")
+NEXT = Installation(version=SCHEMA_VERSION + 1)
 
 
 async def everything(connection: Any) -> set[tuple[Any, ...]]:
@@ -64,21 +64,16 @@ async def test_the_feed_begins_before_everything_and_is_one_row(database: Databa
     assert await database.superuser.fetchval("select count(*) from realtime.feed") == 1
 
 
-async def test_an_upgrade_keeps_the_changes_the_position_and_the_triggers(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_upgrade_keeps_the_changes_the_position_and_the_triggers(database: Database) -> None:
     await database.superuser.execute("create table items (id int)")
     enabled = await database.catalogue.enable(ITEMS, list(Event), None, 1000)
     await database.superuser.execute("insert into items values (1)")
     await database.superuser.execute("update realtime.feed set batch = 7")
-    monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
-    await migrate(database.superuser)
+    await migrate(database.superuser, NEXT)
     await database.superuser.execute("insert into items values (2)")
     assert [data for _, _, data, _ in await database.captured()] == ['{"id": 1}', '{"id": 2}']
     assert await database.superuser.fetchval("select batch from realtime.feed") == 7
-    assert (
-        await database.superuser.fetchval("select version from realtime.version") == migrations.SCHEMA_VERSION
-    )
+    assert await database.superuser.fetchval("select version from realtime.version") == NEXT.version
     assert await database.catalogue.enabled() == [enabled]
 
 
@@ -119,15 +114,12 @@ async def test_databases_of_one_server_may_migrate_at_once(database: Database, p
         assert await is_installed(other.superuser)
 
 
-async def test_an_upgrade_does_not_wait_for_writers_nor_they_for_it(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_upgrade_does_not_wait_for_writers_nor_they_for_it(database: Database) -> None:
     await database.superuser.execute("create table items (id int)")
     await database.catalogue.enable(ITEMS, list(Event), None, 1000)
     async with database.session(lock_timeout="1s") as writer, writer.transaction():
         await writer.execute("insert into items values (1)")
-        monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
-        await migrate(database.superuser)
+        await migrate(database.superuser, NEXT)
         await writer.execute("insert into items values (2)")
     assert len(await database.captured()) == 2
 
@@ -140,18 +132,14 @@ async def test_installing_does_not_wait_for_writers(database: Database) -> None:
     assert await is_installed(database.superuser)
 
 
-async def test_a_migration_that_somebody_else_holds_up_is_unavailable(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrations, "LOCK_WAIT", "10ms")
-    monkeypatch.setattr(migrations, "PAUSE_SECONDS", 0.001)
+async def test_a_migration_that_somebody_else_holds_up_is_unavailable(database: Database) -> None:
     await migrate(database.superuser)
     await database.superuser.execute("update realtime.version set version = 1")
     async with database.session(application_name="forgotten") as other, other.transaction():
         await other.execute("lock table realtime.version in share update exclusive mode")
         pid = await other.fetchval("select pg_backend_pid()")
         with pytest.raises(Unavailable) as refused:
-            await migrate(database.superuser)
+            await migrate(database.superuser, Installation(lock_wait="10ms", pause_seconds=0.001))
         assert refused.value.message == (
             "schema realtime cannot be installed now: canceling statement due to lock timeout;"
             f" locks are held by role postgres (pid {pid}, 'forgotten')"
@@ -159,10 +147,9 @@ async def test_a_migration_that_somebody_else_holds_up_is_unavailable(
     await migrate(database.superuser)
 
 
-async def test_a_failed_migration_leaves_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "SCRIPTS", ("owner", "schema", "rights"))
+async def test_a_failed_migration_leaves_nothing(database: Database) -> None:
     with pytest.raises(asyncpg.UndefinedFunctionError):
-        await migrate(database.superuser)
+        await migrate(database.superuser, Installation(scripts=("owner", "schema", "rights")))
     assert not await is_installed(database.superuser)
     assert await database.superuser.fetchval("select to_regrole('realtime_owner') is null")
 

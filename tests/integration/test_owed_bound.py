@@ -19,6 +19,7 @@ from gateway.presence.timings import PresenceTimings
 from gateway.timings import Timings
 from realtime import names
 from realtime.redis.client import Store, connect
+from realtime.redis.timings import RedisTimings
 from realtime.settings.config import Limits
 from tests.acceptance.crowds import people
 from tests.expressions import value
@@ -71,12 +72,14 @@ async def valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
 
 
 @pytest.fixture
-async def node(valkey: Valkey, database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+async def node(valkey: Valkey, database_url: str) -> AsyncIterator[Gateway]:
     """A node that can owe little, and takes its time to say goodbye: the test decides when Redis is there."""
-    monkeypatch.setattr("realtime.redis.client.CALL_SECONDS", 0.5)
     limits = Limits(max_connections_per_user=1_000)
     settings = settings_for(database_url, valkey.url, limits=limits, presence_ttl_seconds=TTL_SECONDS)
-    timings = Timings(presence=PresenceTimings(most_pending=MOST, patience_seconds=0.2))
+    timings = Timings(
+        redis=RedisTimings(call_seconds=0.5),
+        presence=PresenceTimings(most_pending=MOST, patience_seconds=0.2),
+    )
     async with running_gateway(settings, timings=timings) as gateway:
         await eventually(gateway.is_ready)
         yield gateway

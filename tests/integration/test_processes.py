@@ -8,47 +8,40 @@ from pathlib import Path
 
 import pytest
 
-from realtime.process.supervisor import MOST_YOUNG_ENDS, ChildEnded, processes
+from realtime.process.supervisor import MOST_YOUNG_ENDS, ChildEnded, ChildTimings, processes
 from tests.gateway_fixture import eventually
 
 AGAIN = "child_restarted"
 
 
-async def last_child(*commands: Sequence[str]) -> ChildEnded:
-    """Wait until one of the children has ended all, and return what was said of it."""
+async def last_child(command: Sequence[str], timings: ChildTimings) -> ChildEnded:
+    """Wait until the child has ended all, and return what was said of it."""
     with pytest.RaisesGroup(ChildEnded) as raised:
-        async with asyncio.timeout(60), processes(commands):
+        async with asyncio.timeout(60), processes([command], timings):
             await asyncio.Event().wait()
     (ended,) = raised.value.exceptions
     assert isinstance(ended, ChildEnded)
     return ended
 
 
-async def test_a_wrong_setting_ends_all_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("realtime.process.supervisor.YOUNG_SECONDS", 60)  # a busy machine starts it slowly
-    ended = await last_child(["notifier", "--config", str(tmp_path / "nowhere.toml")])
+async def test_a_wrong_setting_ends_all_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    command = ["notifier", "--config", str(tmp_path / "nowhere.toml")]
+    ended = await last_child(command, ChildTimings(young_seconds=60))  # a busy machine starts it slowly
     assert (ended.name, ended.status) == ("notifier", 1)
     assert AGAIN not in caplog.text
 
 
-async def test_a_child_that_ends_soon_every_time_ends_all(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("realtime.process.supervisor.RESTART_SECONDS", 0)
-    ended = await last_child(["--version"])
+async def test_a_child_that_ends_soon_every_time_ends_all(caplog: pytest.LogCaptureFixture) -> None:
+    ended = await last_child(["--version"], ChildTimings(restart_seconds=0))
     assert (ended.name, ended.status) == ("--version", 0)
     assert caplog.text.count(AGAIN) == MOST_YOUNG_ENDS - 1
 
 
 async def test_a_child_that_lived_for_long_enough_is_started_again_and_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Wait until it was started more often than one that ends soon."""
-    monkeypatch.setattr("realtime.process.supervisor.RESTART_SECONDS", 0)
-    monkeypatch.setattr("realtime.process.supervisor.YOUNG_SECONDS", 0)
-    async with processes([["--version"]]):
+    async with processes([["--version"]], ChildTimings(restart_seconds=0, young_seconds=0)):
         await eventually(lambda: caplog.text.count(AGAIN) > 2 * MOST_YOUNG_ENDS, 60)
 
 
@@ -61,6 +54,5 @@ async def test_a_child_that_was_hung_up_on_before_it_had_an_ear_is_started_again
     default = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
     hung_up_on.write_text(f"import os, signal\n{default}\nos.kill(os.getpid(), signal.SIGHUP)\n")
     monkeypatch.setattr("realtime.process.child.__file__", str(hung_up_on))
-    monkeypatch.setattr("realtime.process.supervisor.RESTART_SECONDS", 0)
-    async with processes([["notifier"]]):
+    async with processes([["notifier"]], ChildTimings(restart_seconds=0)):
         await eventually(lambda: caplog.text.count(AGAIN) > 2 * MOST_YOUNG_ENDS, 60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import pytest_asyncio
@@ -210,20 +210,16 @@ async def test_one_publication_of_more_than_history_may_hold_is_kept_whole(broke
     assert await kept(broker, since=1) == [b"2", b"3", b"4", b"5"]
 
 
-async def test_history_is_bounded_in_bytes(
-    broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("realtime.redis.history.HISTORY_BYTES", 10_000)
+async def test_history_is_bounded_in_bytes(broker: Broker) -> None:
+    publisher = Publisher(PublicationStore(broker.store), replace(HISTORY, max_bytes=10_000))
     for number in range(1, 11):
         await publisher.batch(number, number, size=3_000)
     assert await broker.store.call("XLEN", names.topic_history("demo", TOPIC)) == 3
     assert await kept(broker, since=7) == [b"8", b"9", b"10"]
 
 
-async def test_bytes_are_counted_rightly_after_many_trims(
-    broker: Broker, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("realtime.redis.history.HISTORY_BYTES", 5_000)
+async def test_bytes_are_counted_rightly_after_many_trims(broker: Broker) -> None:
+    publisher = Publisher(PublicationStore(broker.store), replace(HISTORY, max_bytes=5_000))
     for number in range(1, 60):
         await publisher.batch(number, number, size=number * 37 % 1_900)
     counted = await broker.store.call("HGET", names.topic_meta("demo", TOPIC), "bytes")

@@ -11,10 +11,9 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from realtime.errors import Unavailable
-from realtime.redis import connections as connections_module
-from realtime.redis import pool as pool_module
 from realtime.redis.client import connect
-from realtime.redis.pool import server_client
+from realtime.redis.pool import CONNECTIONS, server_client
+from realtime.redis.timings import RedisTimings
 from realtime.settings.redis_url import parse_redis_url
 from tests.gateway_fixture import eventually
 
@@ -24,7 +23,7 @@ TURNS = range(12)  # of the event loop: connecting takes fewer
 
 
 @asynccontextmanager
-async def pool_at(redis_url: str) -> AsyncIterator[Redis]:
+async def pool_at(redis_url: str, connections: int = CONNECTIONS) -> AsyncIterator[Redis]:
     """Someone's pool; in the end the server has no connection but the one that asks."""
     async with Redis.from_url(redis_url) as witness:
 
@@ -33,7 +32,7 @@ async def pool_at(redis_url: str) -> AsyncIterator[Redis]:
 
         await eventually(alone)
         url = parse_redis_url(redis_url)
-        yield server_client(url, url.hosts[0])
+        yield server_client(url, url.hosts[0], connections=connections)
         await eventually(alone)
 
 
@@ -100,12 +99,9 @@ async def test_a_subscription_that_was_lost_does_not_come_back_by_itself(redis_u
         await pool.aclose()
 
 
-async def test_who_waits_for_a_connection_gets_it_when_the_one_before_is_cancelled(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_waits_for_a_connection_gets_it_when_the_one_before_is_cancelled(redis_url: str) -> None:
     """In the very moment in which it is its turn."""
-    monkeypatch.setattr(pool_module, "CONNECTIONS", 1)
-    async with pool_at(redis_url) as pool:
+    async with pool_at(redis_url, connections=1) as pool:
         connections = pool.connection_pool
         held = await connections.get_connection()
         first, second = [asyncio.ensure_future(pool.echo(name)) for name in ("first", "second")]
@@ -130,13 +126,11 @@ async def test_an_answer_that_nobody_waited_for_is_given_to_nobody(redis_url: st
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(60, 1), (0, 3)])
-def test_connections_with_tls_share_what_takes_long_to_read(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, count: int
-) -> None:
+def test_connections_with_tls_share_what_takes_long_to_read(seconds: float, count: int) -> None:
     """And read it anew after a while: certificates are renewed."""
-    monkeypatch.setattr(connections_module, "TLS_FILES_SECONDS", seconds)
     url = parse_redis_url("rediss://localhost:1/0")
-    pool = server_client(url, url.hosts[0]).connection_pool
+    timings = RedisTimings(tls_files_seconds=seconds)
+    pool = server_client(url, url.hosts[0], timings).connection_pool
     connections = [pool.make_connection() for _ in range(3)]
     contexts = [connection._connection_arguments()["ssl"] for connection in connections]
     assert len(set(contexts)) == count

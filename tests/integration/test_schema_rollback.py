@@ -15,7 +15,7 @@ from realtime import names
 from realtime.channels import Event, Table
 from realtime.postgres import migrations
 from realtime.postgres.catalogue import Catalogue
-from realtime.postgres.migrations import TooNew, migrate, migration_sql
+from realtime.postgres.migrations import Installation, TooNew, migrate, migration_sql
 from realtime.postgres.pool import Database
 from realtime.redis.client import connect
 from realtime.settings.config import Settings
@@ -68,7 +68,7 @@ def faults() -> float:
 
 
 async def test_an_upgrade_under_load_loses_nothing_and_stops_nobody(
-    settings: Settings, seen: Witness, orders_url: str, writer: Any, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, seen: Witness, orders_url: str, writer: Any
 ) -> None:
     """From the version before, by the notifier itself; and to the next one while it runs."""
     await downgrade(writer)
@@ -77,9 +77,7 @@ async def test_an_upgrade_under_load_loses_nothing_and_stops_nobody(
         async with notifier(settings):
             await more(committed)
             await seen.sees(len(committed))
-            monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
-            await migrate(writer)
-            monkeypatch.undo()
+            await migrate(writer, Installation(version=migrations.SCHEMA_VERSION + 1))
             await more(committed)
             await seen.sees(len(committed))
     async with notifier(settings):

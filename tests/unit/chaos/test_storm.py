@@ -9,7 +9,9 @@ import pytest
 
 from tests.chaos.fault import Fault, fault_of
 from tests.chaos.faults import KINDS
-from tests.chaos.storm import Storm, matching
+from tests.chaos.storm import Calms, Storm, matching
+
+NO_CALMS = Calms(0, (0, 0), (0, 0))
 
 
 class NoDumps:
@@ -26,9 +28,7 @@ class NoDumps:
 
 
 @pytest.fixture
-def stage(monkeypatch) -> Any:
-    for name in ("FIRST_CALM_SECONDS", "CALM_SECONDS", "LONG_CALM_SECONDS"):
-        monkeypatch.setattr(f"tests.chaos.storm.{name}", 0 if name.startswith("FIRST") else (0, 0))
+def stage() -> Any:
     return NoDumps()
 
 
@@ -44,7 +44,7 @@ def kinds(*names: str) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(10))
 async def test_as_many_faults_strike_as_were_asked_for_each_kind_once(stage, seed):
     struck: list[str] = []
-    storm = Storm(stage, seed, kinds("a", "b", "c"), lambda kind, words: struck.append(kind))
+    storm = Storm(stage, seed, kinds("a", "b", "c"), lambda kind, words: struck.append(kind), NO_CALMS)
     await storm.blow(0, at_least=3)
     assert sorted(struck) == ["a", "b", "c"]
 

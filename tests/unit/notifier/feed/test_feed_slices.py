@@ -19,7 +19,7 @@ class Outbox:
         self.fetched: list[list[int]] = []
         self._at = 0
 
-    def transaction(self, readonly: bool):
+    def transaction(self, isolation: str | None, readonly: bool):
         assert readonly
         return self
 

@@ -127,7 +127,9 @@ class Broken:
 def test_what_cannot_be_shown_costs_no_record() -> None:
     endless: list[Any] = []
     endless.append(endless)
-    assert clean([Broken(), endless])[0] == "<Broken without a repr>"
+    cleaned = clean([Broken(), endless])
+    assert isinstance(cleaned, list)
+    assert cleaned[0] == "<Broken without a repr>"
 
 
 def fail() -> None:

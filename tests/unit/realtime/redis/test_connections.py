@@ -14,6 +14,7 @@ from redis.asyncio.connection import Connection, SSLConnection
 
 from realtime.redis import connections
 from realtime.redis.connections import PlainConnection, Pool, TlsConnection
+from realtime.redis.timings import DEFAULTS, RedisTimings
 
 ROOM = Path(connections.__file__).parent
 SETUP = ROOM.parents[1] / "setup.cfg"
@@ -63,7 +64,7 @@ def test_every_private_name_of_redis_py_is_known() -> None:
 
 async def test_redis_py_has_the_private_names() -> None:
     assert callable(SSLConnection._connection_arguments)
-    pool = Pool(tls_answer_seconds=1.0, connection_class=PlainConnection)
+    pool = Pool(timings=DEFAULTS, connection_class=PlainConnection)
     assert isinstance(pool._condition, asyncio.Condition)
 
 
@@ -86,7 +87,7 @@ def test_the_bound_in_setup_cfg_is_about_the_version_that_these_tests_saw() -> N
 
 
 async def test_a_pool_forgets_connections_that_nobody_has_any_more() -> None:
-    pool = Pool(tls_answer_seconds=1.0, connection_class=PlainConnection)
+    pool = Pool(timings=DEFAULTS, connection_class=PlainConnection)
     connection = pool.make_connection()
     assert list(pool._made) == [connection]
     del connection
@@ -94,5 +95,7 @@ async def test_a_pool_forgets_connections_that_nobody_has_any_more() -> None:
 
 
 def test_a_tls_connection_bounds_the_handshake() -> None:
-    pool = Pool(tls_answer_seconds=1.5, connection_class=TlsConnection, host="127.0.0.1", port=1)
+    pool = Pool(
+        timings=RedisTimings(tls_answer_seconds=1.5), connection_class=TlsConnection, host="127.0.0.1", port=1
+    )
     assert pool.make_connection()._connection_arguments()["ssl_handshake_timeout"] == 1.5

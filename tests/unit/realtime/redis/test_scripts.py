@@ -19,7 +19,7 @@ def sent(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     send = store.send
 
     async def heard(commands: Sequence[Command], seconds: float | None = None) -> list[Any]:
-        words.extend(command.words[0] for command in commands)
+        words.extend(str(command.words[0]) for command in commands)
         return await send(commands, seconds)
 
     monkeypatch.setattr(store, "send", heard)

@@ -7,7 +7,6 @@ from itertools import count
 
 import pytest
 
-from realtime.waiting import single_flight
 from realtime.waiting.single_flight import SingleFlight
 
 
@@ -35,16 +34,10 @@ def source() -> Source:
 
 @pytest.fixture
 def shared() -> SingleFlight[int]:
-    return SingleFlight()
+    """A single flight of which no answer is recent any more when it is there."""
+    return SingleFlight(0)
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No answer is recent any more when it is there."""
-    monkeypatch.setattr(single_flight, "RECENT_SECONDS", 0)
-
-
-@pytest.mark.usefixtures("at_once")
 async def test_all_who_ask_while_it_is_worked_out_share_it(source: Source, shared: SingleFlight[int]) -> None:
     source.may_answer.clear()
     asked = [asyncio.create_task(shared.get(source.answer)) for _ in range(100)]
@@ -54,19 +47,15 @@ async def test_all_who_ask_while_it_is_worked_out_share_it(source: Source, share
     assert await shared.get(source.answer) == 2
 
 
-async def test_who_asks_soon_after_gets_the_same(
-    source: Source, shared: SingleFlight[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(single_flight, "RECENT_SECONDS", 3_600)
+async def test_who_asks_soon_after_gets_the_same(source: Source) -> None:
+    shared: SingleFlight[int] = SingleFlight(3_600)
     assert [await shared.get(source.answer) for _ in range(100)] == [1] * 100
 
 
-@pytest.mark.usefixtures("at_once")
 async def test_who_asks_later_gets_another(source: Source, shared: SingleFlight[int]) -> None:
     assert [await shared.get(source.answer) for _ in range(3)] == [1, 2, 3]
 
 
-@pytest.mark.usefixtures("at_once")
 async def test_who_leaves_takes_the_answer_from_nobody(source: Source, shared: SingleFlight[int]) -> None:
     source.may_answer.clear()
     leaves, stays = (asyncio.create_task(shared.get(source.answer)) for _ in range(2))
@@ -76,7 +65,6 @@ async def test_who_leaves_takes_the_answer_from_nobody(source: Source, shared: S
     assert await stays == 1
 
 
-@pytest.mark.usefixtures("at_once")
 async def test_an_error_goes_to_all_who_asked_and_to_nobody_later(
     source: Source, shared: SingleFlight[int]
 ) -> None:
@@ -113,9 +101,8 @@ async def test_one_that_fails_does_not_keep_the_next_from_its_answer(
     assert await shared.get_begun_after_now(source.answer) == 2
 
 
-async def test_what_is_begun_without_waiting_is_shared_and_begun_once(
-    source: Source, shared: SingleFlight[int]
-) -> None:
+async def test_what_is_begun_without_waiting_is_shared_and_begun_once(source: Source) -> None:
+    shared: SingleFlight[int] = SingleFlight(3_600)
     source.may_answer.clear()
     assert not shared.is_under_way
     assert shared.start(source.answer) is shared.start(source.answer)

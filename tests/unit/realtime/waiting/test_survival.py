@@ -9,16 +9,31 @@ import pytest
 
 from realtime.errors import ClientError, Code, StatementFailed, Unavailable
 from realtime.waiting import survival
-from realtime.waiting.survival import Part, forget_faults
+from realtime.waiting.survival import LOG_AGAIN_SECONDS, MOST_KINDS, Part, forget_faults
 from tests.clean_log import logged
 from tests.expressions import value
 
 COUNT = "realtime_unforeseen_faults_total"
 
 
+class Clock:
+    """A clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 @pytest.fixture
-def part() -> Iterator[Part]:
-    part = Part("test")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def part(clock: Clock) -> Iterator[Part]:
+    part = Part("test", clock)
     yield part
     survival._parts.remove(part)
 
@@ -70,23 +85,20 @@ def test_an_error_that_is_its_own_cause_ends_nothing(part, caplog):
     assert len(logged(caplog, "part_failed")) == 1
 
 
-def test_a_fault_that_goes_on_is_logged_again_after_a_while_with_how_often_it_happened(
-    part, caplog, monkeypatch
-):
+def test_a_fault_that_goes_on_is_logged_again_after_a_while_with_how_often_it_happened(part, caplog, clock):
     for number in range(5):
         if number == 4:
-            monkeypatch.setattr(survival, "LOG_AGAIN_SECONDS", 0)
+            clock.seconds += LOG_AGAIN_SECONDS
         with part.survives():
             fail()
     assert [facts["times"] for facts in logged(caplog, "part_failed")] == [1, 4]
 
 
-def test_a_part_remembers_so_many_kinds_of_faults_at_most(part, monkeypatch):
-    monkeypatch.setattr(survival, "MOST_KINDS", 3)
-    for number in range(10):
+def test_a_part_remembers_so_many_kinds_of_faults_at_most(part):
+    for number in range(MOST_KINDS + 7):
         with part.survives():
             raise type(f"Kind{number}", (Exception,), {})
-    assert len(part._logged) == 3
+    assert len(part._logged) == MOST_KINDS
 
 
 def test_a_fault_that_was_forgotten_is_logged_again(part, caplog):
@@ -117,9 +129,7 @@ def test_a_client_is_told_internal_of_what_nobody_foresaw_and_else_what_it_is(pa
         raise Unavailable("Redis is away")
 
 
-async def test_work_without_an_end_begins_anew_after_each_fault(part, monkeypatch):
-    monkeypatch.setattr(survival, "FIRST_RETRY_SECONDS", 0)
-    monkeypatch.setattr(survival, "LAST_RETRY_SECONDS", 0)
+async def test_work_without_an_end_begins_anew_after_each_fault(part):
     began = 0
 
     async def work() -> None:
@@ -128,5 +138,5 @@ async def test_work_without_an_end_begins_anew_after_each_fault(part, monkeypatc
         if began < 4:
             fail()
 
-    await part.keep_running(work)
+    await part.keep_running(work, first_retry_seconds=0)
     assert began == 4

@@ -28,7 +28,6 @@ log = get_logger(__name__)
 _part = Part("requests")
 
 MAX_BODY_BYTES = 1_048_576
-BODY_SECONDS = 10.0  # for a whole body to arrive
 RETRY_SECONDS = 1  # for Retry-After, if no rate gives the seconds
 
 REQUEST_ID = "X-Request-Id"
@@ -57,12 +56,15 @@ def error_response(error: ClientError) -> web.Response:
     return response
 
 
-async def read_body(request: web.Request, kind: Any) -> Any:
-    """Decode a JSON body into a type of `bodies`; raise a ClientError that names the wrong field."""
+async def read_body(request: web.Request, kind: Any, seconds: float) -> Any:
+    """Decode a JSON body, which arrives in so many seconds, into a type of `bodies`.
+
+    Raises a ClientError that names the wrong field.
+    """
     if request.content_type != "application/json":
         raise ClientError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             body = await request.read()
         # Decode text, not bytes: a Raw field of bytes may be invalid UTF-8, which no client could read.
         return msgspec.json.decode(body.decode(), type=kind)

@@ -51,7 +51,8 @@ def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gat
         if endpoint.service_only:
             require_service(identity)
         query = None if endpoint.query is None else read_query(request, endpoint.query)
-        body = None if endpoint.request is None else await read_body(request, endpoint.request)
+        seconds = gate.timings.body_seconds
+        body = None if endpoint.request is None else await read_body(request, endpoint.request, seconds)
         answer = await endpoint.handler(Call(tenant, identity, query, body, services))
         return json_response(answer, endpoint.status)
 

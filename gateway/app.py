@@ -16,10 +16,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
-from typing import Any
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from structlog.contextvars import bound_contextvars
 
 from gateway import metrics
@@ -235,7 +235,7 @@ class Gateway:
         )
         return app
 
-    def _middlewares(self) -> list[Any]:
+    def _middlewares(self) -> list[Middleware]:
         return [
             self.answers.middleware(),
             request_ids(self.tenants),

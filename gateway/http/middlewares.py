@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Middleware
 
 from gateway.http.bodies import ErrorBody, ErrorResponse
 from gateway.http.request import Proxies, Tenants, client_address, is_allowed_origin
@@ -38,7 +39,7 @@ Note = Callable[[web.Request, Code], None]
 _CODE_OF_STATUS = {status: code for code, status in HTTP_STATUS.items()} | {400: Code.INVALID_REQUEST}
 
 
-def json_response(body: Any, status: int = 200) -> web.Response:
+def json_response(body: object, status: int = 200) -> web.Response:
     """Return a response with a value as JSON, or with bytes that are JSON already."""
     text = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return web.Response(body=text, status=status, content_type="application/json")
@@ -99,7 +100,7 @@ def _name_the_field(reason: str) -> str:
     return f"{field or 'body'}: {problem[0].lower()}{problem[1:]}"
 
 
-def errors_as_json(proxies: Proxies, note: Note) -> Any:
+def errors_as_json(proxies: Proxies, note: Note) -> Middleware:
     """Answer every refusal with an ErrorResponse and note it; an unforeseen exception becomes `internal`."""
 
     @web.middleware
@@ -142,7 +143,7 @@ def tenant_of(path: str, tenants: Tenants) -> Tenant | None:
     return tenants.get(match[1]) if match else None
 
 
-def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[str]) -> Any:
+def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[str]) -> Middleware:
     """Count every request, except requests to the route paths in `free`."""
 
     @web.middleware
@@ -154,7 +155,7 @@ def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[st
     return middleware
 
 
-def cors(tenants: Tenants) -> Any:
+def cors(tenants: Tenants) -> Middleware:
     """Let pages of a project's allowed origins read REST responses."""
 
     @web.middleware
@@ -173,7 +174,7 @@ def cors(tenants: Tenants) -> Any:
     return middleware
 
 
-def preflights(tenants: Tenants) -> Any:
+def preflights(tenants: Tenants) -> Middleware:
     """Answer the CORS preflight of a page whose origin is allowed."""
 
     @web.middleware

@@ -6,8 +6,6 @@ and `/openapi.json` are made. `admitted` checks project, token and role before a
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from gateway.http import people, status, tables
@@ -27,7 +25,7 @@ from gateway.http.bodies import (
 )
 from gateway.http.context import Call, Endpoint, Services
 from gateway.http.gate import Gate
-from gateway.http.middlewares import json_response, read_body, read_query
+from gateway.http.middlewares import Handler, json_response, read_body, read_query
 from gateway.http.request import Tenants, bearer_token, find_tenant, identify, require_service
 
 PREFIX = "/projects/{project_id}/realtime"
@@ -40,7 +38,7 @@ def routes(tenants: Tenants, services: Services, gate: Gate) -> list[web.RouteDe
     ]
 
 
-def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gate) -> Any:
+def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gate) -> Handler:
     """Check project, token and role, then decode query and body, then call the handler."""
 
     async def handle(request: web.Request) -> web.Response:

@@ -6,10 +6,11 @@ HTTP status; any other request gets an HTTP error.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from aiohttp import WSCloseCode, hdrs, web
 from structlog.contextvars import bound_contextvars
@@ -157,7 +158,7 @@ class Handshake:
         with self._connections.opened(connection, client.record):
             await connection.run()
 
-    def _connection(self, web_socket: WebSocket, transport: Any, client: _Client) -> Connection:
+    def _connection(self, web_socket: WebSocket, transport: asyncio.Transport, client: _Client) -> Connection:
         tenant, connection_id = client.tenant, client.record.connection_id
         session = Session(tenant.project_id, connection_id, client.identity, tenant.limits, time.time())
         return Connection(web_socket, transport, tenant, session, self._serving)

@@ -175,6 +175,7 @@ class Gateway:
             QueueWriter(),
             NativeCodec(),
             self.settings.heartbeat_seconds,
+            self.timings.session,
         )
 
     def _holders(self) -> Holders:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from gateway.http.timings import DEFAULTS as HTTP
 from gateway.http.timings import HttpTimings
+from gateway.session.timings import DEFAULTS as SESSION
+from gateway.session.timings import SessionTimings
 from gateway.websocket.timings import DEFAULTS as WEBSOCKET
 from gateway.websocket.timings import WebSocketTimings
 
@@ -21,4 +23,5 @@ class Timings:
     tick_seconds: float = 1.0  # between two checks of every connection's deadlines
     goodbye_seconds: float = 2.0  # to tell Redis how the last connections ended
     http: HttpTimings = HTTP
+    session: SessionTimings = SESSION
     websocket: WebSocketTimings = WEBSOCKET

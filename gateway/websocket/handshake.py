@@ -30,7 +30,7 @@ from gateway.http.request import (
 )
 from gateway.presence.connection_store import KEPT_CHARACTERS, Open
 from gateway.projects.project import Tenant
-from gateway.session.session import Session
+from gateway.session.session import Session, SessionRules
 from gateway.websocket.closing import refuse
 from gateway.websocket.connection import Connection, Serving
 from gateway.websocket.connections import Connections
@@ -160,7 +160,8 @@ class Handshake:
 
     def _connection(self, web_socket: WebSocket, transport: asyncio.Transport, client: _Client) -> Connection:
         tenant, connection_id = client.tenant, client.record.connection_id
-        session = Session(tenant.project_id, connection_id, client.identity, tenant.limits, time.time())
+        rules = SessionRules(tenant.limits, self._serving.session_timings)
+        session = Session(tenant.project_id, connection_id, client.identity, rules, time.time())
         return Connection(web_socket, transport, tenant, session, self._serving)
 
     def _record_end(self, client: _Client, code: int, reason: str | None) -> None:

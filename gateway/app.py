@@ -16,10 +16,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
-from typing import Any
 
 import aiohttp
-from aiohttp import hdrs, web
+from aiohttp import web
+from aiohttp.typedefs import Middleware
 from structlog.contextvars import bound_contextvars
 
 from gateway import metrics
@@ -34,7 +34,7 @@ from gateway.delivery.topic_subscriptions import TopicSubscriptions
 from gateway.http import openapi, routes
 from gateway.http.context import Services
 from gateway.http.gate import Gate
-from gateway.http.middlewares import MAX_BODY_BYTES, cors, errors_as_json, json_response, limited, preflights
+from gateway.http.middlewares import MAX_BODY_BYTES, cors, errors_as_json, limited, preflights
 from gateway.http.presence_lists import PresenceLists
 from gateway.http.refusals import Surface
 from gateway.http.request import Proxies
@@ -86,7 +86,6 @@ _part = Part("gateway")
 SOCKET_PATH = routes.PREFIX + "/ws"
 # Paths without REST rates: the WebSocket has its own rates, the other paths report health.
 FREE = frozenset({SOCKET_PATH, "/healthz", "/readyz"})
-DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
 
 Task = Callable[[], Awaitable[None]]
 DEFAULTS = Timings()
@@ -147,9 +146,8 @@ class Gateway:
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
         self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), ttl)
         self.hub: Hub[SendQueue] = Hub()
-        self.stages = (
-            Stages()
-        )  # none of them yet: nothing comes between the order of a topic and its delivery
+        # No stage yet: nothing comes between the order of a topic and its delivery.
+        self.stages = Stages()
         outlet = Outlet(self.stages, Fanout().deliver)
         options = SubscriptionOptions(node_id, timings.delivery)
         self.topics = TopicSubscriptions(self.broker, self.stores.presence, self.hub, outlet, options)
@@ -173,17 +171,21 @@ class Gateway:
         self.strangers = Rates(settings.limits)  # of requests that name no served project
         self.gate = Gate(self.tenants, self.strangers, self.proxies, timings.http)
         self.connections = Connections(self.connection_log, self.node, self.presence, timings.websocket)
-        self.serving = Serving(
+        self.handshake = Handshake(self.tenants, self.gate, self.proxies, self.connections, self._serving())
+        self.answers = Answers()  # large REST responses that clients have not read yet
+        self.memory = MemoryGuard(budget, self._holders())
+        self.node.on_new_incarnation = self._begin_anew
+
+    def _serving(self) -> Serving:
+        """All parts that serve each client of the node."""
+        return Serving(
             self.subscriptions,
             RedisWriters(self.publisher, self.presence),
             QueueWriter(timings.parting_seconds),
             NativeCodec(),
-            settings.heartbeat_seconds,
+            self.settings.heartbeat_seconds,
+            self.timings.session,
         )
-        self.handshake = Handshake(self.tenants, self.gate, self.proxies, self.connections, self.serving)
-        self.answers = Answers()  # large REST responses that clients have not read yet
-        self.memory = MemoryGuard(budget, self._holders())
-        self.node.on_new_incarnation = self._begin_anew
 
     def _holders(self) -> Holders:
         """All parts whose bytes the memory budget of the node counts."""
@@ -238,12 +240,12 @@ class Gateway:
                 web.get(SOCKET_PATH, self.handshake.handle, allow_head=False),
                 *routes.routes(self.tenants, services, self.gate),
                 *health_routes(lambda: in_public(self.why_not_ready())),
-                web.get("/openapi.json", _describe(openapi.document())),
+                web.get("/openapi.json", openapi.described()),
             ]
         )
         return app
 
-    def _middlewares(self) -> list[Any]:
+    def _middlewares(self) -> list[Middleware]:
         return [
             self.answers.middleware(),
             request_ids(self.tenants),
@@ -292,12 +294,3 @@ async def _tick(connections: Connections, seconds: float) -> None:
             except Exception as error:
                 connection.fail(error)
         await asyncio.sleep(seconds)
-
-
-def _describe(description: Any) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def describe(_: web.Request) -> web.Response:
-        response = json_response(description)
-        response.headers[hdrs.CACHE_CONTROL] = f"max-age={DESCRIPTION_SECONDS}"  # holds no client's data
-        return response
-
-    return describe

@@ -14,6 +14,8 @@ from gateway.http.timings import DEFAULTS as HTTP
 from gateway.http.timings import HttpTimings
 from gateway.presence.timings import DEFAULTS as PRESENCE
 from gateway.presence.timings import PresenceTimings
+from gateway.session.timings import DEFAULTS as SESSION
+from gateway.session.timings import SessionTimings
 from gateway.websocket.timings import DEFAULTS as WEBSOCKET
 from gateway.websocket.timings import WebSocketTimings
 from gateway.wire.queue_writer import PARTING_SECONDS
@@ -31,5 +33,6 @@ class Timings:
     redis: RedisTimings = REDIS
     delivery: DeliveryTimings = DELIVERY
     http: HttpTimings = HTTP
+    session: SessionTimings = SESSION
     websocket: WebSocketTimings = WEBSOCKET
     presence: PresenceTimings = PRESENCE

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Middleware
 
 from gateway.http.bodies import ErrorBody, ErrorResponse
 from gateway.http.request import Proxies, Tenants, client_address, is_allowed_origin
@@ -28,7 +29,6 @@ log = get_logger(__name__)
 _part = Part("requests")
 
 MAX_BODY_BYTES = 1_048_576
-BODY_SECONDS = 10.0  # for a whole body to arrive
 RETRY_SECONDS = 1  # for Retry-After, if no rate gives the seconds
 
 REQUEST_ID = "X-Request-Id"
@@ -39,7 +39,7 @@ Note = Callable[[web.Request, Code], None]
 _CODE_OF_STATUS = {status: code for code, status in HTTP_STATUS.items()} | {400: Code.INVALID_REQUEST}
 
 
-def json_response(body: Any, status: int = 200) -> web.Response:
+def json_response(body: object, status: int = 200) -> web.Response:
     """Return a response with a value as JSON, or with bytes that are JSON already."""
     text = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return web.Response(body=text, status=status, content_type="application/json")
@@ -57,12 +57,15 @@ def error_response(error: ClientError) -> web.Response:
     return response
 
 
-async def read_body(request: web.Request, kind: Any) -> Any:
-    """Decode a JSON body into a type of `bodies`; raise a ClientError that names the wrong field."""
+async def read_body(request: web.Request, kind: Any, seconds: float) -> Any:
+    """Decode a JSON body, which arrives in so many seconds, into a type of `bodies`.
+
+    Raises a ClientError that names the wrong field.
+    """
     if request.content_type != "application/json":
         raise ClientError(Code.UNSUPPORTED_MEDIA_TYPE, "send the body as application/json")
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             body = await request.read()
         # Decode text, not bytes: a Raw field of bytes may be invalid UTF-8, which no client could read.
         return msgspec.json.decode(body.decode(), type=kind)
@@ -97,7 +100,7 @@ def _name_the_field(reason: str) -> str:
     return f"{field or 'body'}: {problem[0].lower()}{problem[1:]}"
 
 
-def errors_as_json(proxies: Proxies, note: Note) -> Any:
+def errors_as_json(proxies: Proxies, note: Note) -> Middleware:
     """Answer every refusal with an ErrorResponse and note it; an unforeseen exception becomes `internal`."""
 
     @web.middleware
@@ -140,7 +143,7 @@ def tenant_of(path: str, tenants: Tenants) -> Tenant | None:
     return tenants.get(match[1]) if match else None
 
 
-def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[str]) -> Any:
+def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[str]) -> Middleware:
     """Count every request, except requests to the route paths in `free`."""
 
     @web.middleware
@@ -152,7 +155,7 @@ def limited(count: Callable[[web.Request], Awaitable[None]], free: Collection[st
     return middleware
 
 
-def cors(tenants: Tenants) -> Any:
+def cors(tenants: Tenants) -> Middleware:
     """Let pages of a project's allowed origins read REST responses."""
 
     @web.middleware
@@ -171,7 +174,7 @@ def cors(tenants: Tenants) -> Any:
     return middleware
 
 
-def preflights(tenants: Tenants) -> Any:
+def preflights(tenants: Tenants) -> Middleware:
     """Answer the CORS preflight of a page whose origin is allowed."""
 
     @web.middleware

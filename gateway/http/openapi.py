@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from aiohttp import hdrs, web
 
 from gateway.http.bodies import (
     BROADCAST_FORMS,
@@ -14,9 +15,12 @@ from gateway.http.bodies import (
     NotReadyResponse,
 )
 from gateway.http.context import Endpoint
+from gateway.http.middlewares import Handler, json_response
 from gateway.http.routes import ENDPOINTS, PREFIX
 from realtime import __version__
 from realtime.settings.config import PROJECT_ID
+
+DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
 
 _REF = "#/components/schemas/{name}"
 _STRING = {"type": "string"}
@@ -53,6 +57,18 @@ def document() -> dict[str, Any]:
         },
         "security": [{"token": []}],
     }
+
+
+def described() -> Handler:
+    """Return the handler that answers with the description, which is made once."""
+    body = msgspec.json.encode(document())
+
+    async def describe(_: web.Request) -> web.Response:
+        response = json_response(body)
+        response.headers[hdrs.CACHE_CONTROL] = f"max-age={DESCRIPTION_SECONDS}"  # holds no client's data
+        return response
+
+    return describe
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from structlog.contextvars import bound_contextvars
 
 from gateway.http.middlewares import REQUEST_ID, Handler, tenant_of
@@ -19,7 +19,7 @@ from gateway.http.request import Tenants
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def request_ids(tenants: Tenants) -> Any:
+def request_ids(tenants: Tenants) -> Middleware:
     """Bind `request_id`, and `project` where there is one, while a request is handled."""
 
     @web.middleware

@@ -6,9 +6,9 @@ The middleware wraps the one that turns errors into responses, so it sees what t
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from gateway import metrics
 from gateway.http.middlewares import Handler
@@ -18,7 +18,7 @@ from realtime.errors import HTTP_STATUS
 _ENDPOINTS = {PREFIX + endpoint.path: endpoint.path for endpoint in ENDPOINTS}
 
 
-def counted() -> Any:
+def counted() -> Middleware:
     """Create the series of every endpoint and its statuses, and return the middleware."""
     for endpoint in ENDPOINTS:
         metrics.request_seconds.labels(endpoint.path)

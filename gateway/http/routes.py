@@ -6,8 +6,6 @@ and `/openapi.json` are made. `admitted` checks project, token and role before a
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from gateway.http import people, status, tables
@@ -27,7 +25,7 @@ from gateway.http.bodies import (
 )
 from gateway.http.context import Call, Endpoint, Services
 from gateway.http.gate import Gate
-from gateway.http.middlewares import json_response, read_body, read_query
+from gateway.http.middlewares import Handler, json_response, read_body, read_query
 from gateway.http.request import Tenants, bearer_token, find_tenant, identify, require_service
 
 PREFIX = "/projects/{project_id}/realtime"
@@ -40,7 +38,7 @@ def routes(tenants: Tenants, services: Services, gate: Gate) -> list[web.RouteDe
     ]
 
 
-def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gate) -> Any:
+def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gate) -> Handler:
     """Check project, token and role, then decode query and body, then call the handler."""
 
     async def handle(request: web.Request) -> web.Response:
@@ -51,7 +49,8 @@ def admitted(endpoint: Endpoint, tenants: Tenants, services: Services, gate: Gat
         if endpoint.service_only:
             require_service(identity)
         query = None if endpoint.query is None else read_query(request, endpoint.query)
-        body = None if endpoint.request is None else await read_body(request, endpoint.request)
+        seconds = gate.timings.body_seconds
+        body = None if endpoint.request is None else await read_body(request, endpoint.request, seconds)
         answer = await endpoint.handler(Call(tenant, identity, query, body, services))
         return json_response(answer, endpoint.status)
 

@@ -1,6 +1,6 @@
 """The public port: accepts connections, and ends those that never send a whole request.
 
-aiohttp waits for a request for ever: a client that sends half a handshake, or nothing, would hold its place.
+aiohttp waits for a request for ever: a client that sends half a handshake, or nothing, would stay connected.
 """
 
 from __future__ import annotations

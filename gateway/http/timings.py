@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class HttpTimings:
     """Seconds, and the bounds that belong to them."""
 
-    handshake_seconds: float = (
-        10.0  # from the first byte of a request, or of a connection, to the last header
-    )
+    # From the first byte of a request, or the start of a connection, to the last header.
+    handshake_seconds: float = 10.0
+    body_seconds: float = 10.0  # for a whole body to arrive
     answer_seconds: float = 30.0  # for a client to read a response
     penalty_seconds: float = 1.0  # delay of a refusal for a rate
     max_delayed: int = 1_000  # refusals delayed at a time; further requests are refused at once

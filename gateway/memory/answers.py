@@ -10,9 +10,9 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 
 from gateway.http.middlewares import Handler
 from gateway.wire.frames import PIECE_BYTES
@@ -76,7 +76,7 @@ class Answers:
     def __iter__(self) -> Iterator[Answer]:
         return iter(self._answers)
 
-    def middleware(self) -> Any:
+    def middleware(self) -> Middleware:
         @web.middleware
         async def written(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = await handler(request)

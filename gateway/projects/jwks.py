@@ -24,7 +24,7 @@ from realtime.waiting.outage import Outage
 from realtime.waiting.single_flight import SingleFlight
 from realtime.waiting.survival import Part
 
-FETCH_TIMEOUT_SECONDS = 5
+FETCH_SECONDS = 5.0  # for the keys at a `jwks_url` to arrive
 MAX_JWKS_BYTES = 1_048_576  # a larger response is not a JWKS, and is not read to its end
 MAX_AGE_SECONDS = 600  # older keys are fetched again in the background, so that a withdrawn key ends
 REFRESH_SECONDS = 60  # strangers can make up key ids: they cause at most one fetch in this time
@@ -50,11 +50,13 @@ class KeyRing:
         project: Project,
         session: aiohttp.ClientSession,
         clock: Callable[[], float] = time.monotonic,
+        fetch_seconds: float = FETCH_SECONDS,
     ) -> KeyRing:
         """Return the key ring that the settings of a project ask for; nothing is fetched yet."""
         remote = None
         if project.jwks_url is not None:
-            remote = RemoteKeys(project_id, project.jwks_url, session, clock)
+            document = RemoteDocument(project.jwks_url, session, fetch_seconds)
+            remote = RemoteKeys(project_id, document, clock)
         return cls(project_id, VerificationKeys.of(project), remote)
 
     def __repr__(self) -> str:
@@ -75,7 +77,7 @@ class KeyRing:
         return self._verify_with(newer, token, now)
 
     async def retire(self) -> None:
-        """Close after the fetch that is under way, which ends within FETCH_TIMEOUT_SECONDS."""
+        """Close after the fetch that is under way, which ends within its timeout."""
         try:
             if self._remote is not None:
                 await self._remote.settle()
@@ -94,12 +96,9 @@ class KeyRing:
 class RemoteKeys:
     """The keys at a `jwks_url`: one fetch at a time; old keys stay in force until newer keys were fetched."""
 
-    def __init__(
-        self, project_id: str, url: str, session: aiohttp.ClientSession, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, project_id: str, document: RemoteDocument, clock: Callable[[], float]) -> None:
         self._project_id = project_id
-        self._url = url
-        self._session = session
+        self._document = document
         self._clock = clock
         self._keys: KeySet = {}
         self._outage = Outage()  # which causes of failed fetches are news
@@ -149,7 +148,7 @@ class RemoteKeys:
 
     async def _replace_keys(self) -> None:
         try:
-            keys = keys_of_jwks(await self._download())
+            keys = keys_of_jwks(await self._document.download())
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             self._log_failure(error)
             return
@@ -162,18 +161,28 @@ class RemoteKeys:
 
     def _log_failure(self, error: Exception) -> None:
         """Log why a fetch failed: each cause once, however many fetches strangers cause."""
-        place = urlsplit(self._url).netloc.rpartition("@")[2]
+        address = urlsplit(self._document.url).netloc.rpartition("@")[2]
         is_ours = type(error) is ValueError  # raised by this service for a wrong response
-        reason = f"{place}: {error}" if is_ours else why(error, place)
+        reason = f"{address}: {error}" if is_ours else why(error, address)
         if self._outage.is_news(reason, self._clock()):
             log.warning(
                 "jwks_fetch_failed", project=self._project_id, error=reason, keys_count=len(self._keys)
             )
 
-    async def _download(self) -> bytes:
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoteDocument:
+    """A document at a URL, and how long a download may take."""
+
+    url: str
+    session: aiohttp.ClientSession
+    timeout_seconds: float
+
+    async def download(self) -> bytes:
+        """Return the document; ValueError for a wrong response."""
         body = bytearray()
-        timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_SECONDS)
-        async with self._session.get(self._url, timeout=timeout, allow_redirects=False) as response:
+        timeout = aiohttp.ClientTimeout(total=self.timeout_seconds)
+        async with self.session.get(self.url, timeout=timeout, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"answered {response.status} instead of 200")
             async for chunk in response.content.iter_any():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from gateway.projects.token_bucket import BURST_SECONDS, Bucket
+from gateway.session.timings import DEFAULTS, SessionTimings
 
-WARNING_SECONDS = 1.0  # between two `rate_limited` errors to a client
 LAST_WARNING = 10  # in a row; one more closes the connection
 FRAGMENTS_AS_ONE = 4  # small fragments that count as one frame
 FEWEST_FRAMES = 10.0  # other frames a second that a connection may send, however low its message rate is
@@ -28,13 +28,15 @@ class FloodGuard:
     answer pings.
     """
 
-    def __init__(self, messages_per_second: float, now: float) -> None:
+    def __init__(self, messages_per_second: float, now: float, timings: SessionTimings = DEFAULTS) -> None:
         self._messages = Bucket(messages_per_second, max(1.0, BURST_SECONDS * messages_per_second), now)
         frames_per_second = max(FEWEST_FRAMES, messages_per_second)
         self._frames = Bucket(frames_per_second, BURST_SECONDS * frames_per_second, now)
-        self._warned_at = -WARNING_SECONDS
-        self._dropped_at = -WARNING_SECONDS
-        self._warnings = 0  # in a row: without a pause of 2 * WARNING_SECONDS in which nothing was dropped
+        self._warning_seconds = timings.warning_seconds
+        self._warned_at = -self._warning_seconds
+        self._dropped_at = -self._warning_seconds
+        # Warnings in a row: without a pause of twice `warning_seconds` in which nothing was dropped.
+        self._warnings = 0
 
     def judge(self, now: float) -> Verdict:
         """Say what to do with a message."""
@@ -45,10 +47,10 @@ class FloodGuard:
         return Verdict.PASS if self._frames.take(now, count) else self._over(now)
 
     def _over(self, now: float) -> Verdict:
-        if now - self._dropped_at > 2 * WARNING_SECONDS:
+        if now - self._dropped_at > 2 * self._warning_seconds:
             self._warnings = 0
         self._dropped_at = now
-        if now - self._warned_at < WARNING_SECONDS:
+        if now - self._warned_at < self._warning_seconds:
             return Verdict.DROP
         self._warned_at = now
         self._warnings += 1

@@ -8,11 +8,13 @@ nobody parses. Time comes in as an argument. Never awaits, never touches a socke
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
 from gateway.session.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
 from gateway.session.flood_guard import FRAGMENTS_AS_ONE, FloodGuard, Verdict
 from gateway.session.presence import Presence, Presences
+from gateway.session.timings import DEFAULTS, SessionTimings
 from gateway.timestamps import rfc3339
 from gateway.wire.commands import (
     Authenticate,
@@ -41,20 +43,28 @@ from realtime.publications import Position, Sender, broadcast_line, parse_positi
 from realtime.settings.config import Limits
 
 
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """What bounds the commands of a client."""
+
+    limits: Limits
+    timings: SessionTimings = DEFAULTS
+
+
 class Session:
     """The state of one connection: its user, its channels, and what it is present with."""
 
     def __init__(
-        self, project_id: str, connection_id: str, identity: Identity, limits: Limits, now: float
+        self, project_id: str, connection_id: str, identity: Identity, rules: SessionRules, now: float
     ) -> None:
         self.project_id = project_id
         self.connection_id = connection_id
-        self.limits = limits
+        self.limits = limits = rules.limits
         self.identity = identity
         self.deadline = _deadline(identity, now)  # when the token expires, in seconds since 1970
         self.channels: dict[str, Channel] = {}  # subscribed, or being subscribed, by name
         self.presences = Presences(project_id, connection_id, identity.user_id, limits)
-        self._guard = FloodGuard(limits.messages_per_second, now)
+        self._guard = FloodGuard(limits.messages_per_second, now, rules.timings)
 
     def __repr__(self) -> str:
         return f"<Session {self.connection_id} in {self.project_id}, {len(self.channels)} channels>"

@@ -1,6 +1,6 @@
 """Closes connections: those of clients that are refused, and those of clients that were admitted.
 
-A client is told why, in an event before the close frame, which a browser can read; then the client has
+A client gets the reason in an event before the close frame, which a browser can read; then the client has
 CLOSE_SECONDS to answer. The node does not wait for a client that may not be reading.
 """
 

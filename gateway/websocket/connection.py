@@ -23,6 +23,7 @@ from gateway.http.request import identify
 from gateway.projects.project import Tenant
 from gateway.session.effects import Close, Effect, Join, Leave, Publish, Say, SetPresence, Verify
 from gateway.session.session import Session, refusal
+from gateway.session.timings import DEFAULTS, SessionTimings
 from gateway.websocket.closing import Ending
 from gateway.websocket.publishing import ClientPublishing, RedisWriters
 from gateway.websocket.web_socket import WebSocket
@@ -57,6 +58,7 @@ class Serving:
     queue_writer: QueueWriter
     codec: Codec
     heartbeat_seconds: float
+    session_timings: SessionTimings = DEFAULTS
 
 
 class Connection:

@@ -32,12 +32,12 @@ async def drain(connections: Connections, seconds: float) -> None:
     log.info("drain_began", connections_count=len(leaving), drain_seconds=seconds)
     random.shuffle(leaving)
     step = SPREAD_PART * seconds / max(1, len(leaving))
-    for place, connection in enumerate(leaving):
+    for number, connection in enumerate(leaving):
         with _part.survives():
-            connection.say(Closing(after_ms=int(1000 * step * place)))
+            connection.say(Closing(after_ms=int(1000 * step * number)))
     started = asyncio.get_running_loop().time()
-    for place, connection in enumerate(leaving):
-        while started + step * place > asyncio.get_running_loop().time():
+    for number, connection in enumerate(leaving):
+        while started + step * number > asyncio.get_running_loop().time():
             await asyncio.sleep(BATCH_SECONDS)
         with _part.survives():
             connection.close(CLOSE_GOING_AWAY)

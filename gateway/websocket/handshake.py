@@ -6,10 +6,11 @@ HTTP status; any other request gets an HTTP error.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from aiohttp import WSCloseCode, hdrs, web
 from structlog.contextvars import bound_contextvars
@@ -29,7 +30,7 @@ from gateway.http.request import (
 )
 from gateway.presence.connection_store import KEPT_CHARACTERS, Open
 from gateway.projects.project import Tenant
-from gateway.session.session import Session
+from gateway.session.session import Session, SessionRules
 from gateway.websocket.closing import refuse
 from gateway.websocket.connection import Connection, Serving
 from gateway.websocket.connections import Connections
@@ -157,9 +158,10 @@ class Handshake:
         with self._connections.opened(connection, client.record):
             await connection.run()
 
-    def _connection(self, web_socket: WebSocket, transport: Any, client: _Client) -> Connection:
+    def _connection(self, web_socket: WebSocket, transport: asyncio.Transport, client: _Client) -> Connection:
         tenant, connection_id = client.tenant, client.record.connection_id
-        session = Session(tenant.project_id, connection_id, client.identity, tenant.limits, time.time())
+        rules = SessionRules(tenant.limits, self._serving.session_timings)
+        session = Session(tenant.project_id, connection_id, client.identity, rules, time.time())
         return Connection(web_socket, transport, tenant, session, self._serving)
 
     def _record_end(self, client: _Client, code: int, reason: str | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
 
 import aiohttp
 
@@ -78,7 +77,7 @@ class ProjectReload:
         self._tenants[project_id] = Tenant(project_id, settings, self._http)
         self.ever_served.add(project_id)
 
-    def _later(self, closing: Coroutine[Any, Any, None], name: str) -> None:
+    def _later(self, closing: Coroutine[None, None, None], name: str) -> None:
         self._tasks.create_task(_part.run(closing, name), name=name)
 
     async def _close_down(self, tenant: Tenant) -> None:

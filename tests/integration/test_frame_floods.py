@@ -11,6 +11,8 @@ import pytest
 
 from gateway.presence.connection_log import ConnectionLog
 from gateway.session import flood_guard
+from gateway.session.timings import SessionTimings
+from gateway.timings import Timings
 from realtime.settings.config import Limits, Settings
 from tests.change_stream import DEADLINE
 from tests.expressions import value
@@ -62,10 +64,10 @@ async def closed_connections(gateway: Gateway) -> list[tuple[int, str | None]]:
     return [(one["code"], one["reason"]) for one in answer["connections"]]
 
 
+@pytest.mark.parametrize("timings", [Timings(session=SessionTimings(warning_seconds=0.4))], ids=["quick"])
 @pytest.mark.parametrize("kind", FLOODS)
 @pytest.mark.usefixtures("bystander")
-async def test_a_flood_of_frames_is_told_and_then_closed(gateway, kind, monkeypatch):
-    monkeypatch.setattr(flood_guard, "WARNING_SECONDS", 0.4)
+async def test_a_flood_of_frames_is_told_and_then_closed(gateway, kind):
     begin, one, counted = FLOODS[kind]
     before = frames_received(counted)
     async with raw_socket(gateway) as raw:

@@ -16,8 +16,14 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from gateway.projects import jwks
-from gateway.projects.jwks import MAX_AGE_SECONDS, MAX_JWKS_BYTES, REFRESH_SECONDS, RETRY_SECONDS, KeyRing
+from gateway.projects.jwks import (
+    FETCH_SECONDS,
+    MAX_AGE_SECONDS,
+    MAX_JWKS_BYTES,
+    REFRESH_SECONDS,
+    RETRY_SECONDS,
+    KeyRing,
+)
 from realtime.auth.tokens import UnknownKey, issue
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.settings.config import Project
@@ -98,8 +104,14 @@ async def session():
 
 
 @pytest.fixture
-async def ring(server, session, clock):
-    ring = KeyRing.of("demo", project(jwks_url=str(server.make_url("/jwks.json"))), session, clock)
+def fetch_seconds() -> float:
+    return FETCH_SECONDS
+
+
+@pytest.fixture
+async def ring(server, session, clock, fetch_seconds):
+    url = str(server.make_url("/jwks.json"))
+    ring = KeyRing.of("demo", project(jwks_url=url), session, clock, fetch_seconds)
     yield ring
     await ring.close()
 
@@ -267,8 +279,8 @@ async def test_an_issuer_that_refuses_connections_makes_the_project_unavailable(
     assert [one["keys_count"] for one in logged(caplog, "jwks_fetch_failed")] == [0]
 
 
-async def test_an_issuer_that_does_not_answer_is_given_up(ring, issuer, monkeypatch):
-    monkeypatch.setattr(jwks, "FETCH_TIMEOUT_SECONDS", 0.05)
+@pytest.mark.parametrize("fetch_seconds", [0.05])
+async def test_an_issuer_that_does_not_answer_is_given_up(ring, issuer):
     issuer.open.clear()
     assert await is_unavailable(ring, "old")
     issuer.open.set()

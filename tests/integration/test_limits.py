@@ -9,7 +9,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 import pytest
 
+from gateway.app import DEFAULTS
 from gateway.session import flood_guard
+from gateway.session.timings import SessionTimings
+from gateway.timings import Timings
 from realtime.settings.config import Settings, load
 from tests.change_stream import publisher_to, streaming
 from tests.expressions import value
@@ -25,9 +28,10 @@ def limited(postgres_url: str, redis_url: str) -> Limited:
     """Run a gateway with these limits, and a client's stream of changes that nothing may disturb."""
 
     @asynccontextmanager
-    async def run(demo: str = "", common: str = "") -> AsyncIterator[Gateway]:
+    async def run(demo: str = "", common: str = "", timings: Timings = DEFAULTS) -> AsyncIterator[Gateway]:
         settings: Settings = load(toml(postgres_url, redis_url, demo=demo, common=common), {})
-        async with running_gateway(settings) as gateway, publisher_to(settings) as publisher:
+        running = running_gateway(settings, timings=timings)
+        async with running as gateway, publisher_to(settings) as publisher:
             await eventually(gateway.is_ready)
             async with gateway.client() as bystander, streaming(bystander, publisher):
                 yield gateway
@@ -199,9 +203,9 @@ async def test_messages_over_the_rate_are_dropped_with_one_error(limited):
         assert (refused["type"], refused["code"]) == ("error", "rate_limited")
 
 
-async def test_a_client_that_goes_on_beyond_its_rate_is_closed(limited, monkeypatch):
-    monkeypatch.setattr(flood_guard, "WARNING_SECONDS", 0.4)  # twice that without a message is quiet
-    async with limited("messages_per_second = 0.01") as gateway, gateway.client() as client:
+async def test_a_client_that_goes_on_beyond_its_rate_is_closed(limited):
+    timings = Timings(session=SessionTimings(warning_seconds=0.4))  # twice that without a message is quiet
+    async with limited("messages_per_second = 0.01", timings=timings) as gateway, gateway.client() as client:
         heard = []
 
         async def flood() -> None:

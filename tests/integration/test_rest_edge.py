@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from gateway.http.timings import HttpTimings
+from gateway.timings import Timings
 from realtime.settings.config import Project, Settings
 from tests.change_stream import DEADLINE, streaming
 from tests.expressions import value
@@ -104,8 +106,8 @@ BEGUN = (
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_so(gateway, monkeypatch):
-    monkeypatch.setattr("gateway.http.middlewares.BODY_SECONDS", 0.1)
+@pytest.mark.parametrize("timings", [Timings(http=HttpTimings(body_seconds=0.1))])
+async def test_a_body_that_does_not_come_is_waited_for_no_longer_than_so(gateway):
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(BEGUN)
     answer = await asyncio.wait_for(reader.readuntil(b"}}"), DEADLINE)

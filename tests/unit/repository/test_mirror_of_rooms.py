@@ -60,6 +60,7 @@ WITHOUT_A_TWIN = {
     "gateway.timings": (DATA, "integration/test_gateway_life.py"),
     "notifier.timings": (DATA, "integration/test_dismissed_feed.py"),
     "gateway.publish.publisher": (IO, "integration/test_broadcast.py"),
+    "gateway.session.timings": (DATA, "unit/gateway/session/test_flood_guard.py"),
     "gateway.session.effects": (DATA, "unit/gateway/session/test_session.py"),
     "gateway.websocket.drain": (IO, "acceptance/test_drain.py"),
     "gateway.websocket.gauges": (IO, "integration/test_metrics.py"),

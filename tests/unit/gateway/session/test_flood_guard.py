@@ -10,7 +10,8 @@ import pytest
 from gateway.projects.token_bucket import BURST_SECONDS, Bucket
 from gateway.session.effects import Close, Effect, Say
 from gateway.session.flood_guard import FEWEST_FRAMES, FRAGMENTS_AS_ONE, FloodGuard, Verdict
-from gateway.session.session import Session
+from gateway.session.session import Session, SessionRules
+from gateway.session.timings import SessionTimings
 from gateway.websocket.pace import PACE, SLOWEST_PACE, Pace
 from gateway.wire.commands import ClientCommand, Ping
 from gateway.wire.events import Pong, Refused
@@ -99,6 +100,13 @@ def test_a_flood_is_told_once_a_second():
     verdicts = flood(guard, seconds=5)
     warned_at = [number for number, verdict in enumerate(verdicts) if verdict is Verdict.WARN]
     assert [later - earlier for earlier, later in itertools.pairwise(warned_at)] == [100] * 4
+
+
+def test_a_flood_is_told_as_often_as_the_timings_say():
+    guard = FloodGuard(1, NOW, SessionTimings(warning_seconds=0.5))
+    verdicts = flood(guard, seconds=4)
+    warned_at = [number for number, verdict in enumerate(verdicts) if verdict is Verdict.WARN]
+    assert {later - earlier for earlier, later in itertools.pairwise(warned_at)} == {50}
 
 
 def test_a_flood_is_closed_after_ten_errors_in_a_row():
@@ -234,7 +242,7 @@ def test_a_clock_that_goes_back_makes_nobody_wait_longer():
 
 
 def new_session(rate: float) -> Session:
-    return Session("demo", "c-1", ALICE, Limits(messages_per_second=rate), NOW)
+    return Session("demo", "c-1", ALICE, SessionRules(Limits(messages_per_second=rate)), NOW)
 
 
 def said(session: Session, command: ClientCommand, now: float) -> list[Effect]:

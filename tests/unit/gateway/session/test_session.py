@@ -8,7 +8,7 @@ import dataclasses
 import pytest
 
 from gateway.session.effects import Close, Join, Leave, Say, SetPresence, Verify
-from gateway.session.session import Session, refusal
+from gateway.session.session import Session, SessionRules, refusal
 from gateway.wire.commands import Authenticate, Malformed, Ping, Subscribe, Unsubscribe, UpdatePresence
 from gateway.wire.events import Joined, Left, Pong, Reauthenticated, Refused, Welcomed
 from realtime.auth.tokens import LEEWAY_SECONDS, Identity
@@ -23,7 +23,7 @@ HERE = Position("e", 5)
 
 
 def new_session(identity=ALICE, now=NOW, **limits) -> Session:
-    return Session("demo", "c-1", identity, Limits(**limits), now)
+    return Session("demo", "c-1", identity, SessionRules(Limits(**limits)), now)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
 from aiohttp import WSMessage, WSMsgType
 
 from gateway.broker import Post

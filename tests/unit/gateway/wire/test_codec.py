@@ -14,7 +14,7 @@ from gateway.hub.hub import Delivery, Hub, deliver, tell_presence
 from gateway.hub.replay_cache import ReplayBudget, ReplayCache
 from gateway.hub.subscribers import subscription
 from gateway.hub.topic import Topic
-from gateway.session.session import Session
+from gateway.session.session import Session, SessionRules
 from gateway.websocket.connection import Connection, Serving
 from gateway.wire.codec import Codec
 from gateway.wire.commands import ClientCommand, Malformed, Ping, Subscribe, Unsubscribe
@@ -88,7 +88,7 @@ class Script:
 async def play(codec: Codec, *texts: str) -> bytes:
     """All that a client is sent which says this."""
     script, tenant = Script(*texts), SimpleNamespace(limits=Limits(), project_id="demo")
-    session = Session("demo", "c-1", ALICE, tenant.limits, 0)
+    session = Session("demo", "c-1", ALICE, SessionRules(tenant.limits), 0)
     subscriptions = SimpleNamespace(carry_out=None, leave=lambda *_: None)
     writers = SimpleNamespace(publisher=None, presence=None)
     serving = Serving(cast(Any, subscriptions), cast(Any, writers), QueueWriter(), codec, 25)

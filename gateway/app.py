@@ -130,21 +130,14 @@ class Gateway:
     """All parts of a gateway; each is made after the parts that it uses. `start` starts their tasks."""
 
     def __init__(
-        self,
-        settings: Settings,
-        node_id: str,
-        store: Store,
-        http: aiohttp.ClientSession,
-        timings: Timings = DEFAULTS,
+        self, settings: Settings, node_id: str, store: Store, http: aiohttp.ClientSession, timings: Timings
     ) -> None:
-        ttl, budget = settings.presence_ttl_seconds, settings.queue_budget_bytes or default_budget()
-        self.settings = settings
-        self.http = http
-        self.timings = timings
+        budget = settings.queue_budget_bytes or default_budget()
+        self.settings, self.http, self.timings = settings, http, timings
         self.broker = Broker(store, settings)
         self.stores = Stores.of(store, settings, timings.presence)
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
-        self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), ttl)
+        self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
         self.hub: Hub[SendQueue] = Hub()
         # No stage yet: nothing comes between the order of a topic and its delivery.
         self.stages = Stages()
@@ -165,7 +158,7 @@ class Gateway:
         self.presence = PresenceWriter(
             self.stores.presence, self.node, self.pending, self.topics.hears, timings.presence
         )
-        bounds = PublishBounds(waiting=budget // PUBLISH_SHARE)
+        bounds = PublishBounds(budget // PUBLISH_SHARE)
         self.publisher = BroadcastPublisher(self.broker, self.topics.hears, bounds)
         self.proxies: Proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         self.strangers = Rates(settings.limits)  # of requests that name no served project
@@ -181,7 +174,7 @@ class Gateway:
         return Serving(
             self.subscriptions,
             RedisWriters(self.publisher, self.presence),
-            QueueWriter(timings.parting_seconds),
+            QueueWriter(self.timings.parting_seconds),
             NativeCodec(),
             self.settings.heartbeat_seconds,
             self.timings.session,

@@ -21,7 +21,7 @@ from notifier.sessions import connect
 from realtime.postgres.pool import Database, transaction
 from realtime.redis.history import table_history
 from realtime.settings.config import Settings
-from tests.change_stream import background
+from tests.change_stream import DEADLINE, background
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -70,7 +70,7 @@ class Beginning:
     def __init__(self) -> None:
         self.asked, self.is_ended = asyncio.Event(), False
 
-    def transaction(self) -> Beginning:
+    def transaction(self, **_options: Any) -> Beginning:
         return self
 
     async def start(self) -> None:
@@ -89,7 +89,8 @@ async def test_a_transaction_that_is_cut_off_while_it_begins_ends_its_session() 
             pytest.fail("it never began")
 
     task = asyncio.create_task(work(), name="work")
-    await connection.asked.wait()
+    async with asyncio.timeout(DEADLINE):
+        await connection.asked.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

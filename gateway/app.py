@@ -58,7 +58,7 @@ from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.publish.publisher import BroadcastPublisher, PublishBounds
 from gateway.timestamps import rfc3339
-from gateway.timings import Timings
+from gateway.timings import DEFAULTS, Timings
 from gateway.websocket.connection import Serving
 from gateway.websocket.connections import Connections
 from gateway.websocket.drain import drain
@@ -88,7 +88,6 @@ SOCKET_PATH = routes.PREFIX + "/ws"
 FREE = frozenset({SOCKET_PATH, "/healthz", "/readyz"})
 
 Task = Callable[[], Awaitable[None]]
-DEFAULTS = Timings()
 
 
 async def run(

@@ -1,7 +1,7 @@
 """How long the parts of a gateway wait, as one record that the composition root hands out.
 
 Each room with timings of its own has a record of them; this one holds all of these records. Tests hand in
-shorter ones: `replace(Timings(), tick_seconds=0.02)`.
+shorter ones: `Timings(tick_seconds=0.02)`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from realtime.redis.timings import RedisTimings
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """All timings of a gateway, in seconds."""
+    """All timings of a gateway, in seconds, and the bounds that belong to them."""
 
     tick_seconds: float = 1.0  # between two checks of every connection's deadlines
     goodbye_seconds: float = 2.0  # to tell Redis how the last connections ended
@@ -36,3 +36,6 @@ class Timings:
     session: SessionTimings = SESSION
     websocket: WebSocketTimings = WEBSOCKET
     presence: PresenceTimings = PRESENCE
+
+
+DEFAULTS = Timings()

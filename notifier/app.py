@@ -18,7 +18,7 @@ from structlog.contextvars import bound_contextvars
 from notifier.feed.publication_store import PublicationStore
 from notifier.leadership.election import Election
 from notifier.projects import Projects
-from notifier.timings import Timings
+from notifier.timings import DEFAULTS, Timings
 from realtime import __version__
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
@@ -32,8 +32,6 @@ from realtime.waiting.survival import Part
 log = get_logger(__name__)
 
 _part = Part("notifier")
-
-DEFAULTS = Timings()
 
 
 async def run(

@@ -1,7 +1,7 @@
 """How long the parts of a notifier wait, as one record that the composition root hands out.
 
 Each room with timings of its own has a record of them; this one holds all of these records. Tests hand in
-shorter ones: `replace(Timings(), last_batch_seconds=0.2)`.
+shorter ones: `Timings(last_batch_seconds=0.2)`.
 """
 
 from __future__ import annotations
@@ -22,3 +22,6 @@ class Timings:
     mend_seconds: float = 5.0  # between two searches for partitions without triggers
     feed: FeedTimings = FEED_DEFAULTS
     leadership: LeadershipTimings = LEADERSHIP_DEFAULTS
+
+
+DEFAULTS = Timings()

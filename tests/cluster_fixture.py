@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 
 from redis.crc import key_slot
 
-from gateway.app import DEFAULTS
-from gateway.timings import Timings
+from gateway.timings import DEFAULTS, Timings
 from realtime import names
 from realtime.channels import Table
 from realtime.redis.client import connect

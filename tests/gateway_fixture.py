@@ -20,8 +20,9 @@ import pytest
 
 from gateway import app, metrics
 from gateway.delivery.timings import DeliveryTimings
-from gateway.timings import Timings
+from gateway.timings import DEFAULTS, Timings
 from notifier import app as notifier_app
+from notifier.timings import DEFAULTS as NOTIFIER_DEFAULTS
 from notifier.timings import Timings as NotifierTimings
 from realtime.auth.tokens import issue
 from realtime.process.reload import Reloads
@@ -205,7 +206,7 @@ async def running_gateway(
     internal: bool = False,
     expected_errors: int = 0,
     reloads: Reloads | None = None,
-    timings: Timings = app.DEFAULTS,
+    timings: Timings = DEFAULTS,
 ) -> AsyncIterator[Gateway]:
     _begin_gauges(settings)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -239,7 +240,7 @@ def _begin_gauges(settings: Settings) -> None:
 
 @asynccontextmanager
 async def running_notifier(
-    settings: Settings, notifier_timings: NotifierTimings = notifier_app.DEFAULTS
+    settings: Settings, notifier_timings: NotifierTimings = NOTIFIER_DEFAULTS
 ) -> AsyncIterator[None]:
     serve = notifier_app.run(settings, "127.0.0.1", None, timings=notifier_timings)
     async with background(asyncio.create_task(serve, name="notifier")):
@@ -254,7 +255,7 @@ async def settings(database_url: str, redis_url: str) -> Settings:
 @pytest.fixture
 def timings() -> Timings:
     """The timings of the test's gateway; a test file may have a fixture of this name with others."""
-    return app.DEFAULTS
+    return DEFAULTS
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import PublicationStore
 from notifier.feed.publisher import Publisher
 from notifier.feed.timings import FeedTimings
-from notifier.timings import Timings
+from notifier.timings import DEFAULTS, Timings
 from realtime.channels import Event, Table
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
@@ -61,7 +61,7 @@ async def notifier(
     settings: Settings,
     reloads: Reloads | None = None,
     internal_port: int | None = None,
-    timings: Timings = app.DEFAULTS,
+    timings: Timings = DEFAULTS,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run a notifier while the block does; it must not end by itself."""
     task = asyncio.create_task(
@@ -113,9 +113,7 @@ class Notifier:
 
 
 @asynccontextmanager
-async def notifier_with_a_port(
-    settings: Settings, timings: Timings = app.DEFAULTS
-) -> AsyncIterator[Notifier]:
+async def notifier_with_a_port(settings: Settings, timings: Timings = DEFAULTS) -> AsyncIterator[Notifier]:
     port = free_port()
     async with notifier(settings, internal_port=port, timings=timings):
         yield Notifier(port)
@@ -208,7 +206,7 @@ def publisher_of(
     settings: Settings,
     publications: PublicationStore,
     connection: Any,
-    timings: FeedTimings = app.DEFAULTS.feed,
+    timings: FeedTimings = DEFAULTS.feed,
     bounds: FeedBounds = DEFAULT_BOUNDS,
 ) -> Publisher:
     of_demo = FeedSettings.of(settings, PROJECT)

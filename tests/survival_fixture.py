@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.app import DEFAULTS
-from gateway.timings import Timings
+from gateway.timings import DEFAULTS, Timings
 from realtime.process.reload import Reloads
 from realtime.settings.config import Settings
 from tests.gateway_fixture import Client, Gateway, eventually, running_gateway, token_for

@@ -30,7 +30,8 @@ class PublicEdge:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self.waiting_room = IdleConnections(gate.timings.max_idle or most_waiting())
+        max_idle = gate.timings.max_idle
+        self.waiting_room = IdleConnections(most_waiting() if max_idle is None else max_idle)
 
     @property
     def timings(self) -> HttpTimings:

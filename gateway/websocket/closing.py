@@ -19,11 +19,10 @@ from gateway.wire.send_queue import SendQueue
 from realtime.errors import CLOSE_CODE, ClientError
 
 PARTING_BYTES = 65_536  # if more bytes than that wait, the client may not be reading at all
+POLL_SECONDS = 0.02  # between two looks whether connections are gone
 
-POLL_SECONDS = 0.02
 
-
-async def closes_end(are_gone: Callable[[], bool]) -> None:
+async def wait_until_gone(are_gone: Callable[[], bool]) -> None:
     """Wait until all of some connections are gone, for as long as a client may take to answer a close."""
     clock = asyncio.get_running_loop()
     deadline = clock.time() + CLOSE_SECONDS + 1

@@ -10,7 +10,7 @@ import asyncio
 import random
 from functools import partial
 
-from gateway.websocket.closing import closes_end
+from gateway.websocket.closing import wait_until_gone
 from gateway.websocket.connections import Connections
 from gateway.wire.events import Closing
 from realtime.errors import CLOSE_GOING_AWAY
@@ -41,7 +41,7 @@ async def drain(connections: Connections, seconds: float) -> None:
             await asyncio.sleep(BATCH_SECONDS)
         with _part.survives():
             connection.close(CLOSE_GOING_AWAY)
-    await closes_end(partial(_close_the_rest, connections))
+    await wait_until_gone(partial(_close_the_rest, connections))
     log.info("drain_ended", connections_left_count=len(connections))
 
 

@@ -15,7 +15,7 @@ from gateway import metrics
 from gateway.projects.project import Tenant, warn_of_shared_keys
 from gateway.projects.rate_limit import Rates
 from gateway.session.session import refusal
-from gateway.websocket.closing import closes_end
+from gateway.websocket.closing import wait_until_gone
 from gateway.websocket.connections import Connections
 from realtime.errors import CLOSE_CODE, ClientError, Code
 from realtime.process.reload import Changes
@@ -98,4 +98,4 @@ class ProjectReload:
                 with _part.survives(connection.session.connection_id):
                     connection.close(CLOSE_CODE[Code.NOT_FOUND], error)
             await asyncio.sleep(self._connections.timings.close_batch_seconds)
-        await closes_end(lambda: not any(one in self._connections for one in leaving))
+        await wait_until_gone(lambda: not any(one in self._connections for one in leaving))

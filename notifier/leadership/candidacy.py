@@ -64,11 +64,8 @@ class Candidacy:
         if now - self.looked_at > BLIND_SECONDS:
             self.silent_since = None
         if holder is not None:
-            self.held_until, self.vacant_since, self.silent_since = (
-                now + self.timings.lease_seconds,
-                None,
-                None,
-            )
+            self.held_until = now + self.timings.lease_seconds
+            self.vacant_since = self.silent_since = None
         elif self.silent_since is None:
             # A lease that has just expired was last renewed `lease_seconds` ago.
             self.silent_since = now if self.holder is None else now - self.timings.lease_seconds

@@ -13,9 +13,8 @@ class LeadershipTimings:
     lease_seconds: float = 3.0  # after which a lease expires if its holder does not renew it
     silent_seconds: float = 15.0  # without a renewed lease, after which a leader's session may be ended
     same_holder_seconds: float = 5.0  # a leader of less time may not have written its lease yet
-    doubt_seconds: float = (
-        10.0  # without a known leader, or an answer of Redis, until a notifier is not ready
-    )
+    # Without a known leader, or without an answer of Redis, after which a notifier is not ready.
+    doubt_seconds: float = 10.0
 
 
 DEFAULTS = LeadershipTimings()

@@ -9,10 +9,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 import pytest
 
-from gateway.app import DEFAULTS
 from gateway.session import flood_guard
 from gateway.session.timings import SessionTimings
-from gateway.timings import Timings
+from gateway.timings import DEFAULTS, Timings
 from realtime.settings.config import Settings, load
 from tests.change_stream import publisher_to, streaming
 from tests.expressions import value

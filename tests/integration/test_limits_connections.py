@@ -15,9 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.app import DEFAULTS
 from gateway.http.timings import HttpTimings
-from gateway.timings import Timings
+from gateway.timings import DEFAULTS, Timings
 from realtime import names
 from realtime.settings.config import Limits, load
 from tests.acceptance.programs import running

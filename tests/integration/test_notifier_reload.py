@@ -13,10 +13,9 @@ import pytest
 import pytest_asyncio
 from prometheus_client import generate_latest
 
-from notifier import app
 from notifier.leadership.lease_store import LeaseStore
 from notifier.leadership.timings import LeadershipTimings
-from notifier.timings import Timings
+from notifier.timings import DEFAULTS, Timings
 from realtime import names
 from realtime.errors import SettingError
 from realtime.redis.client import connect
@@ -81,7 +80,7 @@ async def writing(orders_url: str, settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def running(live: Live, orders_url: str, timings: Timings = app.DEFAULTS) -> AsyncIterator[None]:
+async def running(live: Live, orders_url: str, timings: Timings = DEFAULTS) -> AsyncIterator[None]:
     async with (
         notifier(live.settings, live.reloads, timings=timings),
         writing(orders_url, live.settings),

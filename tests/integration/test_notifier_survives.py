@@ -23,7 +23,7 @@ from notifier.leadership import election
 from notifier.leadership.lease_store import LeaseStore
 from notifier.leadership.timings import LeadershipTimings
 from notifier.project import ProjectFeed
-from notifier.timings import Timings
+from notifier.timings import DEFAULTS, Timings
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
 from realtime.process.reload import Reloads
@@ -71,7 +71,7 @@ async def serving(
     settings: Settings,
     other_url: str,
     reloads: Reloads | None = None,
-    timings: Timings = app.DEFAULTS,
+    timings: Timings = DEFAULTS,
 ) -> AsyncIterator[Callable[[], Any]]:
     """A notifier; yields what shows that the other project goes on, which is called in the end, too."""
     async with (

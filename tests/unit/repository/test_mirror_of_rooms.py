@@ -117,7 +117,6 @@ WITHOUT_A_TWIN = {
     "realtime.redis.client": (IO, "integration/test_redis_servers.py"),
     "realtime.redis.cluster": (IO, "integration/test_cluster_commands.py"),
     "realtime.redis.history": (PART, "unit/realtime/settings/test_config.py"),
-    "realtime.redis.timings": (DATA, "integration/test_redis_causes.py"),
     "realtime.redis.pool": (IO, "integration/test_redis_pool.py"),
     "realtime.resources": (IO, "integration/test_migrations.py"),
     "realtime.settings.database_parameters": (PART, "unit/realtime/settings/test_database_url.py"),

@@ -121,15 +121,26 @@ class PresenceWriter:
         """Write what `entry` returns at each try, under this incarnation only; then call `acknowledged`.
 
         The client may have left since and be present again, by another record: so `entry` is asked, and not
-        the record.
+        the record. A change that fails is undone, perhaps after this write was sent with that change: then
+        the entry is written once more.
         """
+        sent: bytes | None = None
+        is_sent = False  # still so if the write is dropped before its first try
 
         def put() -> asyncio.Future[None]:
-            if (now := entry()) is not None:
+            nonlocal sent, is_sent
+            sent, is_sent = entry(), True
+            if sent is not None:
                 self._remove_from_earlier(presence)
-            return self._put(presence, now)
+            return self._put(presence, sent)
 
-        self._pending.add(put, acknowledged)
+        def confirm() -> None:
+            if is_sent and sent != entry():
+                self.restore(presence, entry, acknowledged)
+            else:
+                acknowledged()
+
+        self._pending.add(put, confirm)
 
     def _put(self, presence: Presence, entry: bytes | None) -> asyncio.Future[None]:
         if entry is None:

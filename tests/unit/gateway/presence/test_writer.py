@@ -9,6 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.presence.pending import Pending
+from gateway.presence.timings import PresenceTimings
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.presence_quota import ENTRY_BYTES, PresenceQuota
 from gateway.session.presence import Presence
@@ -101,3 +103,15 @@ async def test_however_many_places_become_empty_one_timer_waits_for_them(play):
         await asyncio.gather(*(play.set("c", entry, f"presence:{number}") for number in range(500)))
     assert len(play.writer._left_at) == 500
     assert len(scheduled) < 50
+
+
+async def test_a_restore_that_is_dropped_with_all_others_ends(play):
+    """The node writes all entries again under its next incarnation."""
+    entries, dropped = [ENTRY], []
+    play.store.is_away = True
+    pending = Pending(lambda: None, PresenceTimings(retry_seconds=0, most_pending=0, patience_seconds=-1))
+    play.writer._pending = pending
+    play.writer.restore(presence_of("c", TOPIC), lambda: entries[-1], lambda: dropped.append("dropped"))
+    entries.append(b"another")
+    pending.add(asyncio.get_running_loop().create_future, of_the_gone=True)
+    assert dropped == ["dropped"]

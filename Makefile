@@ -6,7 +6,7 @@ WORKERS ?= 4
 # Each of the many programs that tests start would compile all of this again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install dev test test-unit test-redis check bench chaos lock metrics
+.PHONY: install dev test test-unit test-redis check bench chaos lock metrics client
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -65,3 +65,7 @@ lock: install
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras --upgrade setup.cfg -o requirements.lock
+
+# Builds the JavaScript client, and the file that gateways serve; needs Node 20 or newer. Commit both together.
+client:
+	cd clients/javascript && npm ci --no-audit --no-fund && npm run build

@@ -1,0 +1,157 @@
+// One subscription on the wire, shared by all who want the same channel with the same filter.
+
+import type { SubscriptionState } from "./api.js"
+import type { Connection, Message } from "./connection.js"
+import { PASSING, type RealtimeError } from "./errors.js"
+import { Roster } from "./presence.js"
+
+/** How many ids are remembered, to drop what comes twice. */
+const REMEMBERED = 1_000
+const GRACE_MS = 1_000
+
+export interface User {
+  /** `gap`, `state`, or what came: `realtime`, `broadcast`, `presence`. */
+  _hear(type: string, value: any): void
+}
+
+export class Subscription {
+  _users = new Set<User>()
+  _position: string | null = null // what was seen last
+  _subscribed = false
+  _isAsked = false // `subscribe` is on its way
+  _enabled: boolean | null = null
+  _error: RealtimeError | null = null
+  _seen = new Set<string>()
+  _roster = new Roster() // on a presence channel
+  _failures = 0 // in a row
+  _timer: unknown // to try again
+  _grace: unknown // to give the subscription up
+
+  constructor(
+    readonly _connection: Connection,
+    readonly _channel: string,
+    readonly _filter: string | undefined,
+    readonly _as: string | undefined,
+    readonly _forget: () => void,
+  ) {}
+
+  get _state(): SubscriptionState {
+    const { _subscribed: subscribed, _enabled: enabled, _position: position, _error: error } = this
+    return { subscribed, enabled, position, error }
+  }
+
+  _join(user: User, since?: string | null): void {
+    const { _connection: connection } = this
+    const isFirst = !this._users.size && this._grace === undefined
+    connection._runtime.clearTimeout(this._grace)
+    this._grace = undefined
+    this._users.add(user)
+    if (isFirst) {
+      this._position = since ?? null
+      this._error = connection._error
+      connection._start()
+      this._subscribe()
+    } else if (since && since != this._position) {
+      // The shared subscription stands elsewhere: what this user missed does not come.
+      queueMicrotask(() => this._users.has(user) && user._hear("gap", { reason: "history" }))
+    }
+    queueMicrotask(() => {
+      if (!this._users.has(user)) return
+      if (!isFirst || this._error) user._hear("state", this._state)
+      if (this._roster._isSynced) user._hear("sync", this._roster._list)
+    })
+  }
+
+  _leave(user: User): void {
+    if (!this._users.delete(user) || this._users.size) return
+    this._grace = this._connection._runtime.setTimeout(() => {
+      this._forget()
+      this._connection._runtime.clearTimeout(this._timer)
+      if (this._connection._isOpen)
+        this._connection._request({ type: "unsubscribe", channel: this._channel, as: this._as }, () => {})
+    }, GRACE_MS)
+  }
+
+  _subscribe(): void {
+    const { _connection: connection, _channel: channel } = this
+    if (this._subscribed || this._isAsked || !connection._isOpen) return
+    connection._runtime.clearTimeout(this._timer)
+    this._isAsked = true
+    const since = /^presence(:|$)/.test(channel) ? null : this._position
+    const message: Message = { type: "subscribe", channel, filter: this._filter, as: this._as }
+    if (since != null) message["since"] = since
+    connection._request(message, (error, answer) => {
+      this._isAsked = false
+      if (error) return this._refused(error)
+      const { position, recovered, enabled = null } = answer!
+      this._subscribed = true
+      this._failures = 0
+      this._error = null
+      this._enabled = enabled
+      if (!recovered || since == null) this._position = position
+      this._tell("state", this._state)
+      if (since != null && !recovered) this._tell("gap", { reason: "history" })
+    })
+  }
+
+  _refused(error: RealtimeError): void {
+    const { _connection: connection } = this
+    this._error = error
+    this._subscribed = false
+    if (PASSING.test(error.code) && connection._isOpen) {
+      const delay = connection._runtime.random() * Math.min(20_000, 1_000 * 2 ** this._failures++)
+      connection._runtime.clearTimeout(this._timer)
+      this._timer = connection._runtime.setTimeout(() => this._subscribe(), delay)
+    }
+    this._tell("state", this._state)
+  }
+
+  /** The connection is gone, with all that the server knew of this subscription. */
+  _lost(): void {
+    const was = this._subscribed
+    this._roster._parts = null
+    this._subscribed = this._isAsked = false
+    this._failures = 0
+    this._connection._runtime.clearTimeout(this._timer)
+    if (was) this._tell("state", this._state)
+  }
+
+  _ended(error: RealtimeError): void {
+    this._error = error
+    this._connection._runtime.clearTimeout(this._grace)
+    this._tell("state", this._state)
+    this._tell("end", error.code == "closed" ? null : error)
+  }
+
+  _receive(message: Message): void {
+    if (!this._subscribed) return // of an earlier subscription to the same channel
+    const { type, id } = message
+    if (type == "resync") {
+      this._position = message["position"]
+      this._tell("gap", { reason: "resync" })
+    } else if (id !== undefined) {
+      if (this._seen.has(id)) return
+      this._seen.add(id)
+      for (const oldest of this._seen) {
+        if (this._seen.size > REMEMBERED) this._seen.delete(oldest)
+        break
+      }
+      this._position = id
+      this._tell(type, message)
+    } else if (type == "presence") {
+      const news = this._roster._take(message)
+      if (news) this._tell(...news)
+    }
+  }
+
+  /** The server ended the subscription by itself. */
+  _dismissed(): void {
+    if (!this._subscribed) return
+    this._subscribed = false
+    this._tell("state", this._state)
+  }
+
+  _tell(type: string, value: unknown): void {
+    for (const user of [...this._users]) user._hear(type, value)
+  }
+}

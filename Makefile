@@ -6,7 +6,7 @@ WORKERS ?= 4
 # Each of the many programs that tests start would compile all of this again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install dev test test-unit test-redis check bench chaos lock metrics
+.PHONY: install dev test test-unit test-redis check bench chaos lock metrics vendor
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -65,3 +65,8 @@ lock: install
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --all-extras --upgrade setup.cfg -o requirements.lock
+
+# Makes the vendored files of the dashboard anew from the versions in tools/vendor/; needs Node. Commit what changed.
+vendor:
+	npm ci --prefix tools/vendor --ignore-scripts --no-audit --no-fund
+	node tools/vendor/build.mjs

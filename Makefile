@@ -6,7 +6,7 @@ WORKERS ?= 4
 # Each of the many programs that tests start would compile all of this again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install dev test test-unit test-redis check bench chaos lock metrics client
+.PHONY: install dev test test-unit test-redis check bench chaos lock metrics client vendor
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -69,3 +69,8 @@ lock: install
 # Builds the JavaScript client, and the file that gateways serve; needs Node 20 or newer. Commit both together.
 client:
 	cd clients/javascript && npm ci --no-audit --no-fund && npm run build
+
+# Makes the vendored files of the dashboard anew from the versions in tools/vendor/; needs Node. Commit what changed.
+vendor:
+	npm ci --prefix tools/vendor --ignore-scripts --no-audit --no-fund
+	node tools/vendor/build.mjs

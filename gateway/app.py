@@ -35,6 +35,7 @@ from gateway.http import openapi, routes
 from gateway.http.context import Services
 from gateway.http.gate import Gate
 from gateway.http.middlewares import MAX_BODY_BYTES, cors, errors_as_json, limited, preflights
+from gateway.http.pages import page_routes
 from gateway.http.presence_lists import PresenceLists
 from gateway.http.refusals import Surface
 from gateway.http.request import Proxies
@@ -223,7 +224,7 @@ class Gateway:
         return "this node is draining" if self.connections.draining else self.topics.why_not_ready()
 
     def application(self) -> web.Application:
-        """The public port: the WebSocket, REST, health and the description of REST."""
+        """The public port: the WebSocket, REST, its description, health and the dashboard."""
         app = web.Application(middlewares=self._middlewares(), client_max_size=MAX_BODY_BYTES)
         lists = PresenceLists(self.stores, self.answers.building)
         services = Services(self.node, self.broker, self.stores, self.publisher, lists)
@@ -233,6 +234,7 @@ class Gateway:
                 *routes.routes(self.tenants, services, self.gate),
                 *health_routes(lambda: in_public(self.why_not_ready())),
                 web.get("/openapi.json", openapi.described()),
+                *page_routes(dashboard=self.settings.dashboard),
             ]
         )
         return app

@@ -37,6 +37,7 @@ WITHOUT_A_TWIN = {
     "gateway.http.idle_connections": (IO, "integration/test_http_connections.py"),
     "gateway.http.middlewares": (IO, "integration/test_rest_edge.py"),
     "gateway.http.openapi": (IO, "acceptance/test_schemathesis.py"),
+    "gateway.http.pages": (IO, "integration/test_dashboard_files.py"),
     "gateway.http.people": (IO, "integration/test_presence.py"),
     "gateway.http.protocol": (IO, "integration/test_http_bytes.py"),
     "gateway.http.refusals": (IO, "integration/test_rates_of_requests.py"),

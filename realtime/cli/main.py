@@ -20,6 +20,7 @@ from realtime.cli.notifier import notifier
 from realtime.cli.status import status
 from realtime.cli.tables import disable, enable, tables
 from realtime.cli.token import token
+from realtime.cli.typescript import types
 from realtime.errors import RealtimeError, Unavailable
 from realtime.logs.setup import LogFormat, configure_logging
 from realtime.process.settings_file import forget_libpq
@@ -84,5 +85,5 @@ def main(log_level: str, log_format: str) -> None:
 
 _OF_THE_SERVICE = (status, tables, enable, disable, clients, disconnect)
 
-for _command in (dev, gateway, notifier, token, listen, migrate, *_OF_THE_SERVICE):
+for _command in (dev, gateway, notifier, token, listen, migrate, types, *_OF_THE_SERVICE):
     main.add_command(_command)

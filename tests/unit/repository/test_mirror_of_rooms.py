@@ -95,6 +95,7 @@ WITHOUT_A_TWIN = {
     "realtime.cli.notifier": (IO, "acceptance/test_cli.py"),
     "realtime.cli.typescript": (IO, "integration/test_typescript.py"),
     "realtime.cli.options": (IO, "acceptance/test_dev.py"),
+    "realtime.dev.activity": (IO, "integration/test_dev_activity.py"),
     "realtime.dev.directory": (IO, "integration/test_embedded_servers.py"),
     "realtime.dev.errors": (DATA, "integration/test_embedded_servers.py"),
     "realtime.dev.postgres": (IO, "integration/test_embedded_servers.py"),

@@ -17,6 +17,7 @@ from realtime.cli.gateway import gateway
 from realtime.cli.listen import listen
 from realtime.cli.migrate import migrate
 from realtime.cli.notifier import notifier
+from realtime.cli.send import presence, send
 from realtime.cli.status import status
 from realtime.cli.tables import disable, enable, tables
 from realtime.cli.token import token
@@ -83,7 +84,7 @@ def main(log_level: str, log_format: str) -> None:
     os.environ.update(LOG_LEVEL=log_level, LOG_FORMAT=log_format)
 
 
-_OF_THE_SERVICE = (status, tables, enable, disable, clients, disconnect)
+_OF_THE_SERVICE = (status, tables, enable, disable, clients, disconnect, send, presence)
 
 for _command in (dev, gateway, notifier, token, listen, migrate, types, *_OF_THE_SERVICE):
     main.add_command(_command)

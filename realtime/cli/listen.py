@@ -8,12 +8,11 @@ so that numbers keep all their digits.
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 import click
@@ -21,8 +20,16 @@ import msgspec
 import ujson
 
 from realtime.auth.tokens import DEFAULT_ROLE
-from realtime.causes.sentence import place_of, why
-from realtime.cli.options import config_option, project_option, settings_here
+from realtime.causes.sentence import why
+from realtime.cli.options import (
+    config_option,
+    place_of_url,
+    project_option,
+    settings_here,
+    token_option,
+    url_option,
+)
+from realtime.cli.output import paint
 from realtime.cli.token import issue_token
 from realtime.errors import RealtimeError
 from realtime.logs.format import escape_controls
@@ -56,8 +63,8 @@ class ListenRefused(RealtimeError):
 @config_option
 @click.argument("channels", nargs=-1, required=True, metavar="CHANNEL…")
 @project_option
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Address of a gateway.")
-@click.option("--token", "given_token", help="By default one is made with the project's jwt_secret.")
+@url_option
+@token_option
 def listen(
     config: Path | None, channels: tuple[str, ...], project: str, url: str, given_token: str | None
 ) -> None:
@@ -68,7 +75,7 @@ def listen(
 
 async def follow(url: str, project: str, token: str, channels: Sequence[str]) -> None:
     """Print events until cancelled; raises ListenRefused if the server refuses this client."""
-    place = _place(url)
+    place = place_of_url(url)
     address = f"{url.rstrip('/')}/projects/{quote(project, safe='')}/realtime/ws"
     since: dict[str, str] = {}
     outage = Outage()
@@ -89,20 +96,6 @@ async def follow(url: str, project: str, token: str, channels: Sequence[str]) ->
             if outage.is_news(reason, asyncio.get_running_loop().time()):
                 print(f"{reason}; trying again every {RETRY_SECONDS:.0f} s", file=sys.stderr)
             await asyncio.sleep(RETRY_SECONDS)
-
-
-def _place(url: str) -> str:
-    """Return host and port of a URL, and no other part of it; raises ListenRefused for an invalid URL."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        name = str(parts.hostname or "").encode("idna").decode()
-    except (KeyError, ValueError):
-        name = ""
-    if not name or re.search(r"[\s@]", url):  # aiohttp refuses a login in the URL beside the token
-        what = "what was given" if "@" in url else url
-        raise ListenRefused("--url", f"{what} is not an address like https://api.example.com")
-    return place_of(name, port)
 
 
 async def _print_until_it_ends(
@@ -153,10 +146,10 @@ def print_event(message: dict[str, Any], row: msgspec.Raw, text: str) -> None:
         print(text, flush=True)
         return
     if message["type"] != "realtime":
-        print(click.style(message["type"], fg="cyan"), escape_controls(text), flush=True)
+        print(paint(message["type"], "cyan"), escape_controls(text), flush=True)
         return
-    event = click.style(f"{message['event']:6}", fg=COLOURS[message["event"]], bold=True)
-    time = click.style(message["commit_timestamp"], dim=True)
+    event = paint(f"{message['event']:6}", COLOURS[message["event"]], bold=True)
+    time = paint(message["commit_timestamp"], dim=True)
     table = f"{message['schema']}.{message['table']}"
     columns = msgspec.json.decode(row, type=dict[str, msgspec.Raw] | None)
     shown = msgspec.json.encode(columns).decode()  # without Postgres' spaces between columns

@@ -11,12 +11,17 @@ import os
 import click
 
 from realtime import __version__
+from realtime.cli.clients import clients, disconnect
 from realtime.cli.dev import dev
 from realtime.cli.gateway import gateway
 from realtime.cli.listen import listen
 from realtime.cli.migrate import migrate
 from realtime.cli.notifier import notifier
+from realtime.cli.send import presence, send
+from realtime.cli.status import status
+from realtime.cli.tables import disable, enable, tables
 from realtime.cli.token import token
+from realtime.cli.typescript import types
 from realtime.errors import RealtimeError, Unavailable
 from realtime.logs.setup import LogFormat, configure_logging
 from realtime.process.settings_file import forget_libpq
@@ -79,5 +84,7 @@ def main(log_level: str, log_format: str) -> None:
     os.environ.update(LOG_LEVEL=log_level, LOG_FORMAT=log_format)
 
 
-for _command in (dev, gateway, notifier, token, listen, migrate):
+_OF_THE_SERVICE = (status, tables, enable, disable, clients, disconnect, send, presence)
+
+for _command in (dev, gateway, notifier, token, listen, migrate, types, *_OF_THE_SERVICE):
     main.add_command(_command)

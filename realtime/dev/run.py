@@ -11,8 +11,9 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -47,10 +48,19 @@ class Ready(msgspec.Struct, frozen=True):
     service_token: str
     database_url: str
     redis_url: str
+    dashboard: str  # with the project and the service token in its fragment, which is sent to no server
 
 
-async def run(data_dir: Path, port: int, nodes: int, announce: Callable[[Ready], None]) -> None:
-    """Run until cancelled. Raises DevError, also if one of the processes ends by itself."""
+Watch = Callable[[Ready], Coroutine[Any, Any, None]]
+
+
+async def run(
+    data_dir: Path, port: int, nodes: int, announce: Callable[[Ready], None], watch: Watch | None = None
+) -> None:
+    """Run until cancelled; `watch` runs beside it once all is ready.
+
+    Raises DevError, also if one of the processes ends by itself.
+    """
     with files.locked(data_dir):
         _refuse_taken_ports(range(port, port + nodes))
         async with postgres(data_dir) as database, valkey(data_dir) as redis:
@@ -68,7 +78,10 @@ async def run(data_dir: Path, port: int, nodes: int, announce: Callable[[Ready],
                 ready = _ready(port, database_url, redis.url, secret)
                 await _wait_until_delivering(ready, range(port, port + nodes))
                 announce(ready)
-                await _until_a_server_ends(database, redis)
+                async with asyncio.TaskGroup() as tasks:
+                    if watch is not None:
+                        tasks.create_task(watch(ready), name="watch")
+                    await _until_a_server_ends(database, redis)
 
 
 def _refuse_taken_ports(ports: range) -> None:
@@ -118,12 +131,15 @@ async def _prepare(project: Project) -> None:
 
 def _ready(port: int, database_url: str, redis_url: str, secret: str) -> Ready:
     now = time.time()
+    url = f"http://{files.HOST}:{port}"
+    service_token = issue(secret, PROJECT, "admin", SERVICE_ROLE, TOKEN_SECONDS, now)
     return Ready(
-        url=f"http://{files.HOST}:{port}",
+        url=url,
         token=issue(secret, PROJECT, "alice", "authenticated", TOKEN_SECONDS, now),
-        service_token=issue(secret, PROJECT, "admin", SERVICE_ROLE, TOKEN_SECONDS, now),
+        service_token=service_token,
         database_url=database_url,
         redis_url=redis_url,
+        dashboard=f"{url}/dashboard#project={PROJECT}&token={service_token}",
     )
 
 

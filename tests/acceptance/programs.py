@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -32,12 +32,14 @@ REALTIME = Path(sys.executable).with_name("realtime")
 START_SECONDS = 60.0  # for a command to do what it is waited for, on a busy machine
 NOTHING: Mapping[str, str] = {}
 
+Terminal = bool | Literal["all"]  # whether it prints to a terminal; "all": its log goes there, too
+
 
 class Program:
     """A command that was started: `lines` is what it printed so far, `errors` what it logged."""
 
     def __init__(
-        self, *words: object, directory: Path, environment: Mapping[str, str], terminal: bool
+        self, *words: object, directory: Path, environment: Mapping[str, str], terminal: Terminal
     ) -> None:
         self.words = [str(word) for word in words]
         self.directory = directory
@@ -51,7 +53,7 @@ class Program:
                 env=clean_environment(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=its_output,
-                stderr=log,
+                stderr=its_output if terminal == "all" else log,
             )
         os.close(its_output)
         os.set_blocking(self._output, False)
@@ -138,6 +140,10 @@ class Program:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def pause_terminal(self) -> None:
+        """Press Ctrl-S: the terminal takes nothing more."""
+        os.write(self._output, b"\x13")
+
     async def clean_up(self) -> None:
         """Leave nothing behind, however the test went."""
         try:
@@ -158,7 +164,7 @@ def clean_environment(more: Mapping[str, str] = NOTHING) -> dict[str, str]:
 
 @asynccontextmanager
 async def running(
-    *words: object, directory: Path, environment: Mapping[str, str] = NOTHING, terminal: bool = False
+    *words: object, directory: Path, environment: Mapping[str, str] = NOTHING, terminal: Terminal = False
 ) -> AsyncIterator[Program]:
     """Run `realtime WORDS…` in the directory while the block runs."""
     program = Program(*words, directory=directory, environment=environment, terminal=terminal)
@@ -187,6 +193,7 @@ class Dev:
     service_token: str
     database_url: str
     redis_url: str
+    dashboard: str
 
     def client(self) -> AbstractAsyncContextManager[Client]:
         return client_of(self.url, self.token)

@@ -55,7 +55,8 @@ async def test_a_row_that_psql_inserts_reaches_a_client(dev: Dev) -> None:
 
 async def test_json_mode_prints_one_line_with_all_that_one_needs(dev: Dev) -> None:
     (line,) = dev.program.events
-    assert list(line) == ["url", "token", "service_token", "database_url", "redis_url"]
+    assert list(line) == ["url", "token", "service_token", "database_url", "redis_url", "dashboard"]
+    assert dev.dashboard == f"{dev.url}/dashboard#project=demo&token={dev.service_token}"
     async with Redis.from_url(dev.redis_url) as redis:
         assert await redis.ping()
     headers = {"Authorization": f"Bearer {dev.service_token}"}
@@ -71,7 +72,7 @@ async def test_json_mode_prints_one_line_with_all_that_one_needs(dev: Dev) -> No
 async def test_what_text_mode_prints_can_be_pasted(spare: Path) -> None:
     port = free_port()
     async with running("dev", "--data-dir", "data", "--port", port, directory=spare) as program:
-        first, *others = await program.prints(7)
+        first, *others = await program.prints(8)
         assert first.startswith(f"ready http://127.0.0.1:{port}")
         told = {line[:17].strip(): line[17:] for line in others}
         async with client_of(f"http://127.0.0.1:{port}", told["token"]) as client:

@@ -1,0 +1,107 @@
+"""`realtime clients` and `disconnect`: who is connected to a project on all nodes, and to end connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from realtime.cli.columns import table
+from realtime.cli.output import print_answer, print_lines, terminal_width, tinted
+from realtime.cli.rest import Rest, Service, ServiceAway, service_command
+
+PAGE = 1_000  # clients in one answer: the most that the service gives
+
+
+class Client(msgspec.Struct):
+    connection_id: str
+    user_id: str | None = None
+    role: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    node: str | None = None
+    connected_at: str | None = None
+    expires_at: str | None = None
+    subscriptions: list[str] = []
+    queue_bytes: int | None = None
+    messages_in: int | None = None
+    messages_out: int | None = None
+
+
+class Page(msgspec.Struct):
+    clients: list[msgspec.Raw]
+    next: str | int | None = None
+
+
+class Disconnected(msgspec.Struct):
+    disconnected: int
+
+
+@click.command()
+@service_command
+@click.option("--user", help="Only the connections of this user.")
+@click.option("--node", help="Only the connections to this node.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many; by default all.")
+def clients(service: Service, user: str | None, node: str | None, limit: int | None) -> None:
+    """Print who is connected to a project, on all nodes."""
+
+    async def asked(rest: Rest) -> tuple[Page, list[Client]]:
+        page = await _pages(rest, limit, {"user_id": user, "node": node})
+        return page, [rest.read(bytes(raw), Client) for raw in ([] if service.as_json else page.clients)]
+
+    page, people = service.ask(asked)
+    if service.as_json:
+        return print_answer(msgspec.json.encode(page))
+    if not people:
+        return print_lines(["no client is connected"])
+    print_lines(table(HEADINGS, [_row(one) for one in people], terminal_width(), paint=tinted))
+    if page.next is not None:
+        print_lines([f"these are the first {len(people)}; there are more"])
+
+
+async def _pages(rest: Rest, limit: int | None, query: dict[str, str | None]) -> Page:
+    """Read page after page, until there is none or there are enough."""
+    found = Page([])
+    while True:
+        left = PAGE if limit is None else min(PAGE, limit - len(found.clients))
+        answer = rest.read(await rest.get("/clients", limit=left, after=found.next, **query), Page)
+        if answer.next is not None and answer.next == found.next:
+            raise ServiceAway("the service gives the same page of clients again")
+        found = Page(found.clients + answer.clients, answer.next)
+        if found.next is None or (limit is not None and len(found.clients) >= limit):
+            return found
+
+
+HEADINGS = (
+    *("connection", "user", "role", "node", "address", "connected", "channels"),
+    *("queued", "in", "out", "program"),
+)
+
+
+def _row(one: Client) -> tuple[str | int | None, ...]:
+    since = one.connected_at and one.connected_at[:19].replace("T", " ")
+    numbers = (len(one.subscriptions), one.queue_bytes, one.messages_in, one.messages_out)
+    return one.connection_id, one.user_id, one.role, one.node, one.ip, since, *numbers, one.user_agent
+
+
+@click.command()
+@service_command
+@click.option("--user", help="All connections of this user.")
+@click.option("--connection", help="The connection with this id.")
+@click.option("--reconnect", is_flag=True, help="Let the clients come back by themselves.")
+def disconnect(service: Service, user: str | None, connection: str | None, reconnect: bool) -> None:
+    """End connections on whatever node they are."""
+    if (user is None) == (connection is None):
+        raise click.UsageError("name either --user or --connection")
+    body: dict[str, Any] = {"user_id": user, "connection_id": connection, "reconnect": reconnect or None}
+
+    async def asked(rest: Rest) -> tuple[bytes, Disconnected]:
+        answer = await rest.post("/disconnect", body)
+        return answer, rest.read(answer, Disconnected)
+
+    answer, told = service.ask(asked)
+    if service.as_json:
+        return print_answer(answer)
+    connections = "connection" if told.disconnected == 1 else "connections"
+    print_lines([f"disconnected {told.disconnected} {connections}"])

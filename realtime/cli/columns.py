@@ -1,0 +1,101 @@
+"""Tables for people: aligned columns, cut to a width, with nothing in them that a terminal would obey.
+
+Commands pass the cells as they came from the service: names of a database and headers of a client may
+contain anything. This module prints nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+
+from realtime.logs.format import escape_controls
+
+Cell = str | int | None
+Painter = Callable[[str, str | None], str]
+
+GAP = "  "
+NOTHING = "-"
+CUT = "…"
+HEADING = "heading"  # the tint of headings
+NARROWEST = 6  # no column is cut below this
+
+# Characters that change the direction or the order of the text around them.
+_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def harmless(text: str) -> str:
+    """Return a text with control characters and changes of direction as escapes."""
+    return _DIRECTIONS.sub(lambda found: f"\\u{ord(found[0]):04x}", escape_controls(text))
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(map(_width_of_character, text))
+
+
+def _width_of_character(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """Return a text that takes at most `width` columns; the last of them says that something is missing."""
+    if width_of(text) <= width:
+        return text
+    taken, kept = 0, []
+    for character in text:
+        taken += _width_of_character(character)
+        if taken > width - 1:
+            break
+        kept.append(character)
+    return "".join(kept) + CUT if width > 0 else ""
+
+
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    width: int | None,
+    colours: Mapping[str, Mapping[str, str]] | None = None,
+    paint: Painter = lambda text, _: text,
+) -> list[str]:
+    """Return the lines of a table, with its headings; integers stand at the right of their column.
+
+    `colours` has, for a heading, the colour of each of its values; `paint` puts them on.
+    """
+    cells = [[NOTHING if cell is None else harmless(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(width_of, column)) for column in zip(headings, *cells, strict=True)]
+    if width is not None:
+        widths = _narrowed(widths, width)
+    is_number = [
+        bool(rows) and all(isinstance(cell, int) or cell is None for cell in column)
+        for column in zip(*rows, strict=True)
+    ] or [False] * len(headings)
+    by_column = [(colours or {}).get(heading, {}) for heading in headings]
+
+    def line(texts: Sequence[str], tints: Sequence[str | None]) -> str:
+        parts = []
+        for text, size, right, tint in zip(texts, widths, is_number, tints, strict=True):
+            shown = cut(text, size)
+            space = " " * (size - width_of(shown))
+            parts.append(space + paint(shown, tint) if right else paint(shown, tint) + space)
+        return GAP.join(parts).rstrip()
+
+    body = [line(row, [tints.get(text) for text, tints in zip(row, by_column, strict=True)]) for row in cells]
+    return [line([heading.upper() for heading in headings], [HEADING] * len(headings)), *body]
+
+
+def _narrowed(widths: list[int], width: int) -> list[int]:
+    """Take from the widest columns until the line fits, or until every column has NARROWEST."""
+    widths = list(widths)
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
+    while excess > 0 and max(widths) > NARROWEST:
+        widest = max(widths)
+        next_widest = max((one for one in widths if one < widest), default=NARROWEST)
+        column = widths.index(widest)
+        step = max(1, min(excess, widest - max(next_widest, NARROWEST)))
+        widths[column] -= step
+        excess -= step
+    return widths

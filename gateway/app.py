@@ -31,6 +31,9 @@ from gateway.delivery.redis_subscription import SubscriptionOptions
 from gateway.delivery.stages import Outlet, Stages
 from gateway.delivery.subscribe import Subscriptions
 from gateway.delivery.topic_subscriptions import TopicSubscriptions
+from gateway.fleet.answering import Answering
+from gateway.fleet.asking import Asking
+from gateway.fleet.fleet import Fleet
 from gateway.http import openapi, routes
 from gateway.http.context import Services
 from gateway.http.gate import Gate
@@ -61,10 +64,12 @@ from gateway.publish.publisher import BroadcastPublisher, PublishBounds
 from gateway.timestamps import rfc3339
 from gateway.timings import DEFAULTS, Timings
 from gateway.websocket.connection import Serving
-from gateway.websocket.connections import Connections
+from gateway.websocket.connections import Connections, keep_ticking
+from gateway.websocket.disconnecting import Disconnecting
 from gateway.websocket.drain import drain
 from gateway.websocket.gauges import keep_measuring
 from gateway.websocket.handshake import Handshake
+from gateway.websocket.local_clients import LocalClients
 from gateway.websocket.publishing import RedisWriters
 from gateway.websocket.reload import ProjectReload
 from gateway.wire.native import NativeCodec
@@ -164,10 +169,20 @@ class Gateway:
         self.strangers = Rates(settings.limits)  # of requests that name no served project
         self.gate = Gate(self.tenants, self.strangers, self.proxies, timings.http)
         self.connections = Connections(self.connection_log, self.node, self.presence, timings.websocket)
+        self.disconnecting = Disconnecting(timings.websocket)
+        self.fleet = self._fleet(store)
         self.handshake = Handshake(self.tenants, self.gate, self.proxies, self.connections, self._serving())
         self.answers = Answers()  # large REST responses that clients have not read yet
         self.memory = MemoryGuard(budget, self._holders())
         self.node.on_new_incarnation = self._begin_anew
+
+    def _fleet(self, store: Store) -> Fleet:
+        """What asks other nodes, and answers them, by the inbox of this node."""
+        clients = LocalClients(self.connections, self.tenants, self.disconnecting)
+        answering = Answering(self.node.id, store, self.hub, clients, self.timings.fleet)
+        fleet = Fleet(self.node, Asking(store, self.topics.inbox), answering, self.timings.fleet)
+        self.topics.inbox.take = fleet.received
+        return fleet
 
     def _serving(self) -> Serving:
         """All parts that serve each client of the node."""
@@ -212,7 +227,9 @@ class Gateway:
             "connection log": self.connection_log.run,
             "presence": self.presence.run,
             "publisher": self.publisher.run,
-            "tick": partial(_tick, self.connections, self.timings.tick_seconds),
+            "tick": partial(keep_ticking, self.connections, self.timings.tick_seconds),
+            "fleet": self.fleet.run,
+            "disconnects": self.disconnecting.run,
             "memory": self.memory.run,
             "figures": partial(keep_measuring, self.tenants, self.connections, self.hub.topics),
         }
@@ -227,7 +244,7 @@ class Gateway:
         """The public port: the WebSocket, REST, its description, health and the dashboard."""
         app = web.Application(middlewares=self._middlewares(), client_max_size=MAX_BODY_BYTES)
         lists = PresenceLists(self.stores, self.answers.building)
-        services = Services(self.node, self.broker, self.stores, self.publisher, lists)
+        services = Services(self.node, self.broker, self.stores, self.publisher, lists, self.fleet)
         app.add_routes(
             [
                 web.get(SOCKET_PATH, self.handshake.handle, allow_head=False),
@@ -277,14 +294,3 @@ class Gateway:
         """Close the projects that are still served; a reload has closed removed projects."""
         for tenant in self.tenants.values():
             await tenant.close()
-
-
-async def _tick(connections: Connections, seconds: float) -> None:
-    while True:
-        now = time.monotonic()
-        for connection in list(connections):
-            try:
-                connection.tick(now)
-            except Exception as error:
-                connection.fail(error)
-        await asyncio.sleep(seconds)

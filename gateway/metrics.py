@@ -15,7 +15,7 @@ _PROJECT = ["project"]
 KINDS = ("change", "broadcast")
 REFUSALS = (Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.UNAVAILABLE)  # what the check of a token may end with
 REFUSED_AT = {  # the codes of refusals by each door
-    "websocket": tuple(code for code in CLOSE_CODE if code is not Code.SLOW_CONSUMER),
+    "websocket": tuple(c for c in CLOSE_CODE if c not in (Code.SLOW_CONSUMER, Code.DISCONNECTED)),
     "rest": (
         *(Code.INVALID_REQUEST, Code.UNAUTHORIZED, Code.TOKEN_EXPIRED, Code.FORBIDDEN, Code.NOT_FOUND),
         *(Code.METHOD_NOT_ALLOWED, Code.MESSAGE_TOO_BIG, Code.UNSUPPORTED_MEDIA_TYPE),
@@ -28,6 +28,7 @@ CLOSES = {
     codes.CLOSE_UNSUPPORTED_DATA,
     codes.CLOSE_INVALID_TEXT,
     codes.CLOSE_TOO_BIG,
+    codes.CLOSE_SERVICE_RESTART,
     codes.CLOSE_HEARTBEAT,
     *CLOSE_CODE.values(),
 }
@@ -98,6 +99,10 @@ redis_reconnects = Counter(
     "Losses of the subscription to a server of Redis, and failed tries to restore it",
 )
 redis_failures = Counter("realtime_gateway_redis_failures", "Calls to Redis for clients that failed")
+fleet_messages_ignored = Counter(
+    "realtime_gateway_fleet_messages_ignored",
+    "Messages in the inbox of this node that no node could have sent, or that came too fast",
+)
 owed = Gauge("realtime_gateway_owed", "Writes about clients that still wait for Redis")
 
 for _frames in ("control", "fragment"):

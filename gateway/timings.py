@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from gateway.delivery.timings import DEFAULTS as DELIVERY
 from gateway.delivery.timings import DeliveryTimings
+from gateway.fleet.timings import DEFAULTS as FLEET
+from gateway.fleet.timings import FleetTimings
 from gateway.http.timings import DEFAULTS as HTTP
 from gateway.http.timings import HttpTimings
 from gateway.presence.timings import DEFAULTS as PRESENCE
@@ -32,6 +34,7 @@ class Timings:
     parting_seconds: float = PARTING_SECONDS
     redis: RedisTimings = REDIS
     delivery: DeliveryTimings = DELIVERY
+    fleet: FleetTimings = FLEET
     http: HttpTimings = HTTP
     session: SessionTimings = SESSION
     websocket: WebSocketTimings = WEBSOCKET

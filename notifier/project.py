@@ -252,6 +252,8 @@ class ProjectFeed:
 
     async def _between_batches(self, publisher: Publisher) -> None:
         """Check what must stay true while this process leads."""
+        self.candidacy.changes += publisher.published
+        publisher.published = 0
         self.candidacy.hear(time.monotonic())
         self._check()
         await publisher.check_if_due()

@@ -54,6 +54,14 @@ class Channel:
     event: Event | None = None
 
     @property
+    def canonical(self) -> str:
+        """One spelling for all names of this channel: quotes only where needed, and never `public.`."""
+        if self.table is None:
+            return self.name
+        name = _quoted_if_needed(self.table.name) if self.table.schema == "public" else str(self.table)
+        return f"table:{name}:{self.event}" if self.event else f"table:{name}"
+
+    @property
     def namespace(self) -> str:
         """The part of the name before the first colon."""
         return self.name.partition(":")[0]

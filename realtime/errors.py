@@ -39,6 +39,7 @@ class Code(StrEnum):
     TOO_MANY_CONNECTIONS = "too_many_connections"
     RATE_LIMITED = "rate_limited"
     SLOW_CONSUMER = "slow_consumer"
+    DISCONNECTED = "disconnected"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
@@ -68,6 +69,7 @@ CLOSE_CODE = {
     Code.TOKEN_EXPIRED: 4401,
     Code.FORBIDDEN: 4403,
     Code.NOT_FOUND: 4404,
+    Code.DISCONNECTED: 4410,
     Code.SLOW_CONSUMER: 4413,
     Code.TOO_MANY_CONNECTIONS: 4429,
     Code.RATE_LIMITED: 4429,
@@ -79,6 +81,7 @@ CLOSE_PROTOCOL_ERROR = 1002
 CLOSE_UNSUPPORTED_DATA = 1003
 CLOSE_INVALID_TEXT = 1007
 CLOSE_TOO_BIG = 1009
+CLOSE_SERVICE_RESTART = 1012  # an administrator sent the client away, and it should come back
 CLOSE_HEARTBEAT = 4408
 NO_CLOSE_CODE = 1005  # never sent: recorded for a client that closed without a code
 

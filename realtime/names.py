@@ -37,6 +37,11 @@ def probe(node_id: str, number: int = 0) -> str:
     return f"realtime:probe:{node_id}:{number}"
 
 
+def node_inbox(node_id: str) -> str:
+    """Pub/sub channel on which one gateway node is asked by other nodes, and gets their answers."""
+    return f"realtime:inbox:{node_id}"
+
+
 def nodes() -> str:
     """Set: the incarnations of gateway nodes; an incarnation whose own key is gone is dead."""
     return "realtime:nodes"

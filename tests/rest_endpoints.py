@@ -10,5 +10,9 @@ ENDPOINTS = [
     ("GET", "/presence"),
     ("GET", "/connections"),
     ("POST", "/broadcast"),
+    ("GET", "/stats"),
+    ("GET", "/clients"),
+    ("GET", "/channels"),
+    ("POST", "/disconnect"),
 ]
 FOR_ALL = ("/status", "/presence")  # the others are for the service alone

@@ -207,4 +207,5 @@ class RosterReplay:
     def _send(self, frames: list[bytes]) -> None:
         if frames:
             metrics.messages_sent.inc(len(frames))
+            self.joining.send_queue.messages += len(frames)
             self.joining.send_queue.send(frames)

@@ -8,7 +8,7 @@ slice and is added to the hub in one step, without an await.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from gateway import metrics
 from gateway.delivery.empty_topics import EmptyTopics
@@ -61,7 +61,7 @@ class Subscriptions:
             self._empty_topics.opened(key, send_queue.connection_id, tenant.limits)
         wanted = subscription(send_queue, channel, send_queue.connection_id, send_queue.codec)
         if since is not None:
-            self._hub.remove(key, wanted)
+            send_queue.messages += self._hub.remove(key, wanted)
         try:
             async with asyncio.timeout(self._join_seconds), self._topics.live_topic(key) as topic:
                 enabled = None if channel.table is None else await tenant.is_enabled(channel.table)
@@ -119,5 +119,16 @@ class Subscriptions:
     def leave(self, send_queue: SendQueue, tenant: Tenant, channel: Channel) -> None:
         """Unsubscribe a client from a channel at once."""
         key = (tenant.project_id, channel.topic)
-        self._hub.remove(key, subscription(send_queue, channel, send_queue.connection_id, send_queue.codec))
+        left = subscription(send_queue, channel, send_queue.connection_id, send_queue.codec)
+        send_queue.messages += self._hub.remove(key, left)
         self._topics.close_soon_if_idle(key)
+
+    def messages_to(self, send_queue: SendQueue, tenant: Tenant, channels: Iterable[Channel]) -> int:
+        """Return how many messages of its channels a client got live since it subscribed to each."""
+        return sum(
+            self._hub.messages_to(
+                (tenant.project_id, channel.topic),
+                subscription(send_queue, channel, send_queue.connection_id, send_queue.codec),
+            )
+            for channel in channels
+        )

@@ -16,6 +16,7 @@ from typing import assert_never
 from gateway import metrics
 from gateway.broker import Broker
 from gateway.delivery.catching_up import CatchingUp
+from gateway.delivery.inbox import Inbox
 from gateway.delivery.open_topic import OpenTopic, TopicChange
 from gateway.delivery.redis_subscription import RedisSubscription, SubscriptionOptions
 from gateway.delivery.stages import Outlet, TopicQueue
@@ -56,6 +57,7 @@ class TopicSubscriptions:
         self._subscriptions: dict[Server, RedisSubscription] = {}
         self._runs: dict[Server, asyncio.Task[None]] = {}  # the task of each subscription
         self._open: dict[bytes, OpenTopic] = {}  # by Redis channel
+        self.inbox = Inbox(options.node_id)
         self.on_closed: Callable[[TopicKey, Topic[SendQueue]], None] = lambda key, topic: None
 
     def __repr__(self) -> str:
@@ -144,6 +146,8 @@ class TopicSubscriptions:
                     server, self._broker, self._options, self
                 )
                 self._runs[server] = tasks.create_task(new.run(), name=f"listen to {server}")
+        with _part.survives("inbox"):
+            self.inbox.move(self._subscription_to(self.inbox.channel))
         for one in self._open.values():
             with _part.survives(str(one.key)):
                 self._put_on_its_server(one)
@@ -177,11 +181,15 @@ class TopicSubscriptions:
             self._move(one, TopicChange.LOST)
             server.unsubscribe(one.channel)
             one.server = None  # so that `_arrange` subscribes the topic again, at whichever server has it
+        if self.inbox.channel in channels and self.inbox.server is server:
+            self.inbox.move(None)  # likewise
         self._servers.tell_news()
 
     def received(self, server: RedisSubscription, channel: bytes, data: bytes) -> None:
         one = self._open.get(channel)
         if one is None or one.server is not server:
+            with _part.survives("inbox"):
+                self.inbox.received(server, channel, data)
             return
         metrics.publications_received.inc()
         try:

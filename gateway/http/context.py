@@ -8,6 +8,7 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from gateway.broker import Broker
+from gateway.fleet.fleet import Fleet
 from gateway.http.bodies import StatusResponse
 from gateway.http.presence_lists import PresenceLists
 from gateway.presence.node import Node
@@ -27,9 +28,13 @@ class Services:
     stores: Stores
     publisher: BroadcastPublisher
     presence_lists: PresenceLists
+    fleet: Fleet
     recent_status: WeakKeyDictionary[Tenant, SingleFlight[StatusResponse]] = field(
         default_factory=WeakKeyDictionary
     )  # the status that every user may see
+    recent_figures: WeakKeyDictionary[Tenant, SingleFlight[Any]] = field(
+        default_factory=WeakKeyDictionary
+    )  # of a project's changes, for /stats
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -15,12 +17,18 @@ from gateway.http.bodies import (
     NotReadyResponse,
 )
 from gateway.http.context import Endpoint
+from gateway.http.fleet_bodies import DISCONNECT_FORMS, DisconnectRequest
 from gateway.http.middlewares import Handler, json_response
 from gateway.http.routes import ENDPOINTS, PREFIX
 from realtime import __version__
 from realtime.settings.config import PROJECT_ID
 
 DESCRIPTION_SECONDS = 300  # for which a cache may keep `/openapi.json`
+
+FORMS: dict[type, Sequence[type[msgspec.Struct]]] = {
+    BroadcastRequest: BROADCAST_FORMS,
+    DisconnectRequest: DISCONNECT_FORMS,
+}
 
 _REF = "#/components/schemas/{name}"
 _STRING = {"type": "string"}
@@ -159,22 +167,23 @@ def _refusal(status: int) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     kinds: list[Any] = [kind for one in ENDPOINTS for kind in (one.request, one.response) if kind is not None]
-    more = (*BROADCAST_FORMS, ErrorResponse, HealthResponse, NotReadyResponse)
+    more = (*chain.from_iterable(FORMS.values()), ErrorResponse, HealthResponse, NotReadyResponse)
     _, components = msgspec.json.schema_components([*kinds, *more], ref_template=_REF)
-    components[BroadcastRequest.__name__] = _one_of_the_forms()
+    for kind, forms in FORMS.items():
+        components[kind.__name__] = _one_of(forms)
     return components
 
 
-def _one_of_the_forms() -> dict[str, Any]:
-    """Return the schema of one message or several messages; each form refuses the fields of the other."""
-    every = {name for form in BROADCAST_FORMS for name in form.__struct_fields__}
+def _one_of(forms: Sequence[type[msgspec.Struct]]) -> dict[str, Any]:
+    """Return the schema of a body that has one of several forms; each refuses the fields of the others."""
+    every = {name for form in forms for name in form.__struct_fields__}
     return {
         "oneOf": [
             {
                 "allOf": [_schema(form)],
                 "properties": dict.fromkeys(sorted(every - set(form.__struct_fields__)), False),
             }
-            for form in BROADCAST_FORMS
+            for form in forms
         ]
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.http import people, status, tables
+from gateway.http import fleet, people, stats, status, tables
 from gateway.http.bodies import (
     BroadcastRequest,
     BroadcastResponse,
@@ -24,6 +24,15 @@ from gateway.http.bodies import (
     TablesResponse,
 )
 from gateway.http.context import Call, Endpoint, Services
+from gateway.http.fleet_bodies import (
+    ChannelsQuery,
+    ChannelsResponse,
+    ClientsQuery,
+    ClientsResponse,
+    DisconnectRequest,
+    DisconnectResponse,
+    StatsResponse,
+)
 from gateway.http.gate import Gate
 from gateway.http.middlewares import Handler, json_response, read_body, read_query
 from gateway.http.request import Tenants, bearer_token, find_tenant, identify, require_service
@@ -79,4 +88,10 @@ ENDPOINTS = (
         query=ConnectionsQuery,
     ),
     Endpoint("POST", "/broadcast", True, people.broadcast, BroadcastResponse, BroadcastRequest, status=202),
+    Endpoint("GET", "/stats", True, stats.stats, StatsResponse),
+    Endpoint("GET", "/clients", True, fleet.clients, ClientsResponse, query=ClientsQuery),
+    Endpoint("GET", "/channels", True, fleet.channels, ChannelsResponse, query=ChannelsQuery),
+    Endpoint(
+        "POST", "/disconnect", True, fleet.disconnect, DisconnectResponse, DisconnectRequest, status=202
+    ),
 )

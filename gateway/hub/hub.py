@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, assert_never
 
-from gateway.hub.subscribers import SubscriberT, Subscription
+from gateway.hub.subscribers import Audience, SubscriberT, Subscription
 from gateway.hub.topic import MAX_HELD_BYTES, Resynced, RosterRead, Step, Topic
 from gateway.wire.codec import Codec
 from gateway.wire.events import Resync, ServerEvent
@@ -68,11 +68,15 @@ class Hub(Generic[SubscriberT]):
         """Subscribe to an open topic, from the next message that the topic delivers."""
         self.topics[key].subscribers.add(subscription)
 
-    def remove(self, key: TopicKey, subscription: Subscription[SubscriberT]) -> None:
-        """Undo `add`; an unknown subscription is ignored."""
+    def remove(self, key: TopicKey, subscription: Subscription[SubscriberT]) -> int:
+        """Undo `add`, and return how many messages the subscriber got; ignore an unknown subscription."""
         topic = self.topics.get(key)
-        if topic is not None:
-            topic.subscribers.remove(subscription)
+        return 0 if topic is None else topic.subscribers.remove(subscription)
+
+    def messages_to(self, key: TopicKey, subscription: Subscription[SubscriberT]) -> int:
+        """Return how many messages a subscriber got since `add`; replays do not count."""
+        topic = self.topics.get(key)
+        return 0 if topic is None else topic.subscribers.messages_to(subscription)
 
     def close(self, key: TopicKey) -> bool:
         """Remove a topic that nobody uses; False if the topic is unknown or in use again."""
@@ -93,7 +97,7 @@ def deliver(topic: Topic[SubscriberT], step: Step) -> list[Delivery[SubscriberT]
             topic.position = step.position
             topic.forget()
             return [
-                Delivery(one.subscribers, [one.codec.encode(Resync(one.channel.name, step.position))], 1)
+                _to_audience(one, [one.codec.encode(Resync(one.channel.name, step.position))])
                 for one in topic.subscribers.audiences
             ]
         case RosterRead():
@@ -137,4 +141,10 @@ def _to_all(topic: Topic[SubscriberT], events: Sequence[ServerEvent]) -> list[De
         return []
     audiences = topic.subscribers.audiences
     frames = {codec: [codec.encode(each) for each in events] for codec in {one.codec for one in audiences}}
-    return [Delivery(one.subscribers, frames[one.codec], len(events)) for one in audiences]
+    return [_to_audience(one, frames[one.codec]) for one in audiences]
+
+
+def _to_audience(audience: Audience[SubscriberT], frames: list[bytes]) -> Delivery[SubscriberT]:
+    """Return the delivery of events, a frame each, to all subscribers of an audience."""
+    audience.messages += len(frames)
+    return Delivery(audience.subscribers, frames, len(frames))

@@ -99,12 +99,15 @@ class Audience(Generic[SubscriberT]):
     codec: Codec
     channel: Channel
     selector: Selector
-    subscribers: set[SubscriberT] = field(default_factory=set)
+    # Each with the value of `messages` at which it joined: so no delivery has to count for each subscriber.
+    subscribers: dict[SubscriberT, int] = field(default_factory=dict)
     readers: dict[str, Subscription[SubscriberT]] = field(default_factory=dict)  # a line may exclude these
+    messages: int = 0  # chosen for the whole audience so far
 
     def select(self, publication: Publication) -> list[Selection[SubscriberT]]:
         """Choose once for most subscribers, and apart for each subscriber that a line excludes."""
         numbers = self.selector.select(publication)
+        self.messages += len(numbers)
         if self.readers and (excluded := excluded_readers(publication).intersection(self.readers)):
             return self._select_apart(publication, [self.readers[reader] for reader in excluded])
         return [Selection(self.codec, self.channel, numbers, self.subscribers)] if numbers else []
@@ -112,9 +115,12 @@ class Audience(Generic[SubscriberT]):
     def _select_apart(
         self, publication: Publication, apart: list[Subscription[SubscriberT]]
     ) -> list[Selection[SubscriberT]]:
-        others = self.subscribers.difference(one.subscriber for one in apart)
-        choices = [self._selection(self.selector, publication, others)] if others else []
-        choices += [self._selection(one.selector, publication, (one.subscriber,)) for one in apart]
+        others = self.subscribers.keys() - {one.subscriber for one in apart}
+        whole = self._selection(self.selector, publication, others)
+        choices = [whole] if others else []
+        for one in apart:
+            choices.append(self._selection(one.selector, publication, (one.subscriber,)))
+            self.subscribers[one.subscriber] += len(whole.numbers) - len(choices[-1].numbers)
         return [choice for choice in choices if choice.numbers]
 
     def _selection(
@@ -144,20 +150,29 @@ class Subscribers(Generic[SubscriberT]):
         if audience is None:
             audience = Audience(subscription.codec, subscription.channel, subscription.selector.shared)
             self._audiences[subscription.audience] = audience
-        audience.subscribers.add(subscription.subscriber)
+        audience.subscribers.setdefault(subscription.subscriber, audience.messages)
         if subscription.selector.reader is not None:
             audience.readers[subscription.selector.reader] = subscription
 
-    def remove(self, subscription: Subscription[SubscriberT]) -> None:
-        """Undo `add`; an unknown subscription is ignored."""
+    def remove(self, subscription: Subscription[SubscriberT]) -> int:
+        """Undo `add`, and return how many messages were chosen for it; an unknown subscription is ignored."""
         audience = self._audiences.get(subscription.audience)
         if audience is None:
-            return
-        audience.subscribers.discard(subscription.subscriber)
+            return 0
+        messages = self.messages_to(subscription)
+        audience.subscribers.pop(subscription.subscriber, None)
         if subscription.selector.reader is not None:
             audience.readers.pop(subscription.selector.reader, None)
         if not audience.subscribers:
             del self._audiences[subscription.audience]
+        return messages
+
+    def messages_to(self, subscription: Subscription[SubscriberT]) -> int:
+        """Return how many messages were chosen for a subscription so far; 0 for an unknown one."""
+        audience = self._audiences.get(subscription.audience)
+        if audience is None or subscription.subscriber not in audience.subscribers:
+            return 0
+        return audience.messages - audience.subscribers[subscription.subscriber]
 
     def select(self, publication: Publication) -> list[Selection[SubscriberT]]:
         """Choose who gets which lines; a subscriber appears at most once for each audience."""

@@ -17,6 +17,7 @@ from gateway.projects.jwks import KeyRing
 from gateway.projects.presence_quota import PresenceQuota
 from gateway.projects.rate_limit import Rates
 from gateway.projects.tables import Tables
+from gateway.projects.tally import Tally
 from gateway.projects.token_bucket import Bucket
 from realtime.auth.tokens import projects_with_one_key
 from realtime.channels import Channel, Table
@@ -53,6 +54,7 @@ class Tenant:
         self.rates = Rates(project.limits)
         self.ledger = HistoryLedger()  # empty while there is no limit
         self.presence = PresenceQuota()
+        self.tally = Tally()
         self.is_gone = False  # the project is no longer served
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ from gateway.session.session import Session, refusal
 from gateway.session.timings import DEFAULTS, SessionTimings
 from gateway.websocket.closing import Ending
 from gateway.websocket.publishing import ClientPublishing, RedisWriters
-from gateway.websocket.web_socket import WebSocket
+from gateway.websocket.web_socket import WebSocket, utf8_bytes
 from gateway.wire.codec import Codec
 from gateway.wire.events import Refused, ServerEvent
 from gateway.wire.frames import PING, pong_frame
@@ -78,6 +78,7 @@ class Connection:
         self._serving = serving
         self._publishing = ClientPublishing(tenant, session, serving.writers, _part)
         self._heard_at = time.monotonic()  # when the client last sent anything
+        self.messages_in = 0
         self._busy = False  # answers a message, or waits until the client reads; nothing is read meanwhile
         # First pings are spread over an interval, so that clients that came together do not stay together.
         self._pinged_at = self._heard_at - random.random() * serving.heartbeat_seconds  # noqa: S311
@@ -112,6 +113,17 @@ class Connection:
         return self._ending.outcome or (self._web_socket.close_code or WSCloseCode.ABNORMAL_CLOSURE, None)
 
     @property
+    def is_ending(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        return self._ending.is_near
+
+    @property
+    def messages_out(self) -> int:
+        """Messages that were sent to the client, without what was replayed by `since`."""
+        queue, channels = self.send_queue, self.session.channels.values()
+        return queue.messages + self._serving.subscriptions.messages_to(queue, self.tenant, channels)
+
+    @property
     def own_bytes(self) -> int:
         """Bytes that the node holds for this client alone, besides the pieces in its queue."""
         return self.send_queue.transport_bytes + self.replays.held_bytes() + self._web_socket.untaken_bytes
@@ -133,8 +145,9 @@ class Connection:
         self._heard_at = time.monotonic()
         match frame.type:
             case WSMsgType.TEXT:
+                self.messages_in += 1
                 metrics.messages_received.inc()
-                metrics.bytes_received.inc(_size(frame.data))
+                metrics.bytes_received.inc(utf8_bytes(frame.data))
                 await self._answer(frame.data)
             case WSMsgType.PING:
                 self.send_queue.send([pong_frame(frame.data)])
@@ -273,6 +286,7 @@ class Connection:
         # Leave now, since the transport may take long to close.
         self._leave_all()
         self._publishing.end_presence()
+        self.tenant.tally.note_slow(time.monotonic())
         # The queue writer calls this, and it binds no connection's ids to the log.
         log.info(
             "slow_consumer_closed",
@@ -282,7 +296,3 @@ class Connection:
         )
         reason = Refused(Code.SLOW_CONSUMER, "more waited for this client than it took")
         self._ending.part(CLOSE_CODE[reason.code], reason)
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())

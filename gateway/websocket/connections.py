@@ -7,6 +7,7 @@ connection only if it cannot be registered again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -57,6 +58,10 @@ class Connections:
     def __contains__(self, connection: object) -> bool:
         return connection in self._open
 
+    def record_of(self, connection: Connection) -> Open | None:
+        """Return the record of an open connection; None if it has ended."""
+        return self._open.get(connection)
+
     @contextmanager
     def expecting(self, record: Open) -> Iterator[None]:
         """Count a connection as present while the block runs, in case it has to be registered again."""
@@ -94,6 +99,7 @@ class Connections:
             yield
         finally:
             del self._open[connection]
+            _add_to_tally(connection)
             self.node.count(project_id, -1)
             gauge.dec()
             code, reason = connection.outcome
@@ -120,3 +126,24 @@ class Connections:
 
     def _is_present(self, connection_id: str) -> bool:
         return connection_id in self._ids
+
+
+def _add_to_tally(connection: Connection) -> None:
+    """Add what a connection did to the figures of its project, after its end."""
+    tally, queue = connection.tenant.tally, connection.send_queue
+    tally.messages_in += connection.messages_in
+    tally.messages_out += connection.messages_out
+    tally.bytes_out += queue.written_bytes
+    tally.errors += queue.errors
+
+
+async def keep_ticking(connections: Connections, seconds: float) -> None:
+    """Check every connection's deadlines again and again, until cancelled."""
+    while True:
+        now = time.monotonic()
+        for connection in list(connections):
+            try:
+                connection.tick(now)
+            except Exception as error:
+                connection.fail(error)
+        await asyncio.sleep(seconds)

@@ -102,6 +102,8 @@ class Handshake:
         error = await self._gate.refused_upgrade(request, error)
         log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
         self._gate.note(Surface.WEBSOCKET, request, error.code)
+        if (tenant := self._tenants.get(request.match_info["project_id"])) is not None:
+            tenant.tally.errors += 1
         await _part.run(refuse(web_socket, self._serving.codec, error))
 
     async def _let_in(self, web_socket: WebSocket, request: web.Request) -> None:

@@ -107,3 +107,8 @@ class WebSocket(web.WebSocketResponse):
         if self._intake is not None:
             self._intake.close()
         return await super().close(code=code, message=message, drain=drain)
+
+
+def utf8_bytes(text: str) -> int:
+    """Return the size of a message as it came."""
+    return len(text) if text.isascii() else len(text.encode())

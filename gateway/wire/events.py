@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from realtime.channels import Channel
 from realtime.errors import Code
@@ -99,9 +100,10 @@ class PresenceChanged:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The node drains, and closes the connection after `after_ms`; then the client uses another node."""
+    """The client should reconnect in `after_ms`: the node drains, or an administrator wants it."""
 
     after_ms: int
+    reason: Literal["draining", "disconnected"] = "draining"
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ def _message(event: _Composed) -> ServerMessage:
         case Resync():
             return ServerResync(channel=event.channel, position=str(event.position))
         case Closing():
-            return ServerReconnect(reason="draining", after_ms=event.after_ms)
+            return ServerReconnect(reason=event.reason, after_ms=event.after_ms)
         case Refused():
             return ServerError(
                 code=event.code, message=event.message, ref=_set(event.ref), channel=_set(event.channel)

@@ -100,7 +100,7 @@ class ServerResync(ServerMessage, tag="resync", frozen=True, kw_only=True):
 
 
 class ServerReconnect(ServerMessage, tag="reconnect", frozen=True, kw_only=True):
-    reason: Literal["draining"]
+    reason: Literal["draining", "disconnected"]
     after_ms: int
 
 

@@ -67,6 +67,8 @@ class SendQueue:
         self.queued_bytes = 0
         self.written_bytes = 0
         self._counted_bytes = 0  # written bytes that the metrics have
+        self.messages = 0  # answers, and what came over subscriptions that have ended
+        self.errors = 0  # of these messages
         self.is_scheduled = False  # the writer will write it, in this turn or on the timer
         self.on_slow: Callable[[], None] = self.abort  # called when this client reads too slowly
         self.replay_bytes: Callable[[], int] = _nothing  # that replays have left to send
@@ -103,7 +105,9 @@ class SendQueue:
         """Queue one event, and count it."""
         if isinstance(event, Refused):
             metrics.errors.labels(event.code).inc()
+            self.errors += 1
         metrics.messages_sent.inc()
+        self.messages += 1
         self.send([self.codec.encode(event)])
 
     def send(self, pieces: list[bytes]) -> None:

@@ -50,6 +50,7 @@ class Publisher:
         self._publications = publications
         self._on_redis = on_redis
         self._timings = timings
+        self.published = 0  # changes, by this publisher
         self._outage = Outage()  # which reasons were logged of late
         self._noted: set[str] = set()  # topics that Redis lists as this project's own
         self._checked_at = 0.0  # monotonic, when the checkpoints were last seen to agree
@@ -116,6 +117,7 @@ class Publisher:
                 )
         self._report_left_out(self.feed.left_out)
         metrics.changes.labels(self._project_id).inc(changes)
+        self.published += changes
         metrics.batch_changes.observe(changes)
         metrics.batch_seconds.observe(time.monotonic() - started)
         return changes

@@ -41,6 +41,7 @@ class Candidacy:
     timings: LeadershipTimings = DEFAULTS
     # Reported by the feed
     state: str = ""  # of the feed, in the words of `/readyz`
+    changes: int = 0  # published since this process started
     leads_since: float | None = None  # since when the feed leads, or waits for the schema; None: neither
     awaits_schema: bool = False  # the feed waits for the schema
     heard_at: float = NEVER  # when the database last answered any session of this notifier

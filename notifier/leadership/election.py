@@ -172,7 +172,8 @@ class Election:
         # A new leader overwrites the lease of the former leader. A former leader that does not know yet that
         # it lost the lead must not overwrite a lease, nor a notifier that waits for the schema.
         is_new = candidacy.leads_since > candidacy.looked_at and not candidacy.awaits_schema
-        return Claim(project, Wish.TAKE if is_new else Wish.RENEW, candidacy.state)
+        wish = Wish.TAKE if is_new else Wish.RENEW
+        return Claim(project, wish, candidacy.state, candidacy.changes)
 
     def _facts(self, now: float) -> bytes:
         unable = [project for project, candidacy in self._candidacies.items() if not candidacy.is_able(now)]

@@ -31,11 +31,12 @@ class Wish(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A wish for one project's lease, and the feed's state to store in it."""
+    """A wish for one project's lease, with the feed's state and the number of its changes to store in it."""
 
     project: str
     wish: Wish
     state: str = ""
+    changes: int = 0
 
 
 class LeaseStore:
@@ -65,7 +66,7 @@ class LeaseStore:
                 [
                     self._id,
                     claim.wish.value,
-                    msgspec.json.encode({"state": claim.state, "holder": self._id}),
+                    msgspec.json.encode({"state": claim.state, "holder": self._id, "changes": claim.changes}),
                     self._ttl_ms,
                 ],
             )

@@ -106,4 +106,4 @@ async def test_rest_is_what_its_document_says_with_every_token_and_with_none(
             with capsys.disabled():
                 sys.stdout.write(f"\nschemathesis with {who}: {done.stdout.partition('= SUMMARY =')[2]}")
             assert done.returncode == 0, done.stdout
-            assert "Tested: 9" in done.stdout
+            assert "Tested: 13" in done.stdout

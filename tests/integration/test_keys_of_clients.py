@@ -37,6 +37,10 @@ REQUESTS: dict[tuple[str, str], tuple[dict[str, Any], tuple[str, ...]]] = {
         {"json": {"channel": "room:a", "payload": 1}},
         (names.topic_meta("demo", "room:a"), names.topic_history("demo", "room:a")),
     ),
+    ("GET", "/stats"): ({}, ()),
+    ("GET", "/clients"): ({"params": {"user_id": "nobody"}}, ()),
+    ("GET", "/channels"): ({"params": {"prefix": "room:"}}, ()),
+    ("POST", "/disconnect"): ({"json": {"user_id": "nobody"}}, ()),
 }
 
 

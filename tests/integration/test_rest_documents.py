@@ -79,7 +79,7 @@ def check_of_a_project(operation, method, path):
     """The token, the statuses, the parameters and the body of an operation in a project."""
     assert "security" not in operation, "it has that of the whole document"
     statuses = {"400", "401", "404", "405", "429", "500", "503"}
-    statuses.add("202" if path.endswith("/broadcast") else "200")
+    statuses.add("202" if path.endswith(("/broadcast", "/disconnect")) else "200")
     if not path.endswith(FOR_ALL):
         statuses.add("403")
     if method == "POST":

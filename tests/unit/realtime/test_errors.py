@@ -10,7 +10,7 @@ SOCKET_CODES = set(
     """
     invalid_json invalid_message unknown_type invalid_channel invalid_filter forbidden not_found
     message_too_big rate_limited too_many_channels too_many_connections unauthorized token_expired
-    slow_consumer unavailable internal
+    slow_consumer disconnected unavailable internal
 """.split()  # noqa: SIM905
 )
 
@@ -36,12 +36,14 @@ def test_what_closes_a_connection_has_the_close_code_of_the_contract():
         "token_expired": 4401,
         "forbidden": 4403,
         "not_found": 4404,
+        "disconnected": 4410,
         "slow_consumer": 4413,
         "too_many_connections": 4429,
         "rate_limited": 4429,
         "unavailable": 4503,
         "internal": 1011,  # of RFC 6455: the contract has no fault that ends a connection
     }
+    assert errors.CLOSE_SERVICE_RESTART == 1012
     assert (errors.CLOSE_GOING_AWAY, errors.CLOSE_UNSUPPORTED_DATA, errors.CLOSE_HEARTBEAT) == (
         1001,
         1003,
@@ -69,8 +71,8 @@ def test_what_rest_refuses_has_the_status_of_the_contract(code, status):
     assert HTTP_STATUS[Code(code)] == status
 
 
-def test_whatever_closes_a_connection_but_a_slow_client_can_be_said_over_http_too():
-    assert set(CLOSE_CODE) - set(HTTP_STATUS) == {Code.SLOW_CONSUMER}
+def test_whatever_closes_a_connection_that_was_not_well_connected_can_be_said_over_http_too():
+    assert set(CLOSE_CODE) - set(HTTP_STATUS) == {Code.SLOW_CONSUMER, Code.DISCONNECTED}
 
 
 def test_errors_say_what_is_wrong_in_one_sentence():

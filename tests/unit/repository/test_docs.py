@@ -96,7 +96,7 @@ def test_every_message_is_in_its_table(heading: str, parent: type[msgspec.Struct
     assert documented == known | (MADE_OF_LINES if parent is native_messages.ServerMessage else set())
 
 
-CHANNELS = {"topic_channel", "probe"}  # of pub/sub: nothing is kept of what goes over them
+CHANNELS = {"topic_channel", "probe", "node_inbox"}  # of pub/sub: nothing is kept of what goes over them
 
 
 def test_every_key_in_redis_is_documented_with_who_makes_it_grow_and_how_far() -> None:

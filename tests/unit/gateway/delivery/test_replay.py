@@ -32,6 +32,7 @@ class Newcomer:
     def __init__(self, roster: Roster) -> None:
         self.there: dict[str, int] = {}
         self.sent_bytes = 0
+        self.messages = 0
         self.largest = 0  # sent in one step
         self.lists = 0  # whole ones
         self._coming: dict[str, int] = {}

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.projects.tally import Tally
 from gateway.session.presence import Presences
 from gateway.websocket.connections import Connections
 from realtime.errors import Unavailable
@@ -47,7 +48,7 @@ class Presence:
         self.restored.append((presence.topic, presence.connection_id, entry()))
 
 
-TENANT: Any = SimpleNamespace(project_id="demo", limits=Limits())
+TENANT: Any = SimpleNamespace(project_id="demo", limits=Limits(), tally=Tally())
 
 
 class Client:
@@ -58,6 +59,8 @@ class Client:
         self.outcome = (1000, None)
         self.record: Any = SimpleNamespace(connection_id=connection_id, ip="127.0.0.1")
         self.failed: list[Exception] = []
+        self.messages_in = self.messages_out = 1
+        self.send_queue: Any = SimpleNamespace(written_bytes=1, errors=0)
         self._fault = fault
         self._topics = topics
 

@@ -1,0 +1,1 @@
+"""What nodes ask each other about their clients, and what they answer."""

@@ -105,30 +105,6 @@ as $$
     having bool_or(attgenerated = 'v')
 $$;
 
--- The statement of the functions below for such a table, with its columns computed first. $1 schema,
--- $2 table, $3 event, $4 max_change_bytes, $5 hidden columns, $6 the relation.
-create or replace function realtime.virtual_capture_v1(columns text, data_rows text, old_rows text)
-returns text language sql immutable set search_path = pg_catalog, pg_temp
-as $outer$
-    select format($$
-        insert into realtime.outbox (schema_name, table_name, event, data, old, truncated)
-        select $1, $2, $3, case when big then realtime.key_v1(data, $5, $6) else data end,
-               case when not big then old end, big
-        from (select i, data, old, data ^@ '!' or coalesce(old ^@ '!', false)
-                     or octet_length(data) + coalesce(octet_length(old), 0) > $4 as big
-              from (%s) d full join (%s) o using (i)
-              where data is distinct from old or data ^@ '!') c
-        order by i
-    $$, format(source, 'data', columns, data_rows),
-        case when old_rows is null then 'select null::bigint as i, null as old where false'
-             else format(source, 'old', columns, old_rows) end)
-    from (values ($$
-        select row_number() over () as i,
-            realtime.careful_v1(row_to_json(n.*), $5, $6) as %I
-        from (select %s from %I) n
-    $$)) as s (source)
-$outer$;
-
 -- Ring, unless the notifier is awake and has silenced the bell: see realtime.silent_until. A transaction that
 -- notified cannot be PREPAREd; one that notifies into a full queue fails at COMMIT: then it is the notifier's
 -- poll that finds the change.
@@ -149,13 +125,16 @@ as $$
 $$;
 
 -- The trigger functions capture_insert_v1, capture_update_v1 and capture_delete_v1, from one template: each runs
--- AFTER a statement, once. What Postgres keeps is the same text that three functions written out would have.
+-- once after a statement. Postgres keeps the text that three functions written out would have.
+--
+-- virtual_capture_v1 returns the same statements for a table with virtual generated columns, with parameters in place
+-- of variables: the columns are known only when the trigger runs, so the statement is executed as text.
 do $make$
 declare
-    -- What an insert or a delete writes. %1 event, %2 its transition table, %3 a row of it.
+    -- The statement for an insert or a delete. %1 event, %2 the transition table, %3 the name of a row.
     of_one_table constant text := $$
         insert into realtime.outbox (schema_name, table_name, event, data, truncated)
-        select into_schema, into_table, '%1$s',
+        select into_schema, into_table, %1$s,
                case when big then realtime.key_v1(data, hidden, TG_RELID) else data end, big
         from (select data, data ^@ '!' or octet_length(data) > max_bytes from (
             select case when plain and pg_column_size(%3$s.*) < 100000
@@ -164,12 +143,12 @@ declare
             from %2$s %3$s offset 0
         ) as r (data)) as r (data, big);$$;
 
-    -- What an update writes. OLD and NEW are paired by their place in the transition tables, never by key. The
-    -- join is FULL for its plan alone: it cannot be a nested loop, whatever the plan was made for. %1 event,
-    -- %2 the new rows, %3 the old ones.
+    -- The statement for an update. An old and a new row form a pair by their positions in the transition tables,
+    -- never by key. The join is FULL for its plan only: a full join is never planned as a nested loop. %1 event,
+    -- %2 the new rows, %3 the old rows.
     of_two_tables constant text := $$
         insert into realtime.outbox (schema_name, table_name, event, data, old, truncated)
-        select into_schema, into_table, '%1$s',
+        select into_schema, into_table, %1$s,
                case when big then realtime.key_v1(data, hidden, TG_RELID) else data end,
                case when not big then was end, big
         from (
@@ -180,7 +159,7 @@ declare
         ) as r (i, data, was, big)
         order by i;$$;
 
-    -- The rows of one side of an update. %1 the transition table, %2 a row of it, %3 the name of its text.
+    -- The rows of one side of an update. %1 the transition table, %2 the name of a row, %3 the name of its text.
     numbered constant text := $$
                 select row_number() over () as i, case
                     when plain and pg_column_size(%2$s.*) < 100000
@@ -189,7 +168,7 @@ declare
                 from %1$s %2$s
             $$;
 
-    -- %1 name, %2 the transition table whose rows are `data`, %3 that of `old` as a literal, %4 what it writes.
+    -- %1 name, %2 the transition table of `data`, %3 the transition table of `old` as a literal, %4 the statement.
     template constant text := $template$
 create or replace function realtime.%1$I() returns trigger
 language plpgsql security definer
@@ -233,13 +212,45 @@ begin
 end
 $$
 $template$;
+
+    -- %1 the statement for an insert or a delete, %2 the statement for an update, each a format string itself.
+    virtual_template constant text := $template$
+create or replace function realtime.virtual_capture_v1(columns text, data_rows text, old_rows text)
+returns text language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select case when old_rows is null
+        then format($one_table$%1$s$one_table$, columns, data_rows)
+        else format($two_tables$%2$s$two_tables$, columns, data_rows, old_rows) end
+$$
+$template$;
+
+    -- A transition table with its virtual columns computed, in these format strings.
+    computed_data constant text := '(select %1$s from %2$I)';
+    computed_old constant text := '(select %1$s from %3$I)';
+
+    virtual_function text;
+    variable text;
+    parameter text;
 begin
     execute format(template, 'capture_insert_v1', 'new_rows', 'null',
-                   format(of_one_table, 'INSERT', 'new_rows', 'n'));
+                   format(of_one_table, '''INSERT''', 'new_rows', 'n'));
     execute format(template, 'capture_update_v1', 'new_rows', '''old_rows''',
-                   format(of_two_tables, 'UPDATE', format(numbered, 'new_rows', 'n', 'data'),
+                   format(of_two_tables, '''UPDATE''', format(numbered, 'new_rows', 'n', 'data'),
                           format(numbered, 'old_rows', 'o', 'was')));
     execute format(template, 'capture_delete_v1', 'old_rows', 'null',
-                   format(of_one_table, 'DELETE', 'old_rows', 'o'));
+                   format(of_one_table, '''DELETE''', 'old_rows', 'o'));
+
+    -- The template executes the statements with these parameters, and only while `plain` is false.
+    virtual_function := format(virtual_template,
+                               format(of_one_table, '$3', computed_data, 'n'),
+                               format(of_two_tables, '$3', format(numbered, computed_data, 'n', 'data'),
+                                      format(numbered, computed_old, 'o', 'was')));
+    for variable, parameter in
+        values ('into_schema', '$1'), ('into_table', '$2'), ('max_bytes', '$4'), ('hidden', '$5'),
+               ('TG_RELID', '$6'), ('plain', 'false')
+    loop
+        virtual_function := replace(virtual_function, variable, parameter);
+    end loop;
+    execute virtual_function;
 end
 $make$;

@@ -1,18 +1,22 @@
--- The trigger functions: from the transition tables of one statement into the outbox, in the user's own
--- transaction. Arguments of a trigger: max_change_bytes; the listed columns ('' is all of them); 'own' or
--- 'partition'; the attribute number whose existence means that the table has more columns than when
--- the trigger was made, or columns that need care (see realtime.stranger_v1).
+-- The trigger functions. They copy the transition tables of a statement into the outbox, in the user's transaction.
 --
--- No function has an EXCEPTION block: what cannot be recorded fails the write. What can be foreseen
--- (a row beyond the limits of jsonb, a listed column that is gone) is not a failure.
+-- Arguments of a trigger:
+--   0  max_change_bytes
+--   1  listed columns; '' is all columns
+--   2  'own' for a table that was enabled, 'partition' for a table below one
+--   3  an attribute number. If an attribute with this number exists, then the table got more columns after the
+--      trigger was created, or has columns that need care: see realtime.stranger_v1
 --
--- A user's table may have a column of any name: variables win over columns, and `n.*` is the whole row even
--- where there is a column n.
+-- No function has an EXCEPTION block: an error fails the write of the user. Expected cases are no errors, for
+-- example a row beyond the limits of jsonb, or a listed column that was dropped.
 --
--- A row is text here: its JSON, or '!' and the JSON of its primary key where jsonb cannot hold it.
+-- A user's table may have columns of any name: variables take precedence over columns, and `n.*` is the whole row
+-- even if the table has a column n.
+--
+-- In these functions a row is a text: its JSON; or '!' and the JSON of its primary key, if jsonb cannot hold the row.
 
--- Whether a text is JSON that jsonb can hold: json takes "\u0000" and 1e999999, jsonb does not.
--- Before Postgres 16 there is no way to ask.
+-- Whether jsonb can hold a JSON text: the type json accepts "\u0000" and 1e999999, the type jsonb does not.
+-- Postgres before 16 has no function for this check.
 do $outer$
 begin
     execute format($$
@@ -24,8 +28,8 @@ begin
 end
 $outer$;
 
--- The primary key, as the table has it now, of a row that is told without the rest. A generic plan, here and
--- below: a row would be a constant in any other, folded and copied.
+-- The primary key of a row that is published without its other columns, by the present definition of the table. The
+-- plan is generic, here and below: in a custom plan the row would be a constant, which is folded and copied.
 create or replace function realtime.key_v1(row_text text, hidden text[], relation oid) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -42,8 +46,8 @@ begin
 end
 $$;
 
--- The text of a row that may be beyond jsonb: a string, an array or an object in it ends at 256 MB, while
--- json has no limit but the 1 GB of any value. Escapes that jsonb refuses cannot stand in a key.
+-- The text of a row that jsonb may be unable to hold: a string, an array or an object in jsonb has at most 256 MB,
+-- while the only limit of json is the 1 GB of any value. A key has no escapes that jsonb refuses.
 create or replace function realtime.careful_v1(row_json json, hidden text[], relation oid) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -66,7 +70,7 @@ begin
 end
 $$;
 
--- The columns that are not to leave the database, from the table of now.
+-- The columns that must not leave the database, by the present definition of the table.
 create or replace function realtime.hidden_v1(relation oid, listed text[]) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -76,8 +80,8 @@ as $$
     )
 $$;
 
--- The attribute number that must not exist while rows need no care: the one after the last. A table with a
--- virtual generated column or a json column needs care with each row; for it, one that always exists.
+-- The attribute number that must not exist while rows need no care: the number after the last one. Each row of a
+-- table with a virtual generated column or a json column needs care: for such a table, a number that always exists.
 create or replace function realtime.stranger_v1(relation oid) returns smallint
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -89,8 +93,8 @@ as $$
     from pg_attribute where attrelid = relation and attnum > 0
 $$;
 
--- The select list of a table with virtual generated columns, null for others: transition tables have null
--- for these columns. Postgres lets no user-defined function or type into their expressions.
+-- The select list of a table with virtual generated columns, null for any other table: in transition tables these
+-- columns are null. Postgres allows no user-defined function or type in the expressions of these columns.
 create or replace function realtime.virtual_v1(relation oid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -105,14 +109,14 @@ as $$
     having bool_or(attgenerated = 'v')
 $$;
 
--- Ring, unless the notifier is awake and has silenced the bell: see realtime.silent_until. A transaction that
--- notified cannot be PREPAREd; one that notifies into a full queue fails at COMMIT: then it is the notifier's
--- poll that finds the change.
+-- Ring the doorbell: the triggers call it unless the notifier is awake and has silenced the doorbell, see
+-- realtime.silent_until. A transaction that has notified cannot be PREPAREd, and a transaction that notifies while the
+-- queue is full fails at COMMIT: in both cases nobody rings, and the notifier's poll finds the change.
 create or replace function realtime.ring_v1() returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$ select pg_notify('realtime', '') where pg_notification_queue_usage() < 0.5 $$;
 
--- The table under whose name a partition's own changes go: its root, while that is enabled for the event.
+-- The table under whose name the changes of a partition are published: its root, if the root is enabled for the event.
 create or replace function realtime.root_v1(relation oid, root_trigger text)
 returns table (schema_name text, table_name text)
 language sql stable set search_path = pg_catalog, pg_temp

@@ -56,7 +56,7 @@ class Habits:
     rude: float = 0.6
 
 
-class RedisSubscription:
+class Connection:
     """An open connection, through which the client sends its messages."""
 
     def __init__(self, web_socket: aiohttp.ClientWebSocketResponse, connection_id: str) -> None:
@@ -64,7 +64,7 @@ class RedisSubscription:
         self._web_socket = web_socket
 
     def __repr__(self) -> str:
-        return f"<RedisSubscription {self.connection_id}>"
+        return f"<Connection {self.connection_id}>"
 
     async def say(self, /, **message: Any) -> None:
         """Send a message; raises Gone if the connection has ended."""
@@ -83,7 +83,7 @@ class Part:
     def trying(self) -> None:
         """Note that the client wants a connection from now on."""
 
-    async def speak(self, line: RedisSubscription) -> None:
+    async def speak(self, line: Connection) -> None:
         """Send messages while the connection is open; may return early, and may raise Gone."""
 
     def hear(self, message: dict[str, Any]) -> None:
@@ -136,7 +136,7 @@ class Visitor:
                 self._referee.count("refused")
                 return False
             self._referee.count("connections")
-            await self._dwell(web_socket, RedisSubscription(web_socket, connection_id))
+            await self._dwell(web_socket, Connection(web_socket, connection_id))
             if self._dice.random() > self._habits.rude:
                 await web_socket.close()
         await web_socket.close()  # the client sends nothing any more
@@ -156,7 +156,7 @@ class Visitor:
             raise Gone(greeting)
         return web_socket, greeting["connection_id"]
 
-    async def _dwell(self, web_socket: aiohttp.ClientWebSocketResponse, line: RedisSubscription) -> None:
+    async def _dwell(self, web_socket: aiohttp.ClientWebSocketResponse, line: Connection) -> None:
         self._answered_at = asyncio.get_running_loop().time()
         stay = None if self._world.calm.is_set() else self._dice.uniform(*self._habits.stay)
         with suppress(TimeoutError):
@@ -164,7 +164,7 @@ class Visitor:
                 await self._converse(web_socket, line)
         self._stay = None
 
-    async def _converse(self, web_socket: aiohttp.ClientWebSocketResponse, line: RedisSubscription) -> None:
+    async def _converse(self, web_socket: aiohttp.ClientWebSocketResponse, line: Connection) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(web_socket), name=f"{self.part.name} listens")
@@ -204,7 +204,7 @@ class Visitor:
         message: dict[str, Any] = decode(frame.data)
         return message
 
-    async def _ping(self, line: RedisSubscription) -> None:
+    async def _ping(self, line: Connection) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() - self._answered_at < PONG_SECONDS:
             await line.say(type="ping")

@@ -22,7 +22,7 @@ from tests.chaos.mirror import Mirror, Replica, Tally
 from tests.chaos.presence import Person
 from tests.chaos.referee import Referee
 from tests.chaos.roster import Roster
-from tests.chaos.subscriber import TopicSubscriptions
+from tests.chaos.subscriber import Subscriber
 from tests.chaos.talk import Talker
 from tests.chaos.verdict import Verdict
 from tests.chaos.world import World
@@ -89,9 +89,9 @@ class Load:
 
     def _subscriber(
         self, name: str, standings: Callable[[str, int, Referee], list[Any]], number: int
-    ) -> TopicSubscriptions:
+    ) -> Subscriber:
         standing = standings(name, number, self._referee)
-        part = TopicSubscriptions(name, standing, self._ledger, self._world, self._referee)
+        part = Subscriber(name, standing, self._ledger, self._world, self._referee)
         self._visit(part, SITTER if number == 0 else VISITOR)
         return part
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from tests.chaos.client import Part, RedisSubscription
+from tests.chaos.client import Connection, Part
 from tests.chaos.world import World
 
 PAUSE_SECONDS = (0.1, 3.0)
@@ -35,7 +35,7 @@ class Person(Part):
     def __repr__(self) -> str:
         return f"<Person {self.name} in {self.channel}: {self.entry}>"
 
-    async def speak(self, line: RedisSubscription) -> None:
+    async def speak(self, line: Connection) -> None:
         while not self._world.calm.is_set():
             await self._state(line, is_there=self._dice.random() > GOES)
             await self._world.pause(self._dice.uniform(*PAUSE_SECONDS))
@@ -43,7 +43,7 @@ class Person(Part):
             pass
         self.is_settled = True
 
-    async def _state(self, line: RedisSubscription, is_there: bool) -> bool:
+    async def _state(self, line: Connection, is_there: bool) -> bool:
         """Send the state; return whether it was acknowledged in time."""
         self._said += 1
         number, state = self._said, {"number": self._said} if is_there else None

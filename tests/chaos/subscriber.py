@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tests.chaos.client import Part, RedisSubscription
+from tests.chaos.client import Connection, Part
 from tests.chaos.ledger import Ledger
 from tests.chaos.mirror import TORN_SECONDS, Replica
 from tests.chaos.referee import BROKEN, Referee
@@ -22,7 +22,7 @@ AGAIN_SECONDS = 0.5  # after a `subscribe` that was `unavailable`
 JUDGE_SECONDS = 1.0
 
 
-class TopicSubscriptions(Part):
+class Subscriber(Part):
     """One client's subscriptions over all its connections."""
 
     def __init__(
@@ -45,7 +45,7 @@ class TopicSubscriptions(Part):
         self._quiet_since: float | None = None  # loop time; None while it is disconnected
 
     def __repr__(self) -> str:
-        return f"<TopicSubscriptions {self.name}, {len(self._joined)} of {len(self.standings)} joined>"
+        return f"<Subscriber {self.name}, {len(self._joined)} of {len(self.standings)} joined>"
 
     @property
     def replicas(self) -> list[Replica]:
@@ -64,7 +64,7 @@ class TopicSubscriptions(Part):
     def trying(self) -> None:
         self._quiet_since = _now()
 
-    async def speak(self, line: RedisSubscription) -> None:
+    async def speak(self, line: Connection) -> None:
         self.lines += 1
         self.unrecovered.clear()
         # Of this connection, which may have ended when the subscriber retries.

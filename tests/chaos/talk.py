@@ -11,7 +11,7 @@ import asyncio
 from random import Random
 from typing import Any
 
-from tests.chaos.client import Part, RedisSubscription
+from tests.chaos.client import Connection, Part
 from tests.chaos.hearing import Talk
 from tests.chaos.world import World
 
@@ -34,7 +34,7 @@ class Talker(Part):
     def __repr__(self) -> str:
         return f"<Talker {self.name} on {self._talk.channel}>"
 
-    async def speak(self, line: RedisSubscription) -> None:
+    async def speak(self, line: Connection) -> None:
         self._life += 1
         while not self._world.calm.is_set():
             await self._say(line)
@@ -43,7 +43,7 @@ class Talker(Part):
             self._last.add(await self._say(line))
             await asyncio.sleep(LAST_SECONDS)
 
-    async def _say(self, line: RedisSubscription) -> int:
+    async def _say(self, line: Connection) -> int:
         number = self._talk.next(self.name)
         payload = {"talker": self.name, "life": self._life, "number": number}
         await line.say(type="broadcast", channel=self._talk.channel, payload=payload, ref=number)

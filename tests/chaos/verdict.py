@@ -21,7 +21,7 @@ from tests.chaos.presence import Person
 from tests.chaos.referee import BROKEN, Referee
 from tests.chaos.roster import Roster
 from tests.chaos.standing import Difference, Standing
-from tests.chaos.subscriber import TopicSubscriptions
+from tests.chaos.subscriber import Subscriber
 from tests.chaos.talk import Talker
 from tests.chaos.writers import DELETE
 
@@ -38,7 +38,7 @@ class Verdict:
         self,
         referee: Referee,
         ledger: Ledger,
-        subscribers: Sequence[TopicSubscriptions],
+        subscribers: Sequence[Subscriber],
         talkers: Sequence[Talker],
         people: Sequence[Person],
     ) -> None:
@@ -76,7 +76,7 @@ class Verdict:
 
     async def come_back(self, visitors: Sequence[Visitor], deadline: float) -> None:
         """Let the subscribers of tables reconnect: they must resume where they were."""
-        guests = [(one, part) for one in visitors if isinstance(part := one.part, TopicSubscriptions)]
+        guests = [(one, part) for one in visitors if isinstance(part := one.part, Subscriber)]
         lines = {part.name: part.lines for _, part in guests}
         for visitor, _ in guests:
             visitor.return_now()
@@ -137,5 +137,5 @@ class Verdict:
         )
 
 
-def _is_back(part: TopicSubscriptions, lines: dict[str, int]) -> bool:
+def _is_back(part: Subscriber, lines: dict[str, int]) -> bool:
     return part.lines > lines[part.name] and part.is_joined

@@ -111,8 +111,8 @@ class Broker:
         writes. Raises Unavailable for a replica, which does not pass the message on.
         """
         commands = [Command(channel, ("SPUBLISH", channel, b"")), Command(channel, ("INFO", "replication"))]
-        told, replication = await self.store.send(commands)
-        checked([told])
+        receivers, replication = await self.store.send(commands)
+        checked([receivers])
         if isinstance(replication, dict) and replication.get("role") != "master":
             await self.store.demoted(channel)
             raise Unavailable("this Redis is a replica now")

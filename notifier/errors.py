@@ -10,7 +10,7 @@ import asyncpg
 from realtime.errors import RealtimeError, Unavailable
 
 
-class LostPlace(RealtimeError):
+class FeedMoved(RealtimeError):
     """The feed is not where this notifier left it: another session moved it, or a dump was restored."""
 
     def __init__(self, expected: str, found: str | None) -> None:
@@ -47,14 +47,14 @@ AWAY = (
     asyncpg.OperatorInterventionError,
     asyncpg.ObjectNotInPrerequisiteStateError,
     Unavailable,
-    LostPlace,
+    FeedMoved,
 )
 
 # What reading an outbox row raises if the row is not text (in a database whose encoding is not UTF8) or is
 # damaged on disk. Every retry would fail in the same way, so the row is left out.
 UNREADABLE = (UnicodeDecodeError, asyncpg.DataError, asyncpg.DataCorruptedError)
 
-FAULTS = (
+KNOWN_FAILURES = (
     OSError,
     TimeoutError,
     asyncpg.PostgresError,

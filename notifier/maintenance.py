@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from notifier import metrics
-from notifier.errors import FAULTS
+from notifier.errors import KNOWN_FAILURES
 from notifier.outbox_cleanup import PIECE_ROWS, OutboxCleanup
 from notifier.project import ProjectFeed
 from realtime.causes.sentence import why
@@ -41,9 +41,9 @@ async def maintain(feed: ProjectFeed, mend_seconds: float) -> None:
     cleanup = OutboxCleanup(database)
     rounds = [
         _repeat(ROUND_SECONDS, feed, lambda: feed.has_lock, lambda: _measure(feed, database)),
-        _repeat(ROUND_SECONDS, feed, lambda: feed.has_place, lambda: _delete_published(cleanup)),
-        _repeat(CHECKPOINTS_SECONDS, feed, lambda: feed.has_place, cleanup.delete_old_checkpoints),
-        _repeat(mend_seconds, feed, lambda: feed.has_place, lambda: _mend(feed, Catalogue(database))),
+        _repeat(ROUND_SECONDS, feed, lambda: feed.has_resumed, lambda: _delete_published(cleanup)),
+        _repeat(CHECKPOINTS_SECONDS, feed, lambda: feed.has_resumed, cleanup.delete_old_checkpoints),
+        _repeat(mend_seconds, feed, lambda: feed.has_resumed, lambda: _mend(feed, Catalogue(database))),
     ]
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -65,7 +65,7 @@ async def _repeat(
             try:
                 await apart(action(), f"maintain {feed.project_id}")
                 outage.end()
-            except FAULTS as error:
+            except KNOWN_FAILURES as error:
                 reason = why(error, connector_for(feed.project.database_url).place)
                 if outage.is_news(reason, time.monotonic()):
                     log.warning("upkeep_failed", project=feed.project_id, error=reason)

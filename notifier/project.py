@@ -13,7 +13,7 @@ from enum import Enum
 from structlog.contextvars import bind_contextvars
 
 from notifier import metrics
-from notifier.errors import AWAY, FAULTS
+from notifier.errors import AWAY, KNOWN_FAILURES
 from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed import Feed
@@ -98,11 +98,11 @@ class ProjectFeed:
 
     @property
     def has_lock(self) -> bool:
-        """Whether nobody else leads, also while this process still loads its place, which may take long."""
+        """Whether nobody else leads, also while this process still loads the feed, which may take long."""
         return self.candidacy.leads_since is not None
 
     @property
-    def has_place(self) -> bool:
+    def has_resumed(self) -> bool:
         """Whether the feed was loaded, and is known to be the one of this database."""
         return self.state in (State.LIVE, State.NO_REDIS)
 
@@ -122,8 +122,8 @@ class ProjectFeed:
         while True:
             started = time.monotonic()
             try:
-                await apart(self._lead_until_a_fault(), f"lead {self.project_id}")
-            except* FAULTS as group:
+                await apart(self._lead_until_failure(), f"lead {self.project_id}")
+            except* KNOWN_FAILURES as group:
                 reason = why(group, connector_for(self.project.direct_url).place)
                 state = _state_after(group)
                 self._enter(state, "" if state is State.TOO_NEW else reason)
@@ -158,7 +158,7 @@ class ProjectFeed:
         self._is_dismissed = True
         self.candidacy.wake()
 
-    async def _lead_until_a_fault(self) -> None:
+    async def _lead_until_failure(self) -> None:
         """Lead this project's feed until something fails."""
         url = self.project.direct_url
         async with (
@@ -283,10 +283,10 @@ class ProjectFeed:
             metrics.forget_backlog(self.project_id)
 
 
-def _state_after(faults: BaseExceptionGroup[BaseException]) -> State:
-    if faults.subgroup(TooNew):
+def _state_after(failures: BaseExceptionGroup[BaseException]) -> State:
+    if failures.subgroup(TooNew):
         return State.TOO_NEW
-    _, others = faults.split(AWAY)
+    _, others = failures.split(AWAY)
     return State.CONNECTING if others is None else State.FAILED
 
 

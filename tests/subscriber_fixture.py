@@ -104,7 +104,7 @@ class Servers:
     def moved(self, error: MovedError) -> None:
         pass
 
-    def tell_news(self) -> None:
+    def wake_waiters(self) -> None:
         self._news.set()
 
     async def changed(self) -> None:

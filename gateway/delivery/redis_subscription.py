@@ -36,7 +36,7 @@ log = get_logger(__name__)
 PROBE_NAMES = 100_000  # names tried to find a probe channel whose slot a server has
 MAX_CHANNELS = 1_000  # channels that are requested before waiting for the server's answer
 
-FAULTS = (RedisError, OSError, TimeoutError, Unavailable)
+CONNECTION_ERRORS = (RedisError, OSError, TimeoutError, Unavailable)
 
 _part = Part("line")
 
@@ -129,7 +129,7 @@ class RedisSubscription:
         while True:
             try:
                 await apart(self._one_connection(), f"connection to {self.server}")
-            except* FAULTS as group:
+            except* CONNECTION_ERRORS as group:
                 self.reason = why(group, self.server)
                 if self._outage.is_news(self.reason, time.monotonic()):
                     log.warning("redis_subscription_lost", server=str(self.server), error=self.reason)

@@ -113,7 +113,7 @@ class HistoryReplay:
                 topic.forget()
                 self._is_lost = True
         if self._is_lost:
-            self._tell_resync()
+            self._send_resync()
         return self._is_lost or self._at == topic.position
 
     def _send_slice(self) -> None:
@@ -125,7 +125,7 @@ class HistoryReplay:
         if pieces:
             one.send_queue.send(pieces)
 
-    def _tell_resync(self) -> None:
+    def _send_resync(self) -> None:
         """Send `resync`: the client was too slow for history, which expires, or a new epoch has begun."""
         metrics.resyncs.inc()
         one = self.joining

@@ -83,7 +83,7 @@ class Subscriptions:
     async def _replay(self, one: Joining, since: Position | None) -> Replay | None:
         """Return the replay that a client needs before it joins; the first slice is ready."""
         if one.topic.roster is not None:
-            self._topics.tell_presence(one.key)
+            self._topics.send_presence(one.key)
             return RosterReplay(one, one.topic.roster)
         if since is None:
             return None
@@ -95,7 +95,7 @@ class Subscriptions:
         """Send a slice that is ready; after the last slice add the client to the hub, and return True."""
         one = replay.joining
         if one.topic.roster is not None:
-            self._topics.tell_presence(one.key)  # pending changes, for present subscribers
+            self._topics.send_presence(one.key)  # pending changes, for present subscribers
         if is_last := replay.step():
             self._hub.add(one.key, one.subscription)
         return is_last

@@ -20,7 +20,7 @@ from gateway.delivery.inbox import Inbox
 from gateway.delivery.open_topic import OpenTopic, TopicChange
 from gateway.delivery.redis_subscription import RedisSubscription, SubscriptionOptions
 from gateway.delivery.stages import Outlet, TopicQueue
-from gateway.hub.hub import Hub, deliver, tell_presence
+from gateway.hub.hub import Hub, deliver, presence_deliveries
 from gateway.hub.topic import Step, Topic, TopicState
 from gateway.presence.presence_store import PresenceStore
 from gateway.wire.send_queue import SendQueue
@@ -183,7 +183,7 @@ class TopicSubscriptions:
             one.server = None  # so that `_arrange` subscribes the topic again, at whichever server has it
         if self.inbox.channel in channels and self.inbox.server is server:
             self.inbox.move(None)  # likewise
-        self._servers.tell_news()
+        self._servers.wake_waiters()
 
     def received(self, server: RedisSubscription, channel: bytes, data: bytes) -> None:
         one = self._open.get(channel)
@@ -259,17 +259,17 @@ class TopicSubscriptions:
         self._outlet.deliver(deliver(one.topic, step))
         if one.topic.roster is not None and one.topic.roster.has_news and not one.is_presence_due:
             one.is_presence_due = True
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._tell_presence, one)
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._send_presence, one)
 
-    def tell_presence(self, key: TopicKey) -> None:
+    def send_presence(self, key: TopicKey) -> None:
         """Send the pending presence changes of a topic to its subscribers."""
         if (one := self._open.get(_channel_of(key))) is not None:
-            self._tell_presence(one)
+            self._send_presence(one)
 
-    def _tell_presence(self, one: OpenTopic) -> None:
+    def _send_presence(self, one: OpenTopic) -> None:
         one.is_presence_due = False
         try:
-            self._outlet.deliver(tell_presence(one.topic))
+            self._outlet.deliver(presence_deliveries(one.topic))
         except Exception as error:
             self._break(one, error)
 

@@ -106,7 +106,7 @@ def deliver(topic: Topic[SubscriberT], step: Step) -> list[Delivery[SubscriberT]
             assert_never(step)
 
 
-def tell_presence(topic: Topic[SubscriberT]) -> list[Delivery[SubscriberT]]:
+def presence_deliveries(topic: Topic[SubscriberT]) -> list[Delivery[SubscriberT]]:
     """Return deliveries of all presence changes of a topic since the last call."""
     return [] if topic.roster is None else _to_all(topic, topic.roster.news())
 
@@ -117,7 +117,7 @@ def _publish(topic: Topic[SubscriberT], publication: Publication) -> list[Delive
         topic.forget()
     if topic.roster is not None:
         topic.roster.apply(publication.lines)
-        return []  # `tell_presence` sends these changes together with others of the same moment
+        return []  # `presence_deliveries` sends these changes together with others of the same moment
     deliveries = []
     made: dict[tuple[Codec, str, tuple[int, ...]], list[bytes]] = {}  # by codec, channel and lines
     for codec, channel, numbers, subscribers in topic.subscribers.select(publication):

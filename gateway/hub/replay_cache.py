@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from enum import Enum, auto
 from itertools import chain
-from typing import Any
 
 from gateway.hub.replay_frames import ReplayFrames, own_slice
-from gateway.hub.subscribers import Subscription
+from gateway.hub.subscribers import SubscriberT, Subscription
 from gateway.wire.frames import PIECE_BYTES
 from realtime.publications import Position, Publication
 
@@ -111,7 +110,7 @@ class Page:
         self._lines += size
         self._budget.take(self, size)
 
-    def slice(self, subscription: Subscription[Any], offset: int) -> tuple[list[bytes], int]:
+    def slice(self, subscription: Subscription[SubscriberT], offset: int) -> tuple[list[bytes], int]:
         """Return the next messages after an offset for a subscription, and the offset that they reach."""
         frames = self._frames_of(subscription)
         if subscription.selector.reader in frames.excluded:
@@ -119,7 +118,7 @@ class Page:
             return own_slice(subscription, rest, offset, SLICE_BYTES)
         return frames.after(offset, SLICE_BYTES)
 
-    def _frames_of(self, subscription: Subscription[Any]) -> ReplayFrames:
+    def _frames_of(self, subscription: Subscription[SubscriberT]) -> ReplayFrames:
         frames = self._frames.get(subscription.audience)
         if frames is None:
             frames = ReplayFrames(subscription.codec, subscription.channel, subscription.selector.shared)
@@ -168,7 +167,7 @@ class ReplayCache:
         page = self._page_after(offset)
         return page is not None and page.publication_after(offset).last > self.end.offset - self._entries
 
-    def slice(self, subscription: Subscription[Any], offset: int) -> tuple[list[bytes], int]:
+    def slice(self, subscription: Subscription[SubscriberT], offset: int) -> tuple[list[bytes], int]:
         """Return a subscription's next messages after a COVERED offset, and the offset that they reach.
 
         The messages are ready to write; the list is empty if none is for this subscription.

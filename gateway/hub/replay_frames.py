@@ -9,9 +9,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from typing import Any
 
-from gateway.hub.subscribers import Selector, Subscription, excluded_readers
+from gateway.hub.subscribers import Selector, SubscriberT, Subscription, excluded_readers
 from gateway.wire.codec import Codec
 from gateway.wire.frames import PIECE_BYTES
 from realtime.channels import Channel
@@ -108,7 +107,7 @@ class ReplayFrames:
 
 
 def own_slice(
-    subscription: Subscription[Any], publications: Iterable[Publication], offset: int, most_bytes: int
+    subscription: Subscription[SubscriberT], publications: Iterable[Publication], offset: int, most_bytes: int
 ) -> tuple[list[bytes], int]:
     """As `after`, but for one subscription, which does not get all messages of its audience."""
     parts: list[bytes] = []

@@ -92,7 +92,7 @@ class Roster:
                 self._remove(connection, number)
             else:
                 self._put(connection, number, entry)
-            self._tell(connection, before, self._entry(connection))
+            self._note_change(connection, before, self._entry(connection))
 
     def entries(self) -> list[bytes]:
         """Return all entries that are present, one a connection."""
@@ -113,7 +113,7 @@ class Roster:
         if not incarnations:
             self._members.pop(connection, None)
 
-    def _tell(self, connection: bytes, before: bytes | None, after: bytes | None) -> None:
+    def _note_change(self, connection: bytes, before: bytes | None, after: bytes | None) -> None:
         if after == before:
             return
         if after is None:

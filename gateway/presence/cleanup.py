@@ -53,15 +53,15 @@ async def clean_up(stores: Stores, node: Node, projects: Collection[str], ttl_se
 
 async def _clean_up_after(stores: Stores, incarnation: str, projects: Collection[str]) -> None:
     """Clean up each topic and project by itself; if one of them fails, keep the incarnation for later."""
-    faults: list[Exception] = []
+    errors: list[Exception] = []
     leaves = connections = 0
     for project, topic in await stores.presence.topics_of(incarnation):
-        with _spares_the_others(f"{project} {topic}", faults):
+        with _spares_the_others(f"{project} {topic}", errors):
             leaves += await _end_presence(stores, incarnation, project, topic)
     for project in sorted(projects):
-        with _spares_the_others(project, faults):
+        with _spares_the_others(project, errors):
             connections += await _end_connections(stores, incarnation, project)
-    if not faults:
+    if not errors:
         await stores.nodes.delete(incarnation)
         log.info(
             "dead_node_cleaned_up", life=incarnation, presences_count=leaves, connections_count=connections
@@ -69,7 +69,7 @@ async def _clean_up_after(stores: Stores, incarnation: str, projects: Collection
 
 
 @contextmanager
-def _spares_the_others(item: str, faults: list[Exception] | None = None) -> Iterator[None]:
+def _spares_the_others(item: str, errors: list[Exception] | None = None) -> Iterator[None]:
     """Survive unforeseen faults of one item; raise Unavailable, which concerns all items."""
     try:
         yield
@@ -77,8 +77,8 @@ def _spares_the_others(item: str, faults: list[Exception] | None = None) -> Iter
         raise
     except Exception as error:
         _part.note(error, item)
-        if faults is not None:
-            faults.append(error)
+        if errors is not None:
+            errors.append(error)
 
 
 async def _end_presence(stores: Stores, incarnation: str, project: str, topic: str) -> int:

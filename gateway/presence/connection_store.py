@@ -146,7 +146,7 @@ def kept_user(user_id: str | None) -> str | None:
     return user_id and user_id[:KEPT_CHARACTERS]
 
 
-def _event(kind: str, facts: Open, at: float) -> dict[str, Any]:
+def _event(kind: str, facts: Open, at: float) -> dict[str, object]:
     return {
         "event": kind,
         "connection_id": facts.connection_id,
@@ -158,7 +158,7 @@ def _event(kind: str, facts: Open, at: float) -> dict[str, Any]:
     }
 
 
-def _end(departure: Departure) -> dict[str, Any]:
+def _end(departure: Departure) -> dict[str, object]:
     return _event("disconnect", departure.facts, departure.at) | {
         "code": departure.code,
         "reason": departure.reason,

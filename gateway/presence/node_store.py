@@ -22,7 +22,7 @@ class NodeStore:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def begin(self, incarnation: str, report: Any, ttl_seconds: float) -> frozenset[str]:
+    async def begin(self, incarnation: str, report: object, ttl_seconds: float) -> frozenset[str]:
         """Make a new incarnation known; return the replids under which it begins, one for each server."""
         replids = await self._replids()
         # In this order: an incarnation that is known without a key is dead.
@@ -30,7 +30,9 @@ class NodeStore:
         await self._store.call("SADD", names.nodes(), incarnation)
         return replids
 
-    async def renew(self, incarnation: str, report: Any, ttl_seconds: float, replids: frozenset[str]) -> bool:
+    async def renew(
+        self, incarnation: str, report: object, ttl_seconds: float, replids: frozenset[str]
+    ) -> bool:
         """Keep an incarnation alive that began under these replids; return whether it lives.
 
         False if it has expired, so that other nodes may clean up after it, or if a server has another replid,
@@ -67,5 +69,5 @@ class NodeStore:
         await self._store.call("SREM", names.nodes(), incarnation)
 
 
-def _lease(incarnation: str, report: Any, ttl_seconds: float) -> list[Any]:
+def _lease(incarnation: str, report: object, ttl_seconds: float) -> list[Any]:
     return [names.node(incarnation), msgspec.json.encode(report), "PX", int(ttl_seconds * 1000)]

@@ -88,10 +88,10 @@ class Batcher(Generic[ItemT]):
                 return
             _part.note(error)
             outcomes = [internal()] * len(taken)
-        _tell(taken, outcomes)
+        _set_outcomes(taken, outcomes)
 
 
-def _tell(taken: list[tuple[ItemT, asyncio.Future[None]]], outcomes: Outcomes) -> None:
+def _set_outcomes(taken: list[tuple[ItemT, asyncio.Future[None]]], outcomes: Outcomes) -> None:
     if any(isinstance(outcome, Unavailable) for outcome in outcomes):
         metrics.redis_failures.inc()
     for (_, future), outcome in zip(taken, outcomes, strict=True):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, hdrs, web
+from aiohttp.http_websocket import WebSocketWriter
 
 from gateway.websocket.frame_rules import may_close_with
 from gateway.websocket.intake import FrameIntake
@@ -57,7 +58,7 @@ class WebSocket(web.WebSocketResponse):
         except UnicodeEncodeError:  # a header that is no text
             return web.WebSocketReady(False, None)
 
-    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
         handler: Any = request.protocol
         if handler.transport is None:
             raise ConnectionResetError("the client is gone")

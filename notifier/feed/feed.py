@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from operator import itemgetter
 
-from notifier.errors import UNREADABLE, LostPlace, NoFeed
+from notifier.errors import UNREADABLE, FeedMoved, NoFeed
 from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
+from notifier.feed.feed_row import read_checkpoints, read_feed_row
 from notifier.feed.outbox_rows import table_facts, topics_of
-from notifier.feed.place import read_checkpoints, read_place
 from notifier.feed.publication_store import Chunk
 from notifier.feed.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from notifier.feed.timings import DEFAULTS, FeedTimings
@@ -29,7 +29,7 @@ from realtime.waiting.batches import batches_by_weight
 SHED_ROWS = 50_000  # that one statement deletes
 LONG_SECONDS = 120  # timeout of statements that read or delete very many rows
 
-_PLACE, _SETTLE_HERE, _BEGIN_ANEW = query("place"), query("settle_here"), query("begin_anew")
+_FEED_ROW, _SETTLE_HERE, _BEGIN_ANEW = query("feed_row"), query("settle_here"), query("begin_anew")
 _ADVANCE, _CONFIRM = query("advance"), query("confirm")
 _BATCH, _CHANGES = query("batch"), query("changes")
 _FOUND = "select left(token, 300) from realtime.feed"
@@ -50,7 +50,7 @@ class Feed:
         self._timings = timings
         self._bounds = bounds
         self._incarnation = secrets.token_hex(4)  # no token of another Feed begins with it
-        self._place = (0, 0)  # ctid of the feed's row; without it Postgres would search old versions
+        self._ctid = (0, 0)  # ctid of the feed's row; without it Postgres would search old versions
         self._number = 0  # of the current batch
         self._commit_times = False  # whether the database tracks commit times
         self.token = ""  # of the current batch
@@ -69,20 +69,20 @@ class Feed:
         Return False if the feed belongs to another database, from which this one was restored or copied:
         then all changes that were captured before are given up.
         """
-        found = read_place(await self._row())
+        found = read_feed_row(await self._row())
         if found.elsewhere:
             await self._begin_anew(found.number)
         else:
             await self._connection.execute(_SETTLE_HERE)
-        place = read_place(await self._row())
-        self._place, self._number, self.token = place.row, place.number, place.token
-        self._commit_times = place.commit_times
-        self.s1, self.s2 = place.s1, place.s2
+        row = read_feed_row(await self._row())
+        self._ctid, self._number, self.token = row.ctid, row.number, row.token
+        self._commit_times = row.commit_times
+        self.s1, self.s2 = row.s1, row.s2
         self.checkpoints = read_checkpoints(await self._connection.fetch(_CHECKPOINTS))
         return not found.elsewhere
 
     async def _row(self) -> Row:
-        feeds = await self._connection.fetch(_PLACE)
+        feeds = await self._connection.fetch(_FEED_ROW)
         if len(feeds) != 1:
             raise NoFeed(len(feeds))
         return feeds[0]
@@ -121,7 +121,7 @@ class Feed:
         if not ranges:
             return False
         token = self._token(self._number + 1)
-        here = self._place, self.token
+        here = self._ctid, self.token
         row = await fetch_one(
             self._connection, _ADVANCE, *here, token, str(snapshot), *bounds(ranges), *_columns(self.moved)
         )
@@ -133,28 +133,28 @@ class Feed:
 
     def _has_moved(self, row: Row) -> bool:
         """Read where the feed's row is after a statement that tried to change it; tell whether it did."""
-        self._check_place(row["found"])
+        self._check_token(row["found"])
         if row["moved_to"] is None:
             return False
-        self._place = row["moved_to"]
+        self._ctid = row["moved_to"]
         return True
 
     def _keep_checkpoints(self) -> None:
         self.checkpoints |= self.moved
         self.moved = {}
 
-    async def check_place(self) -> None:
+    async def check_ownership(self) -> None:
         """Raise LostPlace if another session has moved the feed, TooNew if the schema is too new for us.
 
         A lost session raises its own error.
         """
         found = await self._connection.fetchval(_FOUND, timeout=self._timings.snapshot_seconds)
-        self._check_place(found)
+        self._check_token(found)
         await check_version(self._connection)
 
-    def _check_place(self, found: str | None) -> None:
+    def _check_token(self, found: str | None) -> None:
         if found != self.token:
-            raise LostPlace(self.token, found)
+            raise FeedMoved(self.token, found)
 
     def diverged(self, found: Mapping[str, str], published: bool) -> dict[str, tuple[str, str]]:
         """Return the topics that have diverged, each with the checkpoint found and the one expected.
@@ -256,7 +256,7 @@ class Feed:
     async def confirm(self) -> None:
         """Note that the current batch has been published whole, before a pause."""
         if self.s1 != self.s2:
-            row = await fetch_one(self._connection, _CONFIRM, self._place, self.token, *_columns(self.moved))
+            row = await fetch_one(self._connection, _CONFIRM, self._ctid, self.token, *_columns(self.moved))
             self._has_moved(row)
             self.s1 = self.s2
             self._keep_checkpoints()
@@ -288,9 +288,9 @@ class Feed:
             shed = await self._connection.fetch(_SHED, *asked, timeout=LONG_SECONDS)
             token = f"{self._token(self._number)}-{secrets.token_hex(4)}"
             lost = {topic: f"{token}:0" for topic in topics_of(shed) if self._has_room_for(topic)}
-            row = await fetch_one(self._connection, _RENAME, self._place, self.token, token, *_columns(lost))
-            self._check_place(row["found"])
-        self._place = row["moved_to"]
+            row = await fetch_one(self._connection, _RENAME, self._ctid, self.token, token, *_columns(lost))
+            self._check_token(row["found"])
+        self._ctid = row["moved_to"]
         self.token, self.moved, self._new = token, {}, set()
         self.checkpoints |= lost
         return sum(row["changes"] for row in shed)

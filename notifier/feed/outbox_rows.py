@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 
-from notifier.feed.place import Fields
+from notifier.feed.feed_row import Fields
 from realtime.channels import Event, Table
 from realtime.publications import line_prefix
 

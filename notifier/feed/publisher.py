@@ -33,7 +33,7 @@ ResultT = TypeVar("ResultT")
 
 
 class Publisher:
-    """Publishes one project's feed; `on_redis` is told why Redis is unavailable, or None when it answers."""
+    """Publishes one project's feed; `on_redis` gets the reason why Redis is unavailable, or None."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Publisher:
 
     async def _begin_anew(self, diverged: dict[str, tuple[str, str]]) -> None:
         # To a notifier that no longer leads, topics of the next leader seem diverged: it must not reset them.
-        await self.feed.check_place()
+        await self.feed.check_ownership()
         if not diverged:
             return
         log.warning(

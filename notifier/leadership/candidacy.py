@@ -15,7 +15,7 @@ BLIND_SECONDS = 3.0  # without an answer of Redis, after which a leader's silenc
 GRACE_SECONDS = 1.5  # for the preferred notifier, before the others try to lead
 STABLE_SECONDS = 5.0  # for which the fleet has not changed, and a leader has led, before it hands over
 DATABASE_SECONDS = 6.0  # without an answer of the database, after which a leader's lease is no longer renewed
-FAULT_SECONDS = 30.0  # after a fault, in which another notifier should lead
+FAILURE_SECONDS = 30.0  # after a failure, in which another notifier should lead
 BLIND_PATIENCE_SECONDS = 5.0  # for which a notifier without Redis leaves a free lead to those with Redis
 
 NEVER = float("-inf")
@@ -46,7 +46,7 @@ class Candidacy:
     awaits_schema: bool = False  # the feed waits for the schema
     heard_at: float = NEVER  # when the database last answered any session of this notifier
     proven: bool = False  # the database was reached since the last fault
-    faulted_at: float = NEVER
+    failed_at: float = NEVER
     rival: int | None = None  # the backend that led when this notifier last tried to
     wake: Callable[[], object] = field(default=lambda: None)  # ends the feed's sleep, so that it checks
     # Reported by the election
@@ -124,7 +124,7 @@ class Candidacy:
 
     def is_able(self, now: float) -> bool:
         """Tell whether this notifier can lead the project, as far as it knows."""
-        return self.leads_since is not None or (self.proven and now - self.faulted_at >= FAULT_SECONDS)
+        return self.leads_since is not None or (self.proven and now - self.failed_at >= FAILURE_SECONDS)
 
     def lead(self, now: float) -> None:
         self.leads_since, self.heard_at, self.proven, self.awaits_schema = now, now, True, False
@@ -148,7 +148,7 @@ class Candidacy:
         self.leads_since, self.awaits_schema = None, False
 
     def fail(self, now: float) -> None:
-        self.proven, self.faulted_at = False, now
+        self.proven, self.failed_at = False, now
 
     def must_hand_over(self, now: float) -> bool:
         """Tell whether another notifier should lead this project, in a fleet that is stable."""

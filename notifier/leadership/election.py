@@ -141,11 +141,13 @@ class Election:
             self._fleet.see(now, facts)
         for (project, candidacy), holder in zip(candidacies, holders, strict=True):
             with _part.survives(project):
-                self._tell(project, candidacy, holder, now)
+                self._update_candidacy(project, candidacy, holder, now)
         self._held = {one for (one, _), holder in zip(candidacies, holders, strict=True) if holder == self.id}
         self._forget_left({claim.project for claim in claims if claim.wish is Wish.LEAVE})
 
-    def _tell(self, project: str, candidacy: Candidacy, holder: str | Unavailable | None, now: float) -> None:
+    def _update_candidacy(
+        self, project: str, candidacy: Candidacy, holder: str | Unavailable | None, now: float
+    ) -> None:
         if isinstance(holder, Unavailable):  # for this lease alone
             candidacy.stable = False
             candidacy.see_nothing(now, why(holder))

@@ -159,8 +159,8 @@ class Candidate:
     async def _take(self, connection: OwnSession, row: Row, lock: int) -> bool:
         """Take the lead if nobody did first; keep older notifiers out, unless a stranger has their lock."""
         keeps_out = await connection.fetchval("select pg_try_advisory_lock($1::bigint)", names.LEADER_LOCK)
-        place = row["place"], row["former_lock"]
-        if await connection.fetchval(_LEAD, *place, lock, names.LEADER_LOCK, timeout=ANSWER_SECONDS):
+        expected = row["ctid"], row["former_lock"]
+        if await connection.fetchval(_LEAD, *expected, lock, names.LEADER_LOCK, timeout=ANSWER_SECONDS):
             return True
         if keeps_out:
             await connection.execute("select pg_advisory_unlock($1::bigint)", names.LEADER_LOCK)

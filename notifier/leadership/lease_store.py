@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
@@ -85,7 +84,7 @@ class LeaseStore:
         return {name.decode(errors="replace"): fact for name, fact in signed}
 
 
-def _holder(answer: Any) -> str | Unavailable | None:
+def _holder(answer: Exception | bytes | None) -> str | Unavailable | None:
     if isinstance(answer, Exception):
         return unavailable(answer)
-    return None if answer is None else str(answer.decode(errors="replace"))
+    return None if answer is None else answer.decode(errors="replace")

@@ -37,22 +37,22 @@ def place_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def at(error: ErrorT, place: object, phase: Phase = Phase.IN_USE) -> ErrorT:
+def at(error: ErrorT, server: object, phase: Phase = Phase.IN_USE) -> ErrorT:
     """Note on an error which server it came from and in which phase; return the error.
 
     An existing note is kept: the code closest to the failure knew it best.
     """
-    vars(error).setdefault("realtime_note", (str(place), phase))
+    vars(error).setdefault("realtime_note", (str(server), phase))
     return error
 
 
-def why(error: BaseException, place: object = "", phase: Phase = Phase.IN_USE) -> str:
-    """Return the sentence for an error; place and phase are used if the error has no note.
+def why(error: BaseException, server: object = "", phase: Phase = Phase.IN_USE) -> str:
+    """Return the sentence for an error; `server` and `phase` are used if the error has no note.
 
     A group of errors gives a sentence for each error; equal sentences appear once.
     """
     if isinstance(error, BaseExceptionGroup):
-        sentences = dict.fromkeys(why(one, place, phase) for one in error.exceptions)
+        sentences = dict.fromkeys(why(one, server, phase) for one in error.exceptions)
         return "; ".join([*sentences][:SHOWN_CAUSES])
     if isinstance(error, Unavailable):
         return error.reason or error.message
@@ -60,7 +60,7 @@ def why(error: BaseException, place: object = "", phase: Phase = Phase.IN_USE) -
         return str(error) if type(error) is ClientError else f"{type(error).__name__}: {error}"
     chain = _chain(error)
     notes = [vars(one)["realtime_note"] for one in chain if "realtime_note" in vars(one)]
-    where, when = notes[0] if notes else (str(place), phase)
+    where, when = notes[0] if notes else (str(server), phase)
     finding = _find(chain, when)
     return f"{where}: {finding}" if where else str(finding)
 

@@ -28,7 +28,7 @@ FRESH_SECONDS = 60.0  # time before certificate files are read again: the system
 MOST_DOORS = 4_096  # cached connectors; each project has one or two
 AWAY = "the project's database cannot be reached now"
 
-_FAULTS = (
+_OPEN_ERRORS = (
     OSError,
     ValueError,
     SettingError,
@@ -79,7 +79,7 @@ class Connector:
             try:
                 more = {"timeout": self._url.connect_seconds or seconds, **options}
                 return await self._open_at(address, settings, target_session_attrs=wanted, **more)
-            except _FAULTS as error:
+            except _OPEN_ERRORS as error:
                 reasons[self._reason(error, address)] = None
                 cause = error
                 if not isinstance(error, _TRY_NEXT):

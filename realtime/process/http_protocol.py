@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
@@ -111,7 +110,9 @@ class HttpProtocol(web.RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
 
-def protocol_factory(kind: Callable[..., HttpProtocol], runner: web.AppRunner, **more: Any) -> Any:
+def protocol_factory(
+    kind: Callable[..., HttpProtocol], runner: web.AppRunner, **more: object
+) -> Callable[[], HttpProtocol]:
     """Return a factory of protocols, one per connection, for the application of a runner that is set up."""
     assert runner.server is not None, "set up"
     return partial(

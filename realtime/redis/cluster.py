@@ -142,7 +142,7 @@ class Servers:
             self._owners[error.slot_id] = owner
             self._slots.update({before: -1, owner: 1})
             self.all = tuple(server for server, slots in self._slots.items() if server and slots)
-            self.tell_news()
+            self.wake_waiters()
         self.look_soon()
 
     async def _look(self) -> None:
@@ -167,7 +167,7 @@ class Servers:
         if all_before and set(self.all) != set(all_before):
             log.info("redis_servers_changed", servers=[str(server) for server in self.all])
         if set(self.all) != set(all_before) or self._owners != owners_before:
-            self.tell_news()
+            self.wake_waiters()
         await self._part_from(all_before, shares)
 
     async def _part_from(self, before: Iterable[Server], shares: Shares) -> None:
@@ -182,7 +182,7 @@ class Servers:
         unneeded += [self._guides.pop(address) for address in unused]
         await close(client.aclose() for client in unneeded)
 
-    def tell_news(self) -> None:
+    def wake_waiters(self) -> None:
         """Wake all tasks that wait in `changed`."""
         news, self._news = self._news, asyncio.Event()
         news.set()

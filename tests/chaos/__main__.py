@@ -1,7 +1,7 @@
-"""What `make chaos` runs: the stage, the load on it, the storm, and the referee's verdict.
+"""The command behind `make chaos`: start the stage, load and faults, and print the referee's verdict.
 
-Says each fault as it strikes and what was counted in the end; status 1 when something was violated, and
-then the seed stands beside it and the logs are kept.
+Prints each fault when it starts, and the counts at the end. If a guarantee was violated, the exit status is
+1, the seed is printed with each violation, and the logs are kept.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     directory = Path(tempfile.mkdtemp(prefix="realtime-chaos-"))
-    # Servers that are not root pass through.
+    # Servers that do not run as root must be able to enter the directory.
     directory.chmod(0o711)
     violated = True
     try:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 async def _run(arguments: argparse.Namespace, directory: Path) -> bool:
-    """Return whether something was violated."""
+    """Run once; return whether a guarantee was violated."""
     seed, started = arguments.seed, monotonic()
     source = sabotaged(arguments.sabotage, directory) if arguments.sabotage else None
     referee = Referee(seed)
@@ -91,7 +91,7 @@ async def _run(arguments: argparse.Namespace, directory: Path) -> bool:
 
 
 def _say(words: str) -> None:
-    print(words, flush=True)  # noqa: T201 - what it says is what it is run for
+    print(words, flush=True)  # noqa: T201 - its output is its purpose
 
 
 if __name__ == "__main__":

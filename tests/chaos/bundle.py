@@ -1,7 +1,8 @@
-"""All links of one process to a Redis of several servers, as one: what befalls it befalls each of them.
+"""All links of one process to a Redis of several servers: a fault may strike all of these links at once.
 
-Servers tell where the others are. On the way back each such address becomes that of this process' link to it,
-so that nobody goes past the links. Where an answer comes in two pieces somebody does, until the next answer.
+Servers send each other's addresses to clients. The bundle replaces each address in an answer by the address
+of this process's link to that server, so that no connection bypasses the links. An address that is split
+between two pieces of an answer is not replaced: such a connection bypasses the links until the next answer.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from tests.chaos.link import Link, Silence
 # keep the length of what is around them.
 ADDRESS = re.compile(rb"(127\.0\.0\.1(?::|\r\n:|\r\n\$4\r\nport\r\n\$5\r\n))(\d{5})")
 PORT_DIGITS = 5
-WHOLE = 0.5  # how often a fault strikes all links, and not just one of them
+WHOLE = 0.5  # how often a fault strikes all links instead of one
 
 
 class Bundle:
-    """The links of one process; `addresses` are those of the servers, once they run."""
+    """The links of one process; `addresses` are the servers' addresses, once they run."""
 
     def __init__(self, name: str, addresses: Callable[[], Iterable[str]]) -> None:
         self.name = name
         self._addresses = addresses
         self._links: list[Link] = []
-        self._ports: dict[bytes, bytes] = {}  # of links, by those of their servers
+        self._ports: dict[bytes, bytes] = {}  # addresses of links, by the addresses of their servers
 
     def __repr__(self) -> str:
         return f"<Bundle {self.name}: {self._links}>"
@@ -49,14 +50,14 @@ class Bundle:
             yield
 
     def through(self, url: str) -> str:
-        """The URL of the servers, by way of these links."""
+        """Return the URL of the servers through these links."""
         return self._rewrite(url.encode()).decode()
 
     def _rewrite(self, data: bytes) -> bytes:
         return ADDRESS.sub(lambda found: found[1] + self._ports.get(found[2], found[2]), data)
 
     def part(self, dice: Random) -> Bundle | Link:
-        """What a fault strikes: all of it, or the link to one server."""
+        """Return what a fault strikes: the whole bundle, or the link to one server."""
         return self if dice.random() < WHOLE else dice.choice(self._links)
 
     def cut(self) -> None:

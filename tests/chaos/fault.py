@@ -1,4 +1,4 @@
-"""What a fault is: words, the parts that it is about, and what strikes, lasts and heals."""
+"""A fault: its description, the parts that it concerns, and the code that starts it, waits and ends it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REDIS, POSTGRES = "redis", "postgres"  # parts; others are named after the proce
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong; two may overlap if they are about different parts."""
+    """A failure that is caused on purpose; two faults may overlap if they concern different parts."""
 
     words: str
     parts: frozenset[str]
@@ -24,5 +24,5 @@ Draw = Callable[[Stage, Random], Fault]
 
 
 def fault_of(part: str, words: str, carry_out: Callable[[], Awaitable[None]]) -> Fault:
-    """One that is about a single part."""
+    """Return a fault that concerns one part."""
     return Fault(words, frozenset({part}), carry_out)

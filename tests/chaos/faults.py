@@ -1,8 +1,8 @@
-"""What may go wrong on the stage: a table of kinds, each of which draws a fault.
+"""The kinds of faults that may strike the stage: a table of functions, each of which draws a fault.
 
-A fault says in words what strikes and for how long, and which parts it is about; carried out it strikes,
-lasts and heals. Everything random is drawn before it strikes, so that a seed means the same faults; only
-which notifier leads then is not the seed's.
+A fault has a description with its duration, and the parts that it concerns. Everything random is drawn before
+a fault starts, so that a seed gives the same faults; only which notifier leads at that moment does not depend
+on the seed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tests.chaos.process import Process
 from tests.chaos.redis_faults import CLUSTER, PAIR, SENTINEL
 from tests.chaos.stage import PRESENCE_TTL_SECONDS, Stage
 
-LEADER = 0.7  # how often a notifier is struck because it leads
+LEADER = 0.7  # how often a fault strikes the notifier that leads
 LONG_HOLE_SECONDS = 12.0  # longer than any timeout of the service
 
 
 def _killed(process: Process, link: Way, dice: Random) -> Fault:
-    """With `link` late before, half of the time: then Redis has done what the process has no answer to."""
+    """Kill a process; half of the time, delay `link` before, so that answers of Redis do not arrive."""
     pause, late = dice.uniform(0, 3), dice.choice((0.0, dice.uniform(0.05, 0.3)))
 
     async def carry_out() -> None:
@@ -65,7 +65,7 @@ def _frozen(process: Process, seconds: float) -> Fault:
 
 
 def _cut(link: Way, dice: Random) -> Fault:
-    """Once, or again and again within a second or two; late before, half of the time, as `_killed`."""
+    """Cut connections, once or several times within two seconds; half of the time, delay them before."""
     pauses = [0.0, *(dice.uniform(0.1, 1) for _ in range(dice.choice((0, 0, 1, 3))))]
     late = dice.choice((0.0, dice.uniform(0.05, 0.3)))
 
@@ -159,12 +159,12 @@ def _notifier_killed(stage: Stage, dice: Random) -> Fault:
 
 
 def _gateway(stage: Stage, dice: Random) -> int:
-    """The index of one."""
+    """Return the index of a gateway."""
     return dice.randrange(len(stage.gateways))
 
 
 def _notifier(stage: Stage, dice: Random) -> int:
-    """The index of the one that leads, as its connections show, or now and then of one that stands by."""
+    """Return the index of the notifier that leads, by its connections, or sometimes of one that stands by."""
     sessions = [len(link.connections) for link in stage.links["notifier-postgres"]]
     leader = sessions.index(max(sessions))
     return leader if dice.random() < LEADER else dice.randrange(len(sessions))

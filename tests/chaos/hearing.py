@@ -1,8 +1,9 @@
-"""What a listener was told of what was said on a channel, held against what was: pure.
+"""Check what a listener received of the talk on a channel against what was said: pure.
 
-Each talker numbers what it says. What Redis has acknowledged must be heard by everyone whose segment began
-before it was said; what was not may be heard, once. Where a listener hears number n, all acknowledged ones
-before it must have come: those that did not are odd until the grace is over.
+Each talker numbers its messages. Each listener whose segment began before a message was said must receive it
+if Redis acknowledged it, and may receive it at most once if Redis did not. When a listener receives number n,
+all acknowledged messages before n must have arrived: a missing one is suspect, and a violation after the
+grace period.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ Utterance = tuple[str, int]  # talker and number
 
 
 class Talk:
-    """What was said on a channel by whom."""
+    """The messages of all talkers on a channel."""
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
-        self.latest: dict[str, int] = {}  # number that each talker said last
+        self.latest: dict[str, int] = {}  # number of each talker's last message
         self.acknowledged: set[Utterance] = set()
-        self.is_divided = False  # two Redises answer, of which one will lose what it acknowledges
+        self.is_divided = False  # two primaries answer, of which one will lose what it acknowledges
 
     def __repr__(self) -> str:
         return f"<Talk on {self.channel}: {len(self.acknowledged)} acknowledged>"
 
     def next(self, talker: str) -> int:
-        """The number of what the talker is about to say."""
+        """Return the number of the talker's next message."""
         self.latest[talker] = number = self.latest.get(talker, 0) + 1
         return number
 
@@ -39,7 +40,7 @@ class Talk:
 
 
 class Hearing(Standing):
-    """One subscription of a channel on which there is talk."""
+    """One subscription of a channel on which talkers publish."""
 
     counted = "broadcasts"
     message_type = "broadcast"
@@ -47,18 +48,18 @@ class Hearing(Standing):
     def __init__(self, who: str, talk: Talk, referee: Referee) -> None:
         super().__init__(who, talk.channel, talk.channel, referee)
         self._talk = talk
-        self._heard: set[Utterance] = set()  # in all segments: nothing comes twice
-        self._floor: dict[str, int] = {}  # by talker: what was said before the segment began
+        self._heard: set[Utterance] = set()  # in all segments, since no message may arrive twice
+        self._floor: dict[str, int] = {}  # by talker: the last number before the segment began
         self._high: dict[str, int] = {}  # by talker: the highest number heard in the segment, or the floor
         self._last_of_life: dict[tuple[str, int], int] = {}  # number heard last from a talker's connection
-        self._gaps: dict[Utterance, float] = {}  # jumped over, and until when it is excused
+        self._gaps: dict[Utterance, float] = {}  # missing messages, and until when each is excused
 
     def _begin(self, position: str) -> None:
         super()._begin(position)
         self._floor, self._high, self._gaps = dict(self._talk.latest), dict(self._talk.latest), {}
 
     def _loses_by_new_epoch(self, last: int) -> bool:
-        return False  # an idle topic may be forgotten; what was lost is seen by its number
+        return False  # Redis may forget an idle topic; a loss shows in the talkers' numbers
 
     def heard(self, message: dict[str, Any], now: float) -> None:
         talker, life, number = (message["payload"][name] for name in ("talker", "life", "number"))
@@ -86,7 +87,7 @@ class Hearing(Standing):
                 self._referee.violation(LOSS, self.where, f"{talker}'s number {number} was passed over")
 
     def differences(self) -> list[Difference]:
-        """What it has not heard, when nothing is said any more."""
+        """Return the messages that the listener missed; call it when no talker publishes any more."""
         missing: dict[str, set[int]] = defaultdict(set)
         for talker, number in self._talk.acknowledged - self._heard:
             if number > self._floor.get(talker, 0):

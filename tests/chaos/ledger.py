@@ -1,6 +1,7 @@
-"""What the database says is true, asked directly: for loads of replicas and for the final verdict.
+"""Read the true contents of the tables from the database, for loads of replicas and for the verdict.
 
-Reads rows and graves in one snapshot, never while the database is being restored, and asks until it answers.
+Reads the rows and the ids of deleted rows in one snapshot, never during a restore, and retries until it
+succeeds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TABLES = ("chaos_a", "chaos_b", "chaos_c")
 
 
 class Ledger:
-    """The tables as they are."""
+    """The present contents of the tables."""
 
     def __init__(self, database_url: Callable[[], str], world: World) -> None:
         self._database_url = database_url
@@ -32,7 +33,7 @@ class Ledger:
         return f"<Ledger of {', '.join(TABLES)}>"
 
     async def read(self, table: str) -> Truth:
-        """What a table holds; where a restore comes in between, what it holds afterwards."""
+        """Return the contents of a table; if a restore begins meanwhile, the contents after the restore."""
         async with self._turns:
             while True:
                 await self._world.whole.wait()

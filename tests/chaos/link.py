@@ -1,8 +1,8 @@
-"""A TCP port before a server, for the ways in which a network fails.
+"""A TCP proxy before a server, which simulates the failures of a network.
 
-Bytes come from whoever connects, go to `target` and back. `cut` resets connections; while silent, nothing
-passes either way and nobody is told; `delay` makes each piece late. Does not look into what it passes on;
-`rewrite` may.
+It passes bytes between its clients and `target`. `cut` resets connections; while the link is silent, it
+passes no bytes and gives no sign of that to either side; `delay` delays each piece. The link does not
+interpret the bytes; `rewrite` may.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from typing import Any
 
 HOST = "127.0.0.1"
 CHUNK = 65_536
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close without a goodbye
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
 class Silence(Enum):
-    """What becomes of what is sent while nothing passes."""
+    """What happens to bytes that are sent while the link is silent."""
 
-    HELD = "held"  # as TCP sends again what was lost: it arrives when the network is back
-    SWALLOWED = "swallowed"  # as when a middle box forgets: who sends on such a connection later is reset
+    HELD = "held"  # like TCP retransmission: bytes arrive when the network is back
+    SWALLOWED = (
+        "swallowed"  # like a middlebox that forgets its connections: a side that sends later gets a reset
+    )
 
 
 def _as_it_is(data: bytes) -> bytes:
@@ -33,17 +35,17 @@ def _as_it_is(data: bytes) -> bytes:
 
 
 class Link:
-    """One port with all connections through it."""
+    """One port, and all connections through it."""
 
     def __init__(self, name: str, target: int, rewrite: Callable[[bytes], bytes] = _as_it_is) -> None:
         self.name = name
         self.target = target  # the port that new connections are passed on to
-        self.port = 0  # where it listens, once it does
+        self.port = 0  # the port on which it listens
         self.connections: set[_Connection] = set()
-        self._rewrite = rewrite  # what comes back, piece by piece
+        self._rewrite = rewrite  # changes each piece of the server's answers
         self._delay = 0.0
         self._swallows = False
-        self._passes = asyncio.Event()  # not set while everything is held
+        self._passes = asyncio.Event()  # not set while pieces are held back
         self._passes.set()
 
     def __repr__(self) -> str:
@@ -61,26 +63,26 @@ class Link:
             await asyncio.gather(*(one.task for one in self.connections), return_exceptions=True)
 
     def part(self, dice: Random) -> Link:
-        """What a fault strikes: all of it, as there is but one server behind it."""
+        """Return what a fault strikes: the whole link, since there is one server behind it."""
         return self
 
     def cut(self) -> None:
-        """Reset every connection, both ways; new ones are served."""
+        """Reset all connections in both directions; new connections are accepted."""
         for connection in self.connections:
             connection.reset()
 
     def black_hole(self, silence: Silence) -> None:
-        """Let nothing pass, and tell nobody; new connections are accepted and hear nothing."""
+        """Pass no bytes and give no sign of that; new connections are accepted and receive nothing."""
         self._swallows = silence is Silence.SWALLOWED
         if silence is Silence.HELD:
             self._passes.clear()
 
     def delay(self, seconds: float) -> None:
-        """Hold each piece back for so long, either way."""
+        """Delay each piece by this time in both directions."""
         self._delay = seconds
 
     def heal(self) -> None:
-        """Be a good network again; connections that something was swallowed from stay dead."""
+        """Behave as a good network again; connections that lost bytes stay dead."""
         self._delay, self._swallows = 0.0, False
         self._passes.set()
 
@@ -100,7 +102,7 @@ class Link:
                 ways.create_task(there, name=f"{self.name} there")
                 ways.create_task(back, name=f"{self.name} back")
         except* OSError:
-            pass  # whoever is left gets a reset
+            pass  # each remaining connection gets a reset
         except* asyncio.CancelledError:
             pass  # cut; asyncio's own server would report it as a fault
         finally:
@@ -108,7 +110,7 @@ class Link:
             connection.close()
 
     async def _swallow(self, reader: asyncio.StreamReader) -> None:
-        """Hear somebody out who connected while everything is swallowed, until the network is back."""
+        """Read from a client that connected while bytes are dropped, until the network works again."""
         while await reader.read(CHUNK):
             if not self._swallows:
                 raise ConnectionResetError
@@ -133,22 +135,22 @@ class Link:
                 await writer.drain()
         await self._passes.wait()
         if self._swallows or connection.dead:
-            connection.dead = True  # the end was swallowed as well
+            connection.dead = True  # the close was dropped as well
         else:
             connection.ended = True
             writer.close()
 
 
 class _Connection:
-    """Whoever connected, and the server behind it once that is reached."""
+    """A connection of a client, and the connection to the server, once the server has accepted it."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self.task: asyncio.Task[Any] = task
         self.writers = [writer]
-        self.dead = False  # something was swallowed: it cannot go on
-        self.ended = False  # one side said goodbye, and the other was told
+        self.dead = False  # bytes were dropped: the connection cannot continue
+        self.ended = False  # one side closed, and the close was passed on
 
     def reset(self) -> None:
         for writer in self.writers:
@@ -156,7 +158,7 @@ class _Connection:
         self.task.cancel()
 
     def close(self) -> None:
-        """Leave nothing behind: who was not told goodbye gets a reset."""
+        """Close both connections; a side that has not received a close gets a reset."""
         for writer in self.writers:
             if self.ended:
                 writer.close()

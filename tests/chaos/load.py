@@ -1,7 +1,7 @@
-"""The load of the chaos suite: writers, and clients that listen, talk and are there; then the last look.
+"""The load of the chaos suite: writers; clients that subscribe, publish and are present; and the final check.
 
-Drawn from the seed, part by part. Works on the stage and tells the referee; `running` is to be open while
-`settle` is called. Who restores the database says so before and after.
+It draws from the seed for each part, works on the stage and reports to the referee. Call `settle` while
+`running` is open. The code that restores the database reports the begin and the end of the restore here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.chaos.mirror import Mirror, Replica, Tally
 from tests.chaos.presence import Person
 from tests.chaos.referee import Referee
 from tests.chaos.roster import Roster
-from tests.chaos.subscriber import TopicSubscriptions
+from tests.chaos.subscriber import Subscriber
 from tests.chaos.talk import Talker
 from tests.chaos.verdict import Verdict
 from tests.chaos.world import World
@@ -31,11 +31,11 @@ from tests.chaos.writers import Writer
 PACE = 80.0  # transactions a second, of all writers together
 ROOMS = ("room:chaos", "chat:chaos")
 LISTENERS, TALKERS, WATCHERS, PEOPLE = 3, 3, 2, 5
-SITTER = Habits(stay=(600.0, 3600.0))  # one who comes back only because it has to
+SITTER = Habits(stay=(600.0, 3600.0))  # a client that reconnects only when it must
 VISITOR = Habits()
 STRANGER = Habits(stay=(0.5, 4.0), away=(0.5, 6.0), rude=0.9)
 
-# What the subscribers listen to, in turn; one table may be spelled in more than one way.
+# The channels of the subscribers, in turn; a table may have more than one spelling.
 CHANNELS = (
     ("table:chaos_a", "table:chaos_b", "table:chaos_c"),
     ("table:chaos_a",),
@@ -54,7 +54,7 @@ class Theatre(Doors, Protocol):
 
 
 class Load:
-    """Everybody who uses the service."""
+    """All writers and clients of the service."""
 
     def __init__(
         self,
@@ -89,9 +89,9 @@ class Load:
 
     def _subscriber(
         self, name: str, standings: Callable[[str, int, Referee], list[Any]], number: int
-    ) -> TopicSubscriptions:
+    ) -> Subscriber:
         standing = standings(name, number, self._referee)
-        part = TopicSubscriptions(name, standing, self._ledger, self._world, self._referee)
+        part = Subscriber(name, standing, self._ledger, self._world, self._referee)
         self._visit(part, SITTER if number == 0 else VISITOR)
         return part
 
@@ -117,7 +117,7 @@ class Load:
         self._visitors.append(Visitor(self._stage, self._world, self._referee, part, dice, habits))
 
     async def prepare(self) -> None:
-        """Make the tables, with realtime on."""
+        """Create the tables and enable realtime on them."""
         connection = await asyncpg.connect(self._stage.database_url)
         try:
             await connection.execute(Path(__file__).with_name("schema.sql").read_text())
@@ -127,15 +127,15 @@ class Load:
             await self._stage.enable(table)
 
     def disturbed(self) -> None:
-        """The database is about to go back in time: nobody may touch it."""
+        """Note that the database is about to go back in time: no writer and no client may use it."""
         self._world.disturb()
 
     def restored(self) -> None:
-        """It is whole again, in another state: what anybody knew of it is void."""
+        """Note that the database is whole again: what anybody knew of its state before is void."""
         self._world.restore()
 
     def divided(self) -> None:
-        """Some reach one Redis, some another: what is acknowledged now may be lost, and nobody knows."""
+        """Note that two primaries of Redis may answer: a message that is acknowledged now may be lost."""
         for talk in self._talks:
             talk.is_divided = True
 
@@ -145,7 +145,7 @@ class Load:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Let everybody do what they do while the block runs."""
+        """Run all writers and clients while the block runs."""
         async with asyncio.TaskGroup() as tasks:
 
             def start(what: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -163,9 +163,9 @@ class Load:
                     task.cancel()
 
     async def settle(self, deadline: float) -> None:
-        """End the writing, let everybody come and stay, until all know the truth or the deadline is over.
+        """Stop the writers, let all clients stay, and wait until all know the truth or the deadline is over.
 
-        Then every subscriber goes and comes back once more, and must miss nothing.
+        Then every subscriber reconnects once more, and must miss nothing.
         """
         self._world.calm.set()
         await asyncio.wait(self._writing)

@@ -1,8 +1,9 @@
-"""What one subscription was told of a table, held against what may be told: pure, time comes in.
+"""Check what a subscription received of a table against what it may receive: pure, time is an argument.
 
-At a segment's begin (see `standing`) the table is loaded by SQL, while messages wait. Then each row brings
-its versions one by one; what the load showed already may come once more. Where a restore of the database fell
-between begin and load, the stream may be of another past than the load: the grace is TORN_SECONDS then.
+At the begin of a segment (see `standing`) the table is loaded by SQL, while messages wait. After that each
+row must get its versions one by one; a version that is part of the load may arrive once more. If a restore of
+the database falls between begin and load, the messages may belong to an older state than the load: then the
+grace is TORN_SECONDS.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from tests.chaos.standing import GRACE_SECONDS, Difference, Standing, listed
 
 TORN_SECONDS = 30.0  # the longest takeover of the notifier, and some more
 MAX_HELD = 200_000  # messages that wait for a load
-BEYOND = 2**62  # version of a row that was dead when the table was loaded: nothing later can come
+BEYOND = 2**62  # version of a row that was deleted before the load: no later version can arrive
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What a table holds: version and note by id; and the ids of the rows that were deleted."""
+    """The contents of a table: version and note by id, and the ids of the deleted rows."""
 
     rows: dict[int, tuple[int, str]]
     dead: frozenset[int]
@@ -28,7 +29,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a `realtime` message says of a row."""
+    """A change of a row in a `realtime` message."""
 
     event: str
     id: int
@@ -42,12 +43,12 @@ class Change:
 
 @dataclass(slots=True)
 class Row:
-    """A row as it was told last; `first` is the first version that this segment's stream brought, or 0."""
+    """The last received state of a row; `first` is the first version that arrived in this segment, or 0."""
 
     version: int
     note: str
     first: int = 0
-    loaded: int = 0  # version that the load showed, BEYOND if it showed a grave
+    loaded: int = 0  # version in the load; BEYOND if the load has it as deleted
     loaded_note: str = ""
 
 
@@ -58,15 +59,15 @@ def read_change(message: dict[str, Any]) -> Change:
 
 
 class Replica(Standing):
-    """One subscription of a table, held against what the table held when the segment began."""
+    """One subscription of a table, checked against the contents of the table at the begin of the segment."""
 
     needs_load = True
 
     def __init__(self, who: str, channel: str, referee: Referee) -> None:
         self.table = channel.split(":")[1].removeprefix("public.")
         super().__init__(who, channel, self.table, referee)
-        self.is_loaded = False  # this segment's load is there
-        self._held: list[Change] = []  # came before the load
+        self.is_loaded = False  # this segment's load has arrived
+        self._held: list[Change] = []  # messages that arrived before the load
 
     def _begin(self, position: str) -> None:
         super()._begin(position)
@@ -82,7 +83,7 @@ class Replica(Standing):
             self._held.append(change)
 
     def load(self, truth: Truth, now: float, torn: bool = False) -> None:
-        """Begin with what the table holds; `torn`: a restore fell between the segment's begin and this."""
+        """Begin with the contents of the table; `torn`: a restore fell between begin and load."""
         self.is_loaded = True
         self._grace = TORN_SECONDS if torn else GRACE_SECONDS
         self._begin_with(truth)
@@ -97,19 +98,19 @@ class Replica(Standing):
         raise NotImplementedError
 
     def differences(self, truth: Truth) -> list[Difference]:
-        """In what it is not the truth, when nothing happens any more: kinds of violations and sentences."""
+        """Return kind and sentence of each difference to the truth; call it when nothing changes any more."""
         raise NotImplementedError
 
 
 class Mirror(Replica):
-    """A copy of the table, kept by all its changes."""
+    """A copy of the table, made from all its changes."""
 
     def __init__(self, who: str, channel: str, referee: Referee) -> None:
         super().__init__(who, channel, referee)
         self._rows: dict[int, Row] = {}
         self._dead: frozenset[int] = frozenset()  # when the table was loaded
-        self._buried: set[int] = set()  # whose DELETE this segment brought
-        self._passed: set[tuple[int, int]] = set()  # versions that were jumped over
+        self._buried: set[int] = set()  # rows whose DELETE arrived in this segment
+        self._passed: set[tuple[int, int]] = set()  # versions that have not arrived, while later ones have
 
     def _begin_with(self, truth: Truth) -> None:
         self._rows = {
@@ -135,7 +136,7 @@ class Mirror(Replica):
                 self._buried.add(change.id)
 
     def _is_due(self, row: Row, change: Change, now: float) -> bool:
-        """Whether the change is to be taken over; one that comes too early is, and is odd."""
+        """Tell whether to apply the change; a change that comes too early is applied, and is suspect."""
         step = 0 if change.event == "DELETE" else 1
         if row.first:
             if change.version < row.version + step:
@@ -147,7 +148,7 @@ class Mirror(Replica):
                 return True
             expected = row.loaded + step
             if change.version < expected and change.event != "DELETE":
-                return True  # the load showed it already
+                return True  # the load has it already
         if change.version != expected:
             self._suspect(LOSS, f"{change} comes where version {expected} is due", now)
             self._passed |= {(change.id, version) for version in range(expected, change.version)}
@@ -189,7 +190,7 @@ class Mirror(Replica):
 
 
 class Tally(Replica):
-    """The ids of all rows of which one event type was told: INSERT or DELETE."""
+    """The ids of all rows for which one type of event arrived: INSERT or DELETE."""
 
     def __init__(self, who: str, channel: str, referee: Referee) -> None:
         super().__init__(who, channel, referee)
@@ -198,7 +199,7 @@ class Tally(Replica):
         self._seen: set[int] = set()
 
     def _has_hole(self, step: int) -> bool:
-        return False  # changes of other kinds have offsets too
+        return False  # changes of other types have offsets too
 
     def _begin_with(self, truth: Truth) -> None:
         self._known, self._seen = self._all(truth), set()

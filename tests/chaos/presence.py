@@ -1,7 +1,7 @@
-"""A person: the part of a client that is present under a channel, changes its state, goes and comes.
+"""A person: the part of a client that is present under a channel, changes its state, leaves and joins again.
 
-Its `entry` is what the service has acknowledged on the line that stands: at the end every watcher must know
-just that. Once it is calm it states itself once more, until that was acknowledged, and stays.
+`entry` is the state that the service acknowledged on the open connection: at the end every watcher must know
+exactly this state. Once the load is calm, it sends its state until the service acknowledges it, and stays.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from tests.chaos.client import Part, RedisSubscription
+from tests.chaos.client import Connection, Part
 from tests.chaos.world import World
 
 PAUSE_SECONDS = (0.1, 3.0)
-ANSWER_SECONDS = 2.0  # for an acknowledgement, before it is said again
-GOES = 0.2  # how often a person leaves with a word, and comes again on the same line
+ANSWER_SECONDS = 2.0  # to wait for an acknowledgement before the message is sent again
+GOES = 0.2  # how often a person sends a leave, and joins again on the same connection
 
 
 class Person(Part):
-    """One client's presence, over all its lines; `channel` None is the project's."""
+    """One client's presence over all its connections; `channel` None means the project."""
 
     def __init__(self, name: str, channel: str | None, world: World, dice: Random) -> None:
         self.name = name
         self.channel = channel
         self.entry: tuple[str, Any] | None = None  # connection and state
-        self.is_settled = False  # said so since it is calm
+        self.is_settled = False  # the service acknowledged the state after calm began
         self._world = world
         self._dice = dice
         self._said = 0
@@ -35,7 +35,7 @@ class Person(Part):
     def __repr__(self) -> str:
         return f"<Person {self.name} in {self.channel}: {self.entry}>"
 
-    async def speak(self, line: RedisSubscription) -> None:
+    async def speak(self, line: Connection) -> None:
         while not self._world.calm.is_set():
             await self._state(line, is_there=self._dice.random() > GOES)
             await self._world.pause(self._dice.uniform(*PAUSE_SECONDS))
@@ -43,8 +43,8 @@ class Person(Part):
             pass
         self.is_settled = True
 
-    async def _state(self, line: RedisSubscription, is_there: bool) -> bool:
-        """Say who one is; whether it was acknowledged in time."""
+    async def _state(self, line: Connection, is_there: bool) -> bool:
+        """Send the state; return whether it was acknowledged in time."""
         self._said += 1
         number, state = self._said, {"number": self._said} if is_there else None
         answered = self._answers[number] = asyncio.Event()

@@ -1,7 +1,8 @@
-"""A command of the service as a process that is killed, told to stop, frozen and started again.
+"""A command of the service as a process that is killed, stopped, frozen and started again.
 
-Started as an operator's supervisor would, always by the same words. An end that nobody asked for, a
-traceback or a token in its log is a complaint. Stopped by its number, and never outlives this process.
+It is started as an operator's supervisor would start it, always with the same arguments. An unexpected end, a
+traceback or a token in its log is a complaint. It is stopped by its process id, and never outlives this
+process.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from time import monotonic
 
 from realtime.process import child
 
-AGAIN_SECONDS = 1.0  # before one that ended by itself is started again
+AGAIN_SECONDS = 1.0  # before a process that ended unexpectedly is started again
 BAR = re.compile(r"^ *\| ")
 TOKEN = re.compile(r"eyJ\w+\.")
 
 
 class Process:
-    """One `realtime COMMAND…`; `complain` takes what it did wrong, as a sentence."""
+    """One `realtime COMMAND…`; `complain` takes a sentence about what it did wrong."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Process:
             *(str(directory), sys.executable, "-m", "realtime", *words),
         ]
         self._environment = environment
-        self._stop_seconds = stop_seconds  # that it may take after SIGTERM
+        self._stop_seconds = stop_seconds  # within which it must end after SIGTERM
         self._complain = complain
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None  # sees it end by itself
@@ -53,7 +54,7 @@ class Process:
         return f"<Process {self.name}>"
 
     async def start(self) -> None:
-        """Start it; whether it is ready is for others to see."""
+        """Start it; does not wait until it is ready."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -75,7 +76,7 @@ class Process:
         await self._end(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Tell it to stop; complain when it does not, or not with status 0."""
+        """Send SIGTERM; complain if it does not end, or ends with another status than 0."""
         status, seconds = await self._end(signal.SIGTERM)
         if seconds > self._stop_seconds:
             self._complain(f"{self.name} did not end within {self._stop_seconds} s of SIGTERM")
@@ -83,7 +84,7 @@ class Process:
             self._complain(f"{self.name} ended with status {status} after SIGTERM")
 
     async def _end(self, number: signal.Signals) -> tuple[int, float]:
-        """Return its status, and the seconds that it took."""
+        """Return its status and the seconds until its end."""
         if self._watch is not None:
             self._watch.cancel()
         process, started = self._process, monotonic()
@@ -112,7 +113,7 @@ class Process:
             self._process.send_signal(number)
 
     def look_through_log(self) -> None:
-        """Complain of each traceback, by what it says, and of a token."""
+        """Complain of each traceback by its last line, and of a token."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         for traceback in _tracebacks(text):
             self._complain(f"{self.name} logged a traceback: {_last_line(traceback)}")
@@ -121,7 +122,7 @@ class Process:
 
 
 def _tracebacks(text: str) -> Iterator[str]:
-    """Those of records, and those that Python wrote by itself; the last record may be half written."""
+    """Return the tracebacks in log records and on stderr; the last record may be incomplete."""
     for line in text.splitlines():
         with suppress(ValueError):
             if line.startswith("{") and "exception" in (record := json.loads(line)):
@@ -130,7 +131,7 @@ def _tracebacks(text: str) -> Iterator[str]:
 
 
 def _last_line(traceback: str) -> str:
-    """What stands below the frames, of an exception in a group too, whose lines begin with a bar."""
+    """Return the line below the frames, also of an exception in a group, whose lines begin with a bar."""
     for line in traceback.splitlines():
         line = BAR.sub("", line)
         if line and not line.startswith((" ", "+")):

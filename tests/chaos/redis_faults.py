@@ -1,6 +1,7 @@
-"""What may go wrong with Redis: with a pair that we promote ourselves, with sentinels, and with a cluster.
+"""The faults of Redis: of a pair that the suite promotes itself, of a pair under sentinels, and of a cluster.
 
-Tables of kinds as in `faults.py`. A cluster and sentinels are struck where something that is in use lies.
+Tables of kinds as in `faults.py`. In a cluster and under sentinels a fault strikes a server that holds keys
+in use.
 """
 
 from __future__ import annotations

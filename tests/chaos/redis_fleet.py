@@ -1,7 +1,7 @@
-"""The Redis of the stage that sees by itself who is the primary: a cluster, or a pair under sentinels.
+"""A Redis of the stage that chooses its primary itself: a cluster, or a pair under sentinels.
 
-What may befall it, each ended with all well again: faults call it, by a key that lies on the server that is
-struck. Commands of its own go to the servers directly; the service comes through bundles of links.
+Each method is a fault, and returns when all servers work again; faults call it with a key on the server to
+strike. Commands of the suite go directly to the servers; the service connects through bundles of links.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.redis_servers.cluster import ValkeyCluster, valkey_cluster
 from tests.redis_servers.sentinels import SentinelPair, sentinel_pair
 
 MAX_LAG_SECONDS = 10  # as docs/operations.md has it
-LATE_SECONDS = 1.0  # in which the last answers of an old primary are there
+LATE_SECONDS = 1.0  # in which the last answers of an old primary arrive
 Servers = ValkeyCluster | SentinelPair
 
 
@@ -35,11 +35,11 @@ class Fleet:
         return f"<Fleet {self._servers}>"
 
     def way(self, name: str) -> Bundle:
-        """Make the links of one who uses it."""
+        """Create the links of one process."""
         return Bundle(name, lambda: self.servers.addresses)
 
     def url(self, way: Way) -> str:
-        """The URL by way of such links."""
+        """Return the URL through these links."""
         assert isinstance(way, Bundle)
         return way.through(self.servers.url)
 
@@ -59,12 +59,12 @@ class Fleet:
             yield
 
     async def _primary(self, key: str) -> str:
-        """The address of a key's primary, once all is well."""
+        """Return the address of a key's primary, once all servers work."""
         await self.servers.wait_healthy()
         return await self.servers.primary_of(key)
 
     async def kill_primary(self, key: str, lag_seconds: float, pause_seconds: float) -> None:
-        """Kill it when its replica has heard nothing for so long; it comes back when that has taken over."""
+        """Kill the primary after its replica lagged for this time; restart it after the replica took over."""
         primary = await self._primary(key)
         replica = await self.servers.replica_of(primary)
         if lag_seconds:
@@ -81,7 +81,7 @@ class Fleet:
 
     @asynccontextmanager
     async def _divided(self) -> AsyncIterator[None]:
-        """Two may answer as primary in the block; it ends when all is well and the last answers are there."""
+        """Two servers may answer as primary in the block; ends when all work and the last answers arrived."""
         self.before_division()
         yield
         await self.servers.wait_healthy()
@@ -89,9 +89,9 @@ class Fleet:
         self.after_division()
 
     async def empty_primary(self, key: str, pause_seconds: float) -> None:
-        """Kill it, and start it again before another takes over: its replica copies nothing then.
+        """Kill the primary and restart it empty before its replica takes over, which then copies nothing.
 
-        Sentinels may have begun to replace it: then it answers until they have.
+        Sentinels may have begun to replace it: then the old primary answers until they have.
         """
         primary = await self._primary(key)
         await self.servers.kill(primary)
@@ -100,7 +100,7 @@ class Fleet:
             await self.servers.start(primary)
 
     async def freeze_primary(self, key: str, seconds: float) -> None:
-        """Freeze it for less long than makes the others take it for dead."""
+        """Freeze the primary for less time than the other servers need to take it for dead."""
         primary = await self._primary(key)
         self.servers.pause(primary)
         try:
@@ -109,12 +109,12 @@ class Fleet:
             await self._wake(primary)
 
     async def _wake(self, primary: str) -> None:
-        """What waits in its connections it does first, and confirms, whether it reigns still or not."""
+        """Continue a frozen server; it first carries out and acknowledges the commands that wait."""
         async with self._divided():
             self.servers.resume(primary)
 
     async def replace_frozen(self, key: str, pause_seconds: float) -> None:
-        """Freeze it until its replica has taken over, and for so long; it wakes and thinks that it reigns."""
+        """Freeze it until some time after its replica took over; then it continues as a primary."""
         primary = await self._primary(key)
         self.servers.pause(primary)
         try:
@@ -124,7 +124,7 @@ class Fleet:
             await self._wake(primary)
 
     async def switch(self, key: str) -> None:
-        """Let a primary and its replica change their parts, as for an upgrade."""
+        """Exchange the roles of a primary and its replica, as for an upgrade."""
         primary = await self._primary(key)
         if isinstance(self.servers, SentinelPair):
             await self.servers.failover("COORDINATED")
@@ -132,14 +132,14 @@ class Fleet:
             await self.servers.failover(primary)
 
     async def force(self) -> None:
-        """Have sentinels promote the replica while the primary answers, which they stop a second later."""
+        """Have sentinels promote the replica while the primary answers, which they demote a second later."""
         assert isinstance(self.servers, SentinelPair)
         await self.servers.wait_healthy()
         async with self._divided():
             await self.servers.failover()
 
     async def move(self, keys: Sequence[str], to: int, returns: bool) -> None:
-        """Move the slots of keys to another primary, key by key, and perhaps back at once."""
+        """Move the slots of keys to another primary, key by key, and possibly back at once."""
         for key in keys:
             source = await self._primary(key)
             await self.cluster.move_slot(key_slot(key.encode()), await self._other(source, to))
@@ -147,7 +147,7 @@ class Fleet:
                 await self.cluster.move_slot(key_slot(key.encode()), source)
 
     async def migrate(self, keys: Sequence[str], to: int) -> None:
-        """Move the slots of those keys that lie where the first one does, all in one step."""
+        """Move the slots of those keys that are on the server of the first key, in one step."""
         source = await self._primary(keys[0])
         slots = {key_slot(key.encode()) for key in keys if await self.cluster.primary_of(key) == source}
         await self.cluster.migrate_slots(sorted(slots), await self._other(source, to))
@@ -172,17 +172,17 @@ class Fleet:
         await self.servers.wait_healthy()
 
     async def tell_primary(self, key: str, *words: object) -> None:
-        """Have it carry out a command."""
+        """Run a command on the primary."""
         await self.servers.server(await self._primary(key)).command(*words)
 
 
 def cluster_fleet(directory: Path, min_replicas: int) -> Fleet:
-    """A cluster whose primaries take nothing without so many replicas."""
+    """Run a cluster whose primaries accept no write without this number of replicas."""
     return Fleet(lambda: valkey_cluster(directory, settings=_cautious(min_replicas)))
 
 
 def sentinel_fleet(directory: Path, min_replicas: int) -> Fleet:
-    """Likewise a pair under sentinels."""
+    """Run a pair under sentinels, with the same rule."""
     return Fleet(lambda: sentinel_pair(directory, settings=_cautious(min_replicas)))
 
 

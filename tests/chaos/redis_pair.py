@@ -1,7 +1,7 @@
-"""The Valkey of the stage: a primary and its replica, behind a link so that it can lag.
+"""The Valkey of the stage: a primary and its replica, with a link between them so that the replica can lag.
 
-Both keep their ports and the one password; which of them is the primary changes. Nothing is written to
-disk: who is killed comes back empty.
+Both keep their ports and the common password; which of them is the primary changes. Nothing is written to
+disk: a killed server starts empty.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SETTINGS = {
     "repl-diskless-sync-delay": "0",
     "repl-ping-replica-period": "1",
 }
-SYNC_SECONDS = 30.0  # in which a replica of ours has a copy
+SYNC_SECONDS = 30.0  # in which a replica must have copied its primary
 
 
 class Server:
@@ -61,14 +61,14 @@ class Server:
             await client.execute_command(*words)
 
     async def is_in_sync(self) -> bool:
-        """Whether it is a replica with all that its primary had when it connected."""
+        """Tell whether it is a replica that has all data that its primary had when it connected."""
         assert self._server is not None
         async with Redis.from_url(self._server.url) as client:
             return str((await client.info("replication")).get("master_link_status")) == "up"
 
 
 class RedisPair:
-    """Primary and replica, and the links of those who use the primary."""
+    """Primary and replica, and the links of the processes that use the primary."""
 
     def __init__(self, directory: Path, ports: tuple[int, int]) -> None:
         for name in ("first", "second"):
@@ -84,12 +84,12 @@ class RedisPair:
         self.after_division: Callable[[], None] = lambda: None
 
     def way(self, name: str) -> Link:
-        """Make the link of one who uses the primary."""
+        """Create the link of one process to the primary."""
         self._clients.append(Link(name, self.primary.port))
         return self._clients[-1]
 
     def url(self, way: Way) -> str:
-        """The URL by way of such a link."""
+        """Return the URL through this link."""
         assert isinstance(way, Link)
         return f"redis://:{PASSWORD}@127.0.0.1:{way.port}/0"
 
@@ -114,7 +114,7 @@ class RedisPair:
         await eventually(self.replica.is_in_sync, SYNC_SECONDS)
 
     async def freeze(self, seconds: float) -> None:
-        """Stop the primary in the middle of whatever it does, for so long."""
+        """Stop the primary for this time, in whatever it does."""
         self.primary.send(signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
@@ -122,7 +122,7 @@ class RedisPair:
             self.primary.send(signal.SIGCONT)
 
     async def promote_lagging(self, lag_seconds: float) -> None:
-        """Kill the primary when its replica has heard nothing for so long, and promote that."""
+        """Kill the primary after its replica has lagged for this time, and promote the replica."""
         await self.has_replica()
         self.replication.black_hole(Silence.HELD)
         await asyncio.sleep(lag_seconds)
@@ -131,9 +131,10 @@ class RedisPair:
         await self._start_replica()
 
     async def promote_beside(self, lag_seconds: float) -> None:
-        """Promote a replica that lags while the primary lives on, with all its connections; demote that then.
+        """Promote a lagging replica while the old primary keeps its connections; then demote the old one.
 
-        What is said to the old primary meanwhile is lost, and who listens there is not told.
+        Messages that are published on the old primary meanwhile are lost, and its subscribers get no sign of
+        that.
         """
         await self.has_replica()
         self.replication.black_hole(Silence.HELD)

@@ -1,7 +1,7 @@
-"""Counts what was seen in a run and collects what may not be: pure, without a clock.
+"""Count what was seen in a run and collect violations: pure, without a clock.
 
-Everyone who listens tells it; the command line prints its report. It knows besides which change each id of a
-table stands for, by a hash an id: one id is one change, for all subscribers on all nodes.
+All listeners report to it, and the command line prints its report. It also knows which change each id of a
+table means, by a hash for each id: one id is one change, for all subscribers on all nodes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ WRONG, GHOST, PHANTOM = "wrong content", "ghosts", "never committed"
 BROKEN = "against the protocol"
 KINDS = (DUPLICATE, LOSS, OUT_OF_ORDER, WRONG, GHOST, PHANTOM, BROKEN)
 
-KEPT_TEXTS = 100  # of violations; beyond it they are only counted,
+KEPT_TEXTS = 100  # most violations that are kept; beyond it they are only counted,
 KEPT_ALIKE = 3  # and beyond it those of one kind in one place
-KEPT_EPOCHS = 8  # of a table, in which its ids are known
+KEPT_EPOCHS = 8  # epochs of a table of which the ids are known
 HASH_MASK = 2**63 - 1
 FAR_AHEAD = 1_000_000  # no offset is that far beyond the last one
 
@@ -27,10 +27,10 @@ class Referee:
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        self.counts: Counter[str] = Counter()  # what happened how often, violations among it by kind
+        self.counts: Counter[str] = Counter()  # events by name, including violations by kind
         self.faults: Counter[str] = Counter()  # by kind
         self.violations: list[str] = []  # the first of them, each in a sentence with the seed
-        self.tell: Callable[[str], None] = lambda _: None  # takes each of these sentences at once
+        self.tell: Callable[[str], None] = lambda _: None  # gets each of these sentences at once
         self._alike: Counter[tuple[str, str]] = Counter()  # violations by kind and place
         self.silence = (0.0, "nobody")  # the longest, in seconds, and whose
         self._ids: dict[str, dict[str, array[int]]] = {}  # by table and epoch: hashes by offset, 0 unknown
@@ -51,7 +51,7 @@ class Referee:
         self.counts[what] += times
 
     def violation(self, kind: str, where: str, what: str) -> None:
-        """Write down what may not be; `kind` is of KINDS, `where` names subscriber, channel and segment."""
+        """Record a violation; `kind` is one of KINDS, `where` names subscriber, channel and segment."""
         assert kind in KINDS, kind
         self.counts[kind] += 1
         self._alike[kind, where] += 1
@@ -63,7 +63,7 @@ class Referee:
         self.silence = max(self.silence, (seconds, who))
 
     def is_new_meaning(self, table: str, epoch: str, offset: int, change: object) -> bool:
-        """Whether this id stood for another change before."""
+        """Tell whether this id meant another change before."""
         epochs = self._ids.setdefault(table, {})
         hashes = epochs.setdefault(epoch, array("q"))
         if len(epochs) > KEPT_EPOCHS:
@@ -77,7 +77,7 @@ class Referee:
         return known not in (0, meaning)
 
     def report(self) -> str:
-        """What a person reads at the end."""
+        """Return the report, as lines for a person."""
         figures = {
             "faults": f"{sum(self.faults.values())}{_by_kind(self.faults)}",
             "changes committed": f"{self.counts['changes']} in {self.counts['transactions']} transactions"

@@ -1,7 +1,7 @@
-"""Who is present under a channel, as one watcher was told it: pure.
+"""The list of those who are present under a channel, as one watcher received it: pure.
 
-A join of somebody who is there, a leave of somebody who is not: each is told once, so both are violations. A
-`sync` begins anew.
+A join of somebody who is present and a leave of somebody who is not present are violations, since each join
+and each leave is sent once. A `sync` begins a new list.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Roster(Standing):
             self._there[connection] = state
 
     def differences(self, truth: dict[str, Any]) -> list[Difference]:
-        """In what it is not the truth, states by connection, when nobody comes or goes any more."""
+        """Return the differences to the truth (states by connection); call it when nobody comes or goes."""
         here, there = self._there.keys(), truth.keys()
         other = {one for one in here & there if self._there[one] != truth[one]}
         return [

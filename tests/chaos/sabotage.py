@@ -1,7 +1,7 @@
-"""Breaks the service on purpose, to show that the referee can see.
+"""Break the service on purpose, to show that the referee finds the defect.
 
-A copy of the packages gets one named edit, whose text must be found exactly once; processes then run from
-the copy. The tree itself is never touched.
+One named edit is made in a copy of the packages; the text of the edit must occur exactly once. Processes then
+run from the copy. The source tree is never changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PACKAGES = ("realtime", "gateway", "notifier")
 
 @dataclass(frozen=True)
 class Edit:
-    """In a file, a text that must be there once, and what stands there instead."""
+    """A text in a file, which must occur once, and its replacement."""
 
     file: str
     text: str
@@ -25,15 +25,15 @@ class Edit:
 
 
 EDITS = {
-    # What comes again of a batch is taken for new.
+    # Changes of a batch that is published again count as new.
     "batch-check": Edit("realtime/redis/lua/changes_v1.lua", "skip = skip + 1", "skip = 0"),
-    # After a lost connection or a hole a node goes on from where Redis is now.
+    # After a lost connection or a gap, a node continues at the present position of Redis.
     "gap-reading": Edit(
         "gateway/delivery/catching_up.py",
         "is_lost = one.is_broken or not await self._read_pages(one, position, mine)",
         "is_lost = False; one.topic.ordered = position",
     ),
-    # In a cluster: a channel that its server has thrown off, since the slot went elsewhere, is left at that.
+    # In a cluster: a channel that its server has unsubscribed, since its slot moved, is not subscribed again.
     "thrown-off": Edit(
         "gateway/delivery/redis_subscription.py",
         "self.subscribe(channel)  # the answer names the server that has it",

@@ -1,7 +1,7 @@
 """The stage of the chaos suite: two gateways, two notifiers, a Postgres, and a Redis of one of three kinds.
 
-Every connection between them goes through a link of its own; only writers reach Postgres directly. Load
-and faults use what stands here. Judges nothing but the processes' own ends and logs.
+Every connection between them goes through a link of its own; only writers connect directly to Postgres. Load
+and faults use these parts. The stage judges only how processes end and what they log.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ poll_seconds = 1
 
 
 class Stage:
-    """What load and faults work on."""
+    """The parts on which load and faults work."""
 
     def __init__(self, directory: Path, source: Path | None, redis: str, min_replicas: int) -> None:
         self.directory = directory
-        self.complaints: list[str] = []  # of processes that ended by themselves, and of their logs
+        self.complaints: list[str] = []  # about processes that ended unexpectedly, and about logs
         self._environment = clean_environment({"PYTHONPATH": str(source)} if source else {})
         postgres, first, second, *gateways = free_ports(3 + len(NODES))
         self.database = Database(directory / "postgres", postgres)
@@ -58,7 +58,7 @@ class Stage:
                 self.redis = sentinel_fleet(directory / "redis", min_replicas)
             case _:
                 self.redis = RedisPair(directory / "redis", (first, second))
-        # By what they connect, `gateway-redis` and so on; each process has its own.
+        # By the two ends, such as `gateway-redis`; each process has its own links.
         self.links: dict[str, list[Way]] = {
             f"{program}-{server}": [way(f"{program}-{node} to {server}") for node in NODES]
             for program in ("gateway", "notifier")
@@ -95,12 +95,12 @@ class Stage:
 
     @property
     def database_url(self) -> str:
-        """The superuser's, direct."""
+        """The superuser's URL, without a link."""
         return self.database.url
 
     @property
     def gateway_urls(self) -> list[str]:
-        """Where clients connect."""
+        """The URLs to which clients connect."""
         return [f"http://127.0.0.1:{_port(link)}" for link in self.links["client-gateway"]]
 
     def token(self, sub: str, service: bool = False) -> str:
@@ -108,7 +108,7 @@ class Stage:
         return issue(SECRET, PROJECT, sub, role, TOKEN_SECONDS, time.time())
 
     async def enable(self, table: str) -> None:
-        """Switch realtime on for a table of schema public, on whichever node answers."""
+        """Enable realtime on a table of schema public, on any node that answers."""
         headers = {"Authorization": f"Bearer {self.token('admin', service=True)}"}
         async with aiohttp.ClientSession(headers=headers) as http:
 
@@ -126,7 +126,7 @@ class Stage:
             await eventually(enabled, READY_SECONDS)
 
     def write_settings(self) -> None:
-        """Write each process's file: the same but for the links that it connects through."""
+        """Write the settings of each process: they differ only in the links."""
         for program in ("gateway", "notifier"):
             for index, node in enumerate(NODES):
                 redis = self.redis.url(self.links[f"{program}-redis"][index])
@@ -140,7 +140,7 @@ class Stage:
                 (self.directory / f"{program}-{node}.toml").write_text("\n".join(lines) + "\n")
 
     async def is_ready(self) -> bool:
-        """Whether all gateways deliver what Redis brings."""
+        """Tell whether all gateways deliver what they get from Redis."""
         async with aiohttp.ClientSession() as http:
             for url in self.gateway_urls:
                 try:
@@ -156,9 +156,9 @@ class Stage:
 async def staged(
     directory: Path, redis: str, min_replicas: int = 0, source: Path | None = None
 ) -> AsyncIterator[Stage]:
-    """Set all of it up, with this kind of Redis, and take it down; `source` is a tree to run instead of this.
+    """Start all parts, with this kind of Redis, and stop them; `source` is another tree to run.
 
-    What processes did wrong by themselves stands in `complaints` afterwards.
+    After the block `complaints` has what processes did wrong by themselves.
     """
     stage = Stage(directory, source, redis, min_replicas)
     async with AsyncExitStack() as stack:

@@ -1,9 +1,9 @@
-"""Where one subscription stands, over all connections of its client, and what is odd about what it is told.
+"""The position of one subscription over all connections of its client, and suspects in what it received.
 
-A *segment* begins with an unrecovered `subscribed` or a `resync`; one that was recovered goes on. Whatever
-is odd is a violation, unless a new segment of the channel begins within the grace of listening: a service
-that notices late that it lost something is excused if it says so, and `covered` counts that. Pure: time comes
-in as an argument.
+A *segment* begins with an unrecovered `subscribed` or with a `resync`; a recovered `subscribed` continues it.
+A suspect becomes a violation unless a new segment of the channel begins within the grace period: a service
+that notices a loss late is excused if it announces the loss, which `covered` counts. Pure: time is an
+argument.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from tests.chaos.referee import BROKEN, LOSS, OUT_OF_ORDER, WRONG, Referee
 
 GRACE_SECONDS = 10.0
-MAX_LISTED = 5  # rows or people that a sentence lists
+MAX_LISTED = 5  # most rows or people that a sentence names
 
 Difference = tuple[str, str]  # kind of violation and sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """Something odd that only a new segment excuses."""
+    """A suspect event that only a new segment excuses."""
 
     until: float
     kind: str
@@ -36,16 +36,16 @@ def read_position(text: str) -> tuple[str, int]:
 
 
 class Standing:
-    """One subscription; `now` is everywhere a clock that stops while its client does not listen."""
+    """One subscription; each `now` is a clock that stops while its client does not listen."""
 
-    needs_load = False  # what a segment begins with is read from the database
-    counted = "deliveries"  # what the referee counts its messages as
+    needs_load = False  # a segment begins with contents of the database
+    counted = "deliveries"  # under which name the referee counts its messages
     message_type = "realtime"
 
     def __init__(self, who: str, channel: str, stream: str, referee: Referee) -> None:
         self.who = who
         self.channel = channel
-        self.stream = stream  # whose ids it hears: several channels may be one stream
+        self.stream = stream  # the stream of its ids: several channels may be one stream
         self.since: str | None = None  # the last id or position
         self.segment = 0
         self._referee = referee
@@ -64,7 +64,7 @@ class Standing:
         return bool(self._suspects)
 
     def subscribed(self, position: str, recovered: bool, since: str | None, now: float) -> None:
-        """Take the answer to a `subscribe` that said `since`."""
+        """Take the answer to a `subscribe` with `since`."""
         self.judge(now)
         if not recovered:
             self._referee.count("unrecovered" if since else "fresh")
@@ -89,7 +89,7 @@ class Standing:
         raise NotImplementedError
 
     def _advance(self, id: str, meaning: object, now: float) -> None:
-        """Look at the id of a message: ids ascend, one by one where the channel has all of its stream."""
+        """Check the id of a message: ids ascend, one by one if the channel carries its whole stream."""
         assert self.since is not None, f"{self!r} hears before it is subscribed"
         (epoch, offset), (last_epoch, last) = read_position(id), read_position(self.since)
         if self._referee.is_new_meaning(self.stream, epoch, offset, meaning):
@@ -104,15 +104,15 @@ class Standing:
         self.since = id
 
     def _loses_by_new_epoch(self, last: int) -> bool:
-        """Whether an epoch that begins unsaid means a loss, after the offset `last` of the old one."""
+        """Tell whether a new epoch without `resync` means a loss after the offset `last` of the old epoch."""
         return last > 0
 
     def _has_hole(self, step: int) -> bool:
-        """Whether a step of the offset means that something was left out."""
+        """Tell whether the step of the offset means a loss."""
         return step > 1
 
     def judge(self, now: float) -> None:
-        """Make violations of what nothing excused in time."""
+        """Turn suspects that nothing excused in time into violations."""
         for suspect in self._suspects:
             if suspect.until <= now:
                 self._referee.violation(suspect.kind, suspect.where, suspect.what)
@@ -123,7 +123,7 @@ class Standing:
 
 
 def listed(kind: str, what: str, who: Iterable[int] | Iterable[str]) -> list[Difference]:
-    """A difference that lists some of many; none if there are none."""
+    """Return one difference that names a few of many items; none for no items."""
     some = sorted(who)
     more = f" and {len(some) - MAX_LISTED} more" if len(some) > MAX_LISTED else ""
     return [(kind, f"{what}: {', '.join(map(str, some[:MAX_LISTED]))}{more}")] if some else []

@@ -1,7 +1,7 @@
-"""Lets faults strike: drawn from a bag, one after the other, sometimes two at once, with calm in between.
+"""Start faults that are drawn from a bag: one after the other, sometimes two at once, with calm between them.
 
-The bag holds each kind once, so that every kind comes before one comes again. Nothing is left broken at
-the end.
+The bag holds each kind once, so that each kind comes before any kind comes again. At the end all faults have
+ended.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from random import Random
 from tests.chaos.fault import Draw, Fault
 from tests.chaos.stage import Stage
 
-TWO_AT_ONCE = 0.2  # how often another fault strikes while one lasts
+TWO_AT_ONCE = 0.2  # how often a second fault starts during a fault
 LONG_CALM = 0.2  # how often it is calm for long enough that everything settles
 
 
 @dataclass(frozen=True, slots=True)
 class Calms:
-    """How long it is calm between two faults, in seconds; the pairs are the shortest and the longest calm."""
+    """How long it is calm between two faults, in seconds, as ranges of the shortest and the longest calm."""
 
     first: float = 2.0  # before the first fault
     short: tuple[float, float] = (0.5, 4.0)
@@ -32,7 +32,7 @@ CALMS = Calms()
 
 
 def matching(patterns: list[str], kinds: Mapping[str, Draw]) -> dict[str, Draw]:
-    """Those kinds that one of the patterns names; raises ValueError for one that names none."""
+    """Return the kinds that one of the patterns names; raises ValueError for a pattern that names none."""
     for pattern in patterns:
         if not any(fnmatch(kind, pattern) for kind in kinds):
             raise ValueError(f"no kind of fault is called {pattern}; there are {', '.join(kinds)}")
@@ -41,7 +41,7 @@ def matching(patterns: list[str], kinds: Mapping[str, Draw]) -> dict[str, Draw]:
 
 @dataclass
 class Storm:
-    """The faults of one run; `tell` hears of each as it strikes: its kind, and the rest in words."""
+    """The faults of one run; `tell` gets the kind and the description of each fault when it starts."""
 
     stage: Stage
     seed: int
@@ -51,12 +51,12 @@ class Storm:
 
     def __post_init__(self) -> None:
         self._dice = Random(f"{self.seed} storm")
-        self._bag: list[str] = []  # kinds that have their turn yet
-        self._waiting: list[tuple[str, Fault]] = []  # drawn, but could not strike beside another
+        self._bag: list[str] = []  # kinds that are still in the bag
+        self._waiting: list[tuple[str, Fault]] = []  # drawn, but postponed until it may strike
         self._number = 0  # of the fault drawn last
 
     async def blow(self, seconds: float, at_least: int = 0) -> None:
-        """Let faults strike for so long, and so many at least; the last one ends a little later."""
+        """Start faults for this time, and at least this number; the last fault ends a little later."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         await self.stage.database.dump()
@@ -71,7 +71,7 @@ class Storm:
             dumps.cancel()
 
     async def _strike(self) -> None:
-        """Carry out one fault, or two that are about different parts."""
+        """Carry out one fault, or two that concern different parts."""
         faults = [self._waiting.pop() if self._waiting else self._draw()]
         if self._dice.random() < TWO_AT_ONCE:
             other = self._draw()

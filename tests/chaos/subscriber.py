@@ -1,8 +1,8 @@
-"""The part of a client that listens: to tables, to talk, to who is there.
+"""The part of a client that subscribes: to tables, to talk, to presence.
 
-Messages come from the client's line and go into standings, one a channel, which judge them; `since` is what
-a standing heard last. Those that begin with what a table holds get it from the ledger, and again where a
-restore of the database fell into that. Says nothing but `subscribe`.
+Messages of the client's connection go to standings, one for each channel, which check them; `since` is the
+last position of a standing. A standing that begins with the contents of a table gets them from the ledger,
+and again if a restore of the database falls into the load. It sends `subscribe` only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tests.chaos.client import Part, RedisSubscription
+from tests.chaos.client import Connection, Part
 from tests.chaos.ledger import Ledger
 from tests.chaos.mirror import TORN_SECONDS, Replica
 from tests.chaos.referee import BROKEN, Referee
@@ -22,30 +22,30 @@ AGAIN_SECONDS = 0.5  # after a `subscribe` that was `unavailable`
 JUDGE_SECONDS = 1.0
 
 
-class TopicSubscriptions(Part):
-    """One client's subscriptions, over all its lines."""
+class Subscriber(Part):
+    """One client's subscriptions over all its connections."""
 
     def __init__(
         self, name: str, standings: Sequence[Standing], ledger: Ledger, world: World, referee: Referee
     ) -> None:
         self.name = name
         self.standings = {standing.channel: standing for standing in standings}
-        self.lines = 0  # that it had so far
-        self.unrecovered: set[str] = set()  # channels of this line that did not go on where they were
+        self.lines = 0  # connections so far
+        self.unrecovered: set[str] = set()  # channels that did not resume on this connection
         self._ledger = ledger
         self._world = world
         self._referee = referee
-        self._wanted: asyncio.Queue[str] = asyncio.Queue()  # channels to subscribe to on this line
+        self._wanted: asyncio.Queue[str] = asyncio.Queue()  # channels to subscribe to on this connection
         self._asked: dict[str, str | None] = {}  # subscribes without an answer: `since` by channel
-        self._joined: set[str] = set()  # channels that this line gets
-        self._joined_at: float | None = None  # loop time, since when it gets all
-        self._listened = 0.0  # seconds with all channels, before that
-        self._to_load: dict[str, int] = {}  # channels, and how many restores there were before
+        self._joined: set[str] = set()  # channels that are subscribed on this connection
+        self._joined_at: float | None = None  # loop time since which all channels are subscribed
+        self._listened = 0.0  # seconds with all channels, on earlier connections
+        self._to_load: dict[str, int] = {}  # channels to load, and the number of restores before each
         self._load_wanted = asyncio.Event()
-        self._quiet_since: float | None = None  # loop time; None while it stays away
+        self._quiet_since: float | None = None  # loop time; None while it is disconnected
 
     def __repr__(self) -> str:
-        return f"<TopicSubscriptions {self.name}, {len(self._joined)} of {len(self.standings)} joined>"
+        return f"<Subscriber {self.name}, {len(self._joined)} of {len(self.standings)} joined>"
 
     @property
     def replicas(self) -> list[Replica]:
@@ -53,7 +53,7 @@ class TopicSubscriptions(Part):
 
     @property
     def listened(self) -> float:
-        """A clock in seconds that stops while not everything is heard."""
+        """Return a clock in seconds that stops while a channel is not subscribed."""
         more = 0.0 if self._joined_at is None else _now() - self._joined_at
         return self._listened + more
 
@@ -64,10 +64,10 @@ class TopicSubscriptions(Part):
     def trying(self) -> None:
         self._quiet_since = _now()
 
-    async def speak(self, line: RedisSubscription) -> None:
+    async def speak(self, line: Connection) -> None:
         self.lines += 1
         self.unrecovered.clear()
-        # Of this line: who wants to ask again later may come too late for it.
+        # Of this connection, which may have ended when the subscriber retries.
         wanted = self._wanted = asyncio.Queue(len(self.standings))
         for channel in self.standings:
             wanted.put_nowait(channel)
@@ -86,7 +86,7 @@ class TopicSubscriptions(Part):
     def hear(self, message: dict[str, Any]) -> None:
         standing = self.standings.get(message.get("channel", ""))
         if standing is None:
-            return  # an error of the whole line: what follows is its end
+            return  # an error of the whole connection, which the service then closes
         is_joined = standing.channel in self._joined
         match message["type"]:
             case "subscribed" if standing.channel in self._asked:
@@ -131,7 +131,7 @@ class TopicSubscriptions(Part):
             self._load_wanted.set()
 
     async def keep_loaded(self) -> None:
-        """Load what begins a segment, until cancelled."""
+        """Load the contents of tables at the begin of segments, until cancelled."""
         while True:
             await self._load_wanted.wait()
             self._load_wanted.clear()
@@ -144,24 +144,24 @@ class TopicSubscriptions(Part):
     async def _load(self, replica: Replica, restores: int) -> None:
         segment = replica.segment
         truth = await self._ledger.read(replica.table)
-        # Meanwhile another segment may have begun, which needs a look of its own.
+        # Another segment may have begun meanwhile, which needs its own load.
         if replica.segment == segment:
             del self._to_load[replica.channel]
             replica.load(truth, self.listened, self._is_torn(restores))
 
     def _is_torn(self, restores: int) -> bool:
-        """Whether the stream may still be from before a restore, and the load from after it."""
+        """Tell whether messages may be older than a restore while the load is newer."""
         recent = _now() - self._world.restored_at < TORN_SECONDS
         return restores != self._world.restores or recent
 
     async def keep_judging(self) -> None:
-        """Let nothing odd go by, until cancelled."""
+        """Judge suspects at intervals, until cancelled."""
         while True:
             await asyncio.sleep(JUDGE_SECONDS)
             self.judge()
 
     def judge(self, mercy: bool = True) -> None:
-        """Judge what has had its time; without mercy, everything."""
+        """Judge the suspects whose grace period is over; without mercy, all suspects."""
         for standing in self.standings.values():
             standing.judge(self.listened if mercy else float("inf"))
 

@@ -1,7 +1,8 @@
-"""A talker: the part of a client that says numbered things on a channel and notes which were acknowledged.
+"""A talker: the part of a client that publishes numbered messages and notes which were acknowledged.
 
-Nothing is said twice, so that whatever comes twice is the service's doing. Once it is calm it says one thing
-more, until that was acknowledged: who hears it has heard all before it.
+It publishes no message twice, so that a duplicate is a defect of the service. Once the load is calm, it
+publishes one more message until it is acknowledged: a listener that receives this message has received all
+earlier ones.
 """
 
 from __future__ import annotations
@@ -10,30 +11,30 @@ import asyncio
 from random import Random
 from typing import Any
 
-from tests.chaos.client import Part, RedisSubscription
+from tests.chaos.client import Connection, Part
 from tests.chaos.hearing import Talk
 from tests.chaos.world import World
 
 PAUSE_SECONDS = (0.01, 0.5)
-LAST_SECONDS = 1.0  # between two tries of the last word
+LAST_SECONDS = 1.0  # between two attempts to publish the last message
 
 
 class Talker(Part):
-    """One client's talk, over all its lines."""
+    """One client's talk over all its connections."""
 
     def __init__(self, name: str, talk: Talk, world: World, dice: Random) -> None:
         self.name = name
-        self.has_spoken = False  # the last word is acknowledged
+        self.has_spoken = False  # the last message is acknowledged
         self._talk = talk
         self._world = world
         self._dice = dice
-        self._life = 0  # lines so far
-        self._last: set[int] = set()  # numbers of last words
+        self._life = 0  # connections so far
+        self._last: set[int] = set()  # numbers of last messages
 
     def __repr__(self) -> str:
         return f"<Talker {self.name} on {self._talk.channel}>"
 
-    async def speak(self, line: RedisSubscription) -> None:
+    async def speak(self, line: Connection) -> None:
         self._life += 1
         while not self._world.calm.is_set():
             await self._say(line)
@@ -42,7 +43,7 @@ class Talker(Part):
             self._last.add(await self._say(line))
             await asyncio.sleep(LAST_SECONDS)
 
-    async def _say(self, line: RedisSubscription) -> int:
+    async def _say(self, line: Connection) -> int:
         number = self._talk.next(self.name)
         payload = {"talker": self.name, "life": self._life, "number": number}
         await line.say(type="broadcast", channel=self._talk.channel, payload=payload, ref=number)

@@ -1,7 +1,7 @@
-"""The last look: once nobody writes any more, does everybody know what is true?
+"""The final check: after the last write, does every client know the truth?
 
-Asks the ledger for the truth, waits until everybody agrees with it, and tells the referee of each who does
-not. Before that each subscriber of tables goes and comes back once more with `since`, to whom nothing is new.
+It reads the truth from the ledger, waits until all clients agree with it, and reports each client that does
+not. Then each subscriber of tables reconnects once more with `since`, and must get nothing new.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from tests.chaos.presence import Person
 from tests.chaos.referee import BROKEN, Referee
 from tests.chaos.roster import Roster
 from tests.chaos.standing import Difference, Standing
-from tests.chaos.subscriber import TopicSubscriptions
+from tests.chaos.subscriber import Subscriber
 from tests.chaos.talk import Talker
 from tests.chaos.writers import DELETE
 
 POLL_SECONDS = 0.2
-QUIET_SECONDS = 1.0  # in which whatever is still under way arrives
+QUIET_SECONDS = 1.0  # in which all messages that are under way arrive
 LAST_WORDS = "insert into {table} (note) values ('the end'), ('the end')"
 NEWEST = "select id from {table} order by id desc limit 1"
 
 
 class Verdict:
-    """What is true at the end, and who does not know it."""
+    """The truth at the end, and the clients that do not know it."""
 
     def __init__(
         self,
         referee: Referee,
         ledger: Ledger,
-        subscribers: Sequence[TopicSubscriptions],
+        subscribers: Sequence[Subscriber],
         talkers: Sequence[Talker],
         people: Sequence[Person],
     ) -> None:
@@ -53,7 +53,7 @@ class Verdict:
         return f"<Verdict on {len(self._subscribers)} subscribers>"
 
     async def learn(self, database_url: str) -> None:
-        """Write a last row into each table, and delete another; then read what is true."""
+        """Write a last row into each table and delete another one; then read the truth."""
         while not self._truth:
             with suppress(*FAILURES):
                 connection = await asyncpg.connect(database_url, timeout=5, command_timeout=20)
@@ -67,7 +67,7 @@ class Verdict:
                 self._truth = {table: await self._ledger.read(table) for table in TABLES}
 
     async def agreed(self, deadline: float) -> bool:
-        """Wait until everybody knows the truth; False when the deadline, in seconds, is over."""
+        """Wait until every client knows the truth; False if the deadline, in seconds, is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 await self._until(lambda: not any(self._differences()))
@@ -75,8 +75,8 @@ class Verdict:
         return False
 
     async def come_back(self, visitors: Sequence[Visitor], deadline: float) -> None:
-        """Let subscribers of tables go and come back: they must go on where they were."""
-        guests = [(one, part) for one in visitors if isinstance(part := one.part, TopicSubscriptions)]
+        """Let the subscribers of tables reconnect: they must resume where they were."""
+        guests = [(one, part) for one in visitors if isinstance(part := one.part, Subscriber)]
         lines = {part.name: part.lines for _, part in guests}
         for visitor, _ in guests:
             visitor.return_now()
@@ -97,14 +97,14 @@ class Verdict:
             await asyncio.sleep(POLL_SECONDS)
 
     def pronounce(self) -> None:
-        """Tell the referee of everything that is not as it should be."""
+        """Report everything that is wrong to the referee."""
         for subscriber in self._subscribers:
             subscriber.judge(mercy=False)
         for kind, where, what in self._differences():
             self._referee.violation(kind, where, f"at the end: {what}")
 
     def _differences(self) -> Iterator[tuple[str, str, str]]:
-        """Kind, place and sentence of each."""
+        """Return kind, place and sentence of each difference."""
         for talker in self._talkers:
             if not talker.has_spoken:
                 yield BROKEN, talker.name, "its last word was never acknowledged"
@@ -130,12 +130,12 @@ class Verdict:
                 raise AssertionError(f"{standing!r} is of no known kind")
 
     def _present(self, channel: str) -> dict[str, Any]:
-        """Who is there by right, under a presence channel: states by connection."""
+        """Return who is present under a presence channel: states by connection."""
         _, _, scope = channel.partition(":")
         return dict(
             person.entry for person in self._people if person.entry and (person.channel or "") == scope
         )
 
 
-def _is_back(part: TopicSubscriptions, lines: dict[str, int]) -> bool:
+def _is_back(part: Subscriber, lines: dict[str, int]) -> bool:
     return part.lines > lines[part.name] and part.is_joined

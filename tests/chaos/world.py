@@ -1,6 +1,6 @@
-"""What everyone in the load knows of the world: whether it is calm yet, and whether the database is whole.
+"""What all parts of the load know of the run: whether it is calm, and whether the database is whole.
 
-Load tells it; writers and clients ask it and wait on it. Never does anything by itself.
+The load sets it; writers and clients read it and wait for it. It does nothing by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class World:
         self.disturbed = asyncio.Event()  # the database is being restored: nobody touches it
         self.whole = asyncio.Event()  # the opposite
         self.whole.set()
-        self.restores = 0  # how often that began
+        self.restores = 0  # how many restores began
         self.restored_at = float("-inf")  # loop time
 
     def __repr__(self) -> str:
@@ -34,11 +34,11 @@ class World:
         self.whole.set()
 
     async def pause(self, seconds: float) -> None:
-        """Let time pass, less of it when calm comes."""
+        """Wait for this time, or less if calm begins."""
         await _elapse(self.calm, seconds)
 
     async def stay_open(self, seconds: float) -> bool:
-        """Let time pass; False at once when a restore begins."""
+        """Wait for this time; return False at once if a restore begins."""
         await _elapse(self.disturbed, seconds)
         return self.whole.is_set()
 

@@ -1,7 +1,8 @@
-"""Writers: transactions short and long, kept and rolled back, on three tables, straight into Postgres.
+"""Writers: short and long transactions, committed and rolled back, on three tables, directly in Postgres.
 
-What they do is drawn from the seed, in bursts and pauses; which row a statement meets is up to the database.
-They survive whatever Postgres does, and remember nothing of it: the truth is what the tables hold.
+Their work is drawn from the seed, in bursts and pauses; which row a statement finds depends on the database.
+They survive all errors of Postgres and keep no record of their writes: the truth is the contents of the
+tables.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.chaos.world import World
 
 ROLLED_BACK = 0.15
 BULK_ROWS = 500
-CROWDED = 1_500  # rows of a table, from which on bulk statements delete
+CROWDED = 1_500  # rows of a table above which bulk statements delete
 AGAIN_SECONDS = 0.3
 LONG_SECONDS = (1.0, 5.0)
 BURST = (3, 40)  # transactions
@@ -47,7 +48,7 @@ class Broken(Exception):
 
 
 class Writer:
-    """One session after the other, and a transaction after the other in it."""
+    """A writer, which uses one session after the other and runs one transaction after the other."""
 
     def __init__(
         self,
@@ -65,14 +66,14 @@ class Writer:
         self._dice = dice
         self._pace = pace  # transactions a second, on the average
         self._session: Any = None  # an asyncpg connection
-        self._written = 0  # notes, each another
+        self._written = 0  # notes, all different
         self._changes = 0  # of this transaction
 
     def __repr__(self) -> str:
         return f"<Writer {self.name}, {self._written} notes>"
 
     async def run(self) -> None:
-        """Write until it is calm."""
+        """Write until calm begins."""
         while not self._world.calm.is_set():
             with suppress(*FAILURES):
                 await self._world.whole.wait()
@@ -86,7 +87,7 @@ class Writer:
             await self._world.pause(AGAIN_SECONDS)
 
     async def _write(self) -> None:
-        """Burst after burst, until it is calm or the database is about to be restored."""
+        """Write burst after burst, until calm or a restore of the database begins."""
         loop = asyncio.get_running_loop()
         while self._world.whole.is_set() and not self._world.calm.is_set():
             count, began = self._dice.randint(*BURST), loop.time()
@@ -117,7 +118,7 @@ class Writer:
         except Broken:
             self._referee.count("rollbacks")
         except (asyncpg.PostgresError, TimeoutError):
-            # A lock that was not to be had, or the end of the session, which the next statement meets.
+            # A lock that was not granted, or a lost session, which the next statement reports.
             self._referee.count("broken")
             if self._session.is_closed():
                 raise
@@ -130,7 +131,7 @@ class Writer:
             await self._one()
 
     async def _one(self, table: str = "") -> None:
-        """Change one row, or none where another was quicker."""
+        """Change one row, or none if another writer was faster."""
         table = table or self._dice.choice(TABLES)
         place = SOMEWHERE.format(table=table, place=self._dice.random() ** 2)
         kind = self._dice.random()
@@ -138,14 +139,14 @@ class Writer:
             await self._execute(INSERT.format(table=table), self._note())
         elif kind < 0.65:
             await self._execute(UPDATE.format(table=table, where=place), self._note())
-        elif kind < 0.75:  # of a few that everybody wants
+        elif kind < 0.75:  # one of a few rows that all writers change
             hot = f"order by id limit 1 offset {self._dice.randrange(3)}"
             await self._execute(UPDATE.format(table=table, where=hot), self._note())
         else:
             await self._execute(DELETE.format(table=table, victims=f"select id from {table} {place}"))
 
     async def _brief_life(self) -> None:
-        """A row that is gone at the end of the transaction that made it."""
+        """Insert a row and delete it in the same transaction."""
         table = self._dice.choice(TABLES)
         id = await self._session.fetchval(INSERT.format(table=table) + " returning id", self._note())
         self._changes += 1
@@ -166,7 +167,7 @@ class Writer:
         await self._one()
 
     async def _long(self) -> None:
-        """Stay open while others commit."""
+        """Keep a transaction open while others commit."""
         await self._short()
         if not await self._world.stay_open(self._dice.uniform(*LONG_SECONDS)):
             raise Broken

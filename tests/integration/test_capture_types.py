@@ -252,6 +252,52 @@ async def test_a_virtual_column_that_is_added_later_has_its_value(database: Data
     assert await database.superuser.fetchval("select min(stranger) from realtime.armed_v1") == -6
 
 
+async def test_a_table_with_virtual_columns_has_the_same_limits_as_others(database: Database) -> None:
+    """Column names that look like placeholders; rows that are large; rows that jsonb refuses."""
+    await database.superuser.execute("""
+        create table computed (
+            n integer primary key,
+            "%1$s" integer generated always as (n * 2) virtual,
+            "$1 %I" json,
+            hidden text
+        )
+    """)
+    columns = ["n", "%1$s", "$1 %I"]
+    await database.catalogue.enable(Table("public", "computed"), list(Event), columns, 1024)
+    large = "'[\"" + 2000 * "x" + "\"]'"
+    for statement in (
+        """insert into computed values (1, default, null, 'h'), (2, default, '"\\u0000"', 'h')""",
+        f"insert into computed values (3, default, {large}, 'h')",
+        "update computed set hidden = 'other'",  # recorded for rows of which only the key is known
+        f"""update computed set "$1 %I" = case n when 1 then {large} else '7'::json end""",
+        "update computed set n = n + 10",
+        "delete from computed",
+    ):
+        await database.superuser.execute(statement)
+
+    def row(n: int, document: str) -> str:
+        return f'{{"n": {n}, "%1$s": {2 * n}, "$1 %I": {document}}}'
+
+    rows = await database.superuser.fetch(
+        "select event, data, old, truncated from realtime.outbox order by id"
+    )
+    assert [tuple(one) for one in rows] == [
+        ("INSERT", row(1, "null"), None, False),
+        ("INSERT", '{"n": 2}', None, True),
+        ("INSERT", '{"n": 3}', None, True),
+        ("UPDATE", '{"n": 2}', None, True),
+        ("UPDATE", '{"n": 1}', None, True),
+        ("UPDATE", '{"n": 2}', None, True),
+        ("UPDATE", '{"n": 3}', None, True),
+        ("UPDATE", '{"n": 11}', None, True),
+        ("UPDATE", row(12, "7"), row(2, "7"), False),
+        ("UPDATE", row(13, "7"), row(3, "7"), False),
+        ("DELETE", '{"n": 11}', None, True),
+        ("DELETE", row(12, "7"), None, False),
+        ("DELETE", row(13, "7"), None, False),
+    ]
+
+
 async def _write_and_compare(database: Database, table: str) -> None:
     async with database.session(**CONTRACT) as reader:
         rows = f"select to_jsonb(t)::text from {table} t order by id"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from notifier.errors import LostPlace
+from notifier.errors import FeedMoved
 from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed import Feed
 from notifier.feed.publication_store import Chunk
@@ -163,10 +163,10 @@ async def test_whoever_lost_its_place_cannot_move_the_feed_and_learns_so(
         await insert(writer, 1)
         assert await reader.read() == [1]
         await insert(writer, 2)
-        with pytest.raises(LostPlace):
+        with pytest.raises(FeedMoved):
             await stale.feed.advance(await stale.feed.snapshot())
-        with pytest.raises(LostPlace):
-            await stale.feed.check_place()
+        with pytest.raises(FeedMoved):
+            await stale.feed.check_ownership()
         assert await reader.read() == [2]
 
 

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from notifier.errors import LostPlace
+from notifier.errors import FeedMoved
 from notifier.feed.timings import FeedTimings
 from notifier.sessions import connect
 from notifier.timings import Timings
@@ -346,13 +346,13 @@ async def test_who_leads_no_more_moves_and_resets_nothing(
     await insert(writer, 3)
     await leader.publish_next(await leader.feed.snapshot())
     before = await position(seen)
-    with pytest.raises(LostPlace):
+    with pytest.raises(FeedMoved):
         await stale.publish_batch()
-    with pytest.raises(LostPlace):
+    with pytest.raises(FeedMoved):
         await stale.check_if_due()
     assert await position(seen) == before
     assert await seen.ids() == [1, 2, 3]
     leaders[0].terminate()
-    with pytest.raises((asyncpg.InterfaceError, LostPlace)):
+    with pytest.raises((asyncpg.InterfaceError, FeedMoved)):
         await stale.publish_batch()
     assert await position(seen) == before

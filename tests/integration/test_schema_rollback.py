@@ -35,7 +35,7 @@ from tests.notifier_fixture import (
 )
 from tests.schema_fixture import ENABLED, VERSION, demand, more, psql, rows, writers
 
-PREVIOUS = migrations.SCHEMA_VERSION - 1
+ADVISORY = 3  # the last version in which the lead and the bell were advisory locks
 TOO_NEW = f"{PROJECT}: the schema is newer than this program"
 
 
@@ -45,7 +45,7 @@ async def settings(orders_url: str, redis_url: str) -> Settings:
 
 
 async def downgrade(connection: Any) -> None:
-    """Make the schema what the version before made: there the lead and the bell were advisory locks."""
+    """Make the schema what version 3 installed: there the lead and the bell were advisory locks."""
     await connection.execute("""
         do $$
         declare
@@ -60,7 +60,7 @@ async def downgrade(connection: Any) -> None:
         drop sequence realtime.silent_until;
         alter table realtime.feed drop column leader_pid, drop column leader_role, drop column leader_lock;
     """)
-    await connection.execute("update realtime.version set version = $1", PREVIOUS)
+    await connection.execute("update realtime.version set version = $1", ADVISORY)
 
 
 def faults() -> float:
@@ -70,7 +70,7 @@ def faults() -> float:
 async def test_an_upgrade_under_load_loses_nothing_and_stops_nobody(
     settings: Settings, seen: Witness, orders_url: str, writer: Any
 ) -> None:
-    """From the version before, by the notifier itself; and to the next one while it runs."""
+    """From version 3, by the notifier itself; and to the next version while it runs."""
     await downgrade(writer)
     async with writers(orders_url) as committed:
         await more(committed)
@@ -102,7 +102,7 @@ async def test_old_and_new_notifiers_beside_each_other_have_one_leader(
             async with notifier_with_a_port(settings) as new:
                 await eventually(new.is_ready)
                 await insert(writer, 1)
-                assert await writer.fetchval("select version from realtime.version") == PREVIOUS
+                assert await writer.fetchval("select version from realtime.version") == ADVISORY
                 await stays(publishes_nothing, 1.0)  # beside the one that leads
                 await old.close()
                 await registry.leases([Claim(PROJECT, Wish.LEAVE)])

@@ -1,10 +1,10 @@
--- The ctid of the feed's row and who leads: {place, former_lock, pid, name}; `pid` is null if no session leads.
+-- The ctid of the feed's row and who leads: {ctid, former_lock, pid, name}; `pid` is null if no session leads.
 --
 -- $1  the lock by which notifiers of schema version 3 and before lead
 --
 -- The session that the row names leads as long as it holds the lock that the row names. An older notifier leads by
 -- the old lock, which counts only if a session of our own role holds it, since any role may take it.
-select feed.ctid as place, feed.leader_lock as former_lock, leader.pid, leader.name
+select feed.ctid, feed.leader_lock as former_lock, leader.pid, leader.name
 from realtime.feed
 left join lateral (
   select session.pid, session.application_name as name

@@ -1,4 +1,4 @@
--- The sessions whose locks keep the triggers of a table, or of its partitions, from being changed.
+-- The sessions whose locks block a change of the triggers of a table or of its partitions, three at most.
 --
 -- $1  oid of the table
 select distinct pid from pg_locks

@@ -1,18 +1,22 @@
--- The trigger functions: from the transition tables of one statement into the outbox, in the user's own
--- transaction. Arguments of a trigger: max_change_bytes; the listed columns ('' is all of them); 'own' or
--- 'partition'; the attribute number whose existence means that the table has more columns than when
--- the trigger was made, or columns that need care (see realtime.stranger_v1).
+-- The trigger functions. They copy the transition tables of a statement into the outbox, in the user's transaction.
 --
--- No function has an EXCEPTION block: what cannot be recorded fails the write. What can be foreseen
--- (a row beyond the limits of jsonb, a listed column that is gone) is not a failure.
+-- Arguments of a trigger:
+--   0  max_change_bytes
+--   1  listed columns; '' is all columns
+--   2  'own' for a table that was enabled, 'partition' for a table below one
+--   3  an attribute number. If an attribute with this number exists, then the table got more columns after the
+--      trigger was created, or has columns that need care: see realtime.stranger_v1
 --
--- A user's table may have a column of any name: variables win over columns, and `n.*` is the whole row even
--- where there is a column n.
+-- No function has an EXCEPTION block: an error fails the write of the user. Expected cases are no errors, for
+-- example a row beyond the limits of jsonb, or a listed column that was dropped.
 --
--- A row is text here: its JSON, or '!' and the JSON of its primary key where jsonb cannot hold it.
+-- A user's table may have columns of any name: variables take precedence over columns, and `n.*` is the whole row
+-- even if the table has a column n.
+--
+-- In these functions a row is a text: its JSON; or '!' and the JSON of its primary key, if jsonb cannot hold the row.
 
--- Whether a text is JSON that jsonb can hold: json takes "\u0000" and 1e999999, jsonb does not.
--- Before Postgres 16 there is no way to ask.
+-- Whether jsonb can hold a JSON text: the type json accepts "\u0000" and 1e999999, the type jsonb does not.
+-- Postgres before 16 has no function for this check.
 do $outer$
 begin
     execute format($$
@@ -24,8 +28,8 @@ begin
 end
 $outer$;
 
--- The primary key, as the table has it now, of a row that is told without the rest. A generic plan, here and
--- below: a row would be a constant in any other, folded and copied.
+-- The primary key of a row that is published without its other columns, by the present definition of the table. The
+-- plan is generic, here and below: in a custom plan the row would be a constant, which is folded and copied.
 create or replace function realtime.key_v1(row_text text, hidden text[], relation oid) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -42,8 +46,8 @@ begin
 end
 $$;
 
--- The text of a row that may be beyond jsonb: a string, an array or an object in it ends at 256 MB, while
--- json has no limit but the 1 GB of any value. Escapes that jsonb refuses cannot stand in a key.
+-- The text of a row that jsonb may be unable to hold: a string, an array or an object in jsonb has at most 256 MB,
+-- while the only limit of json is the 1 GB of any value. A key has no escapes that jsonb refuses.
 create or replace function realtime.careful_v1(row_json json, hidden text[], relation oid) returns text
 language plpgsql stable set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan
 as $$
@@ -66,7 +70,7 @@ begin
 end
 $$;
 
--- The columns that are not to leave the database, from the table of now.
+-- The columns that must not leave the database, by the present definition of the table.
 create or replace function realtime.hidden_v1(relation oid, listed text[]) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -76,8 +80,8 @@ as $$
     )
 $$;
 
--- The attribute number that must not exist while rows need no care: the one after the last. A table with a
--- virtual generated column or a json column needs care with each row; for it, one that always exists.
+-- The attribute number that must not exist while rows need no care: the number after the last one. Each row of a
+-- table with a virtual generated column or a json column needs care: for such a table, a number that always exists.
 create or replace function realtime.stranger_v1(relation oid) returns smallint
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -89,8 +93,8 @@ as $$
     from pg_attribute where attrelid = relation and attnum > 0
 $$;
 
--- The select list of a table with virtual generated columns, null for others: transition tables have null
--- for these columns. Postgres lets no user-defined function or type into their expressions.
+-- The select list of a table with virtual generated columns, null for any other table: in transition tables these
+-- columns are null. Postgres allows no user-defined function or type in the expressions of these columns.
 create or replace function realtime.virtual_v1(relation oid) returns text
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -105,38 +109,14 @@ as $$
     having bool_or(attgenerated = 'v')
 $$;
 
--- The statement of the functions below for such a table, with its columns computed first. $1 schema,
--- $2 table, $3 event, $4 max_change_bytes, $5 hidden columns, $6 the relation.
-create or replace function realtime.virtual_capture_v1(columns text, data_rows text, old_rows text)
-returns text language sql immutable set search_path = pg_catalog, pg_temp
-as $outer$
-    select format($$
-        insert into realtime.outbox (schema_name, table_name, event, data, old, truncated)
-        select $1, $2, $3, case when big then realtime.key_v1(data, $5, $6) else data end,
-               case when not big then old end, big
-        from (select i, data, old, data ^@ '!' or coalesce(old ^@ '!', false)
-                     or octet_length(data) + coalesce(octet_length(old), 0) > $4 as big
-              from (%s) d full join (%s) o using (i)
-              where data is distinct from old or data ^@ '!') c
-        order by i
-    $$, format(source, 'data', columns, data_rows),
-        case when old_rows is null then 'select null::bigint as i, null as old where false'
-             else format(source, 'old', columns, old_rows) end)
-    from (values ($$
-        select row_number() over () as i,
-            realtime.careful_v1(row_to_json(n.*), $5, $6) as %I
-        from (select %s from %I) n
-    $$)) as s (source)
-$outer$;
-
--- Ring, unless the notifier is awake and has silenced the bell: see realtime.silent_until. A transaction that
--- notified cannot be PREPAREd; one that notifies into a full queue fails at COMMIT: then it is the notifier's
--- poll that finds the change.
+-- Ring the doorbell: the triggers call it unless the notifier is awake and has silenced the doorbell, see
+-- realtime.silent_until. A transaction that has notified cannot be PREPAREd, and a transaction that notifies while the
+-- queue is full fails at COMMIT: in both cases nobody rings, and the notifier's poll finds the change.
 create or replace function realtime.ring_v1() returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$ select pg_notify('realtime', '') where pg_notification_queue_usage() < 0.5 $$;
 
--- The table under whose name a partition's own changes go: its root, while that is enabled for the event.
+-- The table under whose name the changes of a partition are published: its root, if the root is enabled for the event.
 create or replace function realtime.root_v1(relation oid, root_trigger text)
 returns table (schema_name text, table_name text)
 language sql stable set search_path = pg_catalog, pg_temp
@@ -149,13 +129,16 @@ as $$
 $$;
 
 -- The trigger functions capture_insert_v1, capture_update_v1 and capture_delete_v1, from one template: each runs
--- AFTER a statement, once. What Postgres keeps is the same text that three functions written out would have.
+-- once after a statement. Postgres keeps the text that three functions written out would have.
+--
+-- virtual_capture_v1 returns the same statements for a table with virtual generated columns, with parameters in place
+-- of variables: the columns are known only when the trigger runs, so the statement is executed as text.
 do $make$
 declare
-    -- What an insert or a delete writes. %1 event, %2 its transition table, %3 a row of it.
+    -- The statement for an insert or a delete. %1 event, %2 the transition table, %3 the name of a row.
     of_one_table constant text := $$
         insert into realtime.outbox (schema_name, table_name, event, data, truncated)
-        select into_schema, into_table, '%1$s',
+        select into_schema, into_table, %1$s,
                case when big then realtime.key_v1(data, hidden, TG_RELID) else data end, big
         from (select data, data ^@ '!' or octet_length(data) > max_bytes from (
             select case when plain and pg_column_size(%3$s.*) < 100000
@@ -164,12 +147,12 @@ declare
             from %2$s %3$s offset 0
         ) as r (data)) as r (data, big);$$;
 
-    -- What an update writes. OLD and NEW are paired by their place in the transition tables, never by key. The
-    -- join is FULL for its plan alone: it cannot be a nested loop, whatever the plan was made for. %1 event,
-    -- %2 the new rows, %3 the old ones.
+    -- The statement for an update. An old and a new row form a pair by their positions in the transition tables,
+    -- never by key. The join is FULL for its plan only: a full join is never planned as a nested loop. %1 event,
+    -- %2 the new rows, %3 the old rows.
     of_two_tables constant text := $$
         insert into realtime.outbox (schema_name, table_name, event, data, old, truncated)
-        select into_schema, into_table, '%1$s',
+        select into_schema, into_table, %1$s,
                case when big then realtime.key_v1(data, hidden, TG_RELID) else data end,
                case when not big then was end, big
         from (
@@ -180,7 +163,7 @@ declare
         ) as r (i, data, was, big)
         order by i;$$;
 
-    -- The rows of one side of an update. %1 the transition table, %2 a row of it, %3 the name of its text.
+    -- The rows of one side of an update. %1 the transition table, %2 the name of a row, %3 the name of its text.
     numbered constant text := $$
                 select row_number() over () as i, case
                     when plain and pg_column_size(%2$s.*) < 100000
@@ -189,7 +172,7 @@ declare
                 from %1$s %2$s
             $$;
 
-    -- %1 name, %2 the transition table whose rows are `data`, %3 that of `old` as a literal, %4 what it writes.
+    -- %1 name, %2 the transition table of `data`, %3 the transition table of `old` as a literal, %4 the statement.
     template constant text := $template$
 create or replace function realtime.%1$I() returns trigger
 language plpgsql security definer
@@ -233,13 +216,45 @@ begin
 end
 $$
 $template$;
+
+    -- %1 the statement for an insert or a delete, %2 the statement for an update, each a format string itself.
+    virtual_template constant text := $template$
+create or replace function realtime.virtual_capture_v1(columns text, data_rows text, old_rows text)
+returns text language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select case when old_rows is null
+        then format($one_table$%1$s$one_table$, columns, data_rows)
+        else format($two_tables$%2$s$two_tables$, columns, data_rows, old_rows) end
+$$
+$template$;
+
+    -- A transition table with its virtual columns computed, in these format strings.
+    computed_data constant text := '(select %1$s from %2$I)';
+    computed_old constant text := '(select %1$s from %3$I)';
+
+    virtual_function text;
+    variable text;
+    parameter text;
 begin
     execute format(template, 'capture_insert_v1', 'new_rows', 'null',
-                   format(of_one_table, 'INSERT', 'new_rows', 'n'));
+                   format(of_one_table, '''INSERT''', 'new_rows', 'n'));
     execute format(template, 'capture_update_v1', 'new_rows', '''old_rows''',
-                   format(of_two_tables, 'UPDATE', format(numbered, 'new_rows', 'n', 'data'),
+                   format(of_two_tables, '''UPDATE''', format(numbered, 'new_rows', 'n', 'data'),
                           format(numbered, 'old_rows', 'o', 'was')));
     execute format(template, 'capture_delete_v1', 'old_rows', 'null',
-                   format(of_one_table, 'DELETE', 'old_rows', 'o'));
+                   format(of_one_table, '''DELETE''', 'old_rows', 'o'));
+
+    -- The template executes the statements with these parameters, and only while `plain` is false.
+    virtual_function := format(virtual_template,
+                               format(of_one_table, '$3', computed_data, 'n'),
+                               format(of_two_tables, '$3', format(numbered, computed_data, 'n', 'data'),
+                                      format(numbered, computed_old, 'o', 'was')));
+    for variable, parameter in
+        values ('into_schema', '$1'), ('into_table', '$2'), ('max_bytes', '$4'), ('hidden', '$5'),
+               ('TG_RELID', '$6'), ('plain', 'false')
+    loop
+        virtual_function := replace(virtual_function, variable, parameter);
+    end loop;
+    execute virtual_function;
 end
 $make$;

@@ -1,4 +1,4 @@
--- The tables that are enabled, by their names of now.
+-- The tables that are enabled, by their present names.
 select
     nspname::text as schema_name,
     relname::text as table_name,

@@ -1,5 +1,5 @@
--- Runs first: the script of an older program must not run on a newer schema, whose functions it would replace by
--- older ones. It uses `execute`, since the table may not exist.
+-- Runs first: the script of an older program must not run on a newer schema, since it would replace the functions of
+-- that schema by older ones. It uses `execute`, since the table may not exist.
 do $$
 declare
     installed integer;

@@ -1,4 +1,4 @@
--- The sessions that hold locks on what is in schema realtime, but for those that only read, three at most.
+-- The sessions that hold locks on relations of schema realtime, except locks of readers, three at most.
 select format('role %s (pid %s, %L)', usename, activity.pid, application_name) as session
 from pg_stat_activity as activity
 where activity.pid <> pg_backend_pid() and exists (

@@ -1,6 +1,6 @@
--- Before anything else: one at a time. Who installs it for the first time is alone by the names that it makes.
--- In the mode that goes with all that a session without rights here can hold: by nextval() and the like anybody
--- may lock any relation as a writer does.
+-- Runs before all other scripts: one migration runs at a time. Of two first installations one fails, since both create
+-- the same names. A session without rights in this schema may still lock any relation as a writer does, for
+-- example by nextval(): the mode of this lock does not conflict with such a lock.
 do $$
 begin
     if to_regclass('realtime.version') is not null then

@@ -1,7 +1,7 @@
--- The role as which the triggers run, first of all. `to_jsonb` calls user-defined casts with the rights of
--- the trigger function's owner, so this role may do nothing but add to the outbox; whoever could do more in
--- its name, or could make it do more, stops the installation. A role belongs to the whole cluster:
--- another database may have made it already.
+-- The role that owns the trigger functions, so that they run with its rights. `to_jsonb` calls user-defined casts with
+-- these rights too, so the role may only insert into the outbox. If a role of this name exists and may do more, or is a
+-- member of another role, then the installation fails. All databases of a cluster share the role: a migration of
+-- another database may have created it.
 do $$
 begin
     if to_regrole('realtime_owner') is null then
@@ -16,7 +16,7 @@ begin
 end
 $$;
 
--- To give it the functions one must be a member; rights.sql ends the membership again.
+-- Only a member of the role can make it the owner of functions; rights.sql revokes the membership.
 do $$
 begin
     if not (select rolsuper from pg_roles where rolname = current_user) then

@@ -1,5 +1,5 @@
--- The table that a request means: with a schema the raw name in it; without, one of public with exactly
--- this name, else one split at the first dot.
+-- The table that a request names. With a schema: the table of exactly this name in the schema. Without a schema: the
+-- table of exactly this name in schema public, else the table that the name means when split at its first dot.
 --
 -- $1  name
 -- $2  schema, or null

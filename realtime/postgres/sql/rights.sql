@@ -1,24 +1,24 @@
--- Who may do what in schema realtime: the role of the triggers, and the role of `database_url`, which stands
--- in the setting realtime.service_role. Everybody else: nothing. Writers need no right here at all.
+-- The rights in schema realtime: of the role that owns the trigger functions, and of the role of `database_url`, whose
+-- name is in the setting realtime.service_role. No other role has a right, and writers need none.
 
 revoke all on all tables in schema realtime from public;
 revoke all on all sequences in schema realtime from public;
 revoke all on all functions in schema realtime from public;
 
--- The columns that it may not fill are the ones that order and find the changes.
+-- It may not write the columns by which the feed orders and finds changes.
 grant usage on schema realtime to realtime_owner;
 grant insert (schema_name, table_name, event, data, old, truncated) on realtime.outbox to realtime_owner;
 grant select on sequence realtime.silent_until to realtime_owner;
 grant execute on all functions in schema realtime to realtime_owner;
 
--- It may own its functions only while it may create in the schema.
+-- A role can become the owner of a function only while it may create objects in the schema.
 grant create on schema realtime to realtime_owner;
 alter function realtime.capture_insert_v1() owner to realtime_owner;
 alter function realtime.capture_update_v1() owner to realtime_owner;
 alter function realtime.capture_delete_v1() owner to realtime_owner;
 revoke create on schema realtime from realtime_owner;
 
--- The notifier reads and deletes changes and moves the feed on; who enables a table attaches the functions.
+-- The notifier reads and deletes changes and advances the feed. A gateway that enables a table creates triggers on it.
 do $$
 declare
     service_role text := current_setting('realtime.service_role');

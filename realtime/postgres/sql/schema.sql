@@ -1,12 +1,12 @@
--- What the service keeps in a project's database: the outbox, the feed's one row, the schema's version.
--- `realtime migrate` runs all of it in one transaction; it may run any number of times. Rights are in rights.sql.
+-- The tables of the service in a project's database: the outbox, the row of the feed, checkpoints, the version of the
+-- schema. `realtime migrate` runs all scripts in one transaction, any number of times. Rights are in rights.sql.
 
 create schema if not exists realtime;
 revoke all on schema realtime from public;
 
--- One row a change, written in the transaction that made it, read by snapshot difference, deleted in
--- bulk. `data` and `old` are the text that Postgres wrote; nothing decodes them on their way. Rows live for
--- seconds: vacuum comes after a number of rows, not after a share of a table whose size says nothing.
+-- One row for each change: inserted by the transaction of the change, read by the difference of two snapshots, deleted
+-- in bulk. `data` and `old` are JSON texts that Postgres wrote, and no process decodes them before they reach a client.
+-- Rows exist for seconds: vacuum starts after a number of rows, since a share of the table's size would mean nothing.
 create table if not exists realtime.outbox (
     id bigint generated always as identity (cache 1) primary key,
     xid xid8 not null default pg_current_xact_id(),
@@ -26,8 +26,8 @@ create table if not exists realtime.outbox (
     autovacuum_analyze_threshold = 200000
 );
 
--- The feed reads by transaction, never by id: a late commit has an early id. The catalogue is asked first, since
--- even IF NOT EXISTS would lock out the writers.
+-- The feed reads by transaction id, never by id: a transaction that commits late may have low ids. The script reads the
+-- catalogue first, since even CREATE INDEX IF NOT EXISTS takes a lock that blocks writers.
 do $$
 begin
     if to_regclass('realtime.outbox_xid') is null then
@@ -36,9 +36,10 @@ begin
 end
 $$;
 
--- How far the notifier has read: the batch is what s2 sees and s1 does not. Before the first batch
+-- The position of the feed: the current batch is the changes that s2 sees and s1 does not. Before the first batch
 -- both see nothing, so the feed begins with the first captured change. `token` is a name that no other batch
--- ever had, in this database or in one that it was restored from; identifier and oid show when it was restored.
+-- ever had, in this database or in the database from which this one was restored; system_identifier and database_oid
+-- show that the database was restored.
 --
 -- One row, and no index: each batch updates it, and while a long transaction keeps the old versions, a search
 -- in an index would read all of them. The notifier knows the ctid of the row.
@@ -54,15 +55,15 @@ create table if not exists realtime.feed (
 alter table realtime.feed add column if not exists token text not null default '';
 alter table realtime.feed drop constraint if exists feed_pkey;
 
--- Who leads: the session with this pid, of this role, as long as it holds the advisory lock with this number, which
--- it chose at random. Any role may take an advisory lock, but no other session can hold one as that session: the
--- lead is free when the session ends, and only a role that may update this row can take it.
+-- The leader: the session with this pid and this role, as long as it holds the advisory lock with this number, which
+-- it chose at random. Any role may take an advisory lock, but no session can hold a lock in the name of another one.
+-- The lead is free when the session ends, and only a role that may update this row can take the lead.
 alter table realtime.feed
     add column if not exists leader_pid integer,
     add column if not exists leader_role oid,
     add column if not exists leader_lock bigint;
 
--- A dump that is loaded beside a feed must not bring another one.
+-- The load of a dump must not add a second feed.
 create or replace function realtime.one_feed_v1() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -78,9 +79,9 @@ for each row execute function realtime.one_feed_v1();
 
 insert into realtime.feed (s1, s2) select '1:1:', '1:1:' where not exists (select from realtime.feed);
 
--- The second since 1970 up to which no writer rings, since the notifier is awake. A sequence, since every
--- reader sees its present value, whatever the reader's snapshot, and only a role with the right to it can set it or
--- keep it from being set. The value that a killed notifier has set expires by itself.
+-- The second since 1970 up to which no writer rings the doorbell, since the notifier is awake. It is a sequence: every
+-- reader sees its present value, whatever the reader's snapshot, and only a role with rights on the sequence can set
+-- the value or block that it is set. A value that a killed notifier has set expires.
 create sequence if not exists realtime.silent_until as bigint;
 
 -- The checkpoint that each topic must have in Redis before the batch: TOKEN:ID of the last change that it accepted.

@@ -1,4 +1,4 @@
--- What is installed, and what the role may do about it. Asks the catalogue alone: it works for every role.
+-- Whether the schema is installed, and what the role may do with it. Reads the catalogue only: every role may run it.
 select
     version.oid is not null as installed,
     coalesce(
@@ -6,11 +6,11 @@ select
         and has_table_privilege(outbox.oid, 'SELECT') and has_table_privilege(outbox.oid, 'DELETE')
         and has_table_privilege(feed.oid, 'SELECT') and has_table_privilege(feed.oid, 'UPDATE')
         and has_table_privilege(version.oid, 'SELECT')
-        -- Not there before version 2.
+        -- Exists since version 2.
         and (mark.oid is null or has_table_privilege(mark.oid, 'SELECT')
              and has_table_privilege(mark.oid, 'INSERT') and has_table_privilege(mark.oid, 'DELETE')), false
     ) as usable,
-    -- Only a notifier needs it. Not there before version 4.
+    -- Only a notifier needs it. Exists since version 4.
     silence.oid is null or has_sequence_privilege(silence.oid, 'UPDATE') as may_silence,
     current_user::text as role,
     array_remove(array[

@@ -1,4 +1,4 @@
--- Every table that the role may use in any way, its columns as they are now; partitions belong to their parent.
+-- All tables on which the role has any right, with their present columns. A partition is part of its parent.
 select
     nspname::text as schema_name,
     relname::text as table_name,
@@ -9,10 +9,10 @@ select
     array(
         select attname::text
         from pg_index
-        cross join unnest((indkey::int2[])[0:indnkeyatts - 1]) with ordinality as key (attnum, place)
+        cross join unnest((indkey::int2[])[0:indnkeyatts - 1]) with ordinality as key (attnum, number)
         join pg_attribute a on a.attrelid = c.oid and a.attnum = key.attnum
         where indrelid = c.oid and indisprimary
-        order by place
+        order by number
     ) as primary_key
 from pg_class c
 join pg_namespace n on n.oid = relnamespace

@@ -1,8 +1,8 @@
--- Switching the triggers of a table on and off. All run with the rights of whoever calls them, all are
--- called by `realtime.catalogue` in a transaction with a short lock_timeout. Which table is enabled,
--- for what, is what pg_trigger says: nothing else is stored that a rename or a restore could make wrong.
+-- Functions that enable and disable the triggers of a table. They run with the rights of the caller:
+-- `realtime.postgres.catalogue` calls them in a transaction with a short lock_timeout. Only pg_trigger records which
+-- tables are enabled and for which events: a rename or a restore cannot make a second record wrong.
 
--- Every trigger of ours that is enabled, with its arguments.
+-- All enabled triggers of this schema, with their arguments.
 create or replace view realtime.armed_v1 as
 select tgrelid as relation, upper(substr(tgname, 18)) as event,
        args[1]::integer as max_bytes, nullif(args[2], '')::text[] as listed, args[3] as role,
@@ -10,15 +10,15 @@ select tgrelid as relation, upper(substr(tgname, 18)) as event,
 from pg_trigger
 join pg_proc p on p.oid = tgfoid and pronamespace = 'realtime'::regnamespace
 cross join lateral (
-    -- One bytea with a zero byte after each argument, in the encoding of the database.
+    -- tgargs is one bytea in the encoding of the database, with a zero byte after each argument.
     select array_agg(convert_from(decode(arg, 'escape'), getdatabaseencoding()) order by place)
     from string_to_table(encode(tgargs, 'escape'), '\000') with ordinality as a (arg, place)
 ) as a (args)
 where tgname in ('realtime_capture_insert', 'realtime_capture_update', 'realtime_capture_delete')
   and tgenabled in ('O', 'A');
 
--- Put the triggers for these events on one table; those for other events, if any, are disabled.
--- The role is 'own' for a table that was enabled and 'partition' for a table below one.
+-- Create and enable the triggers of one table for these events, and disable its triggers for other events.
+-- The role is 'own' for a table that was enabled, and 'partition' for a table below one.
 create or replace function realtime.arm_v1(
     relation regclass, events text[], listed text[], max_bytes integer, role text
 ) returns void
@@ -46,8 +46,8 @@ begin
 end
 $$;
 
--- Disable our triggers on one table, except those of some events. Never drops a trigger: DROP TRIGGER
--- would lock out readers too.
+-- Disable the triggers of one table, except those for some events. Never drops a trigger: DROP TRIGGER takes a lock
+-- that blocks readers too.
 create or replace function realtime.disarm_v1(relation regclass, except_events text[] default '{}')
 returns void language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -65,7 +65,7 @@ begin
 end
 $$;
 
--- Enable a table and everything below it, the parent first.
+-- Enable a table and all tables below it, the parent first.
 create or replace function realtime.enable_v1(
     relation regclass, events text[], listed text[], max_bytes integer
 ) returns void
@@ -76,7 +76,7 @@ as $$
     from pg_partition_tree(relation) where level > 0 order by level, relid;
 $$;
 
--- Disable a table and everything below it.
+-- Disable a table and all tables below it.
 create or replace function realtime.disable_v1(relation regclass) returns void
 language sql set search_path = pg_catalog, pg_temp
 as $$
@@ -84,9 +84,9 @@ as $$
     select realtime.disarm_v1(relid) from pg_partition_tree(relation) where level > 0 order by level, relid;
 $$;
 
--- Tables whose triggers are not what they should be: a partition that came or went since its parent was
--- enabled, or columns that now need care, or no longer.
--- `root` is the enabled table that it belongs to (itself, if so), null for one that belongs to none any more.
+-- Tables whose triggers are wrong: a partition was attached or detached after its parent was enabled, or columns of the
+-- table began or ceased to need care. `root` is the enabled table to which the table belongs, possibly itself, or null
+-- if it belongs to none any more.
 create or replace function realtime.astray_v1() returns table (relation oid, root oid)
 language sql stable set search_path = pg_catalog, pg_temp
 as $$
@@ -112,8 +112,8 @@ as $$
     select distinct differing.relation, differing.root from differing
 $$;
 
--- Correct the triggers of a table that astray_v1 found; false for a table that is gone, or is foreign and has no
--- transition tables.
+-- Correct the triggers of a table that astray_v1 found. Returns false for a table that was dropped, and for a foreign
+-- table, which has no transition tables.
 create or replace function realtime.mend_v1(relation oid, root oid) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from gateway.hub.hub import Hub, tell_presence
+from gateway.hub.hub import Hub, presence_deliveries
 from gateway.hub.roster import SYNC_BYTES, Roster
 from gateway.hub.subscribers import subscription
 from gateway.hub.topic import Topic
@@ -225,9 +225,9 @@ def live_topic(members: dict[bytes, bytes], position: Position) -> Topic[str]:
 def test_what_redis_published_is_told_when_the_moment_is_over():
     topic = live_topic({}, Position("e", 5))
     assert delivered(topic, topic.received(Publication("e", 6, [line("J", "a")]))) == []
-    (delivery,) = tell_presence(topic)
+    (delivery,) = presence_deliveries(topic)
     assert [decoded(piece)["event"] for piece in delivery.pieces] == ["join"]
-    assert tell_presence(topic) == []
+    assert presence_deliveries(topic) == []
 
 
 def test_a_new_epoch_is_read_again_since_redis_lost_who_was_there():

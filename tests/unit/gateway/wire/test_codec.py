@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import WSMessage, WSMsgType
 
-from gateway.hub.hub import Delivery, Hub, deliver, tell_presence
+from gateway.hub.hub import Delivery, Hub, deliver, presence_deliveries
 from gateway.hub.replay_cache import ReplayBudget, ReplayCache
 from gateway.hub.subscribers import subscription
 from gateway.hub.topic import Topic
@@ -199,7 +199,7 @@ def test_two_protocols_get_their_own_bytes_of_presence() -> None:
     play.topic.roster_read(Position("e", 0), {})
     (joined,) = play.topic.received(Publication("e", 1, [b"Jn-0/ann {}"]))
     assert deliver(play.topic, joined) == []
-    assert play.take(tell_presence(play.topic)) == (
+    assert play.take(presence_deliveries(play.topic)) == (
         text_frame(b'{"type":"presence","channel":"presence","event":"join","presences":[{}]}'),
         text_frame(b"PresenceChanged None"),
     )

@@ -8,7 +8,7 @@ from notifier.leadership.candidacy import (
     BLIND_PATIENCE_SECONDS,
     BLIND_SECONDS,
     DATABASE_SECONDS,
-    FAULT_SECONDS,
+    FAILURE_SECONDS,
     GRACE_SECONDS,
     STABLE_SECONDS,
     Candidacy,
@@ -186,7 +186,7 @@ def test_after_a_fault_a_notifier_is_able_again_when_it_reached_the_database_and
     clock.candidacy.proven = True
     assert clock.candidacy.is_able(clock.now)
     clock.candidacy.fail(clock.now)
-    clock.now += FAULT_SECONDS
+    clock.now += FAILURE_SECONDS
     assert not clock.candidacy.is_able(clock.now)
     clock.candidacy.proven = True
     assert clock.candidacy.is_able(clock.now)

@@ -234,7 +234,7 @@ def test_a_url_never_shows_its_secrets() -> None:
         ("postgresql:///x?host=/run/pg", "/run/pg/.s.PGSQL.5432"),
     ],
 )
-def test_a_place_is_written_as_people_do(url: str, place: str) -> None:
+def test_hosts_are_written_with_their_ports(url: str, place: str) -> None:
     assert read(url).place == place
 
 

@@ -4,7 +4,7 @@
 -- nothing here. In a database that went back in time as a whole, the snapshots are valid.
 -- Of each text, no more is read than this program may have written: the owner of the schema may store any text.
 select
-  feed.ctid as place, batch, left(token, 300) as token,
+  feed.ctid, batch, left(token, 300) as token,
   left(s1::text, 4194304) as s1, left(s2::text, 4194304) as s2,
   feed.system_identifier is not null
     and ((feed.system_identifier, feed.database_oid) is distinct from (here.system_identifier, here.database_oid)

@@ -1,4 +1,4 @@
-"""Where a feed stands, as its row in the database says.
+"""The row of a feed in the database, and the checkpoints of its topics.
 
 This program writes the row, but the owner of schema `realtime` may have changed its values or the types of
 its columns. A value that this program never writes is refused by name before it is used. Knows no SQL.
@@ -35,10 +35,10 @@ class Fields(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A row of `place.sql`."""
+class FeedRow:
+    """The row that `feed_row.sql` reads."""
 
-    row: Any  # ctid of the feed's row
+    ctid: Any  # the physical address of the row in its table
     number: int  # of the batch that was stored last
     token: str
     s1: Snapshot
@@ -47,13 +47,13 @@ class Place:
     commit_times: bool  # the database tracks commit times
 
 
-def read_place(found: Fields) -> Place:
-    """Check the feed's row and return it as a Place; raises UnreadableFeed."""
+def read_feed_row(found: Fields) -> FeedRow:
+    """Check the feed's row and return it as a FeedRow; raises UnreadableFeed."""
     number = found["batch"]
     if type(number) is not int or number < 0:
         raise UnreadableFeed("feed.batch", number)
-    return Place(
-        row=found["place"],
+    return FeedRow(
+        ctid=found["ctid"],
         number=number,
         token=_short_text("feed.token", found["token"]),
         s1=_snapshot("feed.s1", found["s1"]),

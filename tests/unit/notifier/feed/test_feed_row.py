@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from notifier.feed.place import MAX_TOKEN, UnreadableFeed, read_checkpoints, read_place
+from notifier.feed.feed_row import MAX_TOKEN, UnreadableFeed, read_checkpoints, read_feed_row
 from notifier.feed.snapshots import Snapshot
 
 ROW: dict[str, Any] = {
-    "place": (0, 1),
+    "ctid": (0, 1),
     "batch": 7,
     "token": "1f5a2c00.7-0a1b2c3d",
     "s1": "10:12:10,11",
@@ -22,11 +22,11 @@ ROW: dict[str, Any] = {
 
 
 def test_what_this_program_writes_is_read():
-    place = read_place(ROW)
-    assert (place.row, place.number, place.token) == ((0, 1), 7, ROW["token"])
-    assert (place.s1, place.s2) == (Snapshot(10, 12, (10, 11)), Snapshot(20, 20, ()))
-    assert (place.elsewhere, place.commit_times) == (False, True)
-    assert read_place(ROW | {"batch": 0, "token": "", "s1": "1:1:", "s2": "1:1:"}).token == ""
+    row = read_feed_row(ROW)
+    assert (row.ctid, row.number, row.token) == ((0, 1), 7, ROW["token"])
+    assert (row.s1, row.s2) == (Snapshot(10, 12, (10, 11)), Snapshot(20, 20, ()))
+    assert (row.elsewhere, row.commit_times) == (False, True)
+    assert read_feed_row(ROW | {"batch": 0, "token": "", "s1": "1:1:", "s2": "1:1:"}).token == ""
 
 
 WRONG: dict[str, list[object]] = {
@@ -40,7 +40,7 @@ WRONG: dict[str, list[object]] = {
 @pytest.mark.parametrize(("column", "found"), [(name, one) for name, all_ in WRONG.items() for one in all_])
 def test_anything_else_is_refused_by_name(column, found):
     with pytest.raises(UnreadableFeed) as refused:
-        read_place(ROW | {column: found})
+        read_feed_row(ROW | {column: found})
     assert refused.value.where == f"feed.{column}"
     assert len(str(refused.value)) < 300
 

@@ -104,7 +104,8 @@ def _configuration(redis_url: str, database_url: str, secret: str) -> str:
     return (
         "# Written by `realtime dev` at each start.\n"
         f'redis_url = "{redis_url}"\n'
-        "drain_seconds = 0\n\n"
+        "drain_seconds = 0\n"
+        "demo_page = true\n\n"
         f"[projects.{PROJECT}]\n"
         f'database_url = "{database_url}"\n'
         f'jwt_secret = "{secret}"\n'

@@ -164,7 +164,7 @@ async def _wait_until_delivering(ready: Ready, ports: range) -> None:
             return True
 
         if not await process.until(delivering, READY_SECONDS):
-            raise DevError(f"not ready after {READY_SECONDS:.0f} seconds; what is wrong stands above")
+            raise DevError(f"not ready after {READY_SECONDS:.0f} seconds; the log says what is wrong")
 
 
 async def _until_a_server_ends(database: EmbeddedPostgres, redis: EmbeddedValkey) -> None:

@@ -36,6 +36,7 @@ from gateway.fleet.asking import Asking
 from gateway.fleet.fleet import Fleet
 from gateway.http import openapi, routes
 from gateway.http.context import Services
+from gateway.http.demo import demo_routes
 from gateway.http.gate import Gate
 from gateway.http.middlewares import MAX_BODY_BYTES, cors, errors_as_json, limited, preflights
 from gateway.http.pages import page_routes
@@ -252,6 +253,7 @@ class Gateway:
                 *health_routes(lambda: in_public(self.why_not_ready())),
                 web.get("/openapi.json", openapi.described()),
                 *page_routes(dashboard=self.settings.dashboard),
+                *(demo_routes(self.tenants) if self.settings.demo_page else ()),
             ]
         )
         return app

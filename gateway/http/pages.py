@@ -22,7 +22,7 @@ CLIENT = "/realtime.js"
 FILES = Path(__file__).parent.parent  # of the package: `dashboard/` and `static/realtime.js`
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
-_PRIVATE = {
+PAGE_HEADERS = {
     hdrs.CONTENT_SECURITY_POLICY: POLICY,
     hdrs.X_FRAME_OPTIONS: "DENY",
     "Referrer-Policy": "no-referrer",
@@ -61,12 +61,12 @@ class StaticFile:
 def page_routes(*, dashboard: bool) -> list[web.RouteDef]:
     """Return the routes of all files; without `dashboard` that of the client alone."""
     client = FILES / "static" / "realtime.js"
-    routes = [web.get(CLIENT, _sent(StaticFile.read(client), _SHARED))] if client.is_file() else []
+    routes = [web.get(CLIENT, sent(StaticFile.read(client), _SHARED))] if client.is_file() else []
     if not dashboard:
         return routes
     for name, file in dashboard_files().items():
         path = DASHBOARD if name == "index.html" else f"{DASHBOARD}/{name}"
-        routes.append(web.get(path, _sent(file, _PRIVATE)))
+        routes.append(web.get(path, sent(file, PAGE_HEADERS)))
     return [*routes, web.get(f"{DASHBOARD}/", _without_slash)]
 
 
@@ -85,7 +85,7 @@ async def _without_slash(_: web.Request) -> web.Response:
     return web.Response(status=308, headers={hdrs.LOCATION: "../dashboard"})
 
 
-def _sent(file: StaticFile, headers: Mapping[str, str]) -> Handler:
+def sent(file: StaticFile, headers: Mapping[str, str]) -> Handler:
     """Return the handler that sends a file, or says that the client's copy is the same."""
 
     async def send(request: web.Request) -> web.Response:

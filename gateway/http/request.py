@@ -77,20 +77,20 @@ def client_address(request: web.Request, proxies: Proxies) -> str:
 
     The header is read from the right: each trusted proxy vouches for the address before it, and for no other.
     """
-    address = _parse_address(request.remote or "")
+    address = parse_address(request.remote or "")
     forwarded = ",".join(request.headers.getall(hdrs.X_FORWARDED_FOR, ())).split(",")
     for one in reversed(forwarded):
         if not one.strip():
             continue
         if address is None or not any(address in network for network in proxies):
             break
-        if (named := _parse_address(one)) is None:
+        if (named := parse_address(one)) is None:
             break
         address = named
     return "" if address is None else str(address)
 
 
-def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         # The zone of an IPv6 address is a name that its own host gave to a network: it means nothing here.
         address = ip_address(text.strip().partition("%")[0])

@@ -7,8 +7,8 @@ from typing import Any
 import click
 import msgspec
 
-from realtime.cli.columns import table
-from realtime.cli.output import print_answer, print_lines, terminal_width, tinted
+from realtime.cli.columns import harmless, table
+from realtime.cli.output import paint, print_answer, print_lines, terminal_width, tinted
 from realtime.cli.rest import Rest, Service, ServiceAway, service_command
 
 PAGE = 1_000  # clients in one answer: the most that the service gives
@@ -24,18 +24,23 @@ class Client(msgspec.Struct):
     connected_at: str | None = None
     expires_at: str | None = None
     subscriptions: list[str] = []
+    subscription_count: int | None = None
     queue_bytes: int | None = None
     messages_in: int | None = None
     messages_out: int | None = None
 
 
 class Page(msgspec.Struct):
+    """Clients; `missing` are the nodes that did not answer in time."""
+
     clients: list[msgspec.Raw]
-    next: str | int | None = None
+    next: str | None = None
+    missing: list[str] = []
 
 
 class Disconnected(msgspec.Struct):
     disconnected: int
+    missing: list[str] = []
 
 
 @click.command()
@@ -53,11 +58,11 @@ def clients(service: Service, user: str | None, node: str | None, limit: int | N
     page, people = service.ask(asked)
     if service.as_json:
         return print_answer(msgspec.json.encode(page))
-    if not people:
-        return print_lines(["no client is connected"])
-    print_lines(table(HEADINGS, [_row(one) for one in people], terminal_width(), paint=tinted))
+    rows = [_row(one) for one in people]
+    print_lines(table(HEADINGS, rows, terminal_width(), paint=tinted) if rows else ["no client is connected"])
     if page.next is not None:
         print_lines([f"these are the first {len(people)}; there are more"])
+    print_lines(_of_missing(page.missing))
 
 
 async def _pages(rest: Rest, limit: int | None, query: dict[str, str | None]) -> Page:
@@ -68,7 +73,9 @@ async def _pages(rest: Rest, limit: int | None, query: dict[str, str | None]) ->
         answer = rest.read(await rest.get("/clients", limit=left, after=found.next, **query), Page)
         if answer.next is not None and answer.next == found.next:
             raise ServiceAway("the service gives the same page of clients again")
-        found = Page(found.clients + answer.clients, answer.next)
+        found.clients += answer.clients
+        missing = sorted({*found.missing, *answer.missing})
+        found = Page(found.clients, answer.next, missing)
         if found.next is None or (limit is not None and len(found.clients) >= limit):
             return found
 
@@ -81,7 +88,8 @@ HEADINGS = (
 
 def _row(one: Client) -> tuple[str | int | None, ...]:
     since = one.connected_at and one.connected_at[:19].replace("T", " ")
-    numbers = (len(one.subscriptions), one.queue_bytes, one.messages_in, one.messages_out)
+    channels = len(one.subscriptions) if one.subscription_count is None else one.subscription_count
+    numbers = (channels, one.queue_bytes, one.messages_in, one.messages_out)
     return one.connection_id, one.user_id, one.role, one.node, one.ip, since, *numbers, one.user_agent
 
 
@@ -104,4 +112,13 @@ def disconnect(service: Service, user: str | None, connection: str | None, recon
     if service.as_json:
         return print_answer(answer)
     connections = "connection" if told.disconnected == 1 else "connections"
-    print_lines([f"disconnected {told.disconnected} {connections}"])
+    print_lines([f"disconnected {told.disconnected} {connections}", *_of_missing(told.missing)])
+
+
+def _of_missing(nodes: list[str]) -> list[str]:
+    """Return a line that names the nodes whose clients are not in an answer."""
+    if not nodes:
+        return []
+    return [
+        paint(f"no answer in time from {harmless(', '.join(nodes))}: its clients are not counted", "yellow")
+    ]

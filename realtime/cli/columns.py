@@ -32,6 +32,8 @@ def harmless(text: str) -> str:
 
 def width_of(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
     return sum(map(_width_of_character, text))
 
 
@@ -45,6 +47,8 @@ def cut(text: str, width: int) -> str:
     """Return a text that takes at most `width` columns; the last of them says that something is missing."""
     if width_of(text) <= width:
         return text
+    if text.isascii():
+        return text[: width - 1] + CUT if width > 0 else ""
     taken, kept = 0, []
     for character in text:
         taken += _width_of_character(character)

@@ -136,6 +136,7 @@ def _as_text(ready: Ready, data_dir: Path) -> str:
     return (
         f"ready {ready.url} project demo\n"
         f"  dashboard      {ready.dashboard}\n"
+        f"  demo           {ready.url}/demo\n"
         f"  token          {ready.token}\n"
         f"  service token  {ready.service_token}\n"
         f"  database       {ready.database_url}\n"

@@ -27,6 +27,7 @@ FACTS = ("error", "reason", "exception", "part", "command")  # of a log record; 
 
 # The beginning of a record as `realtime.logs.format` writes it, as JSON and as text.
 _JSON_RECORD = re.compile(rb'\{"time": "[^"]*", "level": "(?:warning|error|critical)"')
+_COMPLAINT = re.compile(rb"Error: (.+)")  # with which a command ends that a person can fix
 _TEXT_RECORD = re.compile(rb"\d{4}-\S+ (WARNING|ERROR|CRITICAL) +(\S+) (.*)")
 
 
@@ -126,6 +127,8 @@ def _record(line: bytes) -> tuple[str, str] | None:
         told = next((facts[name] for name in FACTS if facts.get(name)), "")
         first = str(told).strip().splitlines()[-1:] or [""]
         return facts["level"], f"{facts['event']}: {first[0]}" if first[0] else str(facts["event"])
+    if found := _COMPLAINT.match(line):
+        return "error", found[1].decode(errors="replace")
     if found := _TEXT_RECORD.match(line):
         return found[1].decode().lower(), found[3].decode(errors="replace")
     return None

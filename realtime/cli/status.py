@@ -134,7 +134,7 @@ def _of_notifier(notifier: Notifier | None) -> str:
         return ""
     told = f", notifier {paint(harmless(notifier.status), STATES.get(notifier.status))}"
     if notifier.pending is not None:
-        told += f", {notifier.pending} changes wait"
+        told += f", {notifier.pending} pending"
     if notifier.lag_seconds is not None:
         told += f", {notifier.lag_seconds:.1f} s behind"
     return told

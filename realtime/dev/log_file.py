@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from realtime.dev import directory
-
 NAME = "dev.log"
 MAX_BYTES = 16 * 1024 * 1024  # of the file; the one before it is kept as `dev.log.1`
 LONGEST_LINE = 65_536  # that is passed on; the file has all of it
@@ -24,13 +22,16 @@ STANDARD_ERROR = 2
 
 
 class LogFile:
-    """A log file that only its owner may read, and that starts again when it is full."""
+    """A log file that only its owner may read, and that starts again when it is full.
+
+    Nothing is touched before the first line: the file may be that of a process that has the directory.
+    """
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self._path = path
         self._max_bytes = max_bytes
         self._size = 0
-        self._file = self._open()
+        self._file: int | None = None
 
     def __repr__(self) -> str:
         return f"<LogFile {self._path}, {self._size} bytes>"
@@ -45,20 +46,22 @@ class LogFile:
     def write(self, piece: bytes) -> None:
         """Append; what a full disk does not take is lost, since no process may wait for its log."""
         with suppress(OSError):
-            if self._size and self._size + len(piece) > self._max_bytes:
-                file, self._size = self._open(), 0
-                os.close(self._file)
-                self._file = file
+            if self._file is None or (self._size and self._size + len(piece) > self._max_bytes):
+                file = self._open()
+                self.close()
+                self._file, self._size = file, 0
             self._size += os.write(self._file, piece)
 
     def close(self) -> None:
-        os.close(self._file)
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 @contextmanager
 def log_to_file(data_dir: Path, on_line: Callable[[bytes], None]) -> Iterator[Path]:
     """Send standard error to the log file while the block runs; `on_line` gets each line, in a thread."""
-    path = directory.create(data_dir) / NAME
+    path = data_dir.absolute() / NAME
     file = LogFile(path)
     reading, writing = os.pipe()
     before = os.dup(STANDARD_ERROR)

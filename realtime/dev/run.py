@@ -104,7 +104,8 @@ def _configuration(redis_url: str, database_url: str, secret: str) -> str:
     return (
         "# Written by `realtime dev` at each start.\n"
         f'redis_url = "{redis_url}"\n'
-        "drain_seconds = 0\n\n"
+        "drain_seconds = 0\n"
+        "demo_page = true\n\n"
         f"[projects.{PROJECT}]\n"
         f'database_url = "{database_url}"\n'
         f'jwt_secret = "{secret}"\n'
@@ -163,7 +164,7 @@ async def _wait_until_delivering(ready: Ready, ports: range) -> None:
             return True
 
         if not await process.until(delivering, READY_SECONDS):
-            raise DevError(f"not ready after {READY_SECONDS:.0f} seconds; what is wrong stands above")
+            raise DevError(f"not ready after {READY_SECONDS:.0f} seconds; the log says what is wrong")
 
 
 async def _until_a_server_ends(database: EmbeddedPostgres, redis: EmbeddedValkey) -> None:

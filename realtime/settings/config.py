@@ -109,6 +109,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trusted_proxies: list[str] = field(default_factory=list)
     queue_budget_bytes: CountOrNone = 0  # per gateway; 0 means a share of its memory
     dashboard: bool = True  # whether gateways serve `/dashboard`
+    demo_page: bool = False  # whether they serve `/demo`, with tokens of project demo, to this machine
     limits: Limits = field(default_factory=Limits)
     projects: dict[str, Project] = field(default_factory=dict)
 

@@ -72,7 +72,7 @@ async def test_json_mode_prints_one_line_with_all_that_one_needs(dev: Dev) -> No
 async def test_what_text_mode_prints_can_be_pasted(spare: Path) -> None:
     port = free_port()
     async with running("dev", "--data-dir", "data", "--port", port, directory=spare) as program:
-        first, *others = await program.prints(8)
+        first, *others = await program.prints(9)
         assert first.startswith(f"ready http://127.0.0.1:{port}")
         told = {line[:17].strip(): line[17:] for line in others}
         async with client_of(f"http://127.0.0.1:{port}", told["token"]) as client:

@@ -66,6 +66,10 @@ async def test_a_person_reads_addresses_then_what_happens_and_no_log(spare: Path
             await dev.shows(r"INSERT users .*long long.*…$")
         await dev.shows(r"- alice disconnected after \d+\.\d s: 1000")
         assert "\x1b[32m\x1b[1mINSERT" in "".join(dev.program.lines)
+        second = ("dev", "--data-dir", "data", "--port", free_port())
+        async with running(*second, directory=spare, terminal="all") as refused:
+            await refused.ends()
+            assert "another realtime dev" in refused.lines[-1]
         gateway = [pid for pid in descendants(dev.program.pid) if "realtime gateway" in command_of(pid)]
         os.kill(gateway[-1], signal.SIGKILL)
         await dev.shows(r"^warning child_restarted: gateway; see data/dev\.log$")

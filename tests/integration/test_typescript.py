@@ -20,7 +20,12 @@ from realtime.settings.config import Project
 from tests.docs_fixture import ROOT
 from tests.postgres_fixture import Database
 
-TSC = ROOT / "clients/javascript/node_modules/.bin/tsc"
+CLIENT = ROOT / "clients/javascript"
+TSC = CLIENT / "node_modules/.bin/tsc"
+STRICTEST = (
+    *("--strict", "--noEmit", "--target", "es2022", "--module", "es2022", "--moduleResolution", "bundler"),
+    *("--lib", "es2022,dom,esnext.disposable", "--types", ""),
+)
 
 TABLES = """
     create schema audit;
@@ -81,19 +86,9 @@ async def compiled(tsc: Path, directory: Path, **files: str) -> str:
     """What the compiler says of files, at its strictest."""
     for name, text in files.items():
         (directory / f"{name}.ts").write_text(text)
-    words = (
-        "--strict",
-        "--noEmit",
-        "--target",
-        "es2022",
-        "--module",
-        "es2022",
-        "--moduleResolution",
-        "bundler",
-    )
     paths = [str(directory / f"{name}.ts") for name in files]
     done = await asyncio.to_thread(
-        subprocess.run, [str(tsc), *words, "--types", "", *paths], capture_output=True, text=True, check=False
+        subprocess.run, [str(tsc), *STRICTEST, *paths], capture_output=True, text=True, check=False
     )
     return done.stdout + done.stderr
 
@@ -147,6 +142,25 @@ async def test_wrong_uses_of_a_row_do_not_compile(
     told = await compiled(tsc, tmp_path, db=await types_of(things.url, integers), use=use)
     assert "db.ts" not in told
     assert [told.count(f"use.ts({i + 3},") for i in range(len(wrong))] == [1] * len(wrong), told
+
+
+async def test_the_client_takes_the_types(things: Database, tsc: Path, tmp_path: Path) -> None:
+    use = f"""
+        import {{ connect }} from "{CLIENT}/src/index.js"
+        import type {{ Db }} from "./db"
+        const rt = connect<Db>("http://host/projects/demo", {{ token: "" }})
+        rt.table("things").on("change", (change) => {{
+            if (change.event === "UPDATE") change.old?.plain satisfies number | null | undefined
+            change.data.mail satisfies string
+            // @ts-expect-error no column has this name
+            change.data.nothing
+        }})
+        rt.table("audit.logins").on("change", ({{ data }}) => data.id satisfies number)
+        rt.table('"we.ird"')
+        // @ts-expect-error no table has this name
+        rt.table("nothing")
+    """
+    assert await compiled(tsc, tmp_path, db=await types_of(things.url), use=use) == ""
 
 
 async def test_a_table_has_the_columns_that_leave_the_database(things: Database) -> None:

@@ -28,8 +28,8 @@ def client(number: int, **more: object) -> dict:
     } | more
 
 
-def page(*clients: dict, following: str | None = None) -> str:
-    return json.dumps({"clients": clients, "next": following})
+def page(*clients: dict, following: str | None = None, missing: tuple[str, ...] = ()) -> str:
+    return json.dumps({"clients": clients, "next": following, "missing": missing})
 
 
 def test_clients_are_a_table(service: StandIn, at: Ran) -> None:
@@ -65,6 +65,23 @@ def test_a_limit_ends_it_and_says_that_there_are_more(service: StandIn, at: Ran)
 def test_a_service_that_gives_one_page_for_ever_is_left(service: StandIn, at: Ran) -> None:
     service.on("GET /clients", page(client(1), following="a"))
     assert "same page" in at("clients").stderr
+
+
+def test_nodes_that_did_not_answer_are_named(service: StandIn, at: Ran) -> None:
+    pages = page(client(1), following="a", missing=("n2",)), page(missing=("n2", "n3"))
+    service.on("GET /clients", *pages)
+    last = at("clients").stdout.splitlines()[-1]
+    assert last == "no answer in time from n2, n3: its clients are not counted"
+    service.on("GET /clients", *pages)
+    assert json.loads(at("clients", "--json").stdout)["missing"] == ["n2", "n3"]
+    service.on("POST /disconnect", '{"disconnected":1,"missing":["n2"]}')
+    lines = at("disconnect", "--user", "alice").stdout.splitlines()
+    assert lines == ["disconnected 1 connection", "no answer in time from n2: its clients are not counted"]
+
+
+def test_channels_that_are_not_listed_are_counted(service: StandIn, at: Ran) -> None:
+    service.on("GET /clients", page(client(1, subscription_count=250)))
+    assert at("clients").stdout.splitlines()[1].split()[7] == "250"
 
 
 def test_no_client_is_told(service: StandIn, at: Ran) -> None:

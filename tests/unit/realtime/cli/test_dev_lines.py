@@ -107,6 +107,7 @@ def test_a_warning_is_a_short_line_that_names_the_log() -> None:
         record("error", exception="Traceback …\n  File x\nValueError: bad"), "a.log", None
     ) == ("error feed_failed: ValueError: bad; see a.log")
     assert record_line(record("critical"), "a.log", None) == "critical feed_failed; see a.log"
+    assert record_line(b"Error: port 8000 is taken", "a.log", None) == ("error port 8000 is taken; see a.log")
     text = b"2026-01-31T12:00:00.000Z WARNING  notifier.feed feed_failed error=x"
     assert record_line(text, "a.log", None) == "warning feed_failed error=x; see a.log"
 

@@ -42,7 +42,7 @@ def test_a_project_that_is_well_is_told_in_a_few_lines(service: StandIn, at: Ran
     result = at("status")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        "demo is ok: 12 connections, notifier live, 3 changes wait, 0.2 s behind",
+        "demo is ok: 12 connections, notifier live, 3 pending, 0.2 s behind",
         "",
         "NODE  CONNECTIONS  STATE     VERSION  STARTED",
         "n1             12  draining  0.1.0    2026-01-01T00:00:00Z",

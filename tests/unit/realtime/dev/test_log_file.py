@@ -22,6 +22,23 @@ def test_only_the_owner_may_read_it_and_the_former_one_is_kept(tmp_path: Path) -
     assert (tmp_path / f"{NAME}.1").read_text() == "former"
 
 
+def test_nothing_is_touched_before_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_text("of another process")
+    LogFile(path).close()
+    assert path.read_text() == "of another process"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_file_that_cannot_be_made_loses_lines_and_nothing_else(tmp_path: Path) -> None:
+    file = LogFile(tmp_path / "missing" / NAME)
+    file.write(b"lost")
+    (tmp_path / "missing").mkdir()
+    file.write(b"kept")
+    file.close()
+    assert (tmp_path / "missing" / NAME).read_text() == "kept"
+
+
 def test_it_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / NAME
     file = LogFile(path, max_bytes=1_000)
@@ -63,11 +80,11 @@ os.write(2, repr([line[-20:] for line in lines]).encode())
 
 def test_it_has_what_this_process_and_its_children_write_to_standard_error(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "data")],
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
         capture_output=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])},
     )
-    text = (tmp_path / "data" / NAME).read_bytes()
+    text = (tmp_path / NAME).read_bytes()
     assert text == b"ours\nof a child\n" + b"x" * 200_000 + b"\nlast"
     assert done.stderr == repr([b"ours", b"of a child", b"x" * 20]).encode()

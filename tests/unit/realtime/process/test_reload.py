@@ -55,6 +55,8 @@ def test_the_common_limits_change_the_projects_that_go_by_them() -> None:
         ("connection_history_seconds = 7", "connection_history_seconds"),
         ('trusted_proxies = ["10.0.0.0/8"]', "trusted_proxies"),
         ("queue_budget_bytes = 33554432", "queue_budget_bytes"),
+        ("dashboard = false", "dashboard"),
+        ("demo_page = true", "demo_page"),
     ],
 )
 def test_what_a_process_was_built_around_needs_a_restart(line: str, setting: str) -> None:
@@ -77,6 +79,8 @@ def test_every_setting_is_reloaded_or_needs_a_restart() -> None:
         "connection_history_seconds",
         "trusted_proxies",
         "queue_budget_bytes",
+        "dashboard",
+        "demo_page",
     } == {"limits", "projects"}
 
 

@@ -44,7 +44,7 @@ export function CopyButton({ text, label = "Copy" }) {
     return html`<${Button} small icon="copy" onClick=${copy}><span aria-live="polite">${said || label}</span><//>`
 }
 
-/** A dialog that stands over the page until it is closed, by Escape as well. */
+/** A dialog that stands over the page until it is closed, by Escape as well. What has `data-first` gets the focus. */
 export function Dialog({ title, children, onClose }) {
     const dialog = useRef()
     const id = useId()
@@ -52,6 +52,7 @@ export function Dialog({ title, children, onClose }) {
         const element = dialog.current
         const before = document.activeElement
         element.showModal()
+        element.querySelector("[data-first]")?.focus()
         return () => {
             element.close()
             if (before?.isConnected) before.focus()
@@ -87,8 +88,8 @@ export function Ask({ title, action, danger = false, onConfirm, onClose, childre
             <div class="dialog-text">${children}</div>
             ${error && html`<p class="field-error" role="alert">${error.message}</p>`}
             <div class="dialog-actions">
-                <${Button} onClick=${onClose}>Cancel<//>
-                <${Button} kind=${danger ? "danger" : "main"} busy=${busy} onClick=${confirm} autofocus>${action}<//>
+                <${Button} onClick=${onClose} data-first=${danger ? "" : undefined}>Cancel<//>
+                <${Button} kind=${danger ? "danger" : "main"} busy=${busy} onClick=${confirm} data-first=${danger ? undefined : ""}>${action}<//>
             </div>
         <//>`
 }

@@ -114,7 +114,7 @@ class Feed:
     async def advance(self, snapshot: Snapshot) -> bool:
         """Store the next batch, up to this snapshot; return False if the batch would be empty.
 
-        Call it only after the current batch has been published whole. Raises LostPlace if another session
+        Call it only after the current batch has been published whole. Raises FeedMoved if another session
         has moved the feed.
         """
         ranges = seen_since(self.s2, snapshot)
@@ -144,7 +144,7 @@ class Feed:
         self.moved = {}
 
     async def check_ownership(self) -> None:
-        """Raise LostPlace if another session has moved the feed, TooNew if the schema is too new for us.
+        """Raise FeedMoved if another session has moved the feed, TooNew if the schema is too new for us.
 
         A lost session raises its own error.
         """

@@ -1,5 +1,5 @@
 // Tables: which of them send their changes, which changes and columns, and who subscribes. A switch acts at once.
-import { html, useEffect, useMemo, useState } from "../vendor/preact.js"
+import { html, useEffect, useState } from "../vendor/preact.js"
 import { get } from "../api.js"
 import { count } from "../format.js"
 import { Button, Field } from "../parts/controls.js"
@@ -70,7 +70,7 @@ function List({ data, again, subscribers }) {
     const found = entries.filter(({ name, enabled, key }) =>
         (shown === "all" || enabled === (shown === "on") || refusal.value?.key === key)
         && words.every((word) => name.toLowerCase().includes(word)))
-    const on = useMemo(() => entries.filter((one) => one.enabled).length, [entries])
+    const on = entries.filter((one) => one.enabled).length
     const opened = dialog && entries.find((one) => one.key === dialog.key)
     const refused = refusal.value
     const isElsewhere = refused && !found.slice(0, rows).some((one) => one.key === refused.key)

@@ -1,5 +1,5 @@
 // One table: its switch, what it sends, who subscribes, and a refusal where it happened.
-import { html, useId } from "../vendor/preact.js"
+import { html, useId, useState } from "../vendor/preact.js"
 import { count } from "../format.js"
 import { Button } from "../parts/controls.js"
 import { Badge, Foreign, Notice } from "../parts/layout.js"
@@ -11,16 +11,22 @@ import { EVENTS, formerOf, refusal } from "./tables_switch.js"
 export function Row({ entry, subscribers, isLeast, refused, again, onTurn, onOpen }) {
     const { schema, table, name, enabled, isBusy } = entry
     const id = useId()
+    const [isTold, tell] = useState(false) // what it means to have no primary key
     return html`
         <li class=${enabled ? "table-row on" : "table-row"}>
             <div class="table-name">
                 <button type="button" class="switch" role="switch" aria-checked=${enabled} aria-busy=${isBusy} aria-label=${name}
                     onClick=${() => isBusy || onTurn(entry, !enabled)}><span></span></button>
-                <span id=${id}><span class="soft"><${Foreign} text=${schema} most=${63} />.</span><strong><${Foreign} text=${table} most=${63} /></strong></span>
+                <span id=${id}><span class="soft"><${Foreign} text=${schema} most=${63} />.</span><wbr /><strong><${Foreign} text=${table} most=${63} /></strong></span>
             </div>
+            ${refused && html`<${Refusal} refused=${refused} again=${again} isHere />`}
             <${Cell} name="Changes"><${Changes} entry=${entry} /><//>
             <${Cell} name="Columns"><${Columns} entry=${entry} /><//>
-            <${Cell} name="Primary key"><${Key} of=${entry.primary_key} /><//>
+            <${Cell} name="Primary key">
+                ${entry.primary_key.length
+                    ? html`<${Foreign} text=${entry.primary_key.join(", ")} most=${60} />`
+                    : html`<button type="button" class="no-key" aria-expanded=${isTold} aria-describedby=${id} onClick=${() => tell(!isTold)}>none<${Icon} name="warning" /></button>`}
+            <//>
             <${Cell} name="Subscribers">${subscribers === null ? html`<span class="none">–</span>` : `${count(subscribers)}${isLeast ? " or more" : ""}`}<//>
             <div class="table-actions" role="group" aria-labelledby=${id}>
                 <${Button} small onClick=${() => onOpen("edit")} aria-describedby=${id}>Edit<//>
@@ -28,12 +34,12 @@ export function Row({ entry, subscribers, isLeast, refused, again, onTurn, onOpe
                 <a class="button small" href=${href("live", [], { channel: channelOf(schema, table) })} aria-label="See this channel"
                     title="See this channel" aria-describedby=${id}><${Icon} name="live" /></a>
             </div>
-            ${refused && html`<${Refusal} refused=${refused} again=${again} isHere />`}
+            ${isTold && html`<${KeyMissing} />`}
         </li>`
 }
 
 function Cell({ name, children }) {
-    return html`<div class="table-cell"><span class="cell-name">${name}<span class="visually-hidden">: </span></span>${children}</div>`
+    return html`<div class=${`table-cell ${name.toLowerCase()}`}><span class="cell-name">${name}<span class="visually-hidden">: </span></span>${children}</div>`
 }
 
 function Changes({ entry }) {
@@ -55,15 +61,12 @@ function Columns({ entry }) {
     return html`<span title=${title}>${count(listed.length)} of ${count(all)}</span>`
 }
 
-function Key({ of }) {
-    if (of.length) return html`<${Foreign} text=${of.join(", ")} most=${60} />`
+function KeyMissing() {
     return html`
-        <details class="no-key">
-            <summary>none</summary>
-            <p>Without a primary key nothing says which row an UPDATE or a DELETE means: rows that are equal cannot be told
-            apart. A change that is too big to send whole arrives as <code>{}</code> with <code>"truncated": true</code>.
-            Add a primary key, if you can.</p>
-        </details>`
+        <p class="key-missing">
+            Without a primary key nothing says which row an UPDATE or a DELETE means: rows that are equal cannot be told apart. A change
+            that is too big to send whole arrives as <code>{}</code>, with <code>"truncated": true</code>. Add a primary key, if you can.
+        </p>`
 }
 
 const NEXT = {

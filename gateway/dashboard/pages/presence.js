@@ -1,17 +1,18 @@
 // Presence: who is there under a channel or in the project, and who came and went since one looks.
-import { html, useEffect, useRef, useSignal, useState } from "../vendor/preact.js"
+import { effect, html, signal, useEffect, useRef, useSignal, useState } from "../vendor/preact.js"
 import { endWithStop } from "../api.js"
 import { client, ConnectionNotice, me, nodeNow, status } from "../connection.js"
-import { count } from "../format.js"
+import { clip, clockTime, count, moment } from "../format.js"
 import { Button, Field } from "../parts/controls.js"
-import { Empty, Page, Panel, Skeleton } from "../parts/layout.js"
+import { Ago, Badge, Empty, Facts, Foreign, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
 import { href, replaceQuery, route } from "../router.js"
-import { Here } from "./presence_here.js"
-import { Person, Strip, Timeline } from "./presence_people.js"
-import { Roster } from "./presence_roster.js"
+import { clock } from "../session.js"
+import { json, newest, Roster, strip } from "./presence_roster.js"
 
 const PAGE_PEOPLE = 100 // in the document at first, and more at each wish
+const PAGE_EVENTS = 30
+const [WIDTH, HEIGHT] = [300, 44] // of the strip
 const TYPING_MS = 500
 const SHOW_MS = 200 // between two views of a list that changes
 
@@ -43,7 +44,7 @@ export default function Presence() {
                         <${Strip} steps=${view.steps} />
                         <${Timeline} key=${channel} events=${view.timeline} />
                     <//>
-                    <${Here} channel=${channel} />
+                    <${Here} key=${channel} channel=${channel} />
                 </div>
             </div>
         <//>`
@@ -119,3 +120,129 @@ function Summary({ view: { people, connections, isSynced, state } }) {
 
 const fits = ({ user, connections }, words) =>
     (user ?? "").toLowerCase().includes(words) || [...connections.keys()].some((id) => id.toLowerCase().includes(words))
+
+function Person({ person, isYou }) {
+    const [isOpen, open] = useState(false)
+    const { user, connections, joinedAt } = person
+    const [first] = connections.keys()
+    return html`
+        <li class="person">
+            <div class="person-name">
+                ${user === null ? html`<span class="none">no user id</span> <${Foreign} text=${first} most=${24} mono />` : html`<strong><${Foreign} text=${user} most=${80} empty="empty user id" /></strong>`}
+                ${isYou && html`<${Badge} kind="accent">this page<//>`}
+                ${connections.size > 1 && html`<${Badge}>${count(connections.size)} tabs<//>`}
+            </div>
+            <div class="person-since soft"><${Ago} at=${joinedAt} /></div>
+            <div class="person-state"><${Foreign} text=${json(newest(person).state)} most=${160} mono /></div>
+            <details class="person-more" onToggle=${(event) => open(event.currentTarget.open)}>
+                <summary>${connections.size === 1 ? "Details" : `${count(connections.size)} connections`}</summary>
+                ${isOpen && [...connections.values()].slice(0, 50).map((entry) => html`<${Tab} key=${entry.connection_id} entry=${entry} />`)}
+                ${isOpen && connections.size > 50 && html`<p class="soft">And ${count(connections.size - 50)} more.</p>`}
+            </details>
+        </li>`
+}
+
+function Tab({ entry }) {
+    return html`
+        <div class="person-tab">
+            <${Facts} of=${[
+                ["Connection", html`<${Foreign} text=${entry.connection_id} most=${64} mono />`],
+                ["Since", moment(entry.joined_at)],
+                ["State since", moment(entry.updated_at)],
+            ]} />
+            <pre tabindex="0" role="region" aria-label="State">${clip(json(entry.state, 2), 8_000)}</pre>
+        </div>`
+}
+
+function Strip({ steps }) {
+    const tick = clock.value
+    const { path, most } = strip(steps, Math.max(nodeNow(), steps.at(-1)?.[0] ?? tick), WIDTH, HEIGHT)
+    if (steps.every(([, people]) => people === 0)) return null
+    const now = steps.at(-1)[1]
+    return html`
+        <figure class="strip">
+            <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img"
+                aria-label=${`People in the last 5 minutes: ${count(now)} now, ${count(most)} at most`}><path d=${path} /></svg>
+            <figcaption class="soft small"><span>5 min ago</span><span>at most ${count(most)}</span><span>now</span></figcaption>
+        </figure>`
+}
+
+const KINDS = { join: ["good", "+"], update: ["info", "~"], leave: ["warning", "−"] }
+
+function saying({ kind, count: left }) {
+    if (kind === "update") return "changed the state"
+    if (kind === "join") return left === 1 ? "joined" : `opened tab ${count(left)}`
+    return left ? `closed a tab, ${count(left)} left` : "left"
+}
+
+function Timeline({ events }) {
+    const [most, setMost] = useState(PAGE_EVENTS)
+    if (!events.length) return html`<p class="soft">Nobody came or went yet.</p>`
+    return html`
+        <ol class="timeline" aria-label="Timeline">
+            ${events.slice(-most).reverse().map((event) => html`
+                <li key=${event.id}>
+                    <time class="soft" datetime=${event.at} title=${moment(event.at)}>${clockTime(event.at)}</time>
+                    <span class=${`kind ${KINDS[event.kind][0]}`} aria-hidden="true">${KINDS[event.kind][1]}</span>
+                    <span>${event.user === null ? html`<${Foreign} text=${event.connection} most=${24} mono />` : html`<strong><${Foreign} text=${event.user} most=${40} empty="empty user id" /></strong>`}
+                        ${" "}${saying(event)}${event.kind === "update" && html` <${Foreign} text=${json(event.state)} most=${60} mono />`}</span>
+                </li>`)}
+        </ol>
+        ${events.length > most && html`<${Button} small onClick=${() => setMost(most + 100)}>Show older<//>`}`
+}
+
+const here = signal(new Map()) // by channel: the handle that holds the presence, which ends with the client
+effect(() => { client.value; here.value = new Map() })
+
+function problemOf(text) {
+    let state
+    try {
+        state = JSON.parse(text)
+    } catch (error) {
+        return endWithStop(`This is no JSON: ${error.message}`)
+    }
+    return state === null || typeof state !== "object" || Array.isArray(state) ? "A state is an object: { … }." : null
+}
+
+function Here({ channel }) {
+    const [text, type] = useState('{"name": "dashboard"}')
+    const [busy, setBusy] = useState(false)
+    const [refused, refuse] = useState(null)
+    const handle = here.value.get(channel)
+    const problem = problemOf(text)
+
+    const act = async (event, work) => {
+        event?.preventDefault()
+        if (busy || !client.peek()) return
+        setBusy(true)
+        refuse(null)
+        try {
+            await work(client.peek())
+        } catch (error) {
+            refuse(endWithStop(error.message))
+        }
+        setBusy(false)
+    }
+    const enter = (event) => problem ? event.preventDefault() : act(event, async (rt) => {
+        const presence = handle ?? (channel ? rt.channel(channel).presence : rt.presence)
+        await presence.set(JSON.parse(text))
+        here.value = new Map(here.peek()).set(channel, presence)
+    })
+    const leave = () => act(null, async () => {
+        await handle.leave()
+        const left = new Map(here.peek())
+        left.delete(channel)
+        here.value = left
+    })
+    return html`
+        <${Panel} title="Be present yourself">
+            <form class="here" onSubmit=${enter}>
+                <${Field} label="State" as="textarea" rows="3" value=${text} onInput=${(event) => { type(event.currentTarget.value); refuse(null) }}
+                    error=${problem ?? refused} hint="JSON that everybody there sees, until you leave or close this tab" />
+                <div class="actions">
+                    <${Button} kind="main" type="submit" busy=${busy || problem !== null}>${handle ? "Change the state" : "Be present"}<//>
+                    ${handle && html`<${Button} busy=${busy} onClick=${leave}>Leave<//>`}
+                </div>
+            </form>
+        <//>`
+}

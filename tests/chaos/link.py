@@ -69,6 +69,11 @@ class Link:
         for connection in self.connections:
             connection.reset()
 
+    def forget(self) -> None:
+        """Swallow all that is sent on today's connections, for ever; new ones are served."""
+        for connection in self.connections:
+            connection.forgotten = True
+
     def black_hole(self, silence: Silence) -> None:
         """Let nothing pass, and tell nobody; new connections are accepted and hear nothing."""
         self._swallows = silence is Silence.SWALLOWED
@@ -124,7 +129,7 @@ class Link:
             if self._delay:
                 await asyncio.sleep(self._delay)
             await self._passes.wait()
-            if self._swallows:
+            if self._swallows or connection.forgotten:
                 connection.dead = True
             elif connection.dead:
                 raise ConnectionResetError
@@ -132,7 +137,7 @@ class Link:
                 writer.write(rewrite(data))
                 await writer.drain()
         await self._passes.wait()
-        if self._swallows or connection.dead:
+        if self._swallows or connection.dead or connection.forgotten:
             connection.dead = True  # the end was swallowed as well
         else:
             connection.ended = True
@@ -148,6 +153,7 @@ class _Connection:
         self.task: asyncio.Task[Any] = task
         self.writers = [writer]
         self.dead = False  # something was swallowed: it cannot go on
+        self.forgotten = False  # all is swallowed, whatever becomes of the network
         self.ended = False  # one side said goodbye, and the other was told
 
     def reset(self) -> None:

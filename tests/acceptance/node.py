@@ -83,7 +83,7 @@ class NodeProgram:
             self.events.append(event)
             self.answer(event)
 
-    async def does(self, true: Condition) -> Any:
+    async def does(self, true: Condition, seconds: float = START_SECONDS) -> Any:
         """Wait until something is true, as long as it runs; return what it was then."""
 
         def settled() -> Any:
@@ -92,7 +92,7 @@ class NodeProgram:
             return found
 
         try:
-            return await eventually(settled, START_SECONDS)
+            return await eventually(settled, seconds)
         except TimeoutError as error:
             error.add_note(repr(self))
             raise

@@ -6,7 +6,7 @@ WORKERS ?= 4
 # Each of the many programs that tests start would compile all of this again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install dev test test-unit test-redis check bench chaos lock metrics client vendor
+.PHONY: install dev test test-unit test-redis check bench chaos lock metrics client vendor newest-node
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -74,3 +74,7 @@ client:
 vendor:
 	npm ci --prefix tools/vendor --ignore-scripts --no-audit --no-fund
 	node tools/vendor/build.mjs
+
+# The newest Node that npm has, for tests of the client.
+newest-node:
+	npm install --no-audit --no-fund --no-save --prefix tests/acceptance/javascript/newest node@latest

@@ -25,7 +25,9 @@ ALONE = frozenset(
 )
 
 # Longer than a tenth of all, and made of tests that share nothing but the servers of their worker.
-LONG = frozenset({"test_chaos", "test_chaos_redis", "test_cli", "test_dev", "test_fuzzing"})
+LONG = frozenset(
+    {"test_chaos", "test_chaos_redis", "test_cli", "test_dev", "test_fuzzing", "test_javascript_real"}
+)
 
 
 class Spread(LoadScopeScheduling):

@@ -71,6 +71,11 @@ class Link:
         for connection in self.connections:
             connection.reset()
 
+    def forget(self) -> None:
+        """Swallow all that is sent on today's connections, for ever; new ones are served."""
+        for connection in self.connections:
+            connection.forgotten = True
+
     def black_hole(self, silence: Silence) -> None:
         """Pass no bytes and give no sign of that; new connections are accepted and receive nothing."""
         self._swallows = silence is Silence.SWALLOWED
@@ -126,7 +131,7 @@ class Link:
             if self._delay:
                 await asyncio.sleep(self._delay)
             await self._passes.wait()
-            if self._swallows:
+            if self._swallows or connection.forgotten:
                 connection.dead = True
             elif connection.dead:
                 raise ConnectionResetError
@@ -134,7 +139,7 @@ class Link:
                 writer.write(rewrite(data))
                 await writer.drain()
         await self._passes.wait()
-        if self._swallows or connection.dead:
+        if self._swallows or connection.dead or connection.forgotten:
             connection.dead = True  # the close was dropped as well
         else:
             connection.ended = True
@@ -150,6 +155,7 @@ class _Connection:
         self.task: asyncio.Task[Any] = task
         self.writers = [writer]
         self.dead = False  # bytes were dropped: the connection cannot continue
+        self.forgotten = False  # all is dropped, whatever becomes of the network
         self.ended = False  # one side closed, and the close was passed on
 
     def reset(self) -> None:

@@ -83,7 +83,7 @@ function Life({ client, came, went, name }) {
     const who = html`<strong><${Foreign} text=${name} most=${80} empty="A client without a name" /></strong>`
     return html`
         <${Panel} title="What happened">
-            <ol class="timeline">
+            <ol class="life-line">
                 <li class="good">
                     <p>${who} connected from <${Foreign} text=${ip} /> with ${agent(program)}, to the node <${Foreign} mono text=${node} />.</p>
                     <p class="soft small">${moment(since)}</p>

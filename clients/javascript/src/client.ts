@@ -71,7 +71,8 @@ export class Client implements Above {
     const key = keyOf(channel, as)
     let found = this._subscriptions.get(key)
     if (!found) {
-      found = new Subscription(this._connection, channel, filter, as, () => this._subscriptions.delete(key))
+      const gone = () => this._subscriptions.delete(key)
+      found = new Subscription(this._connection, channel, filter, as, gone, () => this._tryAgain("too_many_channels"))
       this._subscriptions.set(key, found)
     }
     return found
@@ -113,7 +114,11 @@ export class Client implements Above {
 
   /** A newer token may allow more. */
   _authenticated(): void {
-    for (const subscription of this._subscriptions.values()) if (subscription._error?.code == "forbidden") subscription._subscribe()
+    this._tryAgain("forbidden")
+  }
+
+  _tryAgain(code: string): void {
+    for (const subscription of this._subscriptions.values()) if (subscription._error?.code == code) subscription._subscribe()
   }
 
   _lost(): void {

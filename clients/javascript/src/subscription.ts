@@ -32,7 +32,8 @@ export class Subscription {
     readonly _channel: string,
     readonly _filter: string | undefined,
     readonly _as: string | undefined,
-    readonly _forget: () => void,
+    readonly _gone: () => void, // given up
+    readonly _freed: () => void, // the server knows it
   ) {}
 
   get _state(): SubscriptionState {
@@ -65,10 +66,10 @@ export class Subscription {
   _leave(user: User): void {
     if (!this._users.delete(user) || this._users.size) return
     this._grace = this._connection._runtime.setTimeout(() => {
-      this._forget()
+      this._gone()
       this._connection._runtime.clearTimeout(this._timer)
       if (this._connection._isOpen)
-        this._connection._request({ type: "unsubscribe", channel: this._channel, as: this._as }, () => {})
+        this._connection._request({ type: "unsubscribe", channel: this._channel, as: this._as }, this._freed)
     }, GRACE_MS)
   }
 

@@ -1,0 +1,61 @@
+import assert from "node:assert/strict"
+import { test } from "node:test"
+import { collect, world } from "./setup.mjs"
+
+/** What becomes of a row's JSON text on its way. */
+async function row(text, integers) {
+  const { clock, server, open } = world()
+  const table = open({ integers }).table("orders")
+  const heard = collect(table, "change", (change) => change.data)
+  await clock.until(() => table.state.subscribed)
+  server.connections[0].sendText(`{"type":"realtime","channel":"table:orders","id":"9-1","event":"INSERT","data":${text},"old":null}`)
+  await clock.until(() => heard.length)
+  return heard[0]
+}
+
+const TEXT = `{"max":9007199254740991,"over":9007199254740993,"edge":9007199254740992,"big":-9223372036854775808,
+  "huge":123456789012345678901234567890,"decimal":12345678901234567890.10,"power":1e25,"small":7,"minus":-0,
+  "text":"9007199254740993","tricky":"a\\"9007199254740993,\\\\","list":[9007199254740993,{"9007199254740993":9007199254740995}],
+  "none":null,"yes":true,"nine":"1\\u0000 0.5"}`
+
+const whole = (convert) => ({
+  ...JSON.parse(TEXT),
+  over: convert("9007199254740993"),
+  edge: convert("9007199254740992"),
+  big: convert("-9223372036854775808"),
+  huge: convert("123456789012345678901234567890"),
+  list: [convert("9007199254740993"), { "9007199254740993": convert("9007199254740995") }],
+})
+
+test("number is what JSON.parse gives", async () => {
+  assert.deepEqual(await row(TEXT, undefined), JSON.parse(TEXT))
+  assert.deepEqual(await row(TEXT, "number"), JSON.parse(TEXT))
+})
+
+for (const [how, given] of [
+  ["with the runtime's own text of a number, if it has it", JSON.parse],
+  ["in a runtime that has it", withSource],
+  ["in a runtime that has not", (text, reviver) => JSON_parse(text, reviver && ((key, value) => reviver.call(null, key, value)))],
+]) {
+  test(`integers beyond 2^53 keep each digit ${how}`, async () => {
+    JSON.parse = given
+    try {
+      assert.deepEqual(await row(TEXT, "bigint"), whole(BigInt))
+      assert.deepEqual(await row(TEXT, "string"), whole(String))
+    } finally {
+      JSON.parse = JSON_parse
+    }
+  })
+}
+
+const JSON_parse = JSON.parse
+
+/** JSON.parse as newer runtimes have it, slow and simple: the reviver gets the text of a number. */
+function withSource(text, reviver) {
+  if (!reviver) return JSON_parse(text)
+  const mark = "\u0001"
+  const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g, (token) => (token[0] === '"' ? token : JSON.stringify(mark + token)))
+  return JSON_parse(marked, (key, value) =>
+    typeof value === "string" && value.startsWith(mark) ? reviver(key, Number(value.slice(1)), { source: value.slice(1) }) : reviver(key, value, {}),
+  )
+}

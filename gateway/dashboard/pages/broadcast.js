@@ -1,6 +1,249 @@
-import { html } from "../vendor/preact.js"
-import { Empty, Page } from "../parts/layout.js"
+// Broadcast: send JSON to a channel as it was typed, and see what comes back.
+import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
+import { endWithStop, get } from "../api.js"
+import { client, ConnectionNotice, frame, listen, me, sendAsTyped } from "../connection.js"
+import { bytes, count } from "../format.js"
+import { usePolling } from "../polling.js"
+import { Button, Field } from "../parts/controls.js"
+import { fields, mistake } from "../parts/json_text.js"
+import { Badge, Empty, Foreign, Page, Panel } from "../parts/layout.js"
+import { replaceQuery, route } from "../router.js"
+import { isService, session } from "../session.js"
+import { timeOf, value } from "./live_list.js"
+
+const MOST_HEARD = 100
+const MOST_SENT = 20
+const CHECK_MS = 500 // after the last key
+const LISTEN_MS = 3_000 // how long a message waits for the subscription that hears it
+
+// Of this tab and this session: what was sent, and the fields as they were left.
+const sent = signal([]) // {channel, payload}, the newest first
+let left = { owner: null, channel: "", payload: '{"text": "hello"}' }
+
+function wrongChannel(channel) {
+    if (!channel) return "Enter a channel, such as room:lobby."
+    if (/^table:/.test(channel)) return "Nobody can broadcast on a channel of a table: its messages are changes alone."
+    if (/^presence(:|$)/.test(channel)) return "Nobody can broadcast on a presence channel: its messages tell who is there."
+    return /^[^:]+:./s.test(channel) ? null : `A channel is written with a namespace, such as room:${channel}.`
+}
+
+/** Where a refusal belongs. */
+const fieldOf = ({ code }) => (/^(message_too_big|invalid_json|invalid_message)$/.test(code) ? "payload" : /^(forbidden|invalid_channel)$/.test(code) ? "channel" : "form")
+
+/** What comes on a channel, and how long one's own messages took. Signals; `channel` null listens to nothing. */
+function useHeard(channel, rt) {
+    const [heard] = useState(() => signal([]))
+    const [state] = useState(() => signal(null))
+    const under = useRef([]).current // own messages on their way, in order
+    useLayoutEffect(() => {
+        heard.value = []
+        state.value = null
+        under.length = 0
+        if (!channel || !rt) return undefined
+        let arrived = []
+        let isScheduled = false
+        let number = 0
+        const draw = () => {
+            isScheduled = false
+            heard.value = [...arrived.reverse(), ...heard.value].slice(0, MOST_HEARD)
+            arrived = []
+        }
+        const off = listen(channel, {
+            heard(_, { sender, id }) {
+                const isMine = sender?.connection_id !== null && sender?.connection_id === me.peek()
+                const own = isMine ? under.shift() : undefined
+                const trip = own && performance.now() - own.at
+                own?.back(trip)
+                arrived.push({ number: ++number, id, at: Date.now(), text: frame(), user: sender?.user_id, isMine, trip })
+                if (arrived.length > 2 * MOST_HEARD) arrived = arrived.slice(-MOST_HEARD)
+                if (isScheduled) return
+                isScheduled = true
+                requestAnimationFrame(draw)
+            },
+            told: (news) => { state.value = news },
+            missed() {},
+        })
+        return () => off()
+    }, [channel, rt])
+    return { heard, state, under }
+}
+
+/** Resolve once a signal has a value that suits, or after a while. */
+function until(it, suits, ms) {
+    return new Promise((resolve) => {
+        let off = () => {}
+        const timer = setTimeout(finish, ms)
+        function finish() {
+            clearTimeout(timer)
+            queueMicrotask(() => off())
+            resolve()
+        }
+        off = it.subscribe((now) => { if (suits(now)) finish() })
+    })
+}
 
 export default function Broadcast() {
-    return html`<${Page} title="Broadcast"><${Empty} icon="broadcast" title="This page is not built yet" /><//>`
+    const owner = session.value?.token
+    if (left.owner !== owner) {
+        left = { owner, channel: "", payload: '{"text": "hello"}' }
+        sent.value = []
+    }
+    const [typed, type] = useState(() => ({ channel: route.value.query.get("channel") ?? left.channel, payload: left.payload }))
+    const [on, listenTo] = useState(() => (wrongChannel(typed.channel.trim()) ? null : typed.channel.trim()))
+    const [wrong, setWrong] = useState({})
+    const [outcome, tell] = useState(null)
+    const [busy, setBusy] = useState(false)
+    const rt = client.value
+    const { heard, state, under } = useHeard(on, rt)
+    left.channel = typed.channel
+    left.payload = typed.payload
+
+    const send = async (event) => {
+        event?.preventDefault()
+        if (busy) return
+        const channel = typed.channel.trim()
+        const found = Object.fromEntries(Object.entries({ channel: wrongChannel(channel), payload: mistake(typed.payload) }).filter(([, words]) => words))
+        setWrong(found)
+        tell(null)
+        if (Object.keys(found).length) return
+        setBusy(true)
+        replaceQuery({ channel })
+        listenTo(channel)
+        await new Promise((go) => setTimeout(go)) // drawn, and so subscribed
+        await until(state, (now) => now?.subscribed || now?.error, LISTEN_MS)
+        const isHeard = state.peek()?.subscribed
+        const own = { at: performance.now(), back: (trip) => tell((now) => ({ ...now, trip })) }
+        if (isHeard) under.push(own)
+        try {
+            await sendAsTyped(channel, typed.payload)
+            const refusal = state.peek()?.error
+            tell((now) => ({ trip: null, ...now, isHeard, refusal: refusal && endWithStop(refusal.message), accepted: performance.now() - own.at }))
+            sent.value = [{ channel, payload: typed.payload }, ...sent.peek().filter((one) => one.channel !== channel || one.payload !== typed.payload)].slice(0, MOST_SENT)
+            if (isService.peek()) countSubscribers(channel).then((subscribers) => tell((now) => ({ ...now, subscribers })))
+        } catch (error) {
+            const at = under.indexOf(own)
+            if (at >= 0) under.splice(at, 1)
+            setWrong({ [fieldOf(error)]: endWithStop(error.message) })
+        } finally {
+            setBusy(false)
+        }
+    }
+    const set = (name) => (event) => {
+        type({ ...typed, [name]: event.target.value })
+        if (wrong[name] || wrong.form) setWrong({})
+    }
+    const settle = () => {
+        const channel = typed.channel.trim()
+        if (!wrongChannel(channel)) listenTo(channel)
+    }
+    return html`
+        <${Page} title="Broadcast" lead="Send a message to every subscriber of a channel, and see it come back.">
+            <${ConnectionNotice} />
+            <${Panel}>
+                <form class="send-form" onSubmit=${send} onKeyDown=${(event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send(event) }}>
+                    <${Field} label="Channel" value=${typed.channel} onInput=${set("channel")} onBlur=${settle} error=${wrong.channel}
+                        list="send-channels" placeholder="room:lobby" maxlength="255" />
+                    <${Field} label="Payload" as="textarea" rows="6" value=${typed.payload} onInput=${set("payload")} error=${wrong.payload}
+                        hint="Any JSON. It goes out as it stands here, digit for digit." />
+                    ${!wrong.payload && html`<${Check} text=${typed.payload} />`}
+                    ${wrong.form && html`<p class="field-error" role="alert">${wrong.form}</p>`}
+                    <div class="actions">
+                        <${Button} kind="main" icon="broadcast" type="submit" busy=${busy}>Send<//>
+                        <span class="soft small">or Ctrl + Enter</span>
+                    </div>
+                    <${Suggestions} />
+                </form>
+                <${Outcome} of=${outcome} />
+            <//>
+            <div class="send-lists">
+                <${Heard} channel=${on} heard=${heard} state=${state} />
+                <${Sent} onUse=${(one) => { type(one); listenTo(one.channel); setWrong({}) }} />
+            </div>
+        <//>`
+}
+
+/** Whether what is typed is JSON, told after a pause and not at each key. */
+function Check({ text }) {
+    const [said, say] = useState({ text: null })
+    useEffect(() => {
+        const timer = setTimeout(() => say({ text, wrong: text.trim() ? mistake(text) : null }), CHECK_MS)
+        return () => clearTimeout(timer)
+    }, [text])
+    const size = new TextEncoder().encode(text).length
+    return html`
+        <p class="check" aria-live="polite">${said.text === text && said.wrong ? html`<span class="field-error">${said.wrong}</span>`
+            : said.text === text && text.trim() ? html`<span class="soft">Valid JSON, ${bytes(size)}</span>` : html`<span class="soft">${"\u00a0"}</span>`}</p>`
+}
+
+async function countSubscribers(channel) {
+    try {
+        const { channels } = await get("/channels", { prefix: channel, limit: 100 })
+        return channels.find((one) => one.channel === channel)?.subscribers ?? 0
+    } catch {
+        return null // it is told where it is known
+    }
+}
+
+function Outcome({ of }) {
+    if (of?.accepted === undefined && of?.trip == null) return html`<div role="status"></div>`
+    const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`
+    return html`
+        <div class="outcome" role="status">
+            ${of.accepted !== undefined && html`<${Badge} kind="good">Accepted after ${ms(of.accepted)}<//>`}
+            ${of.trip != null ? html`<${Badge} kind="accent">Round trip ${ms(of.trip)}<//>`
+                : of.isHeard ? html`<span class="soft">It has not come back yet.</span>`
+                : html`<span class="soft">No round trip: this page is not subscribed to the channel. ${of.refusal}</span>`}
+            ${typeof of.subscribers === "number" && html`<span class="soft">${of.subscribers === 1 ? "1 connection is" : `${count(of.subscribers)} connections are`} subscribed to it now${of.isHeard ? ", this one among them" : ""}.</span>`}
+        </div>`
+}
+
+function Suggestions() {
+    const may = isService.value
+    const channels = usePolling(async (options) => (may ? get("/channels", { limit: 200 }, options) : null), Infinity, [may]).value.data?.channels ?? []
+    return html`
+        <datalist id="send-channels">
+            ${channels.filter((one) => !wrongChannel(one.channel)).map((one) => html`<option key=${one.channel} value=${one.channel} />`)}
+        </datalist>`
+}
+
+function Heard({ channel, heard, state }) {
+    const now = state.value
+    const all = heard.value
+    const note = !channel ? null : now?.error ? endWithStop(now.error.message) : now?.subscribed ? "listening" : "connecting"
+    return html`
+        <${Panel} title="What comes back" note=${note} flush>
+            ${all.length === 0
+                ? html`<${Empty} icon="broadcast" title="Nothing has come back yet">${channel ? html`What anybody sends to <${Foreign} text=${channel} most=${60} /> stands here.` : "Send a message: this page then listens to its channel."}<//>`
+                : html`<ul class="heard" role="list" aria-label="Messages">${all.map((one) => html`<${Message} key=${one.number} of=${one} />`)}</ul>`}
+        <//>`
+}
+
+class Message extends Component {
+    shouldComponentUpdate(next) {
+        return next.of !== this.props.of
+    }
+
+    render({ of }) {
+        const payload = fields(of.text).get("payload") ?? "null"
+        return html`
+            <li role="listitem">
+                <header><time>${timeOf(of.at)}</time> <${Foreign} text=${of.user} most=${40} empty="no name" />
+                    ${of.isMine && html`<${Badge} kind="accent">this page${of.trip != null ? `, ${Math.round(of.trip)} ms` : ""}<//>`}</header>
+                <pre><bdi>${value(payload, 1_000)}</bdi></pre>
+            </li>`
+    }
+}
+
+function Sent({ onUse }) {
+    const all = sent.value
+    return html`
+        <${Panel} title="Written in this tab" flush>
+            ${all.length === 0
+                ? html`<${Empty} title="Nothing was written yet">The last ${MOST_SENT} messages stay here until you sign out.<//>`
+                : html`<ul class="heard" role="list" aria-label="Written in this tab">${all.map((one) => html`
+                    <li role="listitem" key=${`${one.channel}\n${one.payload}`}>
+                        <header><${Foreign} text=${one.channel} most=${60} /> <${Button} small onClick=${() => onUse(one)}>Use again<//></header>
+                        <pre><bdi>${value(one.payload, 300)}</bdi></pre>
+                    </li>`)}</ul>`}
+        <//>`
 }

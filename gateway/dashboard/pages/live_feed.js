@@ -1,0 +1,247 @@
+// What Live holds: one subscription and the last events of it, as the text of their frames. Nothing is made of an event
+// before it is seen. The subscription goes on while another page is open, and ends with the session.
+import { client, frame, listen, nodeNow } from "../connection.js"
+import { session } from "../session.js"
+import { computed, effect, signal } from "../vendor/preact.js"
+
+export const MOST = 10_000
+const MOST_CHARACTERS = 32 * 2 ** 20
+const MOST_UNDRAWN = 1_000 // in a tab that is not seen no frame is drawn
+const GRACE_MS = 1_100 // for which the client keeps a subscription that nobody uses
+const PASSING = /^(unavailable|internal|rate_limited|unknown|not_sent|closed)$/
+const NOTHING = { subscribed: false, enabled: null, position: null, error: null }
+const STILL = { rate: 0, lag: null, most: null, total: 0 }
+
+/** The last events, in order; the oldest go when they are too many or too big. */
+class Ring {
+    items = []
+    characters = 0
+
+    add(events) {
+        for (const event of events) this.characters += event.text.length
+        this.items.push(...events)
+        let over = 0
+        while (this.items.length - over > MOST || (this.characters > MOST_CHARACTERS && over < this.items.length - 1)) {
+            this.characters -= this.items[over++].text.length
+        }
+        this.items.splice(0, over)
+        return over
+    }
+}
+
+export const wanted = signal(null) // {channel, filter, since}, or null
+export const state = signal(NOTHING) // of the subscription, as the client tells it
+export const refusal = computed(() => (state.value.error && !PASSING.test(state.value.error.code) ? state.value.error : null))
+export const isPaused = signal(false)
+export const waiting = signal(0) // how many came while paused
+export const figures = signal(STILL)
+export const drawn = signal(0) // grows, at most once a frame, when what is to be shown has changed
+export const search = signal("")
+export const hidden = signal(new Set()) // kinds that are not shown
+/** `shown` are the events to draw; `cut` counts those that left its front, so that a list can keep its place. */
+export const view = { shown: [], cut: 0, kept: 0 }
+
+let ring = new Ring()
+let held = new Ring() // what came while paused
+let lost = 0 // of what came while paused
+let arrived = []
+let number = 0
+let lastId = null
+let end = null // ends the subscription
+let leftAt = 0
+let opening = 0
+let isScheduled = false
+let since = { at: 0, total: 0, lags: 0, sum: 0, most: 0 } // the last figures
+let total = 0
+
+export function subscribe(next) {
+    const before = wanted.peek()
+    const isSame = before?.channel === next.channel && before.filter === next.filter
+    if (isSame && !next.since && state.peek().subscribed) return
+    stop()
+    clear()
+    lastId = null
+    wanted.value = next
+    // The client would share the subscription that was just given up, and it stands elsewhere.
+    const pause = next.since ? GRACE_MS - (Date.now() - leftAt) : 0
+    if (pause > 0) opening = setTimeout(open, pause, next.since)
+    else open(next.since)
+}
+
+function open(start) {
+    const { channel, filter } = wanted.peek()
+    end = listen(channel, { filter, since: start, heard, missed, told: (news) => { state.value = news } })
+}
+
+export function stop() {
+    clearTimeout(opening)
+    if (end) leftAt = Date.now()
+    end?.()
+    end = null
+    wanted.value = null
+    state.value = NOTHING
+}
+
+export function clear() {
+    ring = new Ring()
+    held = new Ring()
+    arrived = []
+    lost = total = 0
+    since = { at: Date.now(), total: 0, lags: 0, sum: 0, most: 0 }
+    figures.value = STILL
+    choose()
+}
+
+export function pause(on) {
+    isPaused.value = on
+    if (on) {
+        flush()
+        return
+    }
+    if (lost) note(`${lost} events that came while paused are not here: no more than ${MOST} wait.`)
+    arrived.push(...held.items)
+    held = new Ring()
+    lost = 0
+    flush()
+}
+
+function heard(kind, message) {
+    const at = nodeNow()
+    const told = message.commitTimestamp ?? message.timestamp
+    const lag = told === undefined ? null : at - Date.parse(told)
+    if (lag !== null) {
+        since.lags++
+        since.sum += lag
+        if (lag > since.most) since.most = lag
+    }
+    lastId = message.id ?? lastId
+    total++
+    arrive({ number: ++number, kind, at, lag, text: kind === "sync" ? textOfSync(message) : frame() })
+}
+
+function missed(reason) {
+    const isTable = wanted.peek()?.channel.startsWith("table:")
+    const why = reason === "history" ? "History no longer reaches back to where this began" : "Messages were lost that history could not bring back"
+    note(isTable ? `${why}: read the table again.` : `${why}: something is missing here.`, reason)
+}
+
+function note(words, reason = "paused") {
+    arrived.push({ number: ++number, kind: "gap", at: nodeNow(), lag: null, words, text: JSON.stringify({ type: "gap", reason, message: words }) })
+    schedule()
+}
+
+function arrive(event) {
+    arrived.push(event)
+    if (arrived.length >= MOST_UNDRAWN) flush()
+    else schedule()
+}
+
+function schedule() {
+    if (isScheduled) return
+    isScheduled = true
+    requestAnimationFrame(() => {
+        isScheduled = false
+        flush()
+    })
+}
+
+function flush() {
+    if (isPaused.peek()) {
+        if (arrived.length) lost += held.add(arrived)
+        arrived = []
+        waiting.value = held.items.length + lost
+        return
+    }
+    waiting.value = 0
+    if (!arrived.length) return
+    const matches = matcher()
+    const events = arrived
+    arrived = []
+    for (const event of events) if (matches(event)) view.shown.push(event)
+    ring.add(events)
+    const first = ring.items[0].number
+    let over = 0
+    while (over < view.shown.length && view.shown[over].number < first) over++
+    if (over) view.shown.splice(0, over)
+    view.cut += over
+    view.kept = ring.items.length
+    drawn.value = drawn.peek() + 1
+}
+
+/** Look through all that is kept again. */
+function choose() {
+    view.shown = ring.items.filter(matcher())
+    view.kept = ring.items.length
+    drawn.value = drawn.peek() + 1
+}
+
+function matcher() {
+    const without = hidden.peek()
+    const needle = search.peek().trim().toLowerCase()
+    if (!needle && !without.size) return () => true
+    return (event) => event.kind === "gap" || (!without.has(event.kind) && (!needle || rowOf(event).toLowerCase().includes(needle)))
+}
+
+/** What somebody may look for in an event: its row, payload or people. */
+function rowOf({ text }) {
+    // Inside of a string each double quote has a backslash before it, so that these are the fields themselves.
+    const from = text.search(/,"(?:data|payload|presences)":/)
+    const to = text.lastIndexOf(',"id":')
+    const row = text.slice(from < 0 ? 0 : from + 8, to > from ? to : undefined)
+    return row.includes("\\") ? row.replace(/\\(?:u([0-9a-fA-F]{4})|(["\\/]))/g, (_, code, one) => one ?? String.fromCharCode(parseInt(code, 16))) : row
+}
+
+/** The client puts a list together that came in parts. */
+function textOfSync(people) {
+    const text = frame()
+    if (text.includes('"event":"sync"') && text.split('"connection_id":').length > people.length) return text
+    const exact = (_, value) => (typeof value !== "bigint" ? value : JSON.rawJSON ? JSON.rawJSON(String(value)) : String(value))
+    return JSON.stringify({ type: "presence", channel: wanted.peek().channel, event: "sync", presences: people }, exact)
+}
+
+/** Save what is shown as JSON lines: frames as they came, digit for digit. */
+export function save() {
+    const lines = view.shown.map((event) => `${event.text}\n`)
+    const link = document.createElement("a")
+    link.href = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }))
+    const name = (wanted.peek()?.channel ?? "events").replace(/[^\w-]+/g, "_").slice(0, 60)
+    link.download = `${name}-${new Date().toISOString().slice(0, 19).replace(/:/g, "-")}.jsonl`
+    link.click()
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
+}
+
+/** The id of the last event: where another subscription may begin. */
+export const position = () => lastId ?? state.peek().position
+
+effect(() => {
+    search.value
+    hidden.value
+    choose()
+})
+
+setInterval(() => {
+    const now = Date.now()
+    const { lags, sum, most } = since
+    const rate = ((total - since.total) * 1000) / Math.max(1, now - since.at)
+    const last = figures.peek()
+    since = { at: now, total, lags: 0, sum: 0, most: 0 }
+    if (rate || last.rate) figures.value = { rate, total, lag: lags ? sum / lags : last.lag, most: lags ? most : last.most }
+}, 1000)
+
+// Another session begins with nothing; another client of the same one goes on where this one was.
+let owner = session.peek()?.token
+effect(() => {
+    const rt = client.value
+    const token = session.peek()?.token
+    if (token !== owner) {
+        owner = token
+        stop()
+        clear()
+        isPaused.value = false
+        search.value = ""
+        hidden.value = new Set()
+    } else if (rt && wanted.peek()) {
+        end?.()
+        open(position() ?? wanted.peek().since)
+    }
+})

@@ -1,0 +1,186 @@
+// The list "Events": of thousands of events only those in sight are in the document. It follows the newest until somebody
+// scrolls away from it.
+import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
+import { fields, parts, seen } from "../parts/json_text.js"
+import { clip } from "../format.js"
+import { drawn, view } from "./live_feed.js"
+
+const SPARE = 6 // rows on both sides of what is in sight
+const MOST_PARTS = 16 // of a row in one line
+const MOST_VALUE = 96
+
+export const selected = signal(null) // an event
+export const isFollowing = signal(true)
+
+const two = (value) => String(value).padStart(2, "0")
+
+/** The time of day with milliseconds. */
+export function timeOf(at) {
+    const date = new Date(at)
+    return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, "0")}`
+}
+
+/** A value as JSON text, short and with nothing unseen in it. */
+export const value = (text, most = MOST_VALUE) => seen(clip(text, most))
+
+/** What an UPDATE changed: [name, old, new], the texts of values being compared. */
+export function changes(data, old) {
+    const before = fields(old)
+    const now = parts(data)
+    const changed = now.filter(([name, text]) => before.get(name) !== text).map(([name, text]) => [name, before.get(name), text])
+    const names = new Set(now.map(([name]) => name))
+    for (const [name, text] of before) if (!names.has(name)) changed.push([name, text, undefined])
+    return changed
+}
+
+function pair([name, text]) {
+    return html`<span class="pair"><b>${value(name, 40)}</b> <bdi>${value(text)}</bdi></span>`
+}
+
+function change([name, old, text]) {
+    return html`<span class="pair"><b>${value(name, 40)}</b> <del>${value(old ?? "–", 48)}</del> → <ins>${value(text ?? "–", 48)}</ins></span>`
+}
+
+function line(event) {
+    if (event.kind === "gap") return event.words
+    const said = fields(event.text)
+    const data = said.get("data")
+    const old = said.get("old")
+    if (data !== undefined) {
+        const note = said.has("truncated") ? html`<i>too big, its key alone</i>` : null
+        const key = parts(data, MOST_PARTS)
+        if (old === undefined || old === "null") return [key.map(pair), note]
+        const changed = changes(data, old)
+        const more = changed.length - MOST_PARTS
+        return [
+            key.slice(0, 1).filter(([name]) => !changed.some((one) => one[0] === name)).map(pair),
+            changed.slice(0, MOST_PARTS).map(change), more > 0 && html`<i>${more} more columns changed</i>`,
+            !changed.length && html`<i>nothing changed</i>`,
+        ]
+    }
+    if (said.has("payload")) return html`<bdi>${value(said.get("payload"), 400)}</bdi>`
+    const people = parts(said.get("presences") ?? "[]")
+    const names = people.slice(0, MOST_PARTS).map(([, text]) => {
+        const one = fields(text)
+        const user = one.get("user_id")
+        return [user === "null" ? "nobody" : JSON.parse(user), one.get("state")]
+    })
+    return [html`<i>${people.length === 1 ? "1 person" : `${people.length} people`}</i>`, names.map(pair)]
+}
+
+class Line extends Component {
+    shouldComponentUpdate(next) {
+        return next.event !== this.props.event
+    }
+
+    render({ event }) {
+        return html`
+            <time>${timeOf(event.at)}</time>
+            <span class=${`kind ${event.kind}`}>${event.kind}</span>
+            <span class="line">${line(event)}</span>`
+    }
+}
+
+export function EventList() {
+    const element = useRef()
+    const place = useRef({ top: 0, cut: view.cut, upAt: 0, set: 0 }).current
+    const [{ height, row }, measure] = useState({ height: 480, row: 34 })
+    const [, redraw] = useState(0)
+    drawn.value
+    const { shown } = view
+    const chosen = selected.value
+    const isLast = isFollowing.value
+    const cut = view.cut - place.cut
+    place.cut = view.cut
+    if (cut) place.top = Math.max(0, place.top - cut * row)
+    const end = Math.max(0, shown.length * row - height)
+    const top = isLast ? end : Math.min(place.top, end)
+    const first = Math.max(0, Math.floor(top / row) - SPARE)
+    const last = Math.min(shown.length, Math.ceil((top + height) / row) + SPARE)
+    const inSight = shown.slice(first, last)
+    const hadFocus = element.current?.contains(document.activeElement)
+    const stop = inSight.includes(chosen) ? chosen : inSight.at(-1)
+
+    useLayoutEffect(() => {
+        const list = element.current
+        list.style.paddingTop = `${first * row}px`
+        list.style.paddingBottom = `${(shown.length - last) * row}px`
+        if (isLast) place.set = list.scrollTop = end
+        else if (cut) list.scrollTop -= cut * row
+        // Whoever was on an item that left the document stays in the list.
+        if (hadFocus && !list.contains(document.activeElement)) list.focus({ preventScroll: true })
+    })
+
+    useEffect(() => {
+        const list = element.current
+        const observer = new ResizeObserver(() => {
+            const next = parseFloat(getComputedStyle(list).getPropertyValue("--row")) || 34
+            measure((now) => (now.height === list.clientHeight && now.row === next ? now : { height: list.clientHeight, row: next }))
+        })
+        observer.observe(list)
+        return () => observer.disconnect()
+    }, [])
+
+    // The one that was chosen comes into sight, and takes the focus if the list had it.
+    useEffect(() => {
+        const index = chosen ? shown.indexOf(chosen) : -1
+        const list = element.current
+        if (index < 0 || !place.isMoving) return
+        place.isMoving = false
+        if (index * row < list.scrollTop) list.scrollTop = index * row
+        else if ((index + 1) * row > list.scrollTop + height) list.scrollTop = (index + 1) * row - height
+        place.top = list.scrollTop
+        redraw((count) => count + 1)
+        requestAnimationFrame(() => list.querySelector("[aria-current]")?.focus({ preventScroll: true }))
+    }, [chosen])
+
+    const onScroll = () => {
+        const { scrollTop, scrollHeight, clientHeight } = element.current
+        const isAtEnd = scrollHeight - scrollTop - clientHeight < 4
+        if (isFollowing.peek()) {
+            if (scrollTop < place.set - 2 && !isAtEnd) isFollowing.value = false
+        } else if (isAtEnd && Date.now() - place.upAt > 300) isFollowing.value = true
+        const moved = Math.floor(scrollTop / row) !== Math.floor(place.top / row)
+        place.top = scrollTop
+        if (moved && !isFollowing.peek()) redraw((count) => count + 1)
+    }
+    const leave = () => {
+        place.upAt = Date.now()
+        place.top = element.current.scrollTop
+        if (place.top > 0) isFollowing.value = false
+    }
+    const onKeyDown = (event) => {
+        const step = { ArrowDown: 1, ArrowUp: -1 }[event.key]
+        if (event.key === "Home" || event.key === "PageUp") leave()
+        if (event.key === "Enter") onClick(event)
+        if (!step || event.ctrlKey || event.metaKey || event.altKey) return
+        event.preventDefault()
+        move(step)
+    }
+    const onClick = ({ target }) => {
+        const item = target.closest("li")
+        const found = item && shown[item.getAttribute("aria-posinset") - 1]
+        if (found) selected.value = found
+    }
+    place.move = (step) => {
+        place.isMoving = true
+        leave()
+        const index = shown.indexOf(selected.peek())
+        const next = shown[index < 0 ? Math.max(0, Math.min(shown.length - 1, Math.floor((place.top + height - 1) / row))) : Math.max(0, Math.min(shown.length - 1, index + step))]
+        if (next) selected.value = next
+    }
+    move = place.move
+    return html`
+        <ul class="events" role="list" aria-label="Events" ref=${element} tabindex="-1"
+            onScroll=${onScroll} onKeyDown=${onKeyDown} onClick=${onClick}
+            onWheel=${(event) => { if (event.deltaY < 0) leave() }} onTouchMove=${leave}>
+            ${inSight.map((event, index) => html`
+                <li key=${event.number} role="listitem" class=${event.kind === "gap" ? "event gap" : "event"} tabindex=${event === stop ? 0 : -1}
+                    aria-setsize=${shown.length} aria-posinset=${first + index + 1} aria-current=${event === chosen ? "true" : undefined}>
+                    <${Line} event=${event} />
+                </li>`)}
+        </ul>`
+}
+
+/** Choose the event after or before the one that is chosen. */
+export let move = () => {}

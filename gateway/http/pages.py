@@ -1,7 +1,8 @@
 """The dashboard at `/dashboard`, and the JavaScript client at `/realtime.js`: files of the package.
 
-All files are read and compressed once, when a gateway starts. Each file is a route of its own: no part of a
-request's path reaches the file system. The files hold nothing of a project, so they need no token.
+All files are read and compressed once, when a gateway starts; comments are left out. Each file is a route of
+its own: no part of a request's path reaches the file system. The files hold nothing of a project, so they
+need no token.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ _KINDS = {
     ".txt": "text/plain",
 }
 _GZIP = "gzip"
+# Lines of a page that hold nothing but a comment. Vendored files begin with `/*!`, and stay as they are.
+_COMMENTS = {
+    ".js": re.compile(rb"^[ ]*(?://.*|/\*\*[^*]*(?:\*(?!/)[^*]*)*\*/[ ]*)\n", re.MULTILINE),
+    ".css": re.compile(rb"^[ ]*/\*[^!*][^*]*\*/[ ]*\n", re.MULTILINE),
+}
 _REFUSED = re.compile(r"q=0(\.0{0,3})?")
 
 
@@ -52,10 +58,17 @@ class StaticFile:
 
     @classmethod
     def read(cls, path: Path) -> StaticFile:
-        plain = path.read_bytes()
+        plain = as_sent(path)
         return cls(
             _KINDS[path.suffix], plain, gzip.compress(plain, 9, mtime=0), sha256(plain).hexdigest()[:32]
         )
+
+
+def as_sent(path: Path) -> bytes:
+    """Return the bytes of a file without its comments."""
+    comments = _COMMENTS.get(path.suffix)
+    plain = path.read_bytes()
+    return plain if comments is None else comments.sub(b"", plain)
 
 
 def page_routes(*, dashboard: bool) -> list[web.RouteDef]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.http.pages import as_sent
 from tests.docs_fixture import ROOT
 
 DASHBOARD = ROOT / "gateway" / "dashboard"
@@ -31,8 +33,9 @@ FORBIDDEN = {
 
 
 def test_all_files_together_are_small() -> None:
-    files = [path for path in DASHBOARD.rglob("*") if path.is_file()]
-    sizes = {path: len(gzip.compress(path.read_bytes(), 9)) for path in (*files, CLIENT) if path.is_file()}
+    """What a browser loads; the licences stand beside it."""
+    files = [path for path in DASHBOARD.rglob("*") if path.is_file() and path.suffix != ".txt"]
+    sizes = {path: len(gzip.compress(as_sent(path), 9)) for path in (*files, CLIENT)}
     total = sum(sizes.values())
     print(f"{len(sizes)} files of the dashboard, {total:,} bytes compressed")  # noqa: T201
     assert len(sizes) > len(files) // 2 > 0
@@ -45,6 +48,43 @@ def test_a_file_is_short_and_keeps_to_the_policy(path: Path) -> None:
     assert len(text.splitlines()) <= MOST_LINES
     found = {what: re.findall(pattern, text) for what, pattern in FORBIDDEN.items()}
     assert not {what: where for what, where in found.items() if where}
+
+
+def test_a_file_is_sent_without_its_comments_and_is_the_same_program(tmp_path: Path) -> None:
+    scripts = [path for path in OURS if path.suffix in (".js", ".css")]
+    for path in scripts:
+        sent = tmp_path / path.relative_to(DASHBOARD)
+        sent.parent.mkdir(exist_ok=True)
+        sent.write_bytes(as_sent(path))
+    assert sum(len(as_sent(path)) for path in scripts) < sum(path.stat().st_size for path in scripts)
+    pairs = {path: tmp_path / path.relative_to(DASHBOARD) for path in scripts}
+    minified = [_minified(list(one)) for one in (pairs.keys(), pairs.values())]
+    assert minified[0] == minified[1]
+
+
+def _minified(paths: list[Path]) -> list[str]:
+    """Return the programs without comments and spaces between words; texts in them stay."""
+    script = (
+        "import { transform } from 'esbuild'; import { readFile } from 'node:fs/promises';"
+        "const options = (path) => ({ loader: path.split('.').pop(), minifyWhitespace: true });"
+        "const made = process.argv.slice(1).map(async (path) => "
+        "(await transform(await readFile(path, 'utf8'), options(path))).code);"
+        "console.log(JSON.stringify(await Promise.all(made)))"
+    )
+    command = [_node(), "--input-type=module", "--eval", script, *map(str, paths)]
+    done = subprocess.run(command, check=True, timeout=120, capture_output=True, cwd=TOOLS)
+    found: list[str] = json.loads(done.stdout)
+    assert len(found) == len(paths)
+    return found
+
+
+def _node() -> str:
+    """Return Node's program; skip where it or its packages are missing."""
+    node = shutil.which("node")
+    if node is None or not (TOOLS / "node_modules" / "esbuild").is_dir():
+        why = "needs Node and its packages; call: make vendor"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
+    return node
 
 
 @pytest.mark.parametrize("path", sorted(VENDOR.glob("*.js")), ids=lambda path: path.name)
@@ -61,10 +101,6 @@ def test_each_vendored_file_names_the_packages_whose_licences_stand_beside_it() 
 
 
 def test_vendored_files_are_what_make_vendor_makes(tmp_path: Path) -> None:
-    node = shutil.which("node")
-    if node is None or not (TOOLS / "node_modules" / "esbuild").is_dir():
-        why = "needs Node and its packages; call: make vendor"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
-    subprocess.run([node, TOOLS / "build.mjs", tmp_path], check=True, timeout=120)
+    subprocess.run([_node(), TOOLS / "build.mjs", tmp_path], check=True, timeout=120)
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert made == {path.name: path.read_bytes() for path in VENDOR.iterdir()}

@@ -51,7 +51,7 @@ function colours(element) {
     return { line: color, text: caretColor, grid: columnRuleColor }
 }
 
-function options(element, floor, axis, setPointed) {
+function options(element, floor, said, setPointed) {
     const of = (name) => () => colours(element)[name]
     const axis = { stroke: of("text"), font: '11px system-ui, sans-serif', ticks: { show: false } }
     return {

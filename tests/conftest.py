@@ -17,7 +17,12 @@ from tests.redis_servers.setups import CONTRACT, SETUPS, RedisSetup
 from tests.servers import fresh_database, throw_away_postgres
 from tests.workers import ALONE, Spread
 
-pytest_plugins = ["tests.gateway_fixture", "tests.fleet_fixture", "tests.redis_servers.fixtures"]
+pytest_plugins = [
+    "tests.browser_fixture",
+    "tests.gateway_fixture",
+    "tests.fleet_fixture",
+    "tests.redis_servers.fixtures",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -85,7 +85,10 @@ function Current() {
         let isWanted = true
         found[2]().then(
             (module) => isWanted && setLoaded({ page, component: module.default }),
-            (error) => isWanted && setLoaded({ page, error }),
+            (error) => {
+                reportError(error)
+                if (isWanted) setLoaded({ page, error })
+            },
         )
         return () => { isWanted = false }
     }, [page])

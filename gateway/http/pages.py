@@ -27,7 +27,6 @@ PAGE_HEADERS = {
     hdrs.CONTENT_SECURITY_POLICY: POLICY,
     hdrs.X_FRAME_OPTIONS: "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
 }
 _SHARED = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 

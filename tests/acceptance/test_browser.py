@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,11 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import ConsoleMessage, Page, WebSocket, async_playwright
 
 from tests.acceptance.programs import Dev
+from tests.browser_fixture import FLAGS, PATIENCE_MS
 from tests.gateway_fixture import eventually
 
 PRODUCT_PAGE = Path(__file__).with_name("product_page.js")
 EMPTY_PAGE = '<!doctype html><title>Test</title><link rel="icon" href="data:,">'
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE_MS = 90_000  # for the browser to start, on a busy machine
 
 # Opens a WebSocket, closes it after the first message; resolves to all that a page can learn of it.
 LEARN = """([url, protocols]) => new Promise((resolve) => {
@@ -36,16 +33,6 @@ LEARN = """([url, protocols]) => new Promise((resolve) => {
     };
     ws.onclose = (event) => resolve({...learned, code: event.code});
 })"""
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The browser's program; only CI insists on it."""
-    found = shutil.which("chromium")
-    if found is None:
-        why = "there is no chromium on this machine; on Debian: apt-get install chromium"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
-    return found
 
 
 class Tab:

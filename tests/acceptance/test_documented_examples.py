@@ -25,7 +25,7 @@ import pytest_asyncio
 
 from realtime.dev import process
 from tests.acceptance.programs import START_SECONDS, Dev, client_of, run, running_dev
-from tests.acceptance.test_browser import Tab, chromium, tab  # noqa: F401
+from tests.acceptance.test_browser import Tab, tab  # noqa: F401
 from tests.docs_fixture import Block, Step, blocks, steps, text_of
 from tests.gateway_fixture import Client
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway.http.pages import as_sent
-from tests.docs_fixture import ROOT
+from realtime.errors import Code
+from tests.docs_fixture import ROOT, table
 
 DASHBOARD = ROOT / "gateway" / "dashboard"
 CLIENT = ROOT / "gateway" / "static" / "realtime.js"
@@ -104,3 +105,14 @@ def test_vendored_files_are_what_make_vendor_makes(tmp_path: Path) -> None:
     subprocess.run([_node(), TOOLS / "build.mjs", tmp_path], check=True, timeout=120)
     made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert made == {path.name: path.read_bytes() for path in VENDOR.iterdir()}
+
+
+def test_the_dashboard_explains_every_close_code_and_reason() -> None:
+    text = (DASHBOARD / "closes.js").read_text()
+    explained = {int(code) for code in re.findall(r"^    (\d{4}): ", text, re.MULTILINE)}
+    documented = {
+        int(code) for row in table("docs/operations.md", "Close codes") for code in row[0].split(", ")
+    }
+    assert documented <= explained
+    reasons = set(re.findall(r"^    ([a-z_]+): \[", text, re.MULTILINE))
+    assert reasons <= {*Code, "node_lost", "disconnected"}

@@ -1,0 +1,82 @@
+"""A real browser for tests: Chromium, and tabs that must end without an error on their console.
+
+`tests/conftest.py` names it as a plugin.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_MS = 90_000  # for the browser to start, on a busy machine
+ACTION_MS = 30_000  # for a page to show something
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program; only CI insists on it."""
+    found = shutil.which("chromium")
+    if found is None:
+        why = "there is no chromium on this machine; on Debian: apt-get install chromium"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
+    return found
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE_MS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+class Tabs:
+    """Tabs of one person, and what they logged and asked for."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self._context = context
+        self.errors: list[str] = []
+        self.requested: list[str] = []
+        self.expected: tuple[str, ...] = ()  # parts of errors that a test causes
+
+    async def open(self, url: str = "") -> Page:
+        page = await self._context.new_page()
+        page.set_default_timeout(ACTION_MS)
+        page.on("console", self._logged)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.requested.append(request.url))
+        if url:
+            await page.goto(url, timeout=PATIENCE_MS)
+        return page
+
+    def _logged(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+    def check(self) -> None:
+        """No error but the expected ones, and no other host was asked for anything."""
+        unexpected = [one for one in self.errors if not any(part in one for part in self.expected)]
+        assert not unexpected
+        assert {urlsplit(url).hostname for url in self.requested if not url.startswith("data:")} <= {
+            "127.0.0.1"
+        }
+
+
+@pytest.fixture
+async def tabs(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Tabs]:
+    """Tabs as wide as a desk has room for; an indirect parameter changes the options of the context."""
+    options: dict[str, Any] = getattr(request, "param", {})
+    context = await browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
+    tabs = Tabs(context)
+    yield tabs
+    tabs.check()
+    await context.close()

@@ -1,0 +1,336 @@
+"""The dashboard in a real browser: signing in, the end of a token, and the pages Overview and Connections."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Page, Route, expect
+
+from gateway.timestamps import rfc3339
+from tests.browser_fixture import Tabs
+from tests.gateway_fixture import Gateway, eventually, token_for
+
+PAGES = ["Overview", "Tables", "Live", "Presence", "Broadcast", "Connections", "Settings"]
+REFUSED = "Failed to load resource"  # what the browser logs for every answer that is an error
+HOSTILE = ["<img src=x onerror=alert(1)>", "x" * 65_536, "\u202ereversed", "alice"]
+NODE: dict[str, Any] = {
+    "id": "node-1",
+    "version": "1.0",
+    "started_at": rfc3339(1_700_000_000),
+    "draining": False,
+    "connections": 3,
+    "subscriptions": 4,
+    "channels": 2,
+    "messages_in": 10,
+    "messages_out": 1_000,
+    "bytes_out": 1,
+    "queue_bytes": 0,
+    "slow_consumers": 0,
+    "errors": 0,
+}
+NOTIFIER = {"status": "live", "node": "notifier-1", "pending": 0, "lag_seconds": 0.02, "changes": 5}
+
+
+def service() -> str:
+    return token_for(sub="admin", role="service_role")
+
+
+def address(gateway: Gateway, token: str, project: str = "demo") -> str:
+    return f"{gateway.url}/dashboard#project={project}&token={token}"
+
+
+async def alerted(page: Page, text: str) -> None:
+    await expect(page.get_by_role("alert")).to_contain_text(text, timeout=30_000)
+
+
+async def is_in(page: Page) -> None:
+    await expect(page.get_by_role("navigation")).to_be_visible(timeout=30_000)
+
+
+async def answer(page: Page, path: str, body: Any) -> None:
+    """Answer GET requests to an endpoint of the project; `body` may be a function."""
+
+    async def fulfil(route: Route) -> None:
+        await route.fulfill(json=body() if callable(body) else body)
+
+    await page.route(f"**/realtime{path}*", fulfil)
+
+
+def stats(*, nodes: list[dict[str, Any]] | None = None, **more: Any) -> dict[str, Any]:
+    known = {"timestamp": rfc3339(time.time()), "nodes": [NODE] if nodes is None else nodes}
+    return {**known, "notifier": NOTIFIER, "problems": [], **more}
+
+
+async def test_one_signs_in_by_the_form_and_out_again(gateway: Gateway, tabs: Tabs) -> None:
+    page = await tabs.open(f"{gateway.url}/dashboard")
+    await answer(page, "/stats", stats)
+    tabs.expected = (REFUSED,)
+    form = page.get_by_role("form", name="Sign in")
+    for project, token, said in [
+        ("", service(), "Enter the id"),
+        ("../demo", service(), "A project id has"),
+        ("demo", "", "Enter a token"),
+        ("demo", "a token", "was refused"),
+        ("demo", token_for(ttl=-60), "has expired"),
+        ("nowhere", service(), "no project of that name"),
+    ]:
+        await form.get_by_label("Project").fill(project)
+        await form.get_by_label("Token").fill(token)
+        await form.get_by_role("button", name="Sign in").click()
+        await alerted(page, said)
+    await form.get_by_label("Project").fill(" demo ")
+    await form.get_by_label("Token").fill(f"Bearer {service()}\n")
+    await form.get_by_label("Token").press("Enter")
+    await is_in(page)
+    links = page.get_by_role("navigation").get_by_role("link")
+    assert await links.all_inner_texts() == PAGES
+    for name in PAGES:
+        await page.get_by_role("link", name=name).click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        await expect(page.get_by_role("link", name=name)).to_have_attribute("aria-current", "page")
+        await expect(page).to_have_title(f"{name} · Realtime")
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(form).to_be_visible()
+    assert await page.evaluate("JSON.stringify({...sessionStorage, ...localStorage})") == "{}"
+
+
+async def test_a_fragment_signs_in_and_leaves_the_address_and_the_token_stays_in_the_tab(
+    gateway: Gateway, tabs: Tabs
+) -> None:
+    token = service()
+    page = await tabs.open()
+    await answer(page, "/stats", stats)
+    await page.goto(address(gateway, token))
+    await is_in(page)
+    assert await page.evaluate("location.href") == f"{gateway.url}/dashboard#/overview"
+    await page.reload()
+    await is_in(page)
+    await page.go_back()
+    assert token not in page.url
+    assert not any(token in url.split("#")[0] for url in tabs.requested)
+    other = await tabs.open(f"{gateway.url}/dashboard")
+    await expect(other.get_by_role("form", name="Sign in")).to_be_visible()
+
+
+async def test_a_fragment_in_an_open_tab_takes_the_place_of_who_was_in(gateway: Gateway, tabs: Tabs) -> None:
+    page = await tabs.open(address(gateway, token_for(sub="alice")))
+    await is_in(page)
+    await page.evaluate("token => { location.hash = `project=demo&token=${token}` }", token_for(sub="bob"))
+    await expect(page.get_by_text("bob", exact=True)).to_be_visible()
+    assert "token" not in await page.evaluate("location.href")
+
+
+async def test_a_token_that_runs_out_leads_to_the_form_with_the_reason(gateway: Gateway, tabs: Tabs) -> None:
+    tabs.expected = (REFUSED,)
+    page = await tabs.open(address(gateway, token_for(ttl=-60)))
+    await alerted(page, "has expired")
+    await page.goto("about:blank")
+    await page.goto(address(gateway, token_for(ttl=8)))
+    await is_in(page)
+    await expect(page.get_by_text("Your token ends in")).to_be_visible(timeout=30_000)
+    await alerted(page, "has expired")
+    await expect(page.get_by_role("form", name="Sign in")).to_be_visible()
+
+
+async def test_a_token_that_the_server_refuses_later_leads_to_the_form(gateway: Gateway, tabs: Tabs) -> None:
+    tabs.expected = (REFUSED,)
+    page = await tabs.open(address(gateway, token_for()))
+    await is_in(page)
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(
+            status=401, json={"error": {"code": "unauthorized", "message": "the key is gone"}}
+        )
+
+    await page.route("**/realtime/status", refuse)
+    await alerted(page, "the key is gone")
+
+
+async def test_an_ordinary_token_sees_what_it_may_and_reads_what_needs_more(
+    gateway: Gateway, tabs: Tabs
+) -> None:
+    page = await tabs.open(address(gateway, token_for()))
+    await expect(page.get_by_text("Clients connected")).to_be_visible()
+    for name in ("Overview", "Connections", "Settings"):
+        await page.get_by_role("link", name=name).click()
+        await expect(page.get_by_text("needs a token with the role service_role")).to_be_visible()
+    assert not [url for url in tabs.requested if url.endswith(("/stats", "/clients", "/settings"))]
+
+
+async def test_overview_says_first_what_is_wrong_and_what_to_do(gateway: Gateway, tabs: Tabs) -> None:
+    tabs.expected = (REFUSED,)
+    problems: list[dict[str, str]] = []
+    page = await tabs.open()
+    await answer(page, "/stats", lambda: stats(problems=problems))
+    await page.goto(address(gateway, service()))
+    await expect(page.get_by_text("Everything works.")).to_be_visible()
+    problem = {
+        "code": "no_notifier",
+        "severity": "error",
+        "message": "no notifier leads",
+        "action": "start one",
+    }
+    problems[:] = [{**problem, "docs": "docs/operations.md#look-first"}]
+    await alerted(page, "No notifier leads.")
+    await alerted(page, "Start one.")
+    problems.clear()
+    await expect(page.get_by_text("Everything works.")).to_be_visible()
+    await page.route("**/realtime/stats", lambda route: route.abort())
+    await alerted(page, "This node cannot be reached.")
+    await page.unroute("**/realtime/stats")
+    await expect(page.get_by_text("This node cannot be reached.")).to_have_count(0, timeout=60_000)
+
+
+async def test_rates_come_from_counters_and_a_node_that_begins_anew_makes_no_negative_rate(
+    gateway: Gateway, tabs: Tabs
+) -> None:
+    page = await tabs.open(f"{gateway.url}/dashboard")
+    begun = {**NODE, "started_at": rfc3339(1_700_000_100), "messages_out": 5}
+    answers = [
+        stats(timestamp=rfc3339(1_000), nodes=[NODE]),
+        stats(timestamp=rfc3339(1_001), nodes=[{**NODE, "messages_out": 1_500}]),
+        stats(timestamp=rfc3339(1_001), nodes=[{**NODE, "messages_out": 9_999}]),  # the same answer again
+        stats(timestamp=rfc3339(1_002), nodes=[begun]),
+        stats(timestamp=rfc3339(1_003), nodes=[{**begun, "messages_out": 25}]),
+        stats(timestamp=rfc3339(1_060), nodes=[{**begun, "messages_out": 30}]),  # after a while
+        stats(timestamp=rfc3339(1_061), nodes=[]),
+    ]
+    points = await page.evaluate(
+        """async (answers) => {
+            const { emptyHistory, withAnswer } = await import("/dashboard/stats.js")
+            return answers.reduce(withAnswer, emptyHistory()).points
+        }""",
+        answers,
+    )
+    assert [point["deliveries"] for point in points] == [None, 500, None, 20, None, None, None]
+    assert [point["connections"] for point in points] == [3, 3, 3, 3, None, 3, None]
+
+
+async def test_connections_are_listed_and_disconnected(gateway: Gateway, tabs: Tabs) -> None:
+    clients = [
+        {
+            **{"connection_id": f"id-{number}", "user_id": user, "role": "authenticated", "ip": "10.0.0.1"},
+            **{"user_agent": user, "node": "node-1", "connected_at": rfc3339(time.time()), "queue_bytes": 0},
+            **{"expires_at": rfc3339(time.time() + 60), "subscriptions": [user], "messages_in": 1},
+            "messages_out": 2,
+        }
+        for number, user in enumerate(HOSTILE)
+    ]
+    posted: list[Any] = []
+
+    async def disconnect(route: Route) -> None:
+        posted.append(route.request.post_data_json)
+        clients.pop()
+        await route.fulfill(status=202, json={"disconnected": 1})
+
+    page = await tabs.open()
+    await answer(page, "/clients", lambda: {"clients": clients, "next": None})
+    await answer(page, "/stats", stats)
+    await page.route("**/realtime/disconnect", disconnect)
+    await page.goto(address(gateway, service()))
+    await page.get_by_role("link", name="Connections").click()
+    table = page.get_by_role("table", name="Connections")
+    await expect(table.get_by_role("button", name="Disconnect")).to_have_count(4)
+    assert await page.locator("main img").count() == 0
+    await expect(table.get_by_text(HOSTILE[0])).to_be_visible()
+    assert len(await table.inner_text()) < 2_000
+    await table.get_by_role("row", name="alice").get_by_role("button", name="Disconnect").click()
+    dialog = page.get_by_role("dialog", name="Disconnect alice?")
+    await dialog.get_by_role("button", name="Cancel").click()
+    await expect(dialog).to_have_count(0)
+    assert posted == []
+    await table.get_by_role("row", name="alice").get_by_role("button", name="Disconnect").click()
+    await dialog.get_by_role("button", name="Disconnect").click()
+    await expect(page.get_by_text("One connection was closed.")).to_be_visible()
+    await expect(table.get_by_role("row", name="alice")).to_have_count(0)
+    assert posted == [{"connection_id": "id-3", "reconnect": False}]
+
+
+async def test_the_life_of_a_connection_is_told_in_words(gateway: Gateway, tabs: Tabs) -> None:
+    async with gateway.client(headers={"User-Agent": "Test/1.0"}) as client:
+        connection_id = client.connected["connection_id"]
+    page = await tabs.open()
+    await answer(page, "/clients", {"clients": [], "next": None})
+    await answer(page, "/stats", stats)
+    await page.goto(address(gateway, service()))
+    await page.get_by_role("link", name="Connections").click()
+    history = page.get_by_role("table", name="History")
+    await expect(history.get_by_text("disconnect 1000")).to_be_visible()
+    await history.get_by_role("link", name=connection_id).first.click()
+    await expect(page.get_by_text("alice connected from 127.0.0.1 with Test/1.0")).to_be_visible()
+    await expect(page.get_by_text("The client closed it")).to_be_visible()
+    await page.goto(f"{gateway.url}/dashboard#/connections/never-seen?user=alice")
+    await expect(page.get_by_text("Nothing is known of this connection")).to_be_visible()
+
+
+@asynccontextmanager
+async def behind_a_prefix(gateway: Gateway) -> AsyncIterator[str]:
+    """A proxy that serves a node below /some/prefix; yield that address."""
+
+    async def forward(request: web.Request) -> web.Response:
+        url = f"{gateway.url}/{request.match_info['path']}"
+        kept = {name: text for name, text in request.headers.items() if name == "Authorization"}
+        async with http.request(request.method, url, headers=kept, params=request.query) as response:
+            body, headers = await response.read(), response.headers
+        own = {name: headers[name] for name in ("Content-Type", "Content-Security-Policy") if name in headers}
+        return web.Response(status=response.status, body=body, headers=own)
+
+    app = web.Application()
+    app.router.add_route("*", "/some/prefix/{path:.*}", forward)
+    async with ClientSession() as http, TestServer(app) as server:
+        yield str(server.make_url("/some/prefix"))
+
+
+async def test_it_works_below_a_prefix_of_a_proxy(gateway: Gateway, tabs: Tabs) -> None:
+    async with behind_a_prefix(gateway) as url:
+        page = await tabs.open(f"{url}/dashboard#project=demo&token={token_for()}")
+        await expect(page.get_by_text("Clients connected")).to_be_visible()
+        assert all(one.startswith(url) for one in tabs.requested)
+
+
+@pytest.mark.parametrize("tabs", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
+async def test_on_a_narrow_page_the_navigation_stands_behind_a_button(gateway: Gateway, tabs: Tabs) -> None:
+    page = await tabs.open(address(gateway, token_for()))
+    menu = page.get_by_role("button", name="Menu")
+    await expect(menu).to_have_attribute("aria-expanded", "false")
+    await expect(page.get_by_role("link", name="Settings")).to_be_hidden()
+    await menu.click()
+    await page.get_by_role("link", name="Settings").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Settings")
+    await expect(page.get_by_role("link", name="Settings")).to_be_hidden()
+    await menu.click()
+    await page.keyboard.press("Escape")
+    await expect(menu).to_be_focused()
+    for name in PAGES:
+        await page.evaluate("name => { location.hash = `/${name.toLowerCase()}` }", name)
+        await expect(page.get_by_role("heading", level=1)).to_have_text(name)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
+
+async def test_a_page_can_be_used_by_keyboard(gateway: Gateway, tabs: Tabs) -> None:
+    page = await tabs.open(f"{gateway.url}/dashboard")
+    await page.get_by_label("Project").fill("demo")
+    await page.keyboard.press("Tab")
+    await page.keyboard.insert_text(token_for())
+    await page.keyboard.press("Enter")
+    await is_in(page)
+    focused = "document.activeElement.textContent"
+    await page.keyboard.press("Tab")
+    await eventually(lambda: _is(page, focused, "Skip to the page"))
+    for name in PAGES[:2]:
+        await page.keyboard.press("Tab")
+        await eventually(lambda name=name: _is(page, focused, name))
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1, name="Tables")).to_be_focused()
+
+
+async def _is(page: Page, expression: str, value: object) -> bool:
+    found = await page.evaluate(expression)
+    return json.dumps(found) == json.dumps(value)

@@ -8,6 +8,8 @@ export const MOST = 10_000
 const MOST_CHARACTERS = 32 * 2 ** 20
 const MOST_UNDRAWN = 1_000 // in a tab that is not seen no frame is drawn
 const GRACE_MS = 1_100 // for which the client keeps a subscription that nobody uses
+const LONG_MS = 30
+const MOST_PAUSE_MS = 1_000
 const PASSING = /^(unavailable|internal|rate_limited|unknown|not_sent|closed)$/
 const NOTHING = { subscribed: false, enabled: null, position: null, error: null }
 const STILL = { rate: 0, lag: null, most: null, total: 0 }
@@ -51,6 +53,9 @@ let end = null // ends the subscription
 let leftAt = 0
 let opening = 0
 let isScheduled = false
+let drawAt = 0 // when the next drawing may begin
+let drawingAt = 0
+const afterwards = new MessageChannel()
 let since = { at: 0, total: 0, lags: 0, sum: 0, most: 0 } // the last figures
 let total = 0
 
@@ -136,13 +141,29 @@ function arrive(event) {
     else schedule()
 }
 
+/**
+ * Draw in the next frame. A drawing that took long is followed by a pause that is many times longer, so that the page
+ * answers on any machine.
+ */
 function schedule() {
     if (isScheduled) return
     isScheduled = true
-    requestAnimationFrame(() => {
-        isScheduled = false
-        flush()
-    })
+    const pause = drawAt - performance.now()
+    if (pause > 1) setTimeout(() => requestAnimationFrame(draw), pause)
+    else requestAnimationFrame(draw)
+}
+
+function draw() {
+    isScheduled = false
+    drawingAt = performance.now()
+    flush()
+    afterwards.port2.postMessage(null) // comes when the browser has painted
+}
+
+afterwards.port1.onmessage = () => {
+    const now = performance.now()
+    const took = now - drawingAt
+    drawAt = now + Math.min(took * (took < LONG_MS ? 2 : 20), MOST_PAUSE_MS)
 }
 
 function flush() {

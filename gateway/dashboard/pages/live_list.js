@@ -7,6 +7,7 @@ import { drawn, view } from "./live_feed.js"
 
 const SPARE = 6 // rows on both sides of what is in sight
 const MOST_PARTS = 16 // of a row in one line
+const MOST_LINE = 220 // characters of it
 const MOST_VALUE = 96
 
 export const selected = signal(null) // an event
@@ -33,12 +34,16 @@ export function changes(data, old) {
     return changed
 }
 
-function pair([name, text]) {
-    return html`<span class="pair"><b>${value(name, 40)}</b> <bdi>${value(text)}</bdi></span>`
-}
+// The space stands inside of the elements: there are thousands of them, and text between them would be as many nodes more.
+const pair = ([name, text]) => html`<b>${value(name, 40)} </b><bdi>${value(text)} </bdi>`
 
-function change([name, old, text]) {
-    return html`<span class="pair"><b>${value(name, 40)}</b> <del>${value(old ?? "–", 48)}</del> → <ins>${value(text ?? "–", 48)}</ins></span>`
+const change = ([name, old, text]) => html`<b>${value(name, 40)} </b><del>${value(old ?? "–", 48)}</del>${" → "}<ins>${value(text ?? "–", 48)} </ins>`
+
+/** As many parts of a row as one line has room for. */
+function pairs(row) {
+    let room = MOST_LINE
+    const fitting = row.filter(([name, text]) => (room > 0) && ((room -= name.length + Math.min(text.length, MOST_VALUE) + 3), true))
+    return fitting.map(pair)
 }
 
 function line(event) {
@@ -47,9 +52,9 @@ function line(event) {
     const data = said.get("data")
     const old = said.get("old")
     if (data !== undefined) {
-        const note = said.has("truncated") ? html`<i>too big, its key alone</i>` : null
+        const note = said.has("truncated") ? html`<i>too big, its key alone </i>` : null
         const key = parts(data, MOST_PARTS)
-        if (old === undefined || old === "null") return [key.map(pair), note]
+        if (old === undefined || old === "null") return [pairs(key), note]
         const changed = changes(data, old)
         const more = changed.length - MOST_PARTS
         return [
@@ -65,7 +70,7 @@ function line(event) {
         const user = one.get("user_id")
         return [user === "null" ? "nobody" : JSON.parse(user), one.get("state")]
     })
-    return [html`<i>${people.length === 1 ? "1 person" : `${people.length} people`}</i>`, names.map(pair)]
+    return [html`<i>${people.length === 1 ? "1 person" : `${people.length} people`} </i>`, pairs(names)]
 }
 
 class Line extends Component {
@@ -95,8 +100,9 @@ export function EventList() {
     if (cut) place.top = Math.max(0, place.top - cut * row)
     const end = Math.max(0, shown.length * row - height)
     const top = isLast ? end : Math.min(place.top, end)
-    const first = Math.max(0, Math.floor(top / row) - SPARE)
-    const last = Math.min(shown.length, Math.ceil((top + height) / row) + SPARE)
+    const spare = isLast ? 1 : SPARE
+    const first = Math.max(0, Math.floor(top / row) - spare)
+    const last = Math.min(shown.length, Math.ceil((top + height) / row) + spare)
     const inSight = shown.slice(first, last)
     const hadFocus = element.current?.contains(document.activeElement)
     const stop = inSight.includes(chosen) ? chosen : inSight.at(-1)

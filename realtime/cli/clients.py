@@ -81,7 +81,7 @@ async def _pages(rest: Rest, limit: int | None, query: dict[str, str | None]) ->
 
 
 HEADINGS = (
-    *("connection", "user", "role", "node", "address", "connected", "channels"),
+    *("connection", "user", "connected", "address", "channels", "node", "role"),
     *("queued", "in", "out", "program"),
 )
 
@@ -89,8 +89,17 @@ HEADINGS = (
 def _row(one: Client) -> tuple[str | int | None, ...]:
     since = one.connected_at and one.connected_at[:19].replace("T", " ")
     channels = len(one.subscriptions) if one.subscription_count is None else one.subscription_count
-    numbers = (channels, one.queue_bytes, one.messages_in, one.messages_out)
-    return one.connection_id, one.user_id, one.role, one.node, one.ip, since, *numbers, one.user_agent
+    who = (one.connection_id, one.user_id, since, one.ip)
+    return (
+        *who,
+        channels,
+        one.node,
+        one.role,
+        one.queue_bytes,
+        one.messages_in,
+        one.messages_out,
+        one.user_agent,
+    )
 
 
 @click.command()

@@ -19,7 +19,7 @@ GAP = "  "
 NOTHING = "-"
 CUT = "…"
 HEADING = "heading"  # the tint of headings
-NARROWEST = 6  # no column is cut below this
+NARROWEST = 10  # a column that would have to be cut below this is left out
 
 # Characters that change the direction or the order of the text around them.
 _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -67,39 +67,44 @@ def table(
 ) -> list[str]:
     """Return the lines of a table, with its headings; integers stand at the right of their column.
 
-    `colours` has, for a heading, the colour of each of its values; `paint` puts them on.
+    The first column is shown whole, others are cut, and the last ones are left out where the width is too
+    small. `colours` has, for a heading, the colour of each of its values; `paint` puts them on.
     """
     cells = [[NOTHING if cell is None else harmless(str(cell)) for cell in row] for row in rows]
-    widths = [max(map(width_of, column)) for column in zip(headings, *cells, strict=True)]
-    if width is not None:
-        widths = _narrowed(widths, width)
-    is_number = [
-        bool(rows) and all(isinstance(cell, int) or cell is None for cell in column)
-        for column in zip(*rows, strict=True)
-    ] or [False] * len(headings)
+    widths = _fitted([max(map(width_of, column)) for column in zip(headings, *cells, strict=True)], width)
+    numbers = [
+        bool(rows) and all(isinstance(row[column], int) or row[column] is None for row in rows)
+        for column in range(len(headings))
+    ]
     by_column = [(colours or {}).get(heading, {}) for heading in headings]
 
     def line(texts: Sequence[str], tints: Sequence[str | None]) -> str:
         parts = []
-        for text, size, right, tint in zip(texts, widths, is_number, tints, strict=True):
+        for text, size, right, tint in zip(texts, widths, numbers, tints, strict=False):
             shown = cut(text, size)
             space = " " * (size - width_of(shown))
             parts.append(space + paint(shown, tint) if right else paint(shown, tint) + space)
         return GAP.join(parts).rstrip()
 
-    body = [line(row, [tints.get(text) for text, tints in zip(row, by_column, strict=True)]) for row in cells]
-    return [line([heading.upper() for heading in headings], [HEADING] * len(headings)), *body]
+    lines = [line([heading.upper() for heading in headings], [HEADING] * len(headings))]
+    lines += [
+        line(row, [tints.get(text) for text, tints in zip(row, by_column, strict=True)]) for row in cells
+    ]
+    if width is not None and (left_out := headings[len(widths) :]):
+        lines.append(paint(cut(f"on a wider terminal also: {', '.join(left_out)}", width), HEADING))
+    return lines
 
 
-def _narrowed(widths: list[int], width: int) -> list[int]:
-    """Take from the widest columns until the line fits, or until every column has NARROWEST."""
-    widths = list(widths)
-    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
-    while excess > 0 and max(widths) > NARROWEST:
-        widest = max(widths)
-        next_widest = max((one for one in widths if one < widest), default=NARROWEST)
-        column = widths.index(widest)
-        step = max(1, min(excess, widest - max(next_widest, NARROWEST)))
-        widths[column] -= step
-        excess -= step
-    return widths
+def _fitted(widths: list[int], width: int | None) -> list[int]:
+    """Return the widths of the columns that fit, from the left; the widest are cut down to NARROWEST."""
+    if width is None:
+        return widths
+    first, *others = widths
+    while others and first + sum(len(GAP) + min(one, NARROWEST) for one in others) > width:
+        others.pop()
+    excess = first + sum(len(GAP) + one for one in others) - width
+    while excess > 0 and others:
+        widest = others.index(max(others))
+        others[widest] -= 1
+        excess -= 1
+    return [min(first, width), *others]

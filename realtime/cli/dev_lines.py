@@ -1,6 +1,6 @@
 """What `realtime dev` shows on a terminal of changes, connections and log records: a line each, and not all.
 
-Pure: time is an argument. `Ticker` chooses: a few lines a second, and how many more there were.
+Time is an argument. `Ticker` chooses: a few lines a second, and how many more there were.
 """
 
 from __future__ import annotations

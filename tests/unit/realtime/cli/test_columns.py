@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.cli.columns import NARROWEST, cut, harmless, table, width_of
+from realtime.cli.columns import cut, harmless, table, width_of
 
 
 def test_columns_are_aligned_and_integers_stand_at_the_right() -> None:
@@ -44,14 +44,25 @@ def test_what_is_cut_says_so() -> None:
     st.lists(st.tuples(st.text(), st.text(max_size=5), st.integers()), max_size=5),
     st.integers(0, 60),
 )
-def test_a_line_is_not_wider_than_the_terminal_if_that_can_be(
-    rows: list[tuple[str, str, int]], width: int
-) -> None:
+def test_no_line_is_wider_than_the_terminal(rows: list[tuple[str, str, int]], width: int) -> None:
     lines = table(("a long heading", "b", "count"), rows, width)
-    assert len(lines) == len(rows) + 1
-    least = 3 * NARROWEST + 2 * 2
-    assert all(width_of(line) <= max(width, least) for line in lines)
+    assert len(rows) + 1 <= len(lines) <= len(rows) + 2
+    assert all(width_of(line) <= width for line in lines)
     assert all("\x1b" not in line and "\n" not in line for line in lines)
+
+
+def test_a_narrow_terminal_gets_the_first_column_whole_and_others_cut() -> None:
+    row = ("an-id-that-is-needed", "x" * 30, 1)
+    assert table(("id", "what", "count"), [row], 45)[1:] == ["an-id-that-is-needed  xxxxxxxxxxxxxxx…      1"]
+
+
+def test_columns_that_do_not_fit_are_named() -> None:
+    row = ("an-id-that-is-needed", "x" * 30, 12345)
+    assert table(("id", "what", "count"), [row], 36) == [
+        "ID                    WHAT",
+        "an-id-that-is-needed  xxxxxxxxxxxxx…",
+        "on a wider terminal also: count",
+    ]
 
 
 def test_colours_are_put_on_after_the_text_is_cut_and_aligned() -> None:

@@ -110,7 +110,7 @@ def test_problems_come_once_each_and_the_worst_first(figures):
     severities = [one.severity for one in found]
     assert severities == sorted(severities)  # "error" before "warning"
     for one in found:
-        assert re.fullmatch(r"[A-Z].*\.", one.message)
+        assert re.fullmatch(r"[A-Z0-9].*\.", one.message)
         assert one.action
 
 

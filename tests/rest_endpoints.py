@@ -14,5 +14,8 @@ ENDPOINTS = [
     ("GET", "/clients"),
     ("GET", "/channels"),
     ("POST", "/disconnect"),
+    ("GET", "/settings"),
+    ("POST", "/enable/preview"),
+    ("POST", "/disable/preview"),
 ]
 FOR_ALL = ("/status", "/presence")  # the others are for the service alone

@@ -64,6 +64,10 @@ class DisabledResponse(Struct, frozen=True, kw_only=True):
     enabled: Literal[False] = False
 
 
+class SqlResponse(Struct, frozen=True, kw_only=True):
+    sql: Annotated[str, Meta(description="Statements for psql")]
+
+
 class StatusTable(Struct, frozen=True, kw_only=True):
     schema: str
     table_name: str

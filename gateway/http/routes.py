@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway.http import fleet, people, stats, status, tables
+from gateway.http import fleet, people, settings, stats, status, tables
 from gateway.http.bodies import (
     BroadcastRequest,
     BroadcastResponse,
@@ -20,6 +20,7 @@ from gateway.http.bodies import (
     EnableRequest,
     PresenceQuery,
     PresenceResponse,
+    SqlResponse,
     StatusResponse,
     TablesResponse,
 )
@@ -36,6 +37,7 @@ from gateway.http.fleet_bodies import (
 from gateway.http.gate import Gate
 from gateway.http.middlewares import Handler, json_response, read_body, read_query
 from gateway.http.request import Tenants, bearer_token, find_tenant, identify, require_service
+from gateway.http.settings import SettingsResponse
 
 PREFIX = "/projects/{project_id}/realtime"
 
@@ -94,4 +96,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/disconnect", True, fleet.disconnect, DisconnectResponse, DisconnectRequest, status=202
     ),
+    Endpoint("GET", "/settings", True, settings.show, SettingsResponse),
+    Endpoint("POST", "/enable/preview", True, tables.preview_enable, SqlResponse, EnableRequest),
+    Endpoint("POST", "/disable/preview", True, tables.preview_disable, SqlResponse, DisableRequest),
 )

@@ -7,6 +7,7 @@ from gateway.http.bodies import (
     DisableRequest,
     EnabledResponse,
     EnableRequest,
+    SqlResponse,
     TableColumn,
     TableEntry,
     TablesResponse,
@@ -19,8 +20,7 @@ from realtime.postgres.catalogue import EnabledTable, TableInfo
 async def enable(call: Call) -> EnabledResponse:
     """Turn realtime on for a table."""
     body: EnableRequest = call.body
-    if bytes(body.access) != b"null":
-        raise ClientError(Code.INVALID_REQUEST, "access: not supported yet")
+    _refuse_access(body)
     catalogue = call.tenant.catalogue  # the same database to the end, even if a reload changes it
     table = await catalogue.resolve(body.table_name, body.schema)
     enabled = await catalogue.enable(table, body.events, body.columns, call.tenant.limits.max_change_bytes)
@@ -32,6 +32,21 @@ async def enable(call: Call) -> EnabledResponse:
     )
 
 
+async def preview_enable(call: Call) -> SqlResponse:
+    """Tell the SQL that `POST /enable` would run for this body, and run nothing."""
+    body: EnableRequest = call.body
+    _refuse_access(body)
+    catalogue = call.tenant.catalogue
+    table = await catalogue.resolve(body.table_name, body.schema)
+    limit = call.tenant.limits.max_change_bytes
+    return SqlResponse(sql=await catalogue.enable_text(table, body.events, body.columns, limit))
+
+
+def _refuse_access(body: EnableRequest) -> None:
+    if bytes(body.access) != b"null":
+        raise ClientError(Code.INVALID_REQUEST, "access: not supported yet")
+
+
 async def disable(call: Call) -> DisabledResponse:
     """Turn realtime off for a table."""
     body: DisableRequest = call.body
@@ -39,6 +54,15 @@ async def disable(call: Call) -> DisabledResponse:
     table = await catalogue.resolve(body.table_name, body.schema)
     await catalogue.disable(table)
     return DisabledResponse(schema=table.schema, table_name=table.name)
+
+
+async def preview_disable(call: Call) -> SqlResponse:
+    """Tell the SQL that `POST /disable` would run for this body, and run nothing."""
+    body: DisableRequest = call.body
+    catalogue = call.tenant.catalogue
+    return SqlResponse(
+        sql=await catalogue.disable_text(await catalogue.resolve(body.table_name, body.schema))
+    )
 
 
 async def list_tables(call: Call) -> TablesResponse:

@@ -61,6 +61,11 @@ class Tenant:
         return f"<Tenant {self.project_id}{', gone' if self.is_gone else ''}>"
 
     @property
+    def settings(self) -> Settings:
+        """The settings in force, of all projects."""
+        return self._settings
+
+    @property
     def limits(self) -> Limits:
         return self.project.limits
 

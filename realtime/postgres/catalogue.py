@@ -16,9 +16,10 @@ import asyncpg
 from realtime.channels import Event, Table, is_nameable
 from realtime.clean_text import is_storable
 from realtime.errors import ClientError, Code, Unavailable
-from realtime.postgres.migrations import check_usable, is_installed, migrate
+from realtime.postgres.migrations import SCHEMA_VERSION, check_usable, is_installed, migrate
 from realtime.postgres.pool import transaction
 from realtime.postgres.session import Row, Session
+from realtime.postgres.statements import INSTALLS, NOTHING, disable_sql, enable_sql
 from realtime.postgres.triggers import LOCK_SECONDS, Located, mend, switch
 from realtime.resources import packaged_text
 
@@ -103,12 +104,7 @@ class Catalogue:
         The first call in a database installs the schema. ClientError: `not_found`, `invalid_request` (a
         partition, an unknown column), `forbidden` (not the owner); Unavailable while the table is locked.
         """
-        wanted = EnabledTable(
-            table,
-            tuple(event for event in Event if event in events),
-            None if columns is None else tuple(dict.fromkeys(columns)),
-            max_change_bytes,
-        )
+        wanted = _wanted(table, events, columns, max_change_bytes)
         async with self._database.connection() as connection:
             located = await _locate(connection, table)
             _check(wanted, located)
@@ -123,6 +119,26 @@ class Catalogue:
                 lock_seconds=self._lock_seconds,
             )
         return wanted
+
+    async def enable_text(
+        self, table: Table, events: Sequence[Event], columns: Sequence[str] | None, max_change_bytes: int
+    ) -> str:
+        """Return the SQL that `enable` would run, and change nothing; ClientError as for `enable`."""
+        wanted = _wanted(table, events, columns, max_change_bytes)
+        async with self._database.connection() as connection:
+            _check(wanted, await _locate(connection, table))
+            version = await check_usable(connection)
+        text = enable_sql(table, wanted.events, wanted.columns, max_change_bytes)
+        return text if (version or 0) >= SCHEMA_VERSION else INSTALLS + text
+
+    async def disable_text(self, table: Table) -> str:
+        """Return the SQL that `disable` would run, and change nothing; ClientError as for `disable`."""
+        async with self._database.connection() as connection:
+            await _locate(connection, table)
+            is_there = await is_installed(connection)
+            if is_there:
+                await check_usable(connection)
+        return disable_sql(table) if is_there else NOTHING
 
     async def disable(self, table: Table) -> None:
         """Stop the capture of a table's changes; ClientError as for `enable`."""
@@ -183,6 +199,17 @@ async def _row_of(connection: Session, query: str, *names: str | None) -> Row | 
         return await connection.fetchrow(_query(query), *names)
     except asyncpg.UntranslatableCharacterError:
         return None
+
+
+def _wanted(
+    table: Table, events: Sequence[Event], columns: Sequence[str] | None, max_change_bytes: int
+) -> EnabledTable:
+    return EnabledTable(
+        table,
+        tuple(event for event in Event if event in events),
+        None if columns is None else tuple(dict.fromkeys(columns)),
+        max_change_bytes,
+    )
 
 
 def _check(wanted: EnabledTable, located: Located) -> None:

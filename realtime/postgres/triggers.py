@@ -15,9 +15,9 @@ from realtime.channels import Table
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.postgres.pool import transaction
 from realtime.postgres.session import Session
+from realtime.postgres.statements import LOCK_WAIT
 from realtime.resources import packaged_text
 
-LOCK_WAIT = "100ms"  # how long writers may queue behind one attempt
 LOCK_SECONDS = 3.0
 LOCK_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.5)
 

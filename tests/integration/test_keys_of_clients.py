@@ -41,6 +41,9 @@ REQUESTS: dict[tuple[str, str], tuple[dict[str, Any], tuple[str, ...]]] = {
     ("GET", "/clients"): ({"params": {"user_id": "nobody"}}, ()),
     ("GET", "/channels"): ({"params": {"prefix": "room:"}}, ()),
     ("POST", "/disconnect"): ({"json": {"user_id": "nobody"}}, ()),
+    ("GET", "/settings"): ({}, ()),
+    ("POST", "/enable/preview"): ({"json": ANYTHING}, ()),
+    ("POST", "/disable/preview"): ({"json": ANYTHING}, ()),
 }
 
 

@@ -68,7 +68,7 @@ lock: install
 
 # Builds the JavaScript client, and the file that gateways serve; needs Node 20 or newer. Commit both together.
 client:
-	cd clients/javascript && npm ci --no-audit --no-fund && npm run build
+	cd clients/javascript && npm ci --no-audit --no-fund && npm run served
 
 # Makes the vendored files of the dashboard anew from the versions in tools/vendor/; needs Node. Commit what changed.
 vendor:

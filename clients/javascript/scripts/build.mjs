@@ -1,20 +1,20 @@
-// Builds dist/ (ES modules, CommonJS, declarations of both) and the one file that the gateway serves.
+// Builds dist/, or another directory: ES modules, CommonJS, the declarations of both, and realtime.min.js, which
+// gateways serve. Prints what the minified files weigh, and fails when they weigh too much.
 //
-//     node scripts/build.mjs [OUTPUT]      OUTPUT: a directory for all of it, else dist/ and ../../gateway/static/
+//     node scripts/build.mjs [DIRECTORY]
 import { execFileSync } from "node:child_process"
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { gzipSync } from "node:zlib"
 import { build } from "esbuild"
 
-const here = fileURLToPath(new URL("..", import.meta.url))
-process.chdir(here)
+const dist = resolve(process.argv[2] ?? fileURLToPath(new URL("../dist", import.meta.url)))
+process.chdir(fileURLToPath(new URL("..", import.meta.url)))
 const { name, version, license } = JSON.parse(readFileSync("package.json", "utf8"))
-const output = process.argv[2]
-const dist = output ? join(output, "dist") : "dist"
-const served = output ? join(output, "realtime.js") : "../../gateway/static/realtime.js"
 const ENTRIES = ["index", "react", "testing"]
+/** Declarations that an entry needs. */
+const PUBLIC = /^(index|api|errors|react|testing)\.d\.ts$|^testing\//
 const TARGET = "es2022"
 // gzip -9, in bytes. The core's is a promise of the documentation.
 const LIMITS = { core: 6_500, react: 1_000 }
@@ -35,6 +35,10 @@ for (const entry of ENTRIES) {
 
 execFileSync("node_modules/.bin/tsc", ["-p", ".", "--outDir", dist], { stdio: "inherit" })
 for (const file of readdirSync(dist, { recursive: true }).filter((file) => file.endsWith(".d.ts"))) {
+  if (!PUBLIC.test(file)) {
+    rmSync(join(dist, file))
+    continue
+  }
   const text = readFileSync(join(dist, file), "utf8")
   const common = text.replace(/(from |import\()"(\.[^"]*)\.js"/g, '$1"$2.cjs"')
   writeFileSync(join(dist, file.replace(/\.d\.ts$/, ".d.cts")), common)
@@ -42,7 +46,7 @@ for (const file of readdirSync(dist, { recursive: true }).filter((file) => file.
 
 const banner = `/*! ${name} ${version} | ${license} */`
 const core = await build({ ...shared, ...small, entryPoints: ["src/index.ts"], format: "esm", banner: { js: banner } })
-writeFileSync(served, core.outputFiles[0].contents)
+writeFileSync(join(dist, "realtime.min.js"), core.outputFiles[0].contents)
 const react = await build({ ...shared, ...small, entryPoints: ["src/react.ts"], format: "esm" })
 
 const sizes = { core: gzipped(core.outputFiles[0].contents), react: gzipped(react.outputFiles[0].contents) }

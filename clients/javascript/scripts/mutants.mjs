@@ -9,7 +9,6 @@ const MUTANTS = {
   "since is the position at first, not the last id": ["this._position = id;", ""],
   "a history that does not reach back is no gap": ["if (since != null && !recovered) this._tell(\"gap\", { reason: \"history\" });", ""],
   "resync is no gap": ["this._tell(\"gap\", { reason: \"resync\" });", ""],
-  "the old socket is heard on": ["socket.onmessage = socket.onclose = null;", ""],
   "an unanswered broadcast is sent again": ["forget = connection._request(message, finish);", "const again = (error) => error?.code == \"unknown\" ? this._waiting.add(write) : finish(error); forget = connection._request(message, again);"],
   "presence is not set again": ["if (scope._wanted || scope._waiting.length) scope._opened()", "if (false) scope._opened()"],
   "a dead line is never probed": ["if (this._probing) return;", "return;"],

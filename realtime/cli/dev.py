@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from realtime.process.run import live
 from realtime.waiting.survival import Part
 
 if TYPE_CHECKING:
+    from realtime.dev.activity import Activity
     from realtime.dev.run import Ready
 
 LOOK_SECONDS = 0.25  # between two looks at what happens
@@ -77,10 +78,7 @@ def _on_a_terminal(data_dir: Path, port: int, nodes: int) -> None:
             )
             screen.show("", paint("changes and connections, as they happen (Ctrl-C stops):", dim=True))
 
-        async def watch(ready: Ready) -> None:
-            await _part.keep_running(lambda: _show_what_happens(ready, screen))
-
-        live(run(data_dir, port, nodes, announce, watch))
+        live(run(data_dir, port, nodes, lambda _: None, lambda ready: _watch(ready, screen, announce)))
         screen.show(paint(f"stopped; the data stays in {data_dir}", dim=True))
 
 
@@ -111,19 +109,27 @@ def _log_of(data_dir: Path, screen: Screen) -> Iterator[Path | None]:
             configure_logging(level.upper(), log_format)
 
 
-async def _show_what_happens(ready: Ready, screen: Screen) -> None:
-    from realtime.cli.dev_lines import Ticker
+async def _watch(ready: Ready, screen: Screen, announce: Callable[[Ready], None]) -> None:
+    """Announce that all is ready, and show what happens from then on."""
     from realtime.dev.activity import Activity
     from realtime.dev.run import PROJECT
     from realtime.redis.client import connect
 
     async with connect(ready.redis_url) as store:
         activity = Activity(store, PROJECT)
-        await activity.begin()
-        ticker = Ticker(time.monotonic())
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            screen.show(*ticker.lines(await activity.read(), time.monotonic(), terminal_width()))
+        with _part.survives():
+            await activity.begin()  # before the first person can do something
+        announce(ready)
+        await _part.keep_running(lambda: _show_what_happens(activity, screen))
+
+
+async def _show_what_happens(activity: Activity, screen: Screen) -> None:
+    from realtime.cli.dev_lines import Ticker
+
+    ticker = Ticker(time.monotonic())
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        screen.show(*ticker.lines(await activity.read(), time.monotonic(), terminal_width()))
 
 
 def _as_json(ready: Ready) -> str:

@@ -60,19 +60,23 @@ class Activity:
     def __init__(self, store: Store, project: str) -> None:
         self._store = store
         self._project = project
-        self._positions: dict[str, tuple[bytes, int]] = {}  # epoch and offset of each topic that was seen
+        # Epoch and offset of each topic that was seen; None before `begin` has succeeded.
+        self._positions: dict[str, tuple[bytes, int]] | None = None
         self._last_connection = b"0-0"
 
     async def begin(self) -> None:
         """Note what is there already; `read` tells what comes after it."""
-        self._positions = await self._positions_now()
         history = names.connection_history(self._project)
         for entry_id, _ in await self._store.call("XREVRANGE", history, "+", "-", "COUNT", 1):
             self._last_connection = entry_id
+        self._positions = await self._positions_now()
 
     async def read(self) -> Seen:
         """Return what happened since the last call. Raises Unavailable."""
         seen = Seen()
+        if self._positions is None:
+            await self.begin()
+            return seen
         for topic, (epoch, offset) in (await self._positions_now()).items():
             known_epoch, known = self._positions.get(topic, (epoch, 0))
             first = known if known_epoch == epoch and known <= offset else 0

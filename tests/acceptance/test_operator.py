@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from realtime.cli.status import DEGRADED_STATUS
 from tests.acceptance.conftest import Stage
-from tests.acceptance.programs import Dev, Program, run, running
+from tests.acceptance.programs import START_SECONDS, Dev, Program, client_of, run, running
 from tests.acceptance.served import served
+from tests.gateway_fixture import Client
 from tests.ports import free_port
 
 
@@ -126,6 +129,8 @@ async def test_a_project_without_a_notifier_is_degraded(messages: Stage) -> None
             return told.status == DEGRADED_STATUS and json.loads(told.lines[0])["status"] == "degraded"
 
         await parts.gateway.does(is_degraded)
+        told = await run("status", *at, directory=messages.directory)
+        assert any(line.startswith("error notifier_down: ") for line in told.lines)
 
 
 async def test_a_service_that_is_away_is_one_sentence(stage: Stage) -> None:
@@ -134,3 +139,41 @@ async def test_a_service_that_is_away_is_one_sentence(stage: Stage) -> None:
     assert told.status == 1
     (line,) = told.errors.splitlines()
     assert "the connection was refused; start a gateway" in line
+
+
+@pytest.mark.parametrize(("more", "close"), [((), 4410), (("--reconnect",), 1012)])
+async def test_clients_are_listed_and_disconnected(dev: Dev, more: tuple[str, ...], close: int) -> None:
+    config = dev.program.directory / "data" / "realtime.toml"
+    words = ("token", "--sub", "guest of honour", "--config", config)
+    (token,) = (await run(*words, directory=dev.program.directory)).lines
+    async with client_of(dev.url, token) as client:
+        await client.subscribe("room:operators")
+        _, row = (await ask(dev, "clients", "--user", "guest of honour")).lines
+        assert row.startswith(f"{client.connected['connection_id']}  guest of honour  20")
+        (told,) = (await ask(dev, "clients", "--user", "guest of honour", "--json")).events
+        assert told["clients"][0]["subscriptions"] == ["room:operators"]
+        closing = asyncio.create_task(close_of(client), name="close")
+        ended = await ask(dev, "disconnect", "--user", "guest of honour", *more)
+        assert ended.lines == ["disconnected 1 connection"]
+        assert await closing == close
+
+    async def is_gone() -> bool:
+        told = await ask(dev, "clients", "--user", "guest of honour")
+        return told.lines == ["no client is connected"]
+
+    await dev.program.does(is_gone)
+
+
+async def close_of(client: Client) -> int | None:
+    """The code with which the server ends a connection, whatever it says before."""
+    while (await client.web_socket.receive(START_SECONDS)).type is aiohttp.WSMsgType.TEXT:
+        pass
+    return client.web_socket.close_code
+
+
+async def test_a_dry_run_prints_the_sql_and_runs_nothing(dev: Dev, things: str) -> None:
+    told = await ask(dev, "enable", things, "--columns", "id", "--dry-run")
+    assert told.status == 0
+    assert "enable_v1" in "\n".join(told.lines)
+    (listed,) = [line for line in (await ask(dev, "tables")).lines if line.startswith("public.th.ings ")]
+    assert listed.split()[1] == "off"

@@ -70,6 +70,8 @@ CONTRACT = frozenset(
     {
         "test_broadcast",
         "test_connection_history",
+        "test_fleet",
+        "test_fleet_figures",
         "test_gateway_messages",
         "test_gateway_recovery",
         "test_gateway_redis",

@@ -341,3 +341,24 @@ def test_half_a_character_is_refused_and_the_answer_can_be_sent():
 
 def test_a_refusal_repeats_the_name_without_raw_control_characters():
     assert "\x1b" not in refusal("room:\x1b[31m").message
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("table:users", "table:users"),
+        ("table:public.users", "table:users"),
+        ('table:"public"."users":INSERT', "table:users:INSERT"),
+        ("table:audit.logins", "table:audit.logins"),
+        ('table:public."odd.name"', 'table:"odd.name"'),
+        ('table:"my.schema"."a""b"', 'table:"my.schema".a"b'),
+        ("presence:table:public.users", "presence:table:public.users"),
+        ("room:lobby", "room:lobby"),
+        ("presence", "presence"),
+    ],
+)
+def test_a_channel_has_one_canonical_spelling_which_means_the_same(name, canonical):
+    channel = parse_channel(name)
+    assert channel.canonical == canonical
+    again = parse_channel(canonical)
+    assert (again.topic, again.event, again.canonical) == (channel.topic, channel.event, canonical)

@@ -31,7 +31,6 @@ WITHOUT_A_TWIN = {
     "gateway.delivery.open_topic": (PART, "unit/gateway/delivery/test_topic_subscriptions.py"),
     "gateway.delivery.replays": (IO, "integration/test_recovery_storm.py"),
     "gateway.delivery.subscribe": (IO, "integration/test_gateway_redis.py"),
-    "gateway.delivery.inbox": (PART, "unit/gateway/delivery/test_topic_subscriptions.py"),
     "gateway.fleet.answering": (IO, "integration/test_fleet.py"),
     "gateway.fleet.fleet": (IO, "integration/test_fleet.py"),
     "gateway.fleet.timings": (DATA, "integration/test_fleet.py"),

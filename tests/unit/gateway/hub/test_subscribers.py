@@ -11,7 +11,7 @@ import pytest
 from gateway.hub.hub import deliver
 from gateway.hub.replay_cache import ReplayBudget, ReplayCache
 from gateway.hub.subscribers import Selector, Subscribers, Subscription, subscription
-from gateway.hub.topic import Topic
+from gateway.hub.topic import Resynced, Topic
 from realtime.channels import Event, parse_channel
 from realtime.publications import Position, Publication, Sender, broadcast_line
 from tests.hub_fixture import NATIVE, line, payloads
@@ -81,6 +81,24 @@ def test_who_left_is_not_chosen_whatever_it_had_said():
     subscribers.remove(ann)
     (selection,) = subscribers.select(Publication("e", 1, [said("ann", False)]))
     assert (list(selection.subscribers), repr(subscribers)) == (["bob"], "<Subscribers 1 in 1 audiences>")
+
+
+def test_what_a_subscriber_got_is_known_without_counting_for_each():
+    topic: Topic[str] = Topic(ROOM.topic)
+    ann, bob = (subscription(who, ROOM, who, NATIVE) for who in ("ann", "bob"))
+    assert topic.subscribers.messages_to(ann) == 0
+    topic.subscribers.add(ann)
+    deliver(topic, Publication("e", 1, [said("cat", True)] * 3))
+    topic.subscribers.add(bob)
+    topic.subscribers.add(ann)  # again, which begins nothing anew
+    deliver(topic, Publication("e", 4, [said("ann", True), said("ann", False)]))
+    deliver(topic, Resynced(Position("f", 0)))
+    assert [topic.subscribers.messages_to(each) for each in (ann, bob)] == [5, 3]
+    assert [topic.subscribers.remove(ann), topic.subscribers.remove(ann)] == [5, 0]
+    deliver(topic, Publication("f", 1, [said("cat", True)]))
+    assert topic.subscribers.remove(bob) == 4
+    topic.subscribers.add(ann)
+    assert topic.subscribers.messages_to(ann) == 0
 
 
 @dataclass(frozen=True)

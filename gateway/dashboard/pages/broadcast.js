@@ -1,7 +1,7 @@
 // Broadcast: send JSON to a channel as it was typed, and see what comes back.
 import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
 import { endWithStop, get } from "../api.js"
-import { client, ConnectionNotice, frame, listen, me, sendAsTyped } from "../connection.js"
+import { client, ConnectionNotice, frame, listen, me, sendAsTyped, status } from "../connection.js"
 import { bytes, count } from "../format.js"
 import { usePolling } from "../polling.js"
 import { Button, Field } from "../parts/controls.js"
@@ -123,7 +123,7 @@ export default function Broadcast() {
         } catch (error) {
             const at = under.indexOf(own)
             if (at >= 0) under.splice(at, 1)
-            setWrong({ [fieldOf(error)]: endWithStop(error.message) })
+            if (status.peek().state !== "closed") setWrong({ [fieldOf(error)]: endWithStop(error.message) })
         } finally {
             setBusy(false)
         }

@@ -69,7 +69,8 @@ export default function Live() {
         form.current.querySelector("[name=since]").focus()
     }
     const wanted = feed.wanted.value
-    const refused = feed.refusal.value
+    const isClosed = status.value.state === "closed" // which stands above the form
+    const refused = isClosed ? null : feed.refusal.value
     const errors = refused && wanted && !Object.keys(wrong).length ? { [fieldOf(refused, wanted)]: endWithStop(refused.message) } : wrong
     return html`
         <${Page} title="Live" lead="Every change, broadcast and arrival on a channel, as it comes.">
@@ -123,12 +124,13 @@ function State() {
     const { subscribed, error } = feed.state.value
     const refused = feed.refusal.value
     const { rate: perSecond, lag, most, total } = feed.figures.value
-    const isOpen = status.value.state === "open"
+    const { state } = status.value
     const [kind, words] = !wanted ? ["plain", "Not subscribed"]
+        : state === "closed" ? ["error", "Closed"]
         : refused ? ["error", "Refused"]
         : subscribed ? ["good", "Subscribed"]
         : error ? ["warning", `Trying again: ${endWithStop(error.message)}`]
-        : ["plain", isOpen ? "Asking" : "Connecting"]
+        : ["plain", state === "open" ? "Asking" : "Connecting"]
     return html`
         <dl class="facts live-state">
             <div><dt>State</dt><dd><span role="status"><${Badge} kind=${kind}>${words}<//></span></dd></div>

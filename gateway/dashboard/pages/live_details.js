@@ -1,5 +1,5 @@
 // One event of Live with all that it says: what changed first, then the rest.
-import { html, useState } from "../vendor/preact.js"
+import { html, useEffect, useRef, useState } from "../vendor/preact.js"
 import { delay, moment } from "../format.js"
 import { Button, CopyButton } from "../parts/controls.js"
 import { fields, parts } from "../parts/json_text.js"
@@ -18,13 +18,15 @@ export function Details({ onStart }) {
 }
 
 function Event({ event, onStart }) {
+    const element = useRef()
+    useEffect(() => element.current.scrollIntoView({ block: "nearest" }), [])
     const said = fields(event.text)
     const id = unquoted(said.get("id"))
     const at = unquoted(said.get("commit_timestamp") ?? said.get("timestamp"))
     const table = said.has("table") && `${unquoted(said.get("schema"))}.${unquoted(said.get("table"))}`
     const sender = said.has("sender") && fields(said.get("sender"))
     return html`
-        <section class="details" aria-label="Details">
+        <section class="details" aria-label="Details" ref=${element}>
             <header class="panel-head">
                 <h2><span class=${`kind ${event.kind}`}>${event.kind}</span></h2>
                 <div class="actions">

@@ -1,6 +1,7 @@
 // What Live holds: one subscription and the last events of it, as the text of their frames. Nothing is made of an event
 // before it is seen. The subscription goes on while another page is open, and ends with the session.
 import { client, frame, listen, nodeNow } from "../connection.js"
+import { fields } from "../parts/json_text.js"
 import { session } from "../session.js"
 import { computed, effect, signal } from "../vendor/preact.js"
 
@@ -50,7 +51,7 @@ let arrived = []
 let number = 0
 let lastId = null
 let end = null // ends the subscription
-let leftAt = 0
+const left = new Map() // when a subscription was given up, by channel and filter
 let opening = 0
 let isScheduled = false
 let drawAt = 0 // when the next drawing may begin
@@ -59,16 +60,18 @@ const afterwards = new MessageChannel()
 let since = { at: 0, total: 0, lags: 0, sum: 0, most: 0 } // the last figures
 let total = 0
 
+const keyOf = ({ channel, filter }) => `${channel}\n${filter}`
+
 export function subscribe(next) {
     const before = wanted.peek()
-    const isSame = before?.channel === next.channel && before.filter === next.filter
-    if (isSame && !next.since && state.peek().subscribed) return
+    if (before && keyOf(before) === keyOf(next) && !next.since && state.peek().subscribed) return
     stop()
     clear()
     lastId = null
+    isPaused.value = false
     wanted.value = next
-    // The client would share the subscription that was just given up, and it stands elsewhere.
-    const pause = next.since ? GRACE_MS - (Date.now() - leftAt) : 0
+    // The client would share the subscription that was just given up: it stands elsewhere, or was refused.
+    const pause = GRACE_MS - (Date.now() - (left.get(keyOf(next)) ?? 0))
     if (pause > 0) opening = setTimeout(open, pause, next.since)
     else open(next.since)
 }
@@ -80,8 +83,11 @@ function open(start) {
 
 export function stop() {
     clearTimeout(opening)
-    if (end) leftAt = Date.now()
-    end?.()
+    if (end) {
+        for (const [key, at] of left) if (Date.now() - at > GRACE_MS) left.delete(key)
+        left.set(keyOf(wanted.peek()), Date.now())
+        end()
+    }
     end = null
     wanted.value = null
     state.value = NOTHING
@@ -91,7 +97,7 @@ export function clear() {
     ring = new Ring()
     held = new Ring()
     arrived = []
-    lost = total = 0
+    lost = total = waiting.value = 0
     since = { at: Date.now(), total: 0, lags: 0, sum: 0, most: 0 }
     figures.value = STILL
     choose()
@@ -225,8 +231,8 @@ export function save() {
     const lines = view.shown.map((event) => `${event.text}\n`)
     const link = document.createElement("a")
     link.href = URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" }))
-    const name = (wanted.peek()?.channel ?? "events").replace(/[^\w-]+/g, "_").slice(0, 60)
-    link.download = `${name}-${new Date().toISOString().slice(0, 19).replace(/:/g, "-")}.jsonl`
+    const channel = fields(view.shown[0]?.text ?? "{}").get("channel") ?? "events"
+    link.download = `${channel.replace(/[^\w-]+/g, "_").replace(/^_+|_+$/g, "").slice(0, 60)}-${new Date().toISOString().slice(0, 19).replace(/:/g, "-")}.jsonl`
     link.click()
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
 }

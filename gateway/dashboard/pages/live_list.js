@@ -2,13 +2,14 @@
 // scrolls away from it.
 import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
 import { fields, parts, seen } from "../parts/json_text.js"
-import { clip } from "../format.js"
+import { bytes, clip } from "../format.js"
 import { drawn, view } from "./live_feed.js"
 
 const SPARE = 6 // rows on both sides of what is in sight
 const MOST_PARTS = 16 // of a row in one line
 const MOST_LINE = 220 // characters of it
 const MOST_VALUE = 96
+const BIG = 50_000 // characters of an event that is not read whole for its line
 
 export const selected = signal(null) // an event
 export const isFollowing = signal(true)
@@ -48,6 +49,11 @@ function pairs(row) {
 
 function line(event) {
     if (event.kind === "gap") return event.words
+    if (event.text.length > BIG) {
+        const from = event.text.search(/"(?:data|payload|presences)":/)
+        const row = event.text.slice(event.text.indexOf(":", from) + 1)
+        return [html`<i>${bytes(event.text.length)} </i>`, /^[{[]/.test(row) ? pairs(parts(row, MOST_PARTS).map(([name, text]) => [String(name), text])) : html`<bdi>${value(row)}</bdi>`]
+    }
     const said = fields(event.text)
     const data = said.get("data")
     const old = said.get("old")
@@ -109,8 +115,8 @@ export function EventList() {
 
     useLayoutEffect(() => {
         const list = element.current
-        list.style.paddingTop = `${first * row}px`
-        list.style.paddingBottom = `${(shown.length - last) * row}px`
+        list.firstElementChild.style.paddingTop = `${first * row}px`
+        list.firstElementChild.style.paddingBottom = `${(shown.length - last) * row}px`
         if (isLast) place.set = list.scrollTop = end
         else if (cut) list.scrollTop -= cut * row
         // Whoever was on an item that left the document stays in the list.
@@ -177,15 +183,17 @@ export function EventList() {
     }
     move = place.move
     return html`
-        <ul class="events" role="list" aria-label="Events" ref=${element} tabindex="-1"
+        <div class="events" ref=${element} tabindex="-1"
             onScroll=${onScroll} onKeyDown=${onKeyDown} onClick=${onClick}
             onWheel=${(event) => { if (event.deltaY < 0) leave() }} onTouchMove=${leave}>
-            ${inSight.map((event, index) => html`
-                <li key=${event.number} role="listitem" class=${event.kind === "gap" ? "event gap" : "event"} tabindex=${event === stop ? 0 : -1}
-                    aria-setsize=${shown.length} aria-posinset=${first + index + 1} aria-current=${event === chosen ? "true" : undefined}>
-                    <${Line} event=${event} />
-                </li>`)}
-        </ul>`
+            <ul role="list" aria-label="Events">
+                ${inSight.map((event, index) => html`
+                    <li key=${event.number} role="listitem" class=${event.kind === "gap" ? "event gap" : "event"} tabindex=${event === stop ? 0 : -1}
+                        aria-setsize=${shown.length} aria-posinset=${first + index + 1} aria-current=${event === chosen ? "true" : undefined}>
+                        <${Line} event=${event} />
+                    </li>`)}
+            </ul>
+        </div>`
 }
 
 /** Choose the event after or before the one that is chosen. */

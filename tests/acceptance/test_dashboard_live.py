@@ -1,0 +1,291 @@
+"""The dashboard's pages Live and Broadcast in a real browser, by the names that a screen reader tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.acceptance.programs import Dev
+from tests.browser_fixture import Tabs
+from tests.gateway_fixture import eventually
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+async def page_of(dev: Dev, tabs: Tabs, name: str, token: str | None = None) -> Page:
+    """A page of the dashboard, in a tab of its own."""
+    address = dev.dashboard if token is None else f"{dev.url}/dashboard#project=demo&token={token}"
+    page = await tabs.open(address)
+    await page.get_by_role("link", name=name).click()
+    await expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
+    return page
+
+
+def events(page: Page) -> Locator:
+    return page.get_by_role("list", name="Events").get_by_role("listitem")
+
+
+async def subscribe(page: Page, channel: str, since: str = "") -> None:
+    await page.get_by_label("Channel").fill(channel)
+    await page.get_by_label("Since").fill(since)
+    await page.get_by_role("button", name="Subscribe").click()
+    await expect(page.get_by_role("status").get_by_text("Subscribed", exact=True)).to_be_visible()
+
+
+async def exported(page: Page) -> list[dict[str, Any]]:
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Export").click()
+    text = await asyncio.to_thread(Path(await (await download.value).path()).read_text)
+    return [json.loads(line, parse_float=str) for line in text.splitlines()]
+
+
+async def test_changes_are_seen_as_they_come_and_an_update_as_what_it_changed(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "table:orders")
+    await dev.psql("insert into orders (item, amount) values ('green tea', 12345678901234567890.12)")
+    await expect(events(page)).to_have_count(1)
+    await expect(events(page).first).to_contain_text("INSERT")
+    await expect(events(page).first).to_contain_text('item "green tea"')
+    await expect(events(page).first).to_contain_text("amount 12345678901234567890.12")
+    await dev.psql("update orders set status = 'paid' where item = 'green tea'")
+    await expect(events(page)).to_have_count(2)
+    await expect(events(page).nth(1)).to_contain_text('status "new" → "paid"')
+    await expect(events(page).nth(1)).not_to_contain_text("green tea")
+
+    await events(page).nth(1).click()
+    details = page.get_by_role("region", name="Details")
+    await expect(details.get_by_role("row", name="status")).to_contain_text('"new"')
+    await expect(details.get_by_role("row", name="status")).to_contain_text('"paid"')
+    await expect(details.get_by_role("row", name="amount")).to_contain_text("12345678901234567890.12")
+
+    await dev.psql("delete from orders where item = 'green tea'")
+    await expect(events(page)).to_have_count(3)
+    for index in range(3):
+        await expect(events(page).nth(index)).to_have_attribute("aria-posinset", str(index + 1))
+        await expect(events(page).nth(index)).to_have_attribute("aria-setsize", "3")
+
+
+async def test_pause_counts_and_clear_export_search_and_kinds_do_as_they_say(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "table:orders")
+    await dev.psql(
+        "insert into orders (item, amount) values ('mocha', 0.10), ('latte', 0.123456789012345678901)"
+    )
+    await expect(events(page)).to_have_count(2)
+    pause = page.get_by_role("button", name="Pause")
+    await pause.click()
+    await expect(pause).to_have_attribute("aria-pressed", "true")
+    await dev.psql("update orders set amount = amount + 1 where item in ('mocha', 'latte')")
+    await expect(page.get_by_text("Paused: 2 more came")).to_be_visible()
+    await expect(events(page)).to_have_count(2)
+    await pause.click()
+    await expect(events(page)).to_have_count(4)
+
+    await page.get_by_label("Search").fill("LATTE")
+    await expect(events(page)).to_have_count(2)
+    await expect(page.get_by_text("2 of 4 shown")).to_be_visible()
+    await page.get_by_role("button", name="UPDATE").click()
+    await expect(events(page)).to_have_count(1)
+    (only,) = await exported(page)
+    assert (only["event"], only["data"]["item"]) == ("INSERT", "latte")
+    assert only["data"]["amount"] == "0.123456789012345678901"
+    await page.get_by_role("button", name="UPDATE").click()
+    await page.get_by_label("Search").fill("")
+    assert [one["event"] for one in await exported(page)] == ["INSERT", "INSERT", "UPDATE", "UPDATE"]
+
+    await page.get_by_role("button", name="Clear").click()
+    await expect(events(page)).to_have_count(0)
+    await dev.psql("insert into orders (item) values ('after')")
+    await expect(events(page)).to_have_count(1)
+
+
+async def test_since_brings_back_what_came_after_and_a_gap_is_told_in_words(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "table:sessions")
+    await dev.psql("insert into sessions (user_id) select null from generate_series(1, 3)")
+    await expect(events(page)).to_have_count(3)
+    first = (await exported(page))[0]["id"]
+    await subscribe(page, "table:sessions:INSERT", first)
+    await expect(events(page)).to_have_count(2)
+
+    await events(page).first.click()
+    await page.get_by_role("button", name="Start after this one").click()
+    await expect(page.get_by_label("Since")).not_to_have_value(first)
+    await page.keyboard.press("Enter")
+    await expect(events(page)).to_have_count(1)
+
+    # A position of a history that is not there any more.
+    await subscribe(page, "table:sessions", "0123456789ab-1")
+    await expect(events(page).first).to_contain_text("read the table again")
+
+
+async def test_a_refusal_stands_at_its_field(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    button = page.get_by_role("button", name="Subscribe")
+    alert = page.get_by_role("alert")
+    for channel, since, field, words in (
+        ("", "", "Channel", "Enter a channel"),
+        ("orders", "", "Channel", "table:orders"),
+        ("presence", "1-1", "Since", "no history"),
+        ("table:orders", "nonsense", "Since", "since"),
+        ("table:a.b.c", "", "Channel", ""),
+    ):
+        await page.get_by_label("Channel").fill(channel)
+        await page.get_by_label("Since").fill(since)
+        await button.click()
+        await expect(alert).to_have_count(1)
+        await expect(alert).to_contain_text(words)
+        await expect(page.get_by_label(field)).to_have_attribute("aria-invalid", "true")
+    await subscribe(page, "table:orders")
+    await expect(alert).to_have_count(0)
+
+
+async def test_a_table_without_realtime_is_told_with_a_way_to_turn_it_on(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "table:not_there_yet")
+    await expect(page.get_by_text("Realtime is not enabled on this table.")).to_be_visible()
+    await page.get_by_role("link", name="Turn realtime on").click()
+    await expect(page.get_by_role("heading", name="Tables", level=1)).to_be_visible()
+
+
+async def test_the_keys_of_the_page_move_pause_search_and_clear(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "table:users")
+    await dev.psql(
+        "insert into users (name, email) select 'n' || n, 'e' || n || random() from generate_series(1, 40) n"
+    )
+    last = page.locator("[aria-posinset='40']")
+    await expect(last).to_be_visible()
+    await page.get_by_role("heading", name="Live", level=1).focus()
+    await page.keyboard.press("k")
+    await expect(last).to_have_attribute("aria-current", "true")
+    await page.keyboard.press("k")
+    before = page.locator("[aria-posinset='39']")
+    await expect(before).to_have_attribute("aria-current", "true")
+    await expect(before).to_be_focused()
+    for _ in range(30):
+        await page.keyboard.press("ArrowUp")
+    await expect(page.locator("[aria-posinset='9']")).to_be_focused()
+    await expect(page.get_by_role("region", name="Details").get_by_role("row", name="name")).to_contain_text(
+        "n9"
+    )
+    # Who has scrolled away stays where he is.
+    await dev.psql("insert into users (name, email) values ('late', 'late@example.com')")
+    await expect(page.get_by_text("41 kept")).to_be_visible()
+    await expect(page.locator("[aria-posinset='9']")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("region", name="Details")).to_have_count(0)
+    await page.get_by_role("button", name="Go to the newest").click()
+    await expect(page.locator("[aria-posinset='41']")).to_be_visible()
+    await page.keyboard.press("p")
+    await expect(page.get_by_role("button", name="Pause")).to_have_attribute("aria-pressed", "true")
+    await page.keyboard.press("p")
+    await page.keyboard.press("/")
+    await page.keyboard.type("pxj")
+    await expect(page.get_by_label("Search")).to_have_value("pxj")
+    await page.get_by_label("Search").fill("")
+    await page.get_by_role("heading", name="Live", level=1).focus()
+    await page.keyboard.press("x")
+    await expect(events(page)).to_have_count(0)
+
+
+async def test_a_broadcast_goes_to_another_tab_digit_for_digit_and_comes_back(dev: Dev, tabs: Tabs) -> None:
+    listener = await page_of(dev, tabs, "Live", dev.token)
+    await subscribe(listener, "room:two-tabs")
+    page = await page_of(dev, tabs, "Broadcast")
+    await page.get_by_label("Channel").fill("room:two-tabs")
+    payload = f'{{"n": 12345678901234567890.10, "10": 1, "9": 2, "text": {json.dumps(HOSTILE)}}}'
+    await page.get_by_label("Payload").fill(payload)
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.get_by_text("Round trip")).to_be_visible()
+    await expect(page.get_by_text("2 connections are subscribed")).to_be_visible()
+    await expect(page.get_by_role("list", name="Messages").get_by_role("listitem")).to_contain_text(HOSTILE)
+    await expect(events(listener)).to_have_count(1)
+    await expect(events(listener).first).to_contain_text(payload)
+    assert await listener.locator("img[src=x]").count() == 0
+
+    # And back, by an ordinary token.
+    await listener.get_by_role("link", name="Broadcast").click()
+    await listener.get_by_label("Channel").fill("room:two-tabs")
+    await listener.get_by_label("Payload").fill("18446744073709551615")
+    await listener.get_by_role("button", name="Send").click()
+    await expect(listener.get_by_text("Round trip")).to_be_visible()
+    heard = page.get_by_role("list", name="Messages").get_by_role("listitem")
+    await expect(heard).to_have_count(2)
+    await expect(heard.first).to_contain_text("18446744073709551615")
+
+
+@pytest.mark.parametrize(
+    ("channel", "payload", "field", "words"),
+    [
+        ("table:orders", "1", "Channel", "changes alone"),
+        ("presence:room:lobby", "1", "Channel", "who is there"),
+        ("lobby", "1", "Channel", "room:lobby"),
+        ("room:lobby", '{"a": 1,\n"b" 2}', "Payload", "Line 2, column 5: a colon is missing"),
+        ("room:lobby", "", "Payload", "a value is missing"),
+    ],
+)
+async def test_what_cannot_be_sent_is_told_at_its_field(
+    dev: Dev, tabs: Tabs, channel: str, payload: str, field: str, words: str
+) -> None:
+    page = await page_of(dev, tabs, "Broadcast")
+    await page.get_by_label("Channel").fill(channel)
+    await page.get_by_label("Payload").fill(payload)
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.get_by_role("alert")).to_have_count(1)
+    await expect(page.get_by_role("alert")).to_contain_text(words)
+    await expect(page.get_by_label(field)).to_have_attribute("aria-invalid", "true")
+    await expect(page.get_by_role("list", name="Messages")).to_have_count(0)
+
+
+async def test_hostile_messages_break_nothing(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "room:hostile")
+    sender = await page_of(dev, tabs, "Broadcast")
+    await sender.get_by_label("Channel").fill("room:hostile")
+    deep = "[" * 900 + "]" * 900
+    wide = json.dumps({f"column {n}": n for n in range(3_000)})
+    for payload in (json.dumps(HOSTILE), json.dumps("x" * 60_000), deep, wide, '"\u202eevil\u2066"'):
+        await sender.get_by_label("Payload").fill(payload)
+        await sender.get_by_role("button", name="Send").click()
+        await expect(sender.get_by_role("button", name="Send")).not_to_have_attribute("aria-disabled", "true")
+        await expect(sender.get_by_role("alert")).to_have_count(0)
+    await expect(events(page)).to_have_count(5)
+    await expect(events(page).last).to_contain_text(r"\u202eevil\u2066")
+    for index in range(5):
+        await events(page).nth(index).click()
+        details = page.get_by_role("region", name="Details")
+        await expect(details).to_be_visible()
+        assert await details.get_by_role("row").count() <= 102
+        assert len(await details.inner_text()) < 20_000
+    assert await page.locator("img[src=x]").count() == 0
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("tabs", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
+async def test_both_pages_fit_a_phone(dev: Dev, tabs: Tabs) -> None:
+    page = await tabs.open(dev.dashboard)
+    for name in ("Live", "Broadcast"):
+        await page.get_by_role("button", name="Menu").click()
+        await page.get_by_role("link", name=name).click()
+        await page.get_by_label("Channel").fill("room:phone")
+        if name == "Live":
+            await page.get_by_role("button", name="Subscribe").click()
+            await expect(page.get_by_role("status").get_by_text("Subscribed", exact=True)).to_be_visible()
+        else:
+            await page.get_by_role("button", name="Send").click()
+            await expect(page.get_by_text("Round trip")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await page.get_by_role("button", name="Menu").click()
+    await page.get_by_role("link", name="Live").click()
+    # The subscription went on meanwhile.
+    await eventually(lambda: _count(events(page), 1))
+
+
+async def _count(found: Locator, count: int) -> bool:
+    return await found.count() == count

@@ -1,4 +1,4 @@
-"""The page Presence in a real browser: people and their tabs, comings and goings, large lists, lost connections."""
+"""The page Presence in a real browser: people, tabs, comings and goings, large lists, a lost connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ PATIENCE_MS = 30_000
 
 async def opened(dev: Dev, tabs: Tabs, channel: str | None = None, token: str | None = None) -> Page:
     page = await tabs.open()
-    await page.route("**/realtime/stats", lambda route: route.fulfill(json={}))
     await page.goto(f"{dev.url}/dashboard#project=demo&token={token or dev.token}")
     await page.get_by_role("link", name="Presence").click()
     if channel:
@@ -201,7 +200,6 @@ class Service:
 
 async def with_service(dev: Dev, tabs: Tabs, service: Service) -> Page:
     page = await tabs.open()
-    await page.route("**/realtime/stats", lambda route: route.fulfill(json={}))
     await page.route_web_socket("**/realtime/ws*", service)
     await page.goto(f"{dev.url}/dashboard#project=demo&token={dev.token}")
     await page.get_by_role("link", name="Presence").click()

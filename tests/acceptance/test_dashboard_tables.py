@@ -28,7 +28,7 @@ PATIENCE_MS = 30_000
 async def opened(dev: Dev, tabs: Tabs, token: str | None = None, **answers: Any) -> Page:
     """The page Tables; `answers` stand in for what the service would answer to GET."""
     page = await tabs.open()
-    for path, body in {"stats": {}, "channels": {"channels": [], "next": None}, **answers}.items():
+    for path, body in answers.items():
         await page.route(f"**/realtime/{path}*", body if callable(body) else partial(_fulfil, body))
     await page.goto(f"{dev.url}/dashboard#project=demo&token={token or dev.service_token}")
     if page.viewport_size and page.viewport_size["width"] < 820:
@@ -198,39 +198,47 @@ async def test_changes_and_columns_are_chosen_and_kept_by_the_switch(dev: Dev, t
 
 
 async def test_the_sql_is_seen_before_it_runs(dev: Dev, tabs: Tabs) -> None:
-    asked: list[tuple[str, Any]] = []
-
-    async def tell(route: Route) -> None:
-        path = route.request.url.partition("/realtime")[2]
-        asked.append((path, route.request.post_data_json))
-        await route.fulfill(json={"sql": f"-- <b>{path}</b>\nselect 1;"})
-
     async with table(dev, "plans"):
         page = await opened(dev, tabs)
-        await page.route("**/preview", tell)
+        sql = page.get_by_role("region", name="SQL")
         await row(page, "public.plans").get_by_role("button", name="Show SQL").click()
         dialog = page.get_by_role("dialog", name="SQL that turns public.plans on")
-        await expect(dialog.get_by_role("region", name="SQL")).to_have_text(
-            "-- <b>/enable/preview</b>\nselect 1;"
-        )
-        body = {"schema": "public", "table_name": "plans"}
-        assert asked == [("/enable/preview", {**body, "events": ALL})]
+        body = {"schema": "public", "table_name": "plans", "events": ALL}
+        told = await rest(dev, "POST", "/enable/preview", json=body)
+        await expect(sql).to_contain_text("plans")
+        assert await sql.text_content() == told["sql"]
         assert await enabled(dev, "plans") is None
         await dialog.get_by_role("button", name="Turn on").click()
-        await expect(switch(page, "public.plans")).to_be_checked()
         await eventually(lambda: enabled(dev, "plans"))
+        await expect(switch(page, "public.plans")).to_have_attribute("aria-busy", "false")
         await row(page, "public.plans").get_by_role("button", name="Show SQL").click()
-        dialog = page.get_by_role("dialog", name="SQL that turns public.plans off")
-        await expect(dialog.get_by_role("region", name="SQL")).to_contain_text("/disable/preview")
-        assert asked[1:] == [("/disable/preview", body)]
+        await expect(page.get_by_role("dialog", name="SQL that turns public.plans off")).to_be_visible()
+        await expect(sql).to_contain_text("plans")
+        told = await rest(dev, "POST", "/disable/preview", json={"table_name": "plans"})
+        assert await sql.text_content() == told["sql"]
         await page.keyboard.press("Escape")
-        await row(page, "public.plans").get_by_role("button", name="Edit").click()
-        await page.get_by_role("dialog").get_by_role("button", name="Show SQL").click()
-        await expect(page.get_by_role("region", name="SQL")).to_be_visible()
-        await page.get_by_role("checkbox", name="DELETE").uncheck()
-        await eventually(lambda: asked[-1] == ("/enable/preview", {**body, "events": ALL[:2]}))
-        await page.get_by_role("button", name="Cancel").click()
         assert (await enabled(dev, "plans") or {})["events"] == ALL
+
+
+async def test_the_sql_of_a_choice_follows_the_boxes(dev: Dev, tabs: Tabs) -> None:
+    asked: list[Any] = []
+
+    async def tell(route: Route) -> None:
+        asked.append(route.request.post_data_json)
+        await route.fulfill(json={"sql": f"-- <b>{len(asked)}</b>"})
+
+    async with table(dev, "choices"):
+        page = await opened(dev, tabs)
+        await page.route("**/enable/preview", tell)
+        await row(page, "public.choices").get_by_role("button", name="Edit").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Show SQL").click()
+        await expect(page.get_by_role("region", name="SQL")).to_have_text("-- <b>1</b>")
+        await page.get_by_role("checkbox", name="DELETE").uncheck()
+        await expect(page.get_by_role("region", name="SQL")).to_have_text("-- <b>2</b>")
+        body = {"schema": "public", "table_name": "choices"}
+        assert asked == [{**body, "events": ALL}, {**body, "events": ALL[:2]}]
+        await page.get_by_role("button", name="Cancel").click()
+        assert await enabled(dev, "choices") is None
 
 
 async def test_subscribers_of_all_spellings_of_a_table_are_added_up(dev: Dev, tabs: Tabs) -> None:
@@ -251,6 +259,13 @@ async def test_subscribers_of_all_spellings_of_a_table_are_added_up(dev: Dev, ta
     page = await opened(dev, tabs, channels=tell)
     await expect(row(page, "public.orders")).to_contain_text("Subscribers: 1,111")
     await expect(row(page, "public.users")).to_contain_text("Subscribers: 0")
+
+
+async def test_a_subscriber_is_counted(dev: Dev, tabs: Tabs) -> None:
+    async with table(dev, "crowds"), dev.client() as client:
+        await client.subscribe("table:public.crowds:INSERT")
+        page = await opened(dev, tabs)
+        await expect(row(page, "public.crowds")).to_contain_text("Subscribers: 1", timeout=PATIENCE_MS)
 
 
 async def test_five_thousand_tables_are_searched_and_shown_in_parts(dev: Dev, tabs: Tabs) -> None:

@@ -35,7 +35,7 @@ export default function Presence() {
             <${ConnectionNotice} />
             <form class="filters" onSubmit=${(event) => { event.preventDefault(); choose(scopeOf(typed)) }}>
                 <${Field} label="Channel" class="wide" placeholder="room:lobby" value=${typed} onInput=${(event) => type(event.currentTarget.value)}
-                    hint=${scopeOf(typed) === channel ? "Empty: the whole project" : "Press Enter to look there"} error=${error ? endWithStop(error.message) : undefined} />
+                    onBlur=${() => choose(scopeOf(typed))} hint=${scopeOf(typed) === channel ? "Empty: the whole project" : "Press Enter to look there"} error=${error ? endWithStop(error.message) : undefined} />
             </form>
             <div class="presence">
                 <${People} key=${channel} view=${view} channel=${channel} />
@@ -44,7 +44,7 @@ export default function Presence() {
                         <${Strip} steps=${view.steps} />
                         <${Timeline} key=${channel} events=${view.timeline} />
                     <//>
-                    <${Here} key=${channel} channel=${channel} />
+                    <${Here} channel=${channel} />
                 </div>
             </div>
         <//>`
@@ -210,6 +210,7 @@ function Here({ channel }) {
     const [refused, refuse] = useState(null)
     const handle = here.value.get(channel)
     const problem = problemOf(text)
+    useEffect(() => refuse(null), [channel])
 
     const act = async (event, work) => {
         event?.preventDefault()

@@ -5,12 +5,14 @@ const MOST_WAIT_MS = 30_000
 
 /**
  * Call `read({signal})` now and then each `every` ms. Returns a signal of {data, error, failingSince, at}; `data`
- * stays while an error is shown. `again()` of it reads at once. A change in `inputs` forgets the data.
+ * stays while an error is shown. `again()` of it reads at once. A change in `inputs` forgets the data, or, with `keep`,
+ * marks it as `isOld` until the next is there.
  */
-export function usePolling(read, every, inputs = []) {
+export function usePolling(read, every, inputs = [], { keep = false } = {}) {
     const state = useSignal(EMPTY)
     useEffect(() => {
-        state.value = { ...EMPTY, again }
+        const { data } = state.peek()
+        state.value = keep && data !== null ? { ...EMPTY, data, isOld: true, again } : { ...EMPTY, again }
         const stop = new AbortController()
         let timer = 0
         let failures = 0
@@ -29,7 +31,7 @@ export function usePolling(read, every, inputs = []) {
                 const data = await read({ signal: stop.signal })
                 if (stop.signal.aborted) return
                 failures = 0
-                state.value = { data, error: null, failingSince: null, at: Date.now(), again }
+                state.value = { data, error: null, failingSince: null, at: Date.now(), isOld: false, again }
             } catch (error) {
                 if (stop.signal.aborted) return
                 const since = state.peek().failingSince ?? Date.now()
@@ -58,4 +60,4 @@ export function usePolling(read, every, inputs = []) {
     return state
 }
 
-const EMPTY = { data: null, error: null, failingSince: null, at: null, again() {} }
+const EMPTY = { data: null, error: null, failingSince: null, at: null, isOld: false, again() {} }

@@ -26,7 +26,6 @@ function pointOf(at, stats, recent) {
     const nodes = Object.fromEntries(stats.nodes.map((node) => [node.id, {
         deliveries: rateOf(at, recent, nodeIn(node), (one) => one.messages_out),
         errors: rateOf(at, recent, nodeIn(node), (one) => one.errors),
-        received: rateOf(at, recent, nodeIn(node), (one) => one.messages_in),
     }]))
     const { notifier } = stats
     return {

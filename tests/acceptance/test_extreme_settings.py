@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -19,14 +20,16 @@ LEAST, MOST = "least", "most"
 
 
 def bounds(kind: type[msgspec.Struct], which: str) -> dict[str, float]:
-    """A bound of each number of a table of settings, as it is declared."""
-    found = {}
+    """A bound of each number of a table of settings, as it is declared; a switch is off or on."""
+    found: dict[str, float] = {}
     described = inspect.type_info(kind)
     assert isinstance(described, inspect.StructType)
     for field in described.fields:
         one = field.type
         if isinstance(one, inspect.UnionType):
             (one,) = [part for part in one.types if not isinstance(part, inspect.NoneType)]
+        if isinstance(one, inspect.BoolType):
+            found[field.name] = which == MOST
         if isinstance(one, inspect.IntType | inspect.FloatType):
             bound = one.ge if which == LEAST else one.le
             assert bound is not None, f"{kind.__name__}.{field.name} has no {which} value"
@@ -35,7 +38,7 @@ def bounds(kind: type[msgspec.Struct], which: str) -> dict[str, float]:
 
 
 def lines_of(values: dict[str, float]) -> list[str]:
-    return [f"{name} = {value!r}" for name, value in values.items()]
+    return [f"{name} = {json.dumps(value)}" for name, value in values.items()]
 
 
 def write(stage: Stage, which: str, **but: float) -> None:

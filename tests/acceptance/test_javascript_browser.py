@@ -19,7 +19,6 @@ from tests.acceptance.devtools import DevtoolsPage, page_of
 from tests.acceptance.front import Verdict, judge, project_url
 from tests.acceptance.node import JAVASCRIPT, Event
 from tests.acceptance.programs import START_SECONDS, Dev
-from tests.acceptance.test_browser import chromium  # noqa: F401
 from tests.chaos.link import Link
 from tests.gateway_fixture import eventually
 
@@ -91,7 +90,8 @@ async def files() -> AsyncIterator[TestServer]:
             return web.Response(body=content, content_type=kind)
 
         app.router.add_get(f"/{name}", serve)
-    async with TestServer(app) as server:
+    server = TestServer(app)
+    async with server:
         yield server
 
 

@@ -54,7 +54,7 @@ async def test_every_file_of_the_dashboard_is_served_under_the_policy(gateway: G
         status, headers, body = await ask(
             gateway, "/dashboard" if name == "index.html" else f"/dashboard/{name}"
         )
-        assert (status, body) == (200, path.read_bytes()), name
+        assert (status, body) == (200, pages.as_sent(path)), name
         assert headers["Content-Security-Policy"] == POLICY
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
@@ -93,7 +93,7 @@ async def test_a_file_is_compressed_for_who_accepts_it(
     gateway: Gateway, accepted: str, compressed: bool
 ) -> None:
     status, headers, body = await ask(gateway, "/dashboard", **{"Accept-Encoding": accepted})
-    plain = (DASHBOARD / "index.html").read_bytes()
+    plain = pages.as_sent(DASHBOARD / "index.html")
     assert status == 200
     assert headers.get("Content-Encoding") == ("gzip" if compressed else None)
     assert (gzip.decompress(body) if compressed else body) == plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -14,8 +15,16 @@ from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, Route, expect
 
 from gateway.timestamps import rfc3339
+from realtime.settings.config import Limits
 from tests.browser_fixture import Tabs
-from tests.gateway_fixture import Gateway, eventually, token_for
+from tests.gateway_fixture import (
+    SECRET,
+    Gateway,
+    eventually,
+    running_gateway,
+    settings_for,
+    token_for,
+)
 
 PAGES = ["Overview", "Tables", "Live", "Presence", "Broadcast", "Connections", "Settings"]
 REFUSED = "Failed to load resource"  # what the browser logs for every answer that is an error
@@ -70,7 +79,6 @@ def stats(*, nodes: list[dict[str, Any]] | None = None, **more: Any) -> dict[str
 
 async def test_one_signs_in_by_the_form_and_out_again(gateway: Gateway, tabs: Tabs) -> None:
     page = await tabs.open(f"{gateway.url}/dashboard")
-    await answer(page, "/stats", stats)
     tabs.expected = (REFUSED,)
     form = page.get_by_role("form", name="Sign in")
     for project, token, said in [
@@ -105,9 +113,7 @@ async def test_a_fragment_signs_in_and_leaves_the_address_and_the_token_stays_in
     gateway: Gateway, tabs: Tabs
 ) -> None:
     token = service()
-    page = await tabs.open()
-    await answer(page, "/stats", stats)
-    await page.goto(address(gateway, token))
+    page = await tabs.open(address(gateway, token))
     await is_in(page)
     assert await page.evaluate("location.href") == f"{gateway.url}/dashboard#/overview"
     await page.reload()
@@ -213,53 +219,89 @@ async def test_rates_come_from_counters_and_a_node_that_begins_anew_makes_no_neg
     assert [point["connections"] for point in points] == [3, 3, 3, 3, None, 3, None]
 
 
-async def test_connections_are_listed_and_disconnected(gateway: Gateway, tabs: Tabs) -> None:
+async def test_hostile_text_is_text(gateway: Gateway, tabs: Tabs) -> None:
+    now = rfc3339(time.time())
     clients = [
         {
-            **{"connection_id": f"id-{number}", "user_id": user, "role": "authenticated", "ip": "10.0.0.1"},
-            **{"user_agent": user, "node": "node-1", "connected_at": rfc3339(time.time()), "queue_bytes": 0},
-            **{"expires_at": rfc3339(time.time() + 60), "subscriptions": [user], "messages_in": 1},
-            "messages_out": 2,
+            **{
+                "connection_id": f"id-{number}",
+                "user_id": text,
+                "role": text,
+                "ip": text,
+                "user_agent": text,
+            },
+            **{"node": text, "connected_at": now, "expires_at": now, "subscriptions": [text]},
+            **{"queue_bytes": 0, "messages_in": 1, "messages_out": 2},
         }
-        for number, user in enumerate(HOSTILE)
+        for number, text in enumerate(HOSTILE)
     ]
-    posted: list[Any] = []
-
-    async def disconnect(route: Route) -> None:
-        posted.append(route.request.post_data_json)
-        clients.pop()
-        await route.fulfill(status=202, json={"disconnected": 1})
-
     page = await tabs.open()
-    await answer(page, "/clients", lambda: {"clients": clients, "next": None})
-    await answer(page, "/stats", stats)
-    await page.route("**/realtime/disconnect", disconnect)
+    await answer(page, "/clients", {"clients": clients, "next": None})
     await page.goto(address(gateway, service()))
     await page.get_by_role("link", name="Connections").click()
     table = page.get_by_role("table", name="Connections")
-    await expect(table.get_by_role("button", name="Disconnect")).to_have_count(4)
+    await expect(table.get_by_role("button", name="Disconnect")).to_have_count(len(HOSTILE))
+    await expect(table.get_by_text(HOSTILE[0]).first).to_be_visible()
     assert await page.locator("main img").count() == 0
-    await expect(table.get_by_text(HOSTILE[0])).to_be_visible()
     assert len(await table.inner_text()) < 2_000
-    await table.get_by_role("row", name="alice").get_by_role("button", name="Disconnect").click()
-    dialog = page.get_by_role("dialog", name="Disconnect alice?")
-    await dialog.get_by_role("button", name="Cancel").click()
-    await expect(dialog).to_have_count(0)
-    assert posted == []
-    await table.get_by_role("row", name="alice").get_by_role("button", name="Disconnect").click()
-    await dialog.get_by_role("button", name="Disconnect").click()
-    await expect(page.get_by_text("One connection was closed.")).to_be_visible()
-    await expect(table.get_by_role("row", name="alice")).to_have_count(0)
-    assert posted == [{"connection_id": "id-3", "reconnect": False}]
+    for number in range(len(HOSTILE)):
+        await page.evaluate("id => { location.hash = `/connections/${id}` }", f"id-{number}")
+        await expect(page.get_by_text(f"id-{number}", exact=True)).to_be_visible()
+        await expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
+        assert await page.locator("main img").count() == 0
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_one_client_or_all_of_a_user_are_disconnected_by_who_is_sure(
+    gateway: Gateway, tabs: Tabs
+) -> None:
+    page = await tabs.open(address(gateway, service()))
+    await page.get_by_role("link", name="Connections").click()
+    rows = page.get_by_role("table", name="Connections").get_by_role("row")
+    async with gateway.client(token_for(sub="alice")) as alice, gateway.client(token_for(sub="bob")) as bob:
+        row = rows.filter(has_text="alice")
+        await row.get_by_role("button", name="Disconnect").click()
+        dialog = page.get_by_role("dialog", name="Disconnect alice?")
+        await dialog.get_by_role("button", name="Cancel").click()
+        await expect(dialog).to_have_count(0)
+        end = asyncio.create_task(alice.is_refused())
+        await row.get_by_role("button", name="Disconnect").click()
+        await dialog.get_by_role("button", name="Disconnect").click()
+        await expect(page.get_by_text("One connection was closed.")).to_be_visible()
+        assert await end == ("disconnected", 4410)
+        await expect(row).to_have_count(0)
+        await expect(rows.filter(has_text="bob")).to_have_count(1)
+        async with gateway.client(token_for(sub="bob")) as again:
+            await page.get_by_label("User").fill("bob")
+            await expect(rows.filter(has_text="bob")).to_have_count(2)
+            await page.get_by_role("button", name="Close all of bob").click()
+            ends = [asyncio.create_task(client.is_sent_away()) for client in (bob, again)]
+            dialog = page.get_by_role("dialog", name="Disconnect all of bob?")
+            await dialog.get_by_label("Let it come back at once").check()
+            await dialog.get_by_role("button", name="Disconnect").click()
+            told = page.get_by_text("2 connections were closed, and asked to come back.")
+            await expect(told).to_be_visible()
+            assert [await end for end in ends] == [1012, 1012]
+    recorded = page.get_by_role("table", name="History").get_by_text("disconnect 1012")
+    await expect(recorded).to_have_count(2, timeout=30_000)
+
+
+async def test_settings_show_first_what_differs(database_url: str, redis_url: str, tabs: Tabs) -> None:
+    limits = Limits(max_connections_per_user=7)
+    async with running_gateway(settings_for(database_url, redis_url, limits=limits)) as gateway:
+        page = await tabs.open(address(gateway, service()))
+        await page.get_by_role("link", name="Settings").click()
+        differing = page.get_by_role("table", name="Differs from the default").get_by_role("row")
+        await expect(differing.filter(has_text="max_connections_per_user")).to_contain_text("7")
+        await page.get_by_label("Name").fill("slow_consumer")
+        await expect(page.get_by_role("table", name="Limits").get_by_role("row")).to_have_count(2)
+        assert SECRET not in await page.content()
 
 
 async def test_the_life_of_a_connection_is_told_in_words(gateway: Gateway, tabs: Tabs) -> None:
     async with gateway.client(headers={"User-Agent": "Test/1.0"}) as client:
         connection_id = client.connected["connection_id"]
-    page = await tabs.open()
-    await answer(page, "/clients", {"clients": [], "next": None})
-    await answer(page, "/stats", stats)
-    await page.goto(address(gateway, service()))
+    page = await tabs.open(address(gateway, service()))
     await page.get_by_role("link", name="Connections").click()
     history = page.get_by_role("table", name="History")
     await expect(history.get_by_text("disconnect 1000")).to_be_visible()

@@ -1,5 +1,5 @@
 // One connection: its life in words, from what is known now and from the history.
-import { html, useState } from "../vendor/preact.js"
+import { html, useEffect, useState } from "../vendor/preact.js"
 import { get } from "../api.js"
 import { closeInWords, isTrouble } from "../closes.js"
 import { agent, bytes, clip, count, duration, moment, short } from "../format.js"
@@ -19,7 +19,8 @@ const OTHERS = 8
 export function OneConnection({ id, user, node }) {
     const [isAsked, setAsked] = useState(false)
     const [done, setDone] = useState(null)
-    const state = usePolling(({ signal }) => lifeOf(id, user, node, signal), EVERY_MS, [id, done])
+    const state = usePolling(({ signal }) => lifeOf(id, user, node, signal), EVERY_MS, [id])
+    useEffect(() => { if (done) state.peek().again() }, [done])
     const { data, error } = state.value
     const { client, came, went } = data ?? {}
     const name = client?.user_id ?? came?.user_id ?? went?.user_id ?? user

@@ -70,9 +70,10 @@ function LiveOnes({ user, node, ask, changed }) {
     const [cursors, setCursors] = useState([]) // of the pages before this one, and of this one
     const after = cursors.at(-1)
     const state = usePolling(
-        ({ signal }) => get("/clients", { limit: PAGE, after, user_id: user, node }, { signal }), LIVE_MS, [after, changed],
+        ({ signal }) => get("/clients", { limit: PAGE, after, user_id: user, node }, { signal }), LIVE_MS, [after], { keep: true },
     )
-    const { data, error } = state.value
+    const { data, error, isOld } = state.value
+    useEffect(() => { if (changed) state.peek().again() }, [changed])
     const clients = data?.clients ?? []
     const ofUser = user && clients.length > 0
     return html`
@@ -83,7 +84,7 @@ function LiveOnes({ user, node, ask, changed }) {
                 <div class="in-panel"><${Notice} kind="warning">These nodes did not answer, so their clients are missing here: ${data.missing.join(", ")}.<//></div>`}
             ${!data && !error && html`<div class="in-panel"><${Skeleton} lines=${5} /></div>`}
             ${data && clients.length === 0 && html`<${Nobody} isFiltered=${user || node} />`}
-            ${clients.length > 0 && html`<${ClientsTable} clients=${clients} ask=${ask} />`}
+            ${clients.length > 0 && html`<${ClientsTable} clients=${clients} isOld=${isOld} ask=${ask} />`}
             <${Pager} cursors=${cursors} next=${data?.next} onChange=${setCursors} />
         <//>`
 }
@@ -101,10 +102,10 @@ function Nobody({ isFiltered }) {
             <//>`
 }
 
-function ClientsTable({ clients, ask }) {
+function ClientsTable({ clients, isOld, ask }) {
     return html`
         <div class="scroll" tabindex="0" role="group" aria-label="Rows of clients">
-            <table aria-label="Connections">
+            <table aria-label="Connections" aria-busy=${isOld}>
                 <thead><tr>
                     <th scope="col">User</th><th scope="col">From</th><th scope="col">Node</th><th scope="col">Connected</th>
                     <th scope="col" class="number">Channels</th><th scope="col" class="number">Waiting</th>
@@ -155,9 +156,10 @@ function History({ user, changed }) {
     const before = cursors.at(-1)
     const state = usePolling(
         ({ signal }) => get("/connections", { limit: PAGE, before, user_id: user, event: kind }, { signal }),
-        HISTORY_MS, [before, kind, changed],
+        HISTORY_MS, [before, kind], { keep: true },
     )
-    const { data, error } = state.value
+    const { data, error, isOld } = state.value
+    useEffect(() => { if (changed) state.peek().again() }, [changed])
     const choose = (event) => {
         setKind(event.target.value)
         setCursors([])
@@ -172,15 +174,15 @@ function History({ user, changed }) {
             ${!data && !error && html`<div class="in-panel"><${Skeleton} lines=${5} /></div>`}
             ${data?.connections.length === 0 && html`<${Empty} title="Nothing is recorded">
                 <p>${user ? "A user is compared whole." : "Each connection and its end will stand here."}</p><//>`}
-            ${data?.connections.length > 0 && html`<${HistoryTable} events=${data.connections} />`}
+            ${data?.connections.length > 0 && html`<${HistoryTable} events=${data.connections} isOld=${isOld} />`}
             <${Pager} cursors=${cursors} next=${data?.next} onChange=${setCursors} />
         <//>`
 }
 
-function HistoryTable({ events }) {
+function HistoryTable({ events, isOld }) {
     return html`
         <div class="scroll" tabindex="0" role="group" aria-label="Rows of the history">
-            <table aria-label="History">
+            <table aria-label="History" aria-busy=${isOld}>
                 <thead><tr>
                     <th scope="col">When</th><th scope="col">User</th><th scope="col">What</th><th scope="col">From</th><th scope="col">Node</th>
                 </tr></thead>

@@ -123,7 +123,7 @@ class Browser:
 
 
 @pytest.fixture
-def browser(dev: Dev, chromium: str, tmp_path: Path) -> Browser:  # noqa: F811
+def browser(dev: Dev, chromium: str, tmp_path: Path) -> Browser:
     return Browser(chromium, dev, tmp_path)
 
 

@@ -30,8 +30,11 @@ export function go(page, parts, query) {
 
 /** Change the query of this page without a step in the history. */
 export function replaceQuery(query) {
-    const { page, parts } = route.peek()
-    history.replaceState(null, "", href(page, parts, query))
+    const { page, parts } = parse()
+    const address = href(page, parts, query)
+    // One may have left for another page already, whose event has not come yet: its address stays.
+    if (page !== route.peek().page || address === location.hash) return
+    history.replaceState(null, "", address)
     route.value = parse()
 }
 

@@ -4,15 +4,12 @@ import { mkdir, readFile, writeFile } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
-import { withoutUnused } from "./unused.mjs"
 
 const here = dirname(fileURLToPath(import.meta.url))
 const target = process.argv[2] ?? join(here, "../../gateway/dashboard/vendor")
 
 const packages = { // a made file: the packages in it
     "preact.js": ["preact", "htm", "@preact/signals", "@preact/signals-core"],
-    "uplot.js": ["uplot"],
-    "uplot.css": ["uplot"],
 }
 
 const read = (name, file) => readFile(join(here, "node_modules", name, file), "utf8")
@@ -23,23 +20,16 @@ async function banner(file) {
     return `/*! ${each.map(({ name, version, license }) => `${name} ${version} (${license})`).join(", ")}: see LICENSES.txt */`
 }
 
-const common = {
-    absWorkingDir: here, bundle: true, minify: true, format: "esm", target: "es2022", charset: "utf8",
-    legalComments: "none", logLevel: "warning", plugins: [withoutUnused],
-}
-
 await mkdir(target, { recursive: true })
-for (const [file, entry, kind] of [
-    ["preact.js", "./preact.js", "js"],
-    ["uplot.js", "./node_modules/uplot/dist/uPlot.esm.js", "js"],
-    ["uplot.css", "./node_modules/uplot/dist/uPlot.min.css", "css"],
-]) {
+for (const file of Object.keys(packages)) {
     await build({
-        ...common, entryPoints: [entry], outfile: join(target, file), banner: { [kind]: await banner(file) },
+        absWorkingDir: here, entryPoints: [`./${file}`], outfile: join(target, file), bundle: true, minify: true,
+        format: "esm", target: "es2022", charset: "utf8", legalComments: "none", logLevel: "warning",
+        banner: { js: await banner(file) },
     })
 }
 
-const texts = ["The vendored files here come from these packages. `make vendor` makes them anew, and leaves out of uPlot what no page uses.\n"]
+const texts = ["The vendored files here come from these packages. `make vendor` makes them anew.\n"]
 for (const name of [...new Set(Object.values(packages).flat())].sort()) {
     const { version, license, homepage, repository } = await described(name)
     const files = Object.keys(packages).filter((file) => packages[file].includes(name))

@@ -26,7 +26,7 @@ export default function Overview() {
     return isService.value ? html`<${Fleet} />` : html`<${Small} />`
 }
 
-const shortDelay = (seconds) => (seconds < 60 ? delay(seconds) : `${Math.round(seconds / 60)} min`)
+const shortDelay = (seconds) => (seconds < 60 ? delay(seconds) : `${Number((seconds / 60).toFixed(1))} min`)
 
 const CHARTS = [
     ["Connections", "connections", short, { floor: 4 }],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "javascript"
 SERVED = ROOT / "gateway" / "static" / "realtime.js"
 OLDEST_NODE = 20
+PROMISED_BYTES = 6_500  # compressed
 SUMMARY = re.compile(
     r"^.*(?:bytes|lives|No problems found|All good!|^\S+ (?:tests|pass|fail|skipped) \d).*$", re.M
 )
@@ -58,6 +60,10 @@ def test_the_served_file_is_what_its_source_builds(
 ) -> None:
     show(capsys, run([node, "scripts/build.mjs", str(tmp_path / "dist")], 120))
     assert (tmp_path / "dist" / "realtime.min.js").read_bytes() == SERVED.read_bytes(), "run: make client"
+
+
+def test_the_served_file_is_small() -> None:
+    assert len(gzip.compress(SERVED.read_bytes(), 9)) <= PROMISED_BYTES
 
 
 @pytest.mark.timeout(900)

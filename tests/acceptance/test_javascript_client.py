@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.node import missing
+
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "javascript"
 SERVED = ROOT / "gateway" / "static" / "realtime.js"
@@ -20,11 +22,6 @@ PROMISED_BYTES = 6_500  # compressed
 SUMMARY = re.compile(
     r"^.*(?:bytes|lives|No problems found|All good!|^\S+ (?:tests|pass|fail|skipped) \d).*$", re.M
 )
-
-
-def missing(why: str) -> None:
-    """Skip on a user's machine; CI has everything."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
 
 
 @pytest.fixture(scope="module")

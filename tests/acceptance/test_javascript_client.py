@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -11,18 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.node import missing
+
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "javascript"
 SERVED = ROOT / "gateway" / "static" / "realtime.js"
 OLDEST_NODE = 20
+PROMISED_BYTES = 6_500  # compressed
 SUMMARY = re.compile(
     r"^.*(?:bytes|lives|No problems found|All good!|^\S+ (?:tests|pass|fail|skipped) \d).*$", re.M
 )
-
-
-def missing(why: str) -> None:
-    """Skip on a user's machine; CI has everything."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(why)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +57,10 @@ def test_the_served_file_is_what_its_source_builds(
 ) -> None:
     show(capsys, run([node, "scripts/build.mjs", str(tmp_path / "dist")], 120))
     assert (tmp_path / "dist" / "realtime.min.js").read_bytes() == SERVED.read_bytes(), "run: make client"
+
+
+def test_the_served_file_is_small() -> None:
+    assert len(gzip.compress(SERVED.read_bytes(), 9)) <= PROMISED_BYTES
 
 
 @pytest.mark.timeout(900)

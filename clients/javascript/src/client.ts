@@ -106,9 +106,8 @@ export class Client implements Above {
   _received(message: Message): void {
     const subscription = this._subscriptions.get(keyOf(message["channel"], message["as"]))
     if (!subscription) return
-    if (message.type == "unsubscribed") {
-      if (message["ref"] === undefined) subscription._dismissed()
-    } else if (message.type == "error") subscription._refused(new RealtimeError(message["code"], message["message"]))
+    if (message.type == "unsubscribed") subscription._dismissed()
+    else if (message.type == "error") subscription._refused(new RealtimeError(message["code"], message["message"]))
     else subscription._receive(message)
   }
 

@@ -4,7 +4,7 @@
 // once: by the server, or with an error when the answer did not come. Nothing is ever sent twice here.
 
 import type { Options, Runtime, Socket, Status } from "./api.js"
-import { RealtimeError, Unauthorized } from "./errors.js"
+import { RealtimeError, TOO_BIG, Unauthorized } from "./errors.js"
 import { parser } from "./json.js"
 import { Listeners } from "./listeners.js"
 import { address, surroundings } from "./runtime.js"
@@ -28,6 +28,9 @@ const STEADY_MS = 5_000
 const ANSWER_MS = 15_000
 /** More than this in the socket's own queue, and it takes no more from us. */
 const MOST_BUFFERED = 1 << 20
+const UNANSWERED = "the server did not answer"
+/** In a second; a server's default for all messages is 100, and twice as many in a burst. */
+const MOST_SUBSCRIBES = 90
 const FOR_GOOD: Record<number, string> = { 4401: "unauthorized", 4403: "forbidden", 4404: "not_found", 4410: "disconnected" }
 
 export class Connection {
@@ -43,6 +46,8 @@ export class Connection {
   _ticker: unknown
   _asked = new Map<number, { _answer: Answer; _due: number; _size: number }>() // by `ref`
   _lastRef = 0
+  _secondAt = 0 // since when `_subscribes` counts
+  _subscribes = 0
   _failures = 0 // in a row, for the back-off
   _notBefore = 0 // `reconnect` said so
   _attemptedAt = 0
@@ -73,12 +78,21 @@ export class Connection {
   /** Opens the connection if nobody has yet. */
   _start(): void {
     if (this._status.state != "idle") return
-    const { window, document } = this._runtime
-    for (const type of ["focus", "online", "pageshow"]) window?.addEventListener(type, this._wakeUp)
-    for (const type of ["visibilitychange", "resume"]) document?.addEventListener(type, this._wakeUp)
+    this._listen("addEventListener")
     this._tickAt = this._runtime.now()
     this._tick()
     this._connect()
+  }
+
+  _listen(method: "addEventListener" | "removeEventListener"): void {
+    const { window, document } = this._runtime
+    for (const type of ["focus", "online", "pageshow"]) window?.[method](type, this._wakeUp)
+    for (const type of ["visibilitychange", "resume"]) document?.[method](type, this._wakeUp)
+  }
+
+  /** A time before another attempt: full jitter. */
+  _delay(failures: number, min = 1_000, max = 20_000): number {
+    return this._runtime.random() * Math.min(max, min * 2 ** failures)
   }
 
   /** Sends a message and reports its answer, once. Returns a function that no longer wants it. */
@@ -92,6 +106,16 @@ export class Connection {
     this._asked.set(ref, { _answer: answer, _due: this._runtime.now() + ANSWER_MS, _size: text.length })
     this._send(text)
     return () => this._asked.delete(ref)
+  }
+
+  /** How long to wait before another `subscribe`: a server takes so many messages in a second. */
+  _pause(): number {
+    const now = this._runtime.now()
+    if (Math.abs(now - this._secondAt) >= 1_000) {
+      this._secondAt = now
+      this._subscribes = 0
+    }
+    return this._subscribes++ < MOST_SUBSCRIBES ? 0 : this._secondAt + 1_000 - now
   }
 
   _send(text: string): void {
@@ -109,9 +133,7 @@ export class Connection {
     this._drop()
     this._runtime.clearTimeout(this._ticker)
     this._tokens._abort()
-    const { window, document } = this._runtime
-    for (const type of ["focus", "online", "pageshow"]) window?.removeEventListener(type, this._wakeUp)
-    for (const type of ["visibilitychange", "resume"]) document?.removeEventListener(type, this._wakeUp)
+    this._listen("removeEventListener")
     this._set("closed", error.code)
     this._above._ended(error)
   }
@@ -120,8 +142,9 @@ export class Connection {
     this._runtime.clearTimeout(this._timer)
     this._attemptedAt = this._runtime.now()
     this._set("connecting")
+    if (this._error) return
     const Class = this._options.WebSocket ?? (globalThis as any).WebSocket
-    if (!Class) return this._end(new RealtimeError("no_websocket", "this runtime has no WebSocket: hand one in as an option"))
+    if (!Class) return this._end(new RealtimeError("no_websocket", "there is no WebSocket: hand one in as an option"))
     let token
     try {
       token = await this._tokens._get()
@@ -173,12 +196,17 @@ export class Connection {
     if (asked) {
       this._asked.delete(ref)
       asked._answer(type == "error" ? new RealtimeError(message.code, message.message) : null, message)
+    } else if (ref !== undefined) {
+      // Nobody waits for this answer any more.
     } else if (type == "reconnect") {
       this._notBefore = this._heardAt + Math.min(message.after_ms, 3_600_000)
       this._cause = { _code: message.reason }
     } else if (type == "error" && message.channel === undefined) {
       this._cause = { _code: message.code, _text: message.message }
-    } else this._above._received(message)
+    } else {
+      if (this._cause?._text) this._cause = null // that error did not end the connection
+      this._above._received(message)
+    }
   }
 
   _opened(message: Message): void {
@@ -200,8 +228,8 @@ export class Connection {
     this._cause = null
     this._drop((size) =>
       code == 1009 && size == longest
-        ? new RealtimeError("message_too_big", "the server takes no message of this size")
-        : new RealtimeError("unknown", "the connection was lost before the server answered"),
+        ? new RealtimeError(TOO_BIG, "the server takes no message of this size")
+        : new RealtimeError("unknown", UNANSWERED),
     )
     if (wasOpen && this._runtime.now() - this._openedAt >= STEADY_MS) this._failures = 0
     const why = reason ?? cause?._code ?? FOR_GOOD[code] ?? "connection_lost"
@@ -230,13 +258,13 @@ export class Connection {
       this._set("waiting")
       this._above._lost()
     }
-    for (const one of asked) one._answer(error?.(one._size) ?? new RealtimeError("unknown", "the client was closed before the server answered"))
+    for (const one of asked) one._answer(error?.(one._size) ?? new RealtimeError("unknown", UNANSWERED))
   }
 
   _wait(reason: string, atOnce?: boolean): void {
     if (this._error) return
-    const { min = 500, max = 20_000 } = this._options.backoff ?? {}
-    const delay = atOnce ? 0 : this._runtime.random() * Math.min(max, min * 2 ** this._failures)
+    const { min = 500, max } = this._options.backoff ?? {}
+    const delay = atOnce ? 0 : this._delay(this._failures, min, max)
     this._failures++
     this._retry(this._runtime.now() + delay, reason)
   }
@@ -258,7 +286,7 @@ export class Connection {
     for (const [ref, { _answer, _due }] of this._asked) {
       if (_due > now) break
       this._asked.delete(ref)
-      _answer(new RealtimeError("unknown", "the server did not answer"))
+      _answer(new RealtimeError("unknown", UNANSWERED))
     }
     if (jumped) this._wake()
     if (!this._isOpen) return

@@ -2,6 +2,8 @@
 
 /** Codes that pass by themselves. */
 export const PASSING = /^(unavailable|internal|rate_limited|unknown|not_sent)$/
+/** A frame that the server does not take: sent again, it would end the connection again. */
+export const TOO_BIG = "message_too_big"
 
 export class RealtimeError extends Error {
   readonly code: string

@@ -47,6 +47,10 @@ class Handle implements User {
     this._shut()
   }
 
+  _add(type: string, listener: (value: any) => void, removed?: () => void): Off {
+    return this._listeners._add(type, listener, () => this._subscription?._known(type), removed)
+  }
+
   _hear(type: string, value: any): void {
     this._listeners._emit(type, value)
   }
@@ -61,7 +65,7 @@ export class Table extends Handle {
   }
 
   on(type: string, listener: (value: any) => void): Off {
-    return this._listeners._add(type, listener)
+    return this._add(type, listener)
   }
 
   changes(options: IteratorOptions = {}): AsyncIterableIterator<Change> {
@@ -89,7 +93,7 @@ class Lazy extends Handle {
   _isHeld = false // subscribed even without a listener
 
   on(type: string, listener: (value: any) => void): Off {
-    const off = this._listeners._add(type, listener, () => {
+    const off = this._add(type, listener, () => {
       if (!this._listeners._all.size && !this._isHeld) this._shut()
     })
     this._open()

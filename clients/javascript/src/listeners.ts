@@ -8,15 +8,22 @@ export function disposable<T>(it: T, undo: () => void): T & Disposable {
   return it as T & Disposable
 }
 
+interface Listener {
+  _type: string
+  _run: (value: any) => void
+}
+
 export class Listeners {
-  // The function stands in an object of its own: the same function may be added twice.
-  _all = new Set<{ _type: string; _run: (value: any) => void }>()
+  // Each in an object of its own: the same function may be added twice.
+  _all = new Set<Listener>()
 
   constructor(readonly _runtime: Runtime) {}
 
-  _add(type: string, run: (value: any) => void, removed?: () => void): Off {
+  /** `first` gives what is known already: the new listener hears it soon, unless it is undefined. */
+  _add(type: string, run: (value: any) => void, first?: () => unknown, removed?: () => void): Off {
     const listener = { _type: type, _run: run }
     this._all.add(listener)
+    if (first) queueMicrotask(() => this._call(listener, first()))
     const off = () => {
       if (this._all.delete(listener)) removed?.()
     }
@@ -24,13 +31,15 @@ export class Listeners {
   }
 
   _emit(type: string, value: unknown): void {
-    for (const listener of [...this._all]) {
-      if (listener._type != type || !this._all.has(listener)) continue
-      try {
-        listener._run(value)
-      } catch (error) {
-        this._runtime.reportError(error)
-      }
+    for (const listener of [...this._all]) if (listener._type == type) this._call(listener, value)
+  }
+
+  _call(listener: Listener, value: unknown): void {
+    if (value === undefined || !this._all.has(listener)) return
+    try {
+      listener._run(value)
+    } catch (error) {
+      this._runtime.reportError(error)
     }
   }
 }

@@ -18,18 +18,20 @@ export class Outgoing {
       message = JSON.parse(JSON.stringify(message))
       let forget = () => {}
       let timer: unknown
-      const finish = (error?: unknown) => {
-        forget()
+      const written = () => {
         this._waiting.delete(write)
         connection._runtime.clearTimeout(timer)
+      }
+      const finish = (error?: unknown) => {
+        forget()
+        written()
         signal?.removeEventListener("abort", aborted)
         if (error) reject(error)
         else resolve()
       }
       const aborted = () => finish(signal!.reason)
       const write = () => {
-        this._waiting.delete(write)
-        connection._runtime.clearTimeout(timer)
+        written()
         if (connection._error) return finish(connection._error)
         forget = connection._request(message, finish)
         if (!ack) finish()

@@ -92,13 +92,13 @@ export class Scope {
           this._settle(error)
         } else this._flush()
       } else if (connection._isOpen) {
-        const delay = connection._runtime.random() * Math.min(20_000, 1_000 * 2 ** this._failures++)
-        this._timer = connection._runtime.setTimeout(() => this._flush(), delay)
+        this._timer = connection._runtime.setTimeout(() => this._flush(), connection._delay(this._failures++))
       }
     })
   }
 
   _settle(error?: RealtimeError): void {
+    this._connection._runtime.clearTimeout(this._timer)
     for (const { _resolve, _reject } of this._waiting.splice(0)) {
       if (error) _reject(error)
       else _resolve()

@@ -2,7 +2,7 @@
 
 import type { SubscriptionState } from "./api.js"
 import type { Connection, Message } from "./connection.js"
-import { PASSING, type RealtimeError } from "./errors.js"
+import { PASSING, TOO_BIG, type RealtimeError } from "./errors.js"
 import { Roster } from "./presence.js"
 
 /** How many ids are remembered, to drop what comes twice. */
@@ -24,6 +24,7 @@ export class Subscription {
   _seen = new Set<string>()
   _roster = new Roster() // on a presence channel
   _failures = 0 // in a row
+  _forget = () => {} // the answer to `subscribe`
   _timer: unknown // to try again
   _grace: unknown // to give the subscription up
 
@@ -43,24 +44,28 @@ export class Subscription {
 
   _join(user: User, since?: string | null): void {
     const { _connection: connection } = this
-    const isFirst = !this._users.size && this._grace === undefined
+    const isAlone = !this._users.size
+    const isElsewhere = since && since != this._position
     connection._runtime.clearTimeout(this._grace)
-    this._grace = undefined
     this._users.add(user)
-    if (isFirst) {
-      this._position = since ?? null
-      this._error = connection._error
-      connection._start()
-      this._subscribe()
-    } else if (since && since != this._position) {
-      // The shared subscription stands elsewhere: what this user missed does not come.
+    if (isElsewhere && !isAlone) {
+      // What this user missed does not come: the others stand where they are.
       queueMicrotask(() => this._users.has(user) && user._hear("gap", { reason: "history" }))
+    } else if (isElsewhere) {
+      this._position = since
+      this._seen.clear()
+      this._subscribed = this._isAsked = false
+      this._forget()
     }
-    queueMicrotask(() => {
-      if (!this._users.has(user)) return
-      if (!isFirst || this._error) user._hear("state", this._state)
-      if (this._roster._isSynced) user._hear("sync", this._roster._list)
-    })
+    this._error ??= connection._error
+    connection._start()
+    this._subscribe()
+  }
+
+  /** What a new listener hears at once. */
+  _known(type: string): unknown {
+    if (type == "state" && (this._subscribed || this._error)) return this._state
+    if (type == "sync" && this._roster._isSynced) return this._roster._list
   }
 
   _leave(user: User): void {
@@ -75,13 +80,15 @@ export class Subscription {
 
   _subscribe(): void {
     const { _connection: connection, _channel: channel } = this
-    if (this._subscribed || this._isAsked || !connection._isOpen) return
+    if (this._subscribed || this._isAsked || !connection._isOpen || this._error?.code == TOO_BIG) return
+    const pause = connection._pause()
+    if (pause) return this._later(pause)
     connection._runtime.clearTimeout(this._timer)
     this._isAsked = true
     const since = /^presence(:|$)/.test(channel) ? null : this._position
     const message: Message = { type: "subscribe", channel, filter: this._filter, as: this._as }
     if (since != null) message["since"] = since
-    connection._request(message, (error, answer) => {
+    this._forget = connection._request(message, (error, answer) => {
       this._isAsked = false
       if (error) return this._refused(error)
       const { position, recovered, enabled = null } = answer!
@@ -95,14 +102,18 @@ export class Subscription {
     })
   }
 
+  _later(ms: number): void {
+    const { _runtime: runtime } = this._connection
+    runtime.clearTimeout(this._timer)
+    this._timer = runtime.setTimeout(() => this._subscribe(), ms)
+  }
+
   _refused(error: RealtimeError): void {
     const { _connection: connection } = this
     this._error = error
     this._subscribed = false
     if (PASSING.test(error.code) && connection._isOpen) {
-      const delay = connection._runtime.random() * Math.min(20_000, 1_000 * 2 ** this._failures++)
-      connection._runtime.clearTimeout(this._timer)
-      this._timer = connection._runtime.setTimeout(() => this._subscribe(), delay)
+      this._later(connection._delay(this._failures++))
     }
     this._tell("state", this._state)
   }

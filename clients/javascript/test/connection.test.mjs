@@ -218,6 +218,34 @@ test("without a WebSocket the client is closed, and says so", async () => {
   }
 })
 
+test("an error that did not end the connection is not its reason", async () => {
+  const { clock, server, rt } = world()
+  await outcome(clock, rt.ready())
+  server.connections[0].send({ type: "error", code: "rate_limited", message: "slower" })
+  server.connections[0].send({ type: "pong" })
+  await clock.advance(100)
+  server.cut()
+  await clock.until(() => rt.status.state === "waiting")
+  assert.equal(rt.status.reason, "connection_lost")
+})
+
+test("a status listener may close the client at any step", async () => {
+  for (const step of ["connecting", "open", "waiting"]) {
+    let asked = 0
+    const { clock, server, open } = world()
+    const rt = open({ token: () => (asked++, server.token()) })
+    rt.on("status", ({ state }) => state === step && rt.close())
+    rt.table("orders").on("state", () => {})
+    await clock.advance(100)
+    server.cut()
+    await clock.advance(60_000)
+    assert.equal(rt.status.state, "closed")
+    assert.equal(asked, step === "connecting" ? 0 : 1)
+    assert.equal(clock.timers + clock.listeners, 0)
+    assert.deepEqual(clock.errors, [])
+  }
+})
+
 test("a socket that was given up is deaf", async () => {
   const { clock, server, open } = world()
   const sockets = []

@@ -421,3 +421,75 @@ test("a client that is closed for good makes the iterator throw why", async () =
   assert.equal((await outcome(clock, next))[1].code, "disconnected")
   assert.equal((await outcome(clock, table.changes().next()))[1].code, "disconnected")
 })
+
+test("a user who comes within the second with another since gets what came after it", async () => {
+  for (const latency of [1, 300]) {
+    const { clock, server, rt, table, changes } = await subscribed({ latency })
+    for (let n = 0; n < 3; n++) server.change("orders")
+    await clock.until(() => changes.length === 3)
+    table.close()
+    const again = rt.table("orders", { since: "1-1" })
+    const [heard, gaps] = [collect(again, "change", byId), collect(again, "gap")]
+    server.change("orders")
+    await clock.until(() => heard.length === 3)
+    await clock.advance(5_000)
+    assert.deepEqual([heard, gaps], [["1-2", "1-3", "1-4"], []])
+  }
+})
+
+test("two who come one after the other with another since each, before there is an answer", async () => {
+  const { clock, server, open } = world({ latency: 200 })
+  for (let n = 0; n < 4; n++) server.change("orders")
+  const rt = open()
+  await outcome(clock, rt.ready())
+  rt.table("orders", { since: "1-1" }).close()
+  const table = rt.table("orders", { since: "1-2" })
+  const heard = collect(table, "change", byId)
+  await clock.advance(5_000)
+  assert.deepEqual(heard, ["1-3", "1-4"])
+})
+
+test("a listener for the state hears the present one, if there is one", async () => {
+  const { clock, table } = await subscribed()
+  await clock.advance(10_000)
+  const states = collect(table, "state")
+  const off = table.on("state", () => assert.fail("it was taken back"))
+  off()
+  await clock.settle()
+  assert.deepEqual(states, [table.state])
+})
+
+test("an error for what nobody waits for any more is no error of the subscription", async () => {
+  const { clock, server, rt } = world({ latency: 100 })
+  const room = rt.channel("room:lobby")
+  collect(room, "broadcast")
+  await clock.until(() => room.state.subscribed)
+  server.refusals.set("room:lobby", "rate_limited")
+  const stop = new AbortController()
+  room.broadcast(1, { signal: stop.signal }).catch(() => {})
+  stop.abort()
+  await clock.advance(1_000)
+  assert.equal(room.state.subscribed, true)
+})
+
+test("many subscriptions are asked for at the pace that a server takes", async () => {
+  const { clock, server, rt } = world()
+  const tables = Array.from({ length: 400 }, (_, n) => rt.table(`t${n}`))
+  await outcome(clock, rt.ready())
+  await clock.advance(500)
+  assert.equal(received(server, "subscribe").length, 90)
+  await clock.advance(4_500)
+  assert.ok(tables.every((table) => table.state.subscribed))
+  assert.equal(received(server, "subscribe").length, 400)
+})
+
+test("a filter that no frame can carry is refused once, and not again and again", async () => {
+  const { clock, server, rt } = world({ latency: 100 })
+  await outcome(clock, rt.ready())
+  const table = rt.table("orders", { filter: `name=eq.${"x".repeat(70_000)}` })
+  server.close(1009)
+  await clock.until(() => rt.status.state === "open" && server.attempts === 2)
+  await clock.advance(60_000)
+  assert.equal(table.state.error.code, "message_too_big")
+  assert.equal(received(server, "subscribe").length, 0)
+})

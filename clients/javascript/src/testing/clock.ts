@@ -32,6 +32,7 @@ export class VirtualClock {
   #timers = new Map<number, Timer>()
   #listeners = new Map<string, Set<Listener>>()
   #frozen: (() => void)[] | null = null
+  #late = new Set<number>() // timers that are due, and wait until the page runs again
   #visibility = "visible"
 
   constructor({ start = Date.UTC(2026, 0, 1), seed = 1 }: VirtualClockOptions = {}) {
@@ -46,7 +47,10 @@ export class VirtualClock {
       now: () => this.#now,
       random: () => this.random(),
       setTimeout: (run, ms) => this.#schedule(run, ms, true),
-      clearTimeout: (timer) => void this.#timers.delete(timer as number),
+      clearTimeout: (timer) => {
+        this.#timers.delete(timer as number)
+        this.#late.delete(timer as number)
+      },
       reportError: (error) => void this.errors.push(error),
       window: page,
       document: {
@@ -103,7 +107,7 @@ export class VirtualClock {
       const [id, timer] = next
       this.#timers.delete(id)
       this.#now = Math.max(this.#now, timer.at)
-      if (timer.inPage) this.inPage(timer.run)
+      if (timer.inPage) this.#fire(id, timer.run)
       else timer.run()
       await this.settle()
     }
@@ -163,6 +167,14 @@ export class VirtualClock {
   show(): void {
     this.#visibility = "visible"
     this.dispatch("visibilitychange")
+  }
+
+  /** A late timer may still be cleared. */
+  #fire(id: number, run: () => void): void {
+    this.#late.add(id)
+    this.inPage(() => {
+      if (this.#late.delete(id)) run()
+    })
   }
 
   #of(type: string): Set<Listener> {

@@ -31,7 +31,7 @@ LOCAL_NAME = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?", re.IG
 def demo_routes(tenants: Tenants) -> list[web.RouteDef]:
     """Return the routes of the page, its files and its tokens."""
     files = [
-        web.get(path, _only_here(sent(StaticFile.read(FILES / name), PAGE_HEADERS)))
+        web.get(path, _only_here(sent(StaticFile.read(FILES / name, with_comments=True), PAGE_HEADERS)))
         for path, name in PATHS.items()
     ]
     return [*files, web.get("/demo/token", _only_here(_token_for_guests(tenants)), allow_head=False)]

@@ -56,8 +56,8 @@ class StaticFile:
     tag: str
 
     @classmethod
-    def read(cls, path: Path) -> StaticFile:
-        plain = as_sent(path)
+    def read(cls, path: Path, *, with_comments: bool = False) -> StaticFile:
+        plain = path.read_bytes() if with_comments else as_sent(path)
         return cls(
             _KINDS[path.suffix], plain, gzip.compress(plain, 9, mtime=0), sha256(plain).hexdigest()[:32]
         )

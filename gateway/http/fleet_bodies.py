@@ -10,7 +10,7 @@ from gateway.fleet.paging import CURSOR
 from realtime.channels import MAX_CHANNEL_BYTES
 
 MAX_PAGE = 1_000
-MAX_TEXT = 16_384  # of a user id, which a token bounds by its own size
+MAX_TEXT = 8_192  # of a user id: no token is longer
 
 Missing = Annotated[list[str], Meta(description="Nodes that did not answer in time")]
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Largest number of entries in the answer")]

@@ -32,11 +32,12 @@ from gateway.fleet.messages import (
     read,
 )
 from gateway.fleet.paging import (
-    LAST_ID,
     START,
     ChannelPage,
     ClientPage,
     Cursor,
+    end_of,
+    first_nodes,
     nodes_for_page,
     page_of_channels,
     page_of_clients,
@@ -128,21 +129,19 @@ class Fleet:
         return found
 
     async def _clients(self, project: str, wanted: ClientsWanted) -> Found[ClientPage]:
+        deadline = time.monotonic() + self._timings.answer_seconds
         counts, missing = await self._counts_of(project, wanted)
         after, asked, answers = wanted.after, list[str](), dict[str, Clients]()
         page = ClientPage([], None)
-        if (
-            after.node in counts and after.connection_id != LAST_ID
-        ):  # others only if this one does not fill it
-            asked.append(after.node)
-            answers |= (await self._ask_clients(project, asked, wanted, wanted.limit)).value
-            page = page_of_clients(asked, answers, wanted.limit, others_follow=False)
-        if page.next is None:
-            more = nodes_for_page(counts, after.node, wanted.limit - len(page.clients))
-            answers |= (await self._ask_clients(project, more, wanted, wanted.limit)).value
-            asked += more
-            others_follow = bool(asked) and max(counts) > asked[-1]
-            page = page_of_clients(asked, answers, wanted.limit, others_follow=others_follow)
+        nodes = first_nodes(counts, after, wanted.limit)
+        while nodes:
+            seconds = max(0.0, deadline - time.monotonic())
+            answers |= (await self._ask_clients(project, nodes, wanted, seconds)).value
+            asked += nodes
+            page = page_of_clients(asked, answers, wanted.limit, others_follow=max(counts) > asked[-1])
+            if page.next != end_of(asked[-1]) or time.monotonic() >= deadline:
+                break  # it is full, or the last one, or others must wait for the next page
+            nodes = nodes_for_page(counts, asked[-1], wanted.limit - len(page.clients))
         return Found(page, sorted({*missing, *(node for node in asked if node not in answers)}))
 
     async def _counts_of(self, project: str, wanted: ClientsWanted) -> tuple[dict[str, int], list[str]]:
@@ -158,19 +157,19 @@ class Fleet:
         return {node: count.number for node, count in found.value.items()}, found.missing
 
     async def _ask_clients(
-        self, project: str, nodes: Sequence[str], wanted: ClientsWanted, limit: int
+        self, project: str, nodes: Sequence[str], wanted: ClientsWanted, seconds: float
     ) -> Found[dict[str, Clients]]:
         share = share_bytes(len(nodes))
         questions = {
             node: AskClients(
                 after=wanted.after.connection_id if node == wanted.after.node else "",
-                limit=limit + 1,
+                limit=wanted.limit + 1,
                 max_bytes=share,
                 user_id=wanted.user_id,
             )
             for node in nodes
         }
-        return await self._ask(project, questions, Clients, self._timings.answer_seconds)
+        return await self._ask(project, questions, Clients, seconds)
 
     async def channels(self, project: str, after: str, prefix: str, limit: int) -> Found[ChannelPage]:
         """Return a page of channels in the order of their names; raises Unavailable."""

@@ -45,6 +45,21 @@ def share_bytes(nodes: int) -> int:
     return max(LEAST_SHARE_BYTES, min(MAX_ANSWER_BYTES, PAGE_BYTES // max(1, nodes)))
 
 
+def end_of(node: str) -> Cursor:
+    """Return the place behind all clients of a node."""
+    return Cursor(node, LAST_ID)
+
+
+def first_nodes(counts: Mapping[str, int], after: Cursor, limit: int) -> list[str]:
+    """Return the nodes that a page asks first: one of which a part was on the page before, alone.
+
+    Nobody knows how many of its clients are left, so others are asked only if these do not fill the page.
+    """
+    if after.node in counts and after != end_of(after.node):
+        return [after.node]
+    return nodes_for_page(counts, after.node, limit)
+
+
 def nodes_for_page(counts: Mapping[str, int], behind: str, limit: int) -> list[str]:
     """Return the nodes behind one, in order, that probably have `limit` clients and one more, together.
 
@@ -82,8 +97,7 @@ def page_of_clients(
             return ClientPage(found[:limit], _behind(found[limit - 1]))
         if answer.more:
             return ClientPage(found, _behind(found[-1]) if found else Cursor(node, ""))
-    more = others_follow and bool(asked)
-    return ClientPage(found, Cursor(asked[-1], LAST_ID) if more else None)
+    return ClientPage(found, end_of(asked[-1]) if asked and others_follow else None)
 
 
 LAST_ID = "f" * 32  # behind every connection of a node

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gateway.fleet.paging import CURSOR
+from realtime.channels import MAX_CHANNEL_BYTES
 
 MAX_PAGE = 1_000
-MAX_TEXT = 16_384  # of a user id, which a token bounds by its own size
+MAX_TEXT = 8_192  # of a user id: no token is longer
 
 Missing = Annotated[list[str], Meta(description="Nodes that did not answer in time")]
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="Largest number of entries in the answer")]
@@ -64,9 +65,7 @@ class ClientsQuery(Struct, frozen=True, kw_only=True):
     after: Annotated[str, Meta(pattern=CURSOR, description="`next` of the previous answer")] | UnsetType = (
         UNSET
     )
-    user_id: (
-        Annotated[str, Meta(max_length=MAX_TEXT, description="Only clients of this user")] | UnsetType
-    ) = UNSET
+    user_id: Annotated[str, Meta(description="Only clients of this user")] | UnsetType = UNSET
     node: Annotated[str, Meta(description="Only clients of this node")] | UnsetType = UNSET
 
 
@@ -98,8 +97,10 @@ class ClientsResponse(Struct, frozen=True, kw_only=True):
 
 class ChannelsQuery(Struct, frozen=True, kw_only=True):
     limit: Limit = 50
-    after: Annotated[str, Meta(max_length=MAX_TEXT, description="`next` of the previous answer")] = ""
-    prefix: Annotated[str, Meta(max_length=MAX_TEXT, description="Only channels that begin so")] = ""
+    after: Annotated[str, Meta(max_length=MAX_CHANNEL_BYTES, description="`next` of the previous answer")] = (
+        ""
+    )
+    prefix: Annotated[str, Meta(max_length=MAX_CHANNEL_BYTES, description="Only channels that begin so")] = ""
 
 
 class ChannelEntry(Struct, frozen=True, kw_only=True):

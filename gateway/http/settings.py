@@ -14,16 +14,19 @@ from realtime.settings.config import Limits, Namespace, Project, Settings
 HISTORY = ("history_entries", "history_seconds")
 CONNECTION_HISTORY = ("connection_history_entries", "connection_history_seconds")
 PROJECT = ("doorbell", "max_token_seconds", "outbox_max_rows", "outbox_max_bytes")
-FLEET = ("heartbeat_seconds", "presence_ttl_seconds", "drain_seconds", "poll_seconds", "queue_budget_bytes")
+FLEET = (
+    *("heartbeat_seconds", "presence_ttl_seconds", "drain_seconds", "poll_seconds", "queue_budget_bytes"),
+    "dashboard",
+)
 HIDDEN = {  # the others, by their struct
-    Settings: ("redis_url", "trusted_proxies", "limits", "projects"),
+    Settings: ("redis_url", "trusted_proxies", "demo_page", "limits", "projects"),
     Project: (
         *("database_url", "listen_url", "jwt_secret", "jwt_public_key", "jwks_url", "jwt_algorithms"),
         *("jwt_audience", "jwt_issuer", "allowed_origins", "limits", "namespaces"),
     ),
 }
 
-Value = int | float | str | None
+Value = bool | int | float | str | None
 
 
 class SettingInForce(Struct, frozen=True, kw_only=True):

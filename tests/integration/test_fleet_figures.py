@@ -195,3 +195,16 @@ async def test_a_partition_that_is_not_watched_is_named(gateway, sql):
     await gateway.enable("measures")
     await sql.execute("create table measures_later partition of measures default")
     assert "public.measures_later" in (await problem(gateway, "partition_unguarded"))["message"]
+
+
+async def publications(store: Any) -> int:
+    """How many messages all servers were asked to pass on."""
+    found = (await store.everywhere("INFO", "commandstats")).values()
+    return sum(one.get("cmdstat_spublish", {"calls": 0})["calls"] for one in found)
+
+
+async def test_many_who_ask_at_once_cost_one_question(here, there, store):
+    before = await publications(store)
+    answers = await asyncio.gather(*(asked(here, "/stats") for _ in range(100)))
+    assert all(len(one["nodes"]) == 2 for one in answers)
+    assert await publications(store) - before < 50  # among them the probes of both nodes

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from gateway.fleet.messages import MAX_ANSWER_BYTES, Channels, Client, Clients
 from gateway.fleet.paging import (
-    LAST_ID,
     LEAST_SHARE_BYTES,
     START,
+    ClientPage,
     Cursor,
+    end_of,
+    first_nodes,
     nodes_for_page,
     page_of_channels,
     page_of_clients,
@@ -50,6 +52,26 @@ def answer_of(there: set[str], after: str, limit: int, most: int) -> Clients:
     return Clients([client(one) for one in kept], len(kept) < len(found))
 
 
+def one_page(
+    fleet: dict[str, set[str]], counts: dict[str, int], after: Cursor, limit: int, most: int
+) -> ClientPage:
+    """A page as `Fleet` asks for it: further nodes, as long as the page has room."""
+    asked: list[str] = []
+    answers: dict[str, Clients] = {}
+    page = ClientPage([], None)
+    nodes = first_nodes(counts, after, limit)
+    while nodes:
+        for node in nodes:
+            behind = after.connection_id if node == after.node else ""
+            answers[node] = answer_of(fleet[node], behind, limit + 1, most)
+        asked += nodes
+        page = page_of_clients(asked, answers, limit, others_follow=max(fleet) > asked[-1])
+        if page.next != end_of(asked[-1]):
+            break
+        nodes = nodes_for_page(counts, asked[-1], limit - len(page.clients))
+    return page
+
+
 @given(FLEETS, st.integers(1, 7), st.integers(1, 9), st.data())
 def test_all_pages_together_have_every_client_once_and_in_order(fleet, limit, most, data):
     """Counts are what nodes reported a moment ago: they may be wrong."""
@@ -60,19 +82,7 @@ def test_all_pages_together_have_every_client_once_and_in_order(fleet, limit, mo
     while after is not None:
         pages += 1
         assert pages <= 2 * sum(map(len, fleet.values())) + 2 * len(fleet) + 1
-        asked, answers = [], {}
-        page = None
-        if after.node in fleet and after.connection_id != LAST_ID:
-            asked = [after.node]
-            answers = {after.node: answer_of(fleet[after.node], after.connection_id, limit + 1, most)}
-            page = page_of_clients(asked, answers, limit, others_follow=False)
-        if page is None or page.next is None:
-            asked = asked + nodes_for_page(counts, after.node, limit - len(page.clients if page else []))
-            for node in asked:
-                answers.setdefault(node, answer_of(fleet[node], "", limit + 1, most))
-            page = page_of_clients(
-                asked, answers, limit, others_follow=bool(asked) and max(fleet) > asked[-1]
-            )
+        page = one_page(fleet, counts, after, limit, most)
         assert len(page.clients) <= limit
         seen += [(node, one.connection_id) for node, one in page.clients]
         assert page.next is None or page.next > after

@@ -8,9 +8,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.acceptance.programs import Dev
-from tests.acceptance.test_browser import FLAGS, PATIENCE_MS, chromium
-
-__all__ = ["chromium"]
+from tests.browser_fixture import FLAGS, PATIENCE_MS
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def is_subscribed(program: NodeProgram) -> bool:
 async def test_an_example_prints_what_is_shown(dev: Dev, place: Path, example: Example) -> None:
     runtime = node_with_ws()
     text = example.program.text
-    if "import " not in text:
+    if "connect(" not in text:
         text = CLIENT_OF_THE_PAGE + text
     script = place / f"example{example.program.line}.mjs"
     script.write_text(text.replace(HOST, dev.url))

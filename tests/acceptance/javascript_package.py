@@ -35,7 +35,7 @@ async def install(directory: Path) -> None:
         missing("the client's development packages are not installed: make client")
     package = directory / "node_modules" / "zmesh-realtime"
     package.mkdir(parents=True)
-    await run(str(node), CLIENT / "scripts" / "build.mjs", package, directory=CLIENT)
+    await run(str(node), CLIENT / "scripts" / "build.mjs", package / "dist", directory=CLIENT)
     shutil.copyfile(CLIENT / "package.json", package / "package.json")
     for name in OTHERS:
         (directory / "node_modules" / name).symlink_to(MODULES / name)

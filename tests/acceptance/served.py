@@ -40,13 +40,20 @@ async def is_ready(url: str) -> bool:
 
 
 async def enable(url: str, table: str, project: str = "demo") -> None:
+    await _post(f"{url}/projects/{project}/realtime/enable", project, table_name=table)
+
+
+async def disconnect(url: str, **body: Any) -> None:
+    await _post(f"{url}/projects/demo/realtime/disconnect", "demo", **body)
+
+
+async def _post(address: str, project: str, **body: Any) -> None:
     headers = {"Authorization": f"Bearer {token_for(project, role=SERVICE_ROLE)}"}
-    address = f"{url}/projects/{project}/realtime/enable"
     async with (
         aiohttp.ClientSession(headers=headers) as http,
-        http.post(address, json={"table_name": table}) as answer,
+        http.post(address, json=body) as answer,
     ):
-        assert answer.status == 200, await answer.text()
+        assert answer.ok, await answer.text()
 
 
 @dataclass(frozen=True)

@@ -123,12 +123,12 @@ class Browser:
 
 
 @pytest.fixture
-def browser(dev: Dev, chromium: str, tmp_path: Path) -> Browser:
+def chrome(dev: Dev, chromium: str, tmp_path: Path) -> Browser:
     return Browser(chromium, dev, tmp_path)
 
 
-async def test_a_frozen_tab_hears_all_when_it_is_thawed(browser: Browser) -> None:
-    async with browser.following() as tab:
+async def test_a_frozen_tab_hears_all_when_it_is_thawed(chrome: Browser) -> None:
+    async with chrome.following() as tab:
         await tab.freeze()
         await tab.insert()
         await tab.thaw()
@@ -140,9 +140,9 @@ async def test_a_frozen_tab_hears_all_when_it_is_thawed(browser: Browser) -> Non
         assert await tab.reasons() in ([], ["connection_lost"]), "it came back at the first attempt"
 
 
-async def test_a_tab_looks_for_its_connection_when_it_is_online_again(browser: Browser) -> None:
+async def test_a_tab_looks_for_its_connection_when_it_is_online_again(chrome: Browser) -> None:
     """The connection is dead and nobody said so: it is replaced without waiting for the heartbeat."""
-    async with browser.following() as tab:
+    async with chrome.following() as tab:
         await tab.is_offline(True)
         tab.link.forget()
         await tab.insert()
@@ -154,8 +154,8 @@ async def test_a_tab_looks_for_its_connection_when_it_is_online_again(browser: B
         assert await tab.reasons() == ["no_answer"]
 
 
-async def test_a_page_from_the_back_forward_cache_comes_back(browser: Browser) -> None:
-    async with browser.following() as tab:
+async def test_a_page_from_the_back_forward_cache_comes_back(chrome: Browser) -> None:
+    async with chrome.following() as tab:
         await tab.page.go("about:blank")
         await tab.page.becomes("location.href == 'about:blank'")
         await tab.insert()
@@ -168,8 +168,8 @@ async def test_a_page_from_the_back_forward_cache_comes_back(browser: Browser) -
         await tab.is_up_to_date()
 
 
-async def test_the_client_works_in_a_worker(browser: Browser) -> None:
-    async with browser.following(worker="yes") as tab:
+async def test_the_client_works_in_a_worker(chrome: Browser) -> None:
+    async with chrome.following(worker="yes") as tab:
         tab.link.cut()
         await tab.insert()
         await tab.is_up_to_date()

@@ -20,10 +20,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from realtime.dev import process
-from tests.acceptance.javascript_package import install, run
+from tests.acceptance.javascript_package import CLIENT, install, run
 from tests.acceptance.node import JAVASCRIPT, MODULES, NodeProgram, node_with_ws, running_node
 from tests.acceptance.programs import REALTIME, Dev, clean_environment
-from tests.docs_fixture import Block, blocks
+from tests.browser_fixture import Tabs
+from tests.docs_fixture import Block, blocks, table
 
 PAGE = "docs/javascript.md"
 HOST = "https://realtime.example.com"
@@ -109,7 +110,7 @@ def is_subscribed(program: NodeProgram) -> bool:
 async def test_an_example_prints_what_is_shown(dev: Dev, place: Path, example: Example) -> None:
     runtime = node_with_ws()
     text = example.program.text
-    if "import " not in text:
+    if "connect(" not in text:
         text = CLIENT_OF_THE_PAGE + text
     script = place / f"example{example.program.line}.mjs"
     script.write_text(text.replace(HOST, dev.url))
@@ -145,6 +146,24 @@ async def test_the_types_that_are_shown_are_those_of_the_database(dev: Dev, plac
         "--noEmit --strict --module nodenext --target es2022 --lib es2023,dom,esnext.disposable --types node"
     )
     await run(MODULES / ".bin" / "tsc", *options.split(), "--ignoreConfig", "typed.ts", directory=place)
+
+
+async def test_the_page_that_is_shown_loads_the_client(dev: Dev, tabs: Tabs) -> None:
+    (html,) = blocks(PAGE, "html")
+    page = await tabs.open()
+    async with page.expect_response(lambda response: response.url == f"{dev.url}/realtime.js") as loading:
+        await page.set_content(html.text.replace(HOST, dev.url), wait_until="load")
+    assert (await loading.value).ok
+
+
+def test_every_reason_of_a_status_is_in_the_table() -> None:
+    source = (CLIENT / "src" / "connection.ts").read_text()
+    known = set(re.findall(r'_(?:closed\(0|wait\(|end\(new RealtimeError\()(?:, )?"(\w+)"', source))
+    (for_good,) = re.findall(r"FOR_GOOD.*= (\{.*\})", source)
+    known |= set(re.findall(r'"(\w+)"', for_good)) | {"connection_lost", "closed"}
+    shown = {reason for row in table(PAGE, "Status and reasons")[5:] for reason in re.findall(r"\w+", row[0])}
+    assert known <= shown
+    assert shown - known == {"token_expired", "draining"}, "codes of the server"
 
 
 def test_the_page_has_examples_that_print() -> None:

@@ -25,7 +25,7 @@ from tests.acceptance.node import (
     node_with_ws,
     running_node,
 )
-from tests.acceptance.served import served
+from tests.acceptance.served import disconnect, served
 from tests.chaos.link import Link
 from tests.gateway_fixture import token_for
 
@@ -35,7 +35,7 @@ CROWD = 30
 SHORT_DELAYS = {"min": 100, "max": 1_000}
 
 # A fault strikes several times: twenty reconnects of each client in all.
-LONG = ["cut", "kill", "cut", "forget", "cut twice", "drain"] * 3 + ["cut", "cut"]
+LONG = ["cut", "kill", "cut", "forget", "cut twice", "drain"] * 3 + ["disconnect", "cut"]
 SHORT = ["cut", "drain", "forget", "kill", "cut twice"]
 
 RUNTIMES = {"node with ws": (node_with_ws, LONG), "newest node": (newest_node, SHORT)}
@@ -126,6 +126,7 @@ class Ordeal:
             "kill": lambda: self.gateways.fail(signal.SIGKILL),
             "drain": lambda: self.gateways.fail(signal.SIGTERM),
             "forget": self.forget,
+            "disconnect": self.disconnect,
         }
         before = self.followers.opened("steady")
         await faults[fault]()
@@ -147,6 +148,10 @@ class Ordeal:
         self.link.forget()
         await self.written.more(20)
         self.followers.wake("steady", "expiring", "renewing")
+
+    async def disconnect(self) -> None:
+        """An administrator sends all of a user's connections away, and lets them come back."""
+        await disconnect(self.gateways.served.urls[self.gateways.active], user_id="alice", reconnect=True)
 
 
 def impatient(data: bytes) -> bytes:

@@ -147,10 +147,11 @@ export function listen(channel, { filter, since, heard, told, missed }) {
 }
 
 /** Why there is no connection, in words; null while there is one, or while it is only being opened. */
-export function trouble({ state, attempt, reason, retryAt }, now = Date.now()) {
+export function trouble({ state, attempt, reason, retryAt }) {
     if (state === "closed") return FINAL[reason]?.() ?? `The connection was closed: ${reason}.`
     if (!reason || state === "open" || (state === "connecting" && attempt < 1)) return null
-    const wait = retryAt && retryAt - now > 1000 ? ` The next attempt starts in ${duration((retryAt - now) / 1000)}.` : " Trying again."
+    const seconds = ((retryAt ?? 0) - Date.now()) / 1000
+    const wait = seconds > 1 ? ` The next attempt starts in ${duration(seconds)}.` : " Trying again."
     return (PASSING[reason] ?? `The connection was lost (${reason}).`) + wait
 }
 
@@ -174,10 +175,10 @@ const PASSING = {
 
 /** What to know of the connection, above a page that needs it; nothing while all is well. */
 export function ConnectionNotice() {
-    const { state } = status.value
-    const why = trouble(status.value, state === "waiting" ? Math.min(clock.value, Date.now()) : 0)
+    clock.value // the time to the next attempt goes down
+    const why = trouble(status.value)
     if (!why) return null
-    return state === "closed"
+    return status.value.state === "closed"
         ? html`<${Notice} kind="error" title="There is no connection." actions=${html`<${Button} small icon="refresh" onClick=${again}>Connect again<//>`}>${why}<//>`
         : html`<${Notice} kind="warning" title="There is no connection at the moment.">${why}<//>`
 }

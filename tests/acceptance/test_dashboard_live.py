@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, expect
 
+from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import Dev
+from tests.acceptance.served import served
 from tests.browser_fixture import Tabs
-from tests.gateway_fixture import eventually
+from tests.gateway_fixture import eventually, token_for
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -265,6 +269,60 @@ async def test_hostile_messages_break_nothing(dev: Dev, tabs: Tabs) -> None:
         assert len(await details.inner_text()) < 20_000
     assert await page.locator("img[src=x]").count() == 0
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_people_who_come_and_go_are_seen(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "presence:room:seen")
+    await expect(events(page)).to_have_count(1)
+    await expect(events(page).first).to_contain_text("sync")
+    async with dev.client() as alice:
+        await alice.say(type="presence", channel="room:seen", state={"mood": 1.5})
+        await expect(events(page).nth(1)).to_contain_text("join")
+        await expect(events(page).nth(1)).to_contain_text('alice {"mood": 1.5')
+    await expect(events(page).nth(2)).to_contain_text("leave")
+
+
+async def test_after_a_disconnect_one_connects_again_and_misses_nothing(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "table:orders")
+    await dev.psql("insert into orders (item) values ('before')")
+    await expect(events(page)).to_have_count(1)
+    headers = {"Authorization": f"Bearer {dev.service_token}"}
+    address = f"{dev.url}/projects/demo/realtime/disconnect"
+    async with (
+        ClientSession(headers=headers) as http,
+        http.post(address, json={"user_id": "admin"}) as answer,
+    ):
+        assert answer.status == 202, await answer.text()
+    await expect(page.get_by_role("alert")).to_contain_text("An administrator has disconnected this page.")
+    await dev.psql("insert into orders (item) values ('meanwhile')")
+    await page.get_by_role("button", name="Connect again").click()
+    await expect(events(page).nth(1)).to_contain_text("meanwhile")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_an_origin_that_may_not_connect_is_told_what_to_set(messages: Stage, tabs: Tabs) -> None:
+    messages.write(project=('allowed_origins = ["https://elsewhere.example"]',))
+    async with served(messages) as running:
+        page = await tabs.open(f"{running.url}/dashboard#project=demo&token={token_for(role='service_role')}")
+        await page.get_by_role("link", name="Live").click()
+        await page.get_by_label("Channel").fill("table:messages")
+        await page.get_by_role("button", name="Subscribe").click()
+        await expect(page.get_by_role("alert")).to_have_count(1)
+        await expect(page.get_by_role("alert")).to_contain_text(f'add "{running.url}" to allowed_origins')
+
+
+async def test_a_payload_that_is_too_big_is_told_and_the_connection_comes_back(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Broadcast")
+    await page.get_by_label("Channel").fill("room:big")
+    await page.get_by_label("Payload").fill(json.dumps("x" * 70_000))
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.get_by_role("alert")).to_contain_text(re.compile("size|max_message_bytes"))
+    await expect(page.get_by_label("Payload")).to_have_attribute("aria-invalid", "true")
+    await page.get_by_label("Payload").fill("[]")
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.get_by_text("Round trip")).to_be_visible()
 
 
 @pytest.mark.parametrize("tabs", [{"viewport": {"width": 390, "height": 844}}], indirect=True)

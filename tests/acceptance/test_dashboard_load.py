@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from typing import Any
 
 import asyncpg
-from playwright.async_api import Page
+from playwright.async_api import CDPSession, Page, expect
 
 from tests.acceptance.programs import Dev
 from tests.browser_fixture import Tabs
@@ -37,6 +38,18 @@ WATCH = """() => {
     frame()
 }"""
 
+# What stands where in the list, and nothing of it is on its way.
+PLACES = """() => [...document.querySelectorAll(".event")]
+    .map((item) => [item.textContent, item.getBoundingClientRect().y])
+    .filter(([, y]) => y > 400 && y < 700)"""
+STAND_STILL = """async () => {
+    const list = document.querySelector(".events")
+    for (let last = -1; last !== list.scrollTop;) {
+        last = list.scrollTop
+        await new Promise((resolve) => setTimeout(resolve, 200))
+    }
+}"""
+
 # Half of a batch are new rows, half are changes of them.
 CHANGE = (
     "insert into orders (item, amount) select 'load ' || n, n * 1.10 from generate_series(1, $1::int) n",
@@ -60,12 +73,16 @@ async def change(database_url: str, seconds: float) -> int:
     return done
 
 
-async def heap_mib(page: Page) -> float:
-    session = await page.context.new_cdp_session(page)
-    await session.send("HeapProfiler.collectGarbage")
-    used = await session.send("Runtime.getHeapUsage")
-    await session.detach()
+async def heap_mib(browser: CDPSession) -> float:
+    await browser.send("HeapProfiler.collectGarbage")
+    used = await browser.send("Runtime.getHeapUsage")
     return float(used["usedSize"]) / 2**20
+
+
+async def busy_seconds(browser: CDPSession) -> float:
+    """The processor time that the page's main thread has used for its tasks."""
+    told = await browser.send("Performance.getMetrics")
+    return float({one["name"]: one["value"] for one in told["metrics"]}["TaskDuration"])
 
 
 async def number_of(page: Page, name: str) -> int:
@@ -83,8 +100,11 @@ async def test_a_thousand_changes_a_second(dev: Dev, tabs: Tabs) -> None:
     items = page.get_by_role("list", name="Events").get_by_role("listitem")
     await dev.psql("insert into orders (item) values ('first')")
     await items.first.wait_for()
-    before = await heap_mib(page)
+    browser = await page.context.new_cdp_session(page)
+    await browser.send("Performance.enable", {"timeDomain": "threadTicks"})
+    before = await heap_mib(browser)
     await page.evaluate(WATCH)
+    busy = await busy_seconds(browser)
 
     changing = asyncio.create_task(change(dev.database_url, SECONDS))
     nodes = 0
@@ -94,10 +114,12 @@ async def test_a_thousand_changes_a_second(dev: Dev, tabs: Tabs) -> None:
     sent = await changing + 1
     await eventually(lambda: _has_come(page, sent), DRAIN_SECONDS)
     watched: dict[str, Any] = await page.evaluate("watched")
-    after = await heap_mib(page)
+    busy = await busy_seconds(browser) - busy
+    after = await heap_mib(browser)
     print(  # noqa: T201
         f"{sent - 1:,} changes in {SECONDS:g} s: {watched['tasks']} long tasks, "
         f"{watched['long'] / SECONDS / 10:.1f} % of the time, the longest {watched['longest']:.0f} ms; "
+        f"the main thread computed for {busy / SECONDS * 100:.0f} % of the time; "
         f"{watched['frames'] / SECONDS:.0f} frames a second; {nodes} elements at most; "
         f"heap {before:.1f} MiB, then {after:.1f} MiB"
     )
@@ -107,16 +129,30 @@ async def test_a_thousand_changes_a_second(dev: Dev, tabs: Tabs) -> None:
     assert await items.last.get_attribute("aria-posinset") == str(kept)
     assert await items.last.get_attribute("aria-setsize") == str(kept)
 
+    # Whoever has scrolled away keeps his place, though the oldest events go.
+    await page.locator(".events").hover()
+    await page.mouse.wheel(0, -20_000)
+    await expect(page.get_by_role("button", name="Go to the newest")).to_be_visible()
+    await page.evaluate(STAND_STILL)
+    places = await page.evaluate(PLACES)
+    assert len(places) > 5
+    sent += await change(dev.database_url, 1)
+    await eventually(lambda: _has_come(page, sent), DRAIN_SECONDS)
+    await page.evaluate(STAND_STILL)
+    assert await page.evaluate(PLACES) == places
+
     # The page answers while changes go on: what comes then is counted, and nothing moves.
     changing = asyncio.create_task(change(dev.database_url, 2))
     await page.get_by_role("button", name="Pause").click()
     held = await items.all_inner_texts()
-    more = await changing
-    await page.get_by_text(f"Paused: {more:,} more came").wait_for()
+    sent += await changing
+    await eventually(lambda: _has_come(page, sent), DRAIN_SECONDS)
+    waiting = page.get_by_text(re.compile("Paused: [0-9,]+ more came"))
+    assert 0 < int(re.sub(r"\D", "", await waiting.inner_text())) <= 2 * PER_SECOND + BATCH
     assert await items.all_inner_texts() == held
     await page.get_by_role("button", name="Pause").click()
-    await eventually(lambda: _has_come(page, sent + more))
-    assert await items.last.get_attribute("aria-posinset") == str(min(sent + more, MOST_KEPT))
+    await page.get_by_role("button", name="Go to the newest").click()
+    await expect(items.last).to_have_attribute("aria-posinset", str(min(sent, MOST_KEPT)))
 
 
 async def _has_come(page: Page, count: int) -> bool:

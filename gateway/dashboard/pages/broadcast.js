@@ -27,6 +27,8 @@ function wrongChannel(channel) {
     return /^[^:]+:./s.test(channel) ? null : `A channel is written with a namespace, such as room:${channel}.`
 }
 
+const sizeOf = (text) => new TextEncoder().encode(text).length
+
 /** Where a refusal belongs. */
 const fieldOf = ({ code }) => (/^(message_too_big|invalid_json|invalid_message)$/.test(code) ? "payload" : /^(forbidden|invalid_channel)$/.test(code) ? "channel" : "form")
 
@@ -123,7 +125,10 @@ export default function Broadcast() {
         } catch (error) {
             const at = under.indexOf(own)
             if (at >= 0) under.splice(at, 1)
-            if (status.peek().state !== "closed") setWrong({ [fieldOf(error)]: endWithStop(error.message) })
+            // Of a frame that is too big a browser may see no more than that the connection is lost.
+            const size = sizeOf(typed.payload)
+            if (error.code === "unknown" && size > 2 ** 15) setWrong({ payload: `The connection was lost before the node answered. The payload has ${bytes(size)}, and a message has max_message_bytes at most, which are 64 KiB by default.` })
+            else if (status.peek().state !== "closed") setWrong({ [fieldOf(error)]: endWithStop(error.message) })
         } finally {
             setBusy(false)
         }
@@ -169,10 +174,9 @@ function Check({ text }) {
         const timer = setTimeout(() => say({ text, wrong: text.trim() ? mistake(text) : null }), CHECK_MS)
         return () => clearTimeout(timer)
     }, [text])
-    const size = new TextEncoder().encode(text).length
     return html`
         <p class="check" aria-live="polite">${said.text === text && said.wrong ? html`<span class="field-error">${said.wrong}</span>`
-            : said.text === text && text.trim() ? html`<span class="soft">Valid JSON, ${bytes(size)}</span>` : html`<span class="soft">${"\u00a0"}</span>`}</p>`
+            : said.text === text && text.trim() ? html`<span class="soft">Valid JSON, ${bytes(sizeOf(text))}</span>` : html`<span class="soft">${"\u00a0"}</span>`}</p>`
 }
 
 async function countSubscribers(channel) {

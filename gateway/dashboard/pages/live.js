@@ -91,7 +91,7 @@ export default function Live() {
                 <${State} />
                 <${Code} wanted=${wanted} />
             <//>
-            ${wanted && feed.state.value.enabled === false && html`
+            ${wanted && feed.state.value.enabled === false && feed.isQuiet.value && html`
                 <${Notice} kind="warning" title="Realtime is not enabled on this table." actions=${html`<a class="button small" href=${href("tables")}>Turn realtime on</a>`}>
                     The subscription stands: changes come from the moment that it is enabled.
                 <//>`}

@@ -38,6 +38,7 @@ export const refusal = computed(() => (state.value.error && !PASSING.test(state.
 export const isPaused = signal(false)
 export const waiting = signal(0) // how many came while paused
 export const figures = signal(STILL)
+export const isQuiet = computed(() => figures.value.total === 0)
 export const drawn = signal(0) // grows, at most once a frame, when what is to be shown has changed
 export const search = signal("")
 export const hidden = signal(new Set()) // kinds that are not shown

@@ -15,7 +15,10 @@ export function useShortcuts({ find }) {
         const press = (event) => {
             if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return
             if (event.target.closest?.("input, textarea, select, dialog, [contenteditable]")) return
-            if (event.key === "Escape") selected.value = null
+            if (event.key === "Escape") {
+                selected.value = null
+                document.querySelector(".keys").open = false
+            }
             if (!areOn.peek()) return
             const act = {
                 j: () => move(1),

@@ -2,7 +2,7 @@
 import { effect, html, signal, useEffect, useRef, useSignal, useState } from "../vendor/preact.js"
 import { endWithStop } from "../api.js"
 import { client, ConnectionNotice, me, nodeNow, status } from "../connection.js"
-import { clip, clockTime, count, moment } from "../format.js"
+import { clip, clockTime, count, duration, moment } from "../format.js"
 import { Button, Field } from "../parts/controls.js"
 import { Ago, Badge, Empty, Facts, Foreign, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
@@ -31,7 +31,7 @@ export default function Presence() {
     const { state } = view
     const error = status.value.state !== "closed" && state.error
     return html`
-        <${Page} title="Presence" lead="Who says to be there, on all nodes, and who comes and goes while you look.">
+        <${Page} title="Presence" lead="Who is present, on all nodes, and who comes and goes while you look.">
             <${ConnectionNotice} />
             <form class="filters" onSubmit=${(event) => { event.preventDefault(); choose(scopeOf(typed)) }}>
                 <${Field} label="Channel" class="wide" placeholder="room:lobby" value=${typed} onInput=${(event) => type(event.currentTarget.value)}
@@ -99,16 +99,16 @@ function People({ view, channel }) {
         <${Panel} flush title="Who is there" note=${html`<${Summary} view=${view} />`}
             actions=${html`<a class="button small" href=${href("live", [], { channel: channel ? `presence:${channel}` : "presence" })}><${Icon} name="live" />See this channel</a>`}>
             ${people.length > 10 && html`
-                <div class="people-search"><${Field} label="Search" type="search" placeholder="user id or connection id" value=${search} onInput=${(event) => find(event.currentTarget.value)} /></div>`}
+                <div class="in-panel"><${Field} label="Search" type="search" placeholder="user id or connection id" value=${search} onInput=${(event) => find(event.currentTarget.value)} /></div>`}
             ${isSynced && !people.length && html`<${Empty} icon="presence" title="Nobody is there">
                 <p>People come by <code>presence.set(…)</code> of the client. You can be present yourself, beside this list.</p><//>`}
             ${isSynced && people.length > 0 && !found.length && html`<${Empty} icon="search" title="Nobody has such an id" />`}
-            ${!isSynced && !state.error && html`<div class="people-wait"><${Skeleton} lines=${4} /></div>`}
-            <ul class="people" aria-label="People" hidden=${!found.length}>
+            ${!isSynced && !state.error && html`<div class="in-panel"><${Skeleton} lines=${4} /></div>`}
+            <ul class="people" aria-label="People">
                 ${found.slice(0, most).map((person) => html`<${Person} key=${person.key} person=${person} isYou=${person.connections.has(ofUs)} />`)}
             </ul>
             ${found.length > most && html`
-                <div class="people-more"><${Button} onClick=${() => setMost(most + PAGE_PEOPLE)}>Show ${count(Math.min(PAGE_PEOPLE, found.length - most))} more of ${count(found.length)}<//></div>`}
+                <div class="pager"><${Button} onClick=${() => setMost(most + PAGE_PEOPLE)}>Show ${count(Math.min(PAGE_PEOPLE, found.length - most))} more of ${count(found.length)}<//></div>`}
         <//>`
 }
 
@@ -134,7 +134,7 @@ function Person({ person, isYou }) {
             </div>
             <div class="person-since soft"><${Ago} at=${joinedAt} /></div>
             <div class="person-state"><${Foreign} text=${json(newest(person).state)} most=${160} mono /></div>
-            <details class="person-more" onToggle=${(event) => open(event.currentTarget.open)}>
+            <details onToggle=${(event) => open(event.currentTarget.open)}>
                 <summary>${connections.size === 1 ? "Details" : `${count(connections.size)} connections`}</summary>
                 ${isOpen && [...connections.values()].slice(0, 50).map((entry) => html`<${Tab} key=${entry.connection_id} entry=${entry} />`)}
                 ${isOpen && connections.size > 50 && html`<p class="soft">And ${count(connections.size - 50)} more.</p>`}
@@ -150,24 +150,23 @@ function Tab({ entry }) {
                 ["Since", moment(entry.joined_at)],
                 ["State since", moment(entry.updated_at)],
             ]} />
-            <pre tabindex="0" role="region" aria-label="State">${clip(json(entry.state, 2), 8_000)}</pre>
+            <pre tabindex="0" role="group" aria-label="State">${clip(json(entry.state, 2), 8_000)}</pre>
         </div>`
 }
 
 function Strip({ steps }) {
-    const tick = clock.value
-    const { path, most } = strip(steps, Math.max(nodeNow(), steps.at(-1)?.[0] ?? tick), WIDTH, HEIGHT)
+    const now = Math.max(clock.value && nodeNow(), steps.at(-1)?.[0])
     if (steps.every(([, people]) => people === 0)) return null
-    const now = steps.at(-1)[1]
+    const { path, most, seconds } = strip(steps, now, WIDTH, HEIGHT)
     return html`
         <figure class="strip">
             <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img"
-                aria-label=${`People in the last 5 minutes: ${count(now)} now, ${count(most)} at most`}><path d=${path} /></svg>
-            <figcaption class="soft small"><span>5 min ago</span><span>at most ${count(most)}</span><span>now</span></figcaption>
+                aria-label=${`People in the last minutes: ${count(steps.at(-1)[1])} now, ${count(most)} at most`}><path d=${path} /></svg>
+            <figcaption class="soft small"><span>${duration(seconds)} ago</span><span>at most ${count(most)}</span><span>now</span></figcaption>
         </figure>`
 }
 
-const KINDS = { join: ["good", "+"], update: ["info", "~"], leave: ["warning", "−"] }
+const SIGNS = { join: "+", update: "~", leave: "−" }
 
 function saying({ kind, count: left }) {
     if (kind === "update") return "changed the state"
@@ -183,7 +182,7 @@ function Timeline({ events }) {
             ${events.slice(-most).reverse().map((event) => html`
                 <li key=${event.id}>
                     <time class="soft" datetime=${event.at} title=${moment(event.at)}>${clockTime(event.at)}</time>
-                    <span class=${`kind ${KINDS[event.kind][0]}`} aria-hidden="true">${KINDS[event.kind][1]}</span>
+                    <span class=${`kind ${event.kind}`} aria-hidden="true">${SIGNS[event.kind]}</span>
                     <span>${event.user === null ? html`<${Foreign} text=${event.connection} most=${24} mono />` : html`<strong><${Foreign} text=${event.user} most=${40} empty="empty user id" /></strong>`}
                         ${" "}${saying(event)}${event.kind === "update" && html` <${Foreign} text=${json(event.state)} most=${60} mono />`}</span>
                 </li>`)}

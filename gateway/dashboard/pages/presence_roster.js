@@ -2,6 +2,7 @@
 
 const MOST_EVENTS = 500 // of the timeline
 const STEPS_MS = 5 * 60_000 // for which the number of people is kept
+const LEAST_MS = 30_000
 const MOST_STEPS = 1500
 
 export class Roster {
@@ -92,11 +93,12 @@ export function json(state, indent) {
     return JSON.stringify(state, exact, indent)
 }
 
-/** The number of people as a path in a box of `width` by `height`, and the most there were. */
+/** The number of people as a path in a box of `width` by `height`; the most there were, and the seconds that it shows. */
 export function strip(steps, now, width, height) {
-    const x = (at) => Math.max(0, Math.min(width, width * (1 - (now - at) / STEPS_MS))).toFixed(1)
-    const most = Math.max(1, ...steps.map(([, people]) => people))
+    const time = Math.min(STEPS_MS, Math.max(LEAST_MS, now - steps[0][0]))
+    const x = (at) => Math.max(0, width * (1 - (now - at) / time)).toFixed(1)
+    const most = Math.max(...steps.map(([, people]) => people))
     const y = (people) => (height - (height - 2) * (people / most)).toFixed(1)
     const line = steps.map(([at, people], index) => (index ? `H${x(at)}V${y(people)}` : `M${x(at)} ${height}V${y(people)}`)).join("")
-    return { path: `${line}H${width}V${height}Z`, most }
+    return { path: `${line}H${width}V${height}Z`, most, seconds: time / 1000 }
 }

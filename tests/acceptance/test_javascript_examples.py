@@ -75,7 +75,8 @@ async def application(dev: Dev) -> AsyncIterator[TestServer]:
     app = web.Application()
     app.router.add_get("/realtime-token", token)
     app.router.add_get("/api/orders", orders)
-    async with TestServer(app) as server:
+    server = TestServer(app)
+    async with server:
         yield server
 
 

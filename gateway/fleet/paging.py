@@ -20,7 +20,7 @@ CURSOR = "^[0-9a-f]{1,32}[.][0-9a-f]{0,32}$"
 
 
 class Cursor(NamedTuple):
-    """A place in the order of all clients: behind this connection of this node."""
+    """A position in the order of all clients: after this connection of this node."""
 
     node: str
     connection_id: str
@@ -33,7 +33,7 @@ START = Cursor("", "")
 
 
 def parse_cursor(text: str) -> Cursor | None:
-    """Return the place that `next` of a page named; None for a text that no page named."""
+    """Return the position that `next` of a page named; None for a text that no page named."""
     if re.fullmatch(CURSOR.strip("^$"), text, re.ASCII) is None:
         return None
     node, _, connection_id = text.partition(".")
@@ -46,7 +46,7 @@ def share_bytes(nodes: int) -> int:
 
 
 def end_of(node: str) -> Cursor:
-    """Return the place behind all clients of a node."""
+    """Return the position after all clients of a node."""
     return Cursor(node, LAST_ID)
 
 

@@ -193,7 +193,7 @@ def preflights(tenants: Tenants) -> Middleware:
 
 
 class _ClientFaults(logging.Filter):
-    """Drops aiohttp's log records of a client's faults: the client is told, and the text quotes its token."""
+    """Drops aiohttp's log records of a client's faults: they are answered, and the text quotes a token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

@@ -108,7 +108,7 @@ class Figures:
 def problems(figures: Figures) -> list[Problem]:
     """Return what is wrong, the worst first; what follows from a problem that is named is left out."""
     found = list(_found(figures))
-    order = {code: place for place, code in enumerate(KINDS)}
+    order = {code: rank for rank, code in enumerate(KINDS)}
     return sorted(found, key=lambda one: order[one.code])
 
 

@@ -78,7 +78,7 @@ async def _answer(call: Call, work: Coroutine[Any, Any, AnswerT]) -> tuple[bool,
     except TimeoutError:
         return False, None
     except (ClientError, StatementFailed) as error:  # it cannot be reached, or its role lacks rights
-        call.tenant.tables.tell_refusal(error)
+        call.tenant.tables.report_refusal(error)
         return False, None
 
 

@@ -13,7 +13,7 @@ from realtime.errors import ClientError, StatementFailed, Unavailable
 from realtime.waiting.single_flight import SingleFlight
 
 # The database cannot be reached, or its role lacks rights.
-NOT_TOLD = (ClientError, StatementFailed)
+NO_ANSWER = (ClientError, StatementFailed)
 
 
 async def status(call: Call) -> StatusResponse:
@@ -61,8 +61,8 @@ async def _notifier(call: Call) -> StatusNotifier:
         alive = False
     try:
         backlog = await call.tenant.backlog()
-    except NOT_TOLD as error:
-        call.tenant.tables.tell_refusal(error)
+    except NO_ANSWER as error:
+        call.tenant.tables.report_refusal(error)
         return StatusNotifier(status="live" if alive else "down", pending=None, lag_seconds=None)
     return StatusNotifier(
         status="live" if alive else "down", pending=backlog.pending, lag_seconds=backlog.lag_seconds
@@ -74,8 +74,8 @@ async def _enabled_tables(call: Call) -> tuple[list[StatusTable], bool]:
     try:
         enabled = await call.tenant.catalogue.enabled()
         guarded = not await call.tenant.catalogue.unguarded_partitions()
-    except NOT_TOLD as error:
-        call.tenant.tables.tell_refusal(error)
+    except NO_ANSWER as error:
+        call.tenant.tables.report_refusal(error)
         return [], False
     return [
         StatusTable(

@@ -40,14 +40,14 @@ class Tables:
             async with asyncio.timeout(self._enabled_seconds):
                 found = await self._enabled.get_begun_after_now(self.catalogue.enabled)
         except (ClientError, StatementFailed, TimeoutError) as error:
-            self.tell_refusal(error)
+            self.report_refusal(error)
             return None
         return table in {enabled.table for enabled in found}
 
-    def tell_refusal(self, error: Exception) -> None:
+    def report_refusal(self, error: Exception) -> None:
         """Log why Postgres refused a query; every other failure is logged where it is raised."""
         if isinstance(error, StatementFailed):
-            self._database.tell_refusal(error)
+            self._database.report_refusal(error)
 
     async def backlog(self) -> Backlog:
         async with self._database.connection() as connection:

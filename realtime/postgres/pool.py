@@ -115,7 +115,7 @@ class Database:
         if error.reason:
             self._warn(error.reason)
 
-    def tell_refusal(self, error: StatementFailed) -> None:
+    def report_refusal(self, error: StatementFailed) -> None:
         """Log once why Postgres refused a statement, for a caller that goes on without the answer."""
         self._warn(why(error, self._door.place))
 

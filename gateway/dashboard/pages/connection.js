@@ -146,7 +146,7 @@ function Now({ client }) {
 
 function Others({ events, name }) {
     return html`
-        <${Panel} title="How earlier ones of this user ended" note=${clip(name ?? "", 60)}>
+        <${Panel} title="How others of this user ended" note=${clip(name ?? "", 60)}>
             <ul class="ends">
                 ${events.map((one) => html`
                     <li key=${one.id}>

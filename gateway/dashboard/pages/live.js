@@ -135,7 +135,7 @@ function State() {
         <dl class="facts live-state">
             <div><dt>State</dt><dd><span role="status"><${Badge} kind=${kind}>${words}<//></span></dd></div>
             <div><dt>Rate</dt><dd>${rate(perSecond)} a second</dd></div>
-            <div><dt>Lag from commit</dt><dd title=${most === null ? "" : `At most ${lagOf(most)} in the last second`}>${lagOf(lag)}</dd></div>
+            <div><dt>${wanted?.channel.startsWith("table:") ? "Lag from commit" : "Lag"}</dt><dd title=${most === null ? "" : `At most ${lagOf(most)} in the last second`}>${lagOf(lag)}</dd></div>
             <div><dt>Received</dt><dd>${count(total)}</dd></div>
             <div class="wide"><dt>Position</dt><dd><${Foreign} text=${wanted && (total, feed.position())} most=${44} mono empty="–" /></dd></div>
         </dl>`

@@ -75,10 +75,10 @@ export function Code({ wanted }) {
     if (!wanted) return null
     return html`
         <details class="as-code">
-            <summary>The same as code</summary>
+            <summary>This subscription as code</summary>
             ${samples(wanted).map(([name, text]) => html`
                 <div class="sample" key=${name}>
-                    <header><h3>${name}</h3><${CopyButton} text=${text} /></header>
+                    <header><strong>${name}</strong><${CopyButton} text=${text} /></header>
                     <pre tabindex="0">${text}</pre>
                 </div>`)}
         </details>`

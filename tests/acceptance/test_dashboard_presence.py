@@ -20,6 +20,7 @@ pytestmark = pytest.mark.standalone  # `realtime dev` brings its own Valkey, whi
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "\u202ereversed", "x" * 2_000, "عائشة"]
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 async def opened(dev: Dev, tabs: Tabs, channel: str | None = None, token: str | None = None) -> Page:

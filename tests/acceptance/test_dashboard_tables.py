@@ -23,6 +23,7 @@ pytestmark = pytest.mark.standalone  # `realtime dev` brings its own Valkey, whi
 REFUSED = "Failed to load resource"  # what the browser logs for every answer that is an error
 ALL = ["INSERT", "UPDATE", "DELETE"]
 PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 async def opened(dev: Dev, tabs: Tabs, token: str | None = None, **answers: Any) -> Page:
@@ -289,6 +290,7 @@ async def test_five_thousand_tables_are_searched_and_shown_in_parts(dev: Dev, ta
     await expect(row(page, "tenant_17.orders_4967")).to_contain_text("Without a primary key")
     await page.get_by_label("Search").fill("nothing like this")
     await expect(page.get_by_text("No table fits")).to_be_visible()
+    await expect(page).to_have_url(f"{dev.url}/dashboard#/tables?search=nothing+like+this")
     await page.reload()
     await expect(page.get_by_label("Search")).to_have_value("nothing like this")
 

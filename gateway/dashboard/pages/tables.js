@@ -16,7 +16,7 @@ const PAGE_ROWS = 100 // in the document at first, and more at each wish
 const SUBSCRIBERS_MS = 10_000
 const PART = 1000 // channels of one answer
 const MOST_PARTS = 10
-const PAUSE_MS = 200 // while one ticks boxes
+const PAUSE_MS = 200 // while one types or ticks boxes
 
 export default function Tables() {
     return html`
@@ -64,7 +64,10 @@ function List({ data, again, subscribers }) {
     const [shown, setShown] = useState("all")
     const [rows, setRows] = useState(PAGE_ROWS)
     const [dialog, open] = useState(null) // {kind, key}
-    useEffect(() => { replaceQuery(search ? { search } : {}) }, [search])
+    useEffect(() => {
+        const timer = setTimeout(() => replaceQuery(search ? { search } : {}), PAUSE_MS)
+        return () => clearTimeout(timer)
+    }, [search])
 
     const entries = data.entries.map((entry) => current(entry, data.askedAt))
     const words = search.toLowerCase().split(/\s+/).filter(Boolean)

@@ -66,7 +66,7 @@ async def _repeat(
                 await apart(action(), f"maintain {feed.project_id}")
                 outage.end()
             except KNOWN_FAILURES as error:
-                reason = why(error, connector_for(feed.project.database_url).place)
+                reason = why(error, connector_for(feed.project.database_url).server_name)
                 if outage.is_news(reason, time.monotonic()):
                     log.warning("upkeep_failed", project=feed.project_id, error=reason)
             except Exception as error:

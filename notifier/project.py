@@ -124,7 +124,7 @@ class ProjectFeed:
             try:
                 await apart(self._lead_until_failure(), f"lead {self.project_id}")
             except* KNOWN_FAILURES as group:
-                reason = why(group, connector_for(self.project.direct_url).place)
+                reason = why(group, connector_for(self.project.direct_url).server_name)
                 state = _state_after(group)
                 self._enter(state, "" if state is State.TOO_NEW else reason)
                 metrics.faults.labels(self.project_id).inc()

@@ -30,7 +30,7 @@ class Phase(Enum):
     CONNECTING_BY_TLS = "likewise, where TLS is a must"
 
 
-def place_of(host: str, port: int) -> str:
+def server_name(host: str, port: int) -> str:
     """Return host and port as people write them; for a directory, the path of Postgres' Unix socket in it."""
     if host.startswith("/"):
         return f"{host}/.s.PGSQL.{port}"

@@ -117,11 +117,11 @@ def disconnect(service: Service, user: str | None, connection: str | None, recon
         answer = await rest.post("/disconnect", body)
         return answer, rest.read(answer, Disconnected)
 
-    answer, told = service.ask(asked)
+    answer, decoded = service.ask(asked)
     if service.as_json:
         return print_answer(answer)
-    connections = "connection" if told.disconnected == 1 else "connections"
-    print_lines([f"disconnected {told.disconnected} {connections}", *_of_missing(told.missing)])
+    connections = "connection" if decoded.disconnected == 1 else "connections"
+    print_lines([f"disconnected {decoded.disconnected} {connections}", *_of_missing(decoded.missing)])
 
 
 def _of_missing(nodes: list[str]) -> list[str]:

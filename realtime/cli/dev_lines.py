@@ -104,10 +104,10 @@ def connection_line(connection: Connection, width: int | None) -> str:
 
 def _why(facts: dict[str, Any]) -> str:
     seconds, code, reason = (facts.get(name) for name in ("duration_seconds", "code", "reason"))
-    told = f" after {seconds:.1f} s" if isinstance(seconds, int | float) else ""
+    text = f" after {seconds:.1f} s" if isinstance(seconds, int | float) else ""
     if isinstance(code, int):
-        told += f": {code}" + (f" {harmless(str(reason))}" if reason else "")
-    return told
+        text += f": {code}" + (f" {harmless(str(reason))}" if reason else "")
+    return text
 
 
 def record_line(line: bytes, log: str, width: int | None) -> str | None:
@@ -124,8 +124,8 @@ def record_line(line: bytes, log: str, width: int | None) -> str | None:
 def _record(line: bytes) -> tuple[str, str] | None:
     if _JSON_RECORD.match(line):
         facts = msgspec.json.decode(line, type=dict[str, Any])
-        told = next((facts[name] for name in FACTS if facts.get(name)), "")
-        first = str(told).strip().splitlines()[-1:] or [""]
+        fact = next((facts[name] for name in FACTS if facts.get(name)), "")
+        first = str(fact).strip().splitlines()[-1:] or [""]
         return facts["level"], f"{facts['event']}: {first[0]}" if first[0] else str(facts["event"])
     if found := _COMPLAINT.match(line):
         return "error", found[1].decode(errors="replace")

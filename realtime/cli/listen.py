@@ -23,8 +23,8 @@ from realtime.auth.tokens import DEFAULT_ROLE
 from realtime.causes.sentence import why
 from realtime.cli.options import (
     config_option,
-    place_of_url,
     project_option,
+    server_of_url,
     settings_here,
     token_option,
     url_option,
@@ -75,7 +75,7 @@ def listen(
 
 async def follow(url: str, project: str, token: str, channels: Sequence[str]) -> None:
     """Print events until cancelled; raises ListenRefused if the server refuses this client."""
-    place = place_of_url(url)
+    server = server_of_url(url)
     address = f"{url.rstrip('/')}/projects/{quote(project, safe='')}/realtime/ws"
     since: dict[str, str] = {}
     outage = Outage()
@@ -90,9 +90,9 @@ async def follow(url: str, project: str, token: str, channels: Sequence[str]) ->
                     raise ListenRefused(
                         str(error.status), f"{address} is no WebSocket endpoint of ours"
                     ) from error
-                reason = f"{place}: HTTP status {error.status}"
+                reason = f"{server}: HTTP status {error.status}"
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                reason = why(error, place)
+                reason = why(error, server)
             if outage.is_news(reason, asyncio.get_running_loop().time()):
                 print(f"{reason}; trying again every {RETRY_SECONDS:.0f} s", file=sys.stderr)
             await asyncio.sleep(RETRY_SECONDS)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from realtime.causes.sentence import place_of
+from realtime.causes.sentence import server_name
 from realtime.errors import SettingError
 from realtime.process.settings_file import read_settings
 from realtime.settings.config import CONFIG_VARIABLE, Settings
@@ -42,7 +42,7 @@ def settings_here(config: Path | None) -> Settings:
     return read_settings(config)
 
 
-def place_of_url(url: str) -> str:
+def server_of_url(url: str) -> str:
     """Return host and port of `--url`, and no other part of it; raises SettingError for an invalid URL."""
     try:
         parts = urlsplit(url)
@@ -53,4 +53,4 @@ def place_of_url(url: str) -> str:
     if not name or re.search(r"[\s@]", url):  # aiohttp refuses a login in the URL beside the token
         what = "what was given" if "@" in url else url
         raise SettingError("--url", f"{what} is not an address like https://api.example.com")
-    return place_of(name, port)
+    return server_name(name, port)

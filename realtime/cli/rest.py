@@ -24,8 +24,8 @@ from realtime.causes.sentence import why
 from realtime.cli.columns import harmless
 from realtime.cli.options import (
     config_option,
-    place_of_url,
     project_option,
+    server_of_url,
     settings_here,
     token_option,
     url_option,
@@ -78,12 +78,12 @@ class Service:
 
     def ask(self, work: Callable[[Rest], Awaitable[T]]) -> T:
         """Carry out requests and return what they gave; Ctrl-C ends it as it ends any program."""
-        place = place_of_url(self.url)
+        server = server_of_url(self.url)
         token = self.token or self._own_token()
 
         async def asked() -> T:
             async with _session(token) as http:
-                return await work(Rest(http, self.url, self.project, place))
+                return await work(Rest(http, self.url, self.project, server))
 
         return asyncio.run(asked())
 
@@ -121,10 +121,10 @@ async def _session(token: str) -> AsyncIterator[aiohttp.ClientSession]:
 class Rest:
     """The REST endpoints of one project; raises ServiceRefused and ServiceAway."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, project: str, place: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, project: str, server: str) -> None:
         self._http = http
         self._base = f"{url.rstrip('/')}/projects/{quote(project, safe='')}/realtime"
-        self._place = place
+        self._server = server
 
     async def get(self, path: str, **query: str | int | None) -> bytes:
         """Return the body of an answer; a `query` of None is left out."""
@@ -140,7 +140,7 @@ class Rest:
         try:
             return msgspec.json.decode(answer, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ServiceAway(f"{self._place} answers, but not as Realtime does") from error
+            raise ServiceAway(f"{self._server} answers, but not as Realtime does") from error
 
     async def _call(self, method: str, path: str, **more: Any) -> bytes:
         for left in reversed(range(TRIES)):
@@ -154,7 +154,7 @@ class Rest:
                         return body
                     pause = _pause(answer)
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise ServiceAway(why(error, self._place)) from error
+                raise ServiceAway(why(error, self._server)) from error
             if answer.status != 429 or not left:
                 break
             await asyncio.sleep(pause)
@@ -165,21 +165,21 @@ class Rest:
         async for piece in answer.content.iter_any():
             body += piece
             if len(body) > MAX_ANSWER_BYTES:
-                raise ServiceAway(f"{self._place} answers with more than {MAX_ANSWER_BYTES} bytes")
+                raise ServiceAway(f"{self._server} answers with more than {MAX_ANSWER_BYTES} bytes")
         return bytes(body)
 
     def _refusal(self, status: int, body: bytes) -> RealtimeError:
         try:
             error = msgspec.json.decode(body, type=_Answer).error
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return ServiceAway(f"{self._place}: HTTP status {status}, and no answer of Realtime")
+            return ServiceAway(f"{self._server}: HTTP status {status}, and no answer of Realtime")
         return ServiceRefused(error.code, error.message)
 
 
 def _pause(answer: aiohttp.ClientResponse) -> float:
     """Return the seconds after which a request that came too often may come again."""
-    told = answer.headers.get("Retry-After", "")
-    return min(float(told), LONGEST_PAUSE_SECONDS) if told.isascii() and told.isdecimal() else 1.0
+    header = answer.headers.get("Retry-After", "")
+    return min(float(header), LONGEST_PAUSE_SECONDS) if header.isascii() and header.isdecimal() else 1.0
 
 
 class _Error(msgspec.Struct):

@@ -70,13 +70,13 @@ def presence(service: Service, channel: str | None) -> None:
         answer = await rest.get("/presence", channel=channel)
         return answer, rest.read(answer, Present)
 
-    answer, told = service.ask(asked)
+    answer, decoded = service.ask(asked)
     if service.as_json:
         return print_answer(answer)
-    if not told.presences:
+    if not decoded.presences:
         return print_lines(["nobody is present"])
     rows = [
         (one.user_id, bytes(one.state).decode(), one.joined_at[:19].replace("T", " "), one.connection_id)
-        for one in told.presences
+        for one in decoded.presences
     ]
     print_lines(table(("user", "state", "since", "connection"), rows, terminal_width(), paint=tinted))

@@ -78,8 +78,8 @@ def status(service: Service) -> None:
     answer, stats_answer, now, stats = service.ask(_asked)
     if service.as_json:
         parts = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
-        told = msgspec.json.decode(stats_answer, type=dict[str, msgspec.Raw])
-        problems = told.get("problems", msgspec.Raw(b"null"))
+        of_stats = msgspec.json.decode(stats_answer, type=dict[str, msgspec.Raw])
+        problems = of_stats.get("problems", msgspec.Raw(b"null"))
         print_answer(msgspec.json.encode(parts | {"problems": problems}))
     else:
         print_lines(_lines(now, stats, terminal_width()))
@@ -132,12 +132,12 @@ def _lines(now: Status, stats: Stats, width: int | None) -> Iterator[str]:
 def _of_notifier(notifier: Notifier | None) -> str:
     if notifier is None:
         return ""
-    told = f", notifier {paint(harmless(notifier.status), STATES.get(notifier.status))}"
+    text = f", notifier {paint(harmless(notifier.status), STATES.get(notifier.status))}"
     if notifier.pending is not None:
-        told += f", {notifier.pending} pending"
+        text += f", {notifier.pending} pending"
     if notifier.lag_seconds is not None:
-        told += f", {notifier.lag_seconds:.1f} s behind"
-    return told
+        text += f", {notifier.lag_seconds:.1f} s behind"
+    return text
 
 
 def _of_problem(problem: Problem) -> Iterator[str]:

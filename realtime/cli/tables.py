@@ -55,10 +55,10 @@ class Preview(msgspec.Struct):
 @service_command
 def tables(service: Service) -> None:
     """Print the tables that a project may use, and for which of them realtime is on."""
-    answer, told = service.ask(_tables)
+    answer, decoded = service.ask(_tables)
     if service.as_json:
         return print_answer(answer)
-    if not told.tables:
+    if not decoded.tables:
         return print_lines(["the project may use no table"])
     rows = [
         (
@@ -68,7 +68,7 @@ def tables(service: Service) -> None:
             words(one.primary_key) if one.primary_key else None,
             ", ".join(f"{column.name} {column.type}" for column in one.columns),
         )
-        for one in told.tables
+        for one in decoded.tables
     ]
     headings = ("table", "state", "events", "primary key", "columns")
     print_lines(table(headings, rows, terminal_width(), STATES, tinted))
@@ -170,9 +170,9 @@ def _print_preview(service: Service, path: str, body: dict[str, Any]) -> None:
         answer = await rest.post(path, body)
         return answer, rest.read(answer, Preview)
 
-    answer, told = service.ask(preview)
+    answer, decoded = service.ask(preview)
     if service.as_json:
         return print_answer(answer)
     # A pipe gets the SQL as it would run.
-    lines = told.sql.rstrip("\n").split("\n")
+    lines = decoded.sql.rstrip("\n").split("\n")
     print_lines([harmless(line.expandtabs(4)) for line in lines] if is_terminal() else lines)

@@ -42,7 +42,7 @@ async def _print_types(project: Project, integers: str) -> None:
     try:
         typed = await read_typed_tables(database)
     except StatementFailed as error:
-        reason = why(error, connector_for(project.database_url).place)
+        reason = why(error, connector_for(project.database_url).server_name)
         raise Unavailable("the catalogue cannot be read", reason) from error
     finally:
         await database.close()

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import asyncpg
 
 from realtime.causes.kinds import Cause
-from realtime.causes.sentence import Phase, place_of, why
+from realtime.causes.sentence import Phase, server_name, why
 from realtime.errors import SettingError, Unavailable
 from realtime.postgres.session import OwnSession
 from realtime.postgres.tls import context_of, os_user
@@ -55,12 +55,12 @@ class Connector:
         self._read_at = 0.0  # monotonic time at which the context's files were read
 
     def __repr__(self) -> str:
-        return f"<Connector {self.place}>"
+        return f"<Connector {self.server_name}>"
 
     @property
-    def place(self) -> str:
+    def server_name(self) -> str:
         """All hosts with their ports, for operators."""
-        return self._url.place
+        return self._url.server_name
 
     async def open(self, seconds: float, settings: Mapping[str, str], **options: Any) -> OwnSession:
         """Open a session at the first host that accepts one; `options` are asyncpg's.
@@ -130,9 +130,9 @@ class Connector:
     def _reason(self, error: BaseException, address: Address) -> str:
         has_password = self._url.password or "passfile" in self._url.more
         if getattr(error, "sqlstate", "") == "28P01" and not has_password:
-            return f"{place_of(*address)}: {Cause.NO_PASSWORD}"
+            return f"{server_name(*address)}: {Cause.NO_PASSWORD}"
         phase = Phase.CONNECTING if self._url.sslmode in _MAY_GO_WITHOUT_TLS else Phase.CONNECTING_BY_TLS
-        return why(error, place_of(*address), phase)
+        return why(error, server_name(*address), phase)
 
 
 @lru_cache(MOST_DOORS)

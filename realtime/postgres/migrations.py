@@ -74,7 +74,7 @@ async def migrate_project(project: Project) -> None:
         async with database.connection() as connection:
             await migrate(connection)
     except StatementFailed as error:
-        reason = why(error, connector_for(project.database_url).place)
+        reason = why(error, connector_for(project.database_url).server_name)
         raise Unavailable("the schema cannot be installed", reason) from error
     finally:
         await database.close()

@@ -99,7 +99,7 @@ class Database:
             self._log_outage(error)
             raise
         except _LOST as error:
-            lost = away(why(error, self._door.place))
+            lost = away(why(error, self._door.server_name))
             self._log_outage(lost)
             raise lost from error
         except asyncpg.PostgresError as error:
@@ -117,7 +117,7 @@ class Database:
 
     def report_refusal(self, error: StatementFailed) -> None:
         """Log once why Postgres refused a statement, for a caller that goes on without the answer."""
-        self._warn(why(error, self._door.place))
+        self._warn(why(error, self._door.server_name))
 
     def _warn(self, reason: str) -> None:
         if self._logged_as is not None and self._outage.is_news(reason, time.monotonic()):

@@ -16,7 +16,7 @@ from redis import asyncio as redis
 from redis.crc import key_slot
 from redis.exceptions import MovedError
 
-from realtime.causes.sentence import place_of, why
+from realtime.causes.sentence import server_name, why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.redis.pool import close, guide_client, server_client
@@ -48,7 +48,7 @@ class Server:
         return f"<Server {self}>"
 
     def __str__(self) -> str:
-        return place_of(*self.address)
+        return server_name(*self.address)
 
 
 class Servers:

@@ -19,7 +19,7 @@ from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from realtime.causes.sentence import Phase, at, place_of
+from realtime.causes.sentence import Phase, at, server_name
 from realtime.redis.timings import RedisTimings
 
 
@@ -47,7 +47,7 @@ class _Ours:
         try:
             await super().connect_check_health(*arguments, **options)  # type: ignore[misc]
         except (RedisError, OSError) as error:
-            at(error, place_of(self.host, self.port), self.phase)  # type: ignore[attr-defined]
+            at(error, server_name(self.host, self.port), self.phase)  # type: ignore[attr-defined]
             raise
 
     async def send_packed_command(self, *arguments: object, **options: object) -> None:

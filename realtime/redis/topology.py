@@ -14,7 +14,7 @@ from typing import Any
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
-from realtime.causes.sentence import at, place_of, why
+from realtime.causes.sentence import at, server_name, why
 from realtime.errors import Unavailable
 from realtime.settings.redis_url import Address, Kind, RedisUrl
 
@@ -99,7 +99,7 @@ def _shares(slots: Sequence[Any], asked_host: str) -> Shares:
 def _unknown(what: str, asked: Sequence[Address], answers: Sequence[object]) -> Unavailable:
     """Return Unavailable, with the reason of each server that did not answer, for operators."""
     errors = [
-        at(answer, place_of(*address))
+        at(answer, server_name(*address))
         for address, answer in sorted(zip(asked, answers, strict=True), key=lambda pair: pair[0])
         if isinstance(answer, Exception)
     ]

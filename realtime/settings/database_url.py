@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
-from realtime.causes.sentence import place_of
+from realtime.causes.sentence import server_name
 from realtime.errors import SettingError
 from realtime.settings.database_parameters import (
     CARRIED_OUT,
@@ -57,9 +57,9 @@ class DatabaseUrl:
     options: str | None = field(default=None, repr=False)  # command line options for the server process
 
     @property
-    def place(self) -> str:
+    def server_name(self) -> str:
         """All hosts with their ports, for logs and error messages."""
-        return ", ".join(place_of(*address) for address in self.hosts)
+        return ", ".join(server_name(*address) for address in self.hosts)
 
 
 def parse_database_url(url: str, setting: str) -> DatabaseUrl:

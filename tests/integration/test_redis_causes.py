@@ -26,7 +26,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
 
 
 def broken(stage: Stage) -> Iterator[tuple[str, str, Cause, str]]:
-    """URLs, with the place, the cause, and a piece of what the server said."""
+    """URLs, with the server, the cause, and a piece of what the server said."""
     here = {where: f"127.0.0.1:{port}" for where, port in stage.ports.items()}
     url, well = stage.url, here["redis"]
     ca: dict[str, Any] = {"ssl_ca_certs": stage.certificates.ca}
@@ -54,9 +54,9 @@ def broken(stage: Stage) -> Iterator[tuple[str, str, Cause, str]]:
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_a_redis_that_cannot_be_reached_is_told_by_place_and_cause(stage: Stage, loop: str) -> None:
     timings = RedisTimings(call_seconds=10.0)  # so that a busy machine leaves time for the answer
-    for url, place, cause, said in broken(stage):
+    for url, server, cause, said in broken(stage):
         reason = await reason_of(url, loop, timings=timings)
-        assert reason.startswith(f"{place}: {cause}"), url
+        assert reason.startswith(f"{server}: {cause}"), url
         assert said in reason, url
         assert PASSWORD not in reason
         assert "wrong" not in reason.replace(Cause.PASSWORD, ""), url
@@ -64,12 +64,12 @@ async def test_a_redis_that_cannot_be_reached_is_told_by_place_and_cause(stage: 
 
 async def test_a_redis_that_is_silent_is_told_by_its_place(stage: Stage) -> None:
     timings = RedisTimings(call_seconds=0.5)
-    place = f"127.0.0.1:{stage.ports['silent']}"
-    assert await reason_of(stage.url("silent"), "uvloop", timings=timings) == f"{place}: {Cause.TIMEOUT}"
+    server = f"127.0.0.1:{stage.ports['silent']}"
+    assert await reason_of(stage.url("silent"), "uvloop", timings=timings) == f"{server}: {Cause.TIMEOUT}"
     by_tls = await reason_of(
         stage.url("silent", ssl_ca_certs=stage.certificates.ca), "uvloop", timings=timings
     )
-    assert by_tls == f"{place} by TLS: {Cause.TIMEOUT}"
+    assert by_tls == f"{server} by TLS: {Cause.TIMEOUT}"
 
 
 async def test_what_redis_does_not_know_is_told_without_what_it_was_asked(stage: Stage) -> None:
@@ -78,21 +78,21 @@ async def test_what_redis_does_not_know_is_told_without_what_it_was_asked(stage:
 
 
 async def test_a_redis_that_is_full_read_only_or_has_no_place_is_told(stage: Stage) -> None:
-    place = f"127.0.0.1:{stage.ports['redis']}"
+    server = f"127.0.0.1:{stage.ports['redis']}"
     async with Redis.from_url(stage.superuser_url) as redis:
         try:
             await redis.config_set("maxmemory", 1)
             assert (await reason_of(stage.url(), "uvloop", "SET", "a", "b")).startswith(
-                f"{place}: {Cause.MEMORY} (OOM "
+                f"{server}: {Cause.MEMORY} (OOM "
             )
             await redis.config_set("maxmemory", 0)
             await redis.execute_command("REPLICAOF", "127.0.0.1", stage.ports["nobody"])
             assert (await reason_of(stage.url(), "uvloop", "SET", "a", "b")).startswith(
-                f"{place}: {Cause.READ_ONLY} (READONLY "
+                f"{server}: {Cause.READ_ONLY} (READONLY "
             )
             await redis.execute_command("REPLICAOF", "NO", "ONE")
             await redis.config_set("maxclients", 1)
-            assert (await reason_of(stage.url(), "uvloop")).startswith(f"{place}: {Cause.FULL} (")
+            assert (await reason_of(stage.url(), "uvloop")).startswith(f"{server}: {Cause.FULL} (")
         finally:
             await redis.config_set("maxclients", 1_000)
             await redis.config_set("maxmemory", 0)

@@ -222,11 +222,11 @@ def test_a_password_that_is_not_encoded_is_told_nowhere(url: str) -> None:
 def test_a_url_never_shows_its_secrets() -> None:
     url = read("postgresql://u:s3same@h/x?sslcert=/c&sslpassword=s3same&options=-c%20x.key%3Ds3same")
     assert "s3same" not in repr(url)
-    assert url.place == "h:5432"
+    assert url.server_name == "h:5432"
 
 
 @pytest.mark.parametrize(
-    ("url", "place"),
+    ("url", "name"),
     [
         ("postgresql://u:p@db/x", "db:5432"),
         ("postgresql://a,b:1/x", "a:5432, b:1"),
@@ -234,8 +234,8 @@ def test_a_url_never_shows_its_secrets() -> None:
         ("postgresql:///x?host=/run/pg", "/run/pg/.s.PGSQL.5432"),
     ],
 )
-def test_hosts_are_written_with_their_ports(url: str, place: str) -> None:
-    assert read(url).place == place
+def test_hosts_are_written_with_their_ports(url: str, name: str) -> None:
+    assert read(url).server_name == name
 
 
 def test_every_parameter_of_libpq_is_taken_or_refused_by_its_name() -> None:

@@ -252,7 +252,7 @@ async def test_hostile_text_is_text(gateway: Gateway, tabs: Tabs) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_one_client_or_all_of_a_user_are_disconnected_by_who_is_sure(
+async def test_a_client_is_disconnected_at_once_and_all_of_a_user_after_a_question(
     gateway: Gateway, tabs: Tabs
 ) -> None:
     page = await tabs.open(address(gateway, service()))
@@ -260,13 +260,8 @@ async def test_one_client_or_all_of_a_user_are_disconnected_by_who_is_sure(
     rows = page.get_by_role("table", name="Connections").get_by_role("row")
     async with gateway.client(token_for(sub="alice")) as alice, gateway.client(token_for(sub="bob")) as bob:
         row = rows.filter(has_text="alice")
-        await row.get_by_role("button", name="Disconnect").click()
-        dialog = page.get_by_role("dialog", name="Disconnect alice?")
-        await dialog.get_by_role("button", name="Cancel").click()
-        await expect(dialog).to_have_count(0)
         end = asyncio.create_task(alice.is_refused())
         await row.get_by_role("button", name="Disconnect").click()
-        await dialog.get_by_role("button", name="Disconnect").click()
         await expect(page.get_by_text("One connection was closed.")).to_be_visible()
         assert await end == ("disconnected", 4410)
         await expect(row).to_have_count(0)
@@ -275,8 +270,11 @@ async def test_one_client_or_all_of_a_user_are_disconnected_by_who_is_sure(
             await page.get_by_label("User").fill("bob")
             await expect(rows.filter(has_text="bob")).to_have_count(2)
             await page.get_by_role("button", name="Close all of bob").click()
-            ends = [asyncio.create_task(client.is_sent_away()) for client in (bob, again)]
             dialog = page.get_by_role("dialog", name="Disconnect all of bob?")
+            await dialog.get_by_role("button", name="Cancel").click()
+            await expect(dialog).to_have_count(0)
+            await page.get_by_role("button", name="Close all of bob").click()
+            ends = [asyncio.create_task(client.is_sent_away()) for client in (bob, again)]
             await dialog.get_by_label("Let it come back at once").check()
             await dialog.get_by_role("button", name="Disconnect").click()
             told = page.get_by_text("2 connections were closed, and asked to come back.")

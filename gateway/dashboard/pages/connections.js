@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../vendor/preact.js"
 import { get } from "../api.js"
 import { closeInWords, isTrouble } from "../closes.js"
 import { agent, bytes, clip, count, duration, short } from "../format.js"
-import { Disconnect } from "../parts/disconnect.js"
+import { Disconnect, disconnect } from "../parts/disconnect.js"
 import { Button, Field } from "../parts/controls.js"
 import { Ago, Badge, Empty, ErrorNotice, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
 import { usePolling } from "../polling.js"
@@ -36,13 +36,13 @@ function All() {
     const [changed, setChanged] = useState(0)
     const disconnected = (result) => {
         setDone(result)
-        setChanged(changed + 1)
+        setChanged((times) => times + 1)
     }
     return html`
         <${Page} title="Connections" lead="Who is connected to any node, and who came and went.">
             <${Filters} user=${user} node=${node} />
             <div role="status" class="announce">${done && html`<${Notice} kind="good">${done}<//>`}</div>
-            <${LiveOnes} key=${`live ${user} ${node}`} user=${user} node=${node} ask=${ask} changed=${changed} />
+            <${LiveOnes} key=${`live ${user} ${node}`} user=${user} node=${node} ask=${ask} onDone=${disconnected} changed=${changed} />
             <${History} key=${`history ${user}`} user=${user} changed=${changed} />
             ${asked && html`<${Disconnect} of=${asked} onDone=${disconnected} onClose=${() => ask(null)} />`}
         <//>`
@@ -66,7 +66,7 @@ function Filters({ user, node }) {
         </form>`
 }
 
-function LiveOnes({ user, node, ask, changed }) {
+function LiveOnes({ user, node, ask, onDone, changed }) {
     const [cursors, setCursors] = useState([]) // of the pages before this one, and of this one
     const after = cursors.at(-1)
     const state = usePolling(
@@ -84,7 +84,7 @@ function LiveOnes({ user, node, ask, changed }) {
                 <div class="in-panel"><${Notice} kind="warning">These nodes did not answer, so their clients are missing here: ${data.missing.join(", ")}.<//></div>`}
             ${!data && !error && html`<div class="in-panel"><${Skeleton} lines=${5} /></div>`}
             ${data && clients.length === 0 && html`<${Nobody} isFiltered=${user || node} />`}
-            ${clients.length > 0 && html`<${ClientsTable} clients=${clients} isOld=${isOld} ask=${ask} />`}
+            ${clients.length > 0 && html`<${ClientsTable} clients=${clients} isOld=${isOld} onDone=${onDone} />`}
             <${Pager} cursors=${cursors} next=${data?.next} onChange=${setCursors} />
         <//>`
 }
@@ -102,7 +102,7 @@ function Nobody({ isFiltered }) {
             <//>`
 }
 
-function ClientsTable({ clients, isOld, ask }) {
+function ClientsTable({ clients, isOld, onDone }) {
     return html`
         <div class="scroll" tabindex="0" role="group" aria-label="Rows of clients">
             <table aria-label="Connections" aria-busy=${isOld}>
@@ -112,13 +112,25 @@ function ClientsTable({ clients, isOld, ask }) {
                     <th scope="col" class="number">In</th><th scope="col" class="number">Out</th>
                     <th scope="col" class="stay"><span class="visually-hidden">What to do</span></th>
                 </tr></thead>
-                <tbody>${clients.map((client) => html`<${ClientRow} key=${client.connection_id} client=${client} ask=${ask} />`)}</tbody>
+                <tbody>${clients.map((client) => html`<${ClientRow} key=${client.connection_id} client=${client} onDone=${onDone} />`)}</tbody>
             </table>
         </div>`
 }
 
-function ClientRow({ client, ask }) {
+function ClientRow({ client, onDone }) {
     const { connection_id: id, user_id: user, subscriptions, subscription_count: number = subscriptions.length } = client
+    const [busy, setBusy] = useState(false)
+    const [error, setError] = useState(null)
+    const close = async () => {
+        setBusy(true)
+        setError(null)
+        try {
+            onDone(await disconnect({ connection_id: id }))
+        } catch (failure) {
+            setError(failure)
+        }
+        setBusy(false)
+    }
     return html`
         <tr>
             <td class="wide"><${Foreign} text=${user} most=${40} empty="no name" /><br /><${IdLink} id=${id} user=${user} node=${client.node} /></td>
@@ -129,7 +141,10 @@ function ClientRow({ client, ask }) {
             <td class="number">${bytes(client.queue_bytes)}</td>
             <td class="number">${short(client.messages_in)}</td>
             <td class="number">${short(client.messages_out)}</td>
-            <td class="end stay"><${Button} small kind="danger" onClick=${() => ask({ client })}>Disconnect<//></td>
+            <td class="end stay">
+                <${Button} small kind="danger" busy=${busy} onClick=${close}>Disconnect<//>
+                ${error && html`<p class="field-error" role="alert">${error.message}</p>`}
+            </td>
         </tr>`
 }
 

@@ -1,8 +1,18 @@
-// Asks, then disconnects one client, or all of a user.
+// Disconnects one client at once, or asks first: about one, or about all of a user.
 import { html, useState } from "../vendor/preact.js"
 import { endWithStop, post } from "../api.js"
 import { agent, clip, count } from "../format.js"
 import { Ask } from "./controls.js"
+
+/** Rejects with a sentence; resolves to one about what came of it. `body` as the contract has it. */
+export async function disconnect(body) {
+    try {
+        const { disconnected, missing = [] } = await post("/disconnect", body)
+        return told(disconnected, missing, body.reconnect)
+    } catch (error) {
+        throw Object.assign(error, { message: endWithStop(error.message) })
+    }
+}
 
 /** `of` is {client} as in `GET /clients`, or {user}; `onDone` gets a sentence about what came of it. */
 export function Disconnect({ of: { client, user }, onDone, onClose }) {
@@ -10,12 +20,7 @@ export function Disconnect({ of: { client, user }, onDone, onClose }) {
     const name = clip(client ? client.user_id ?? "this client" : user, 60)
     const confirm = async () => {
         const whom = client ? { connection_id: client.connection_id } : { user_id: user }
-        try {
-            const { disconnected, missing = [] } = await post("/disconnect", { ...whom, reconnect: isBack })
-            onDone(told(disconnected, missing, isBack))
-        } catch (error) {
-            throw Object.assign(error, { message: endWithStop(error.message) })
-        }
+        onDone(await disconnect({ ...whom, reconnect: isBack }))
     }
     return html`
         <${Ask} danger title=${client ? `Disconnect ${name}?` : `Disconnect all of ${name}?`} action="Disconnect"

@@ -8,15 +8,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 PATIENCE_MS = 90_000  # for the browser to start, on a busy machine
 ACTION_MS = 30_000  # for a page to show something
+DESK = {"width": 1280, "height": 860}
+LEFT = "net::ERR_ABORTED"  # the page that asked has left
+TELL_REFUSED = """document.addEventListener("securitypolicyviolation", (event) => {
+    console.error(`the policy refused ${event.blockedURI} by ${event.violatedDirective}: ${event.sourceFile}`)
+})"""
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +60,8 @@ class Tabs:
         page.on("console", self._logged)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requested.append(request.url))
+        page.on("requestfailed", self._failed)
+        page.on("websocket", lambda web_socket: self.requested.append(web_socket.url))
         if url:
             await page.goto(url, timeout=PATIENCE_MS)
         return page
@@ -62,21 +70,33 @@ class Tabs:
         if message.type in ("error", "warning"):
             self.errors.append(message.text)
 
+    def _failed(self, request: Request) -> None:
+        if request.failure != LEFT:
+            self.errors.append(f"Failed to load resource: {request.url} {request.failure}")
+
     def check(self) -> None:
-        """No error but the expected ones, and no other host was asked for anything."""
+        """No error but the expected ones, no other host was asked for anything, and no URL has a token."""
         unexpected = [one for one in self.errors if not any(part in one for part in self.expected)]
         assert not unexpected
         assert {urlsplit(url).hostname for url in self.requested if not url.startswith("data:")} <= {
             "127.0.0.1"
         }
+        assert not [url for url in self.requested if "eyJ" in url.partition("#")[0]]
+
+
+@asynccontextmanager
+async def opened_tabs(browser: Browser, **options: Any) -> AsyncIterator[Tabs]:
+    """Tabs of one more person; `options` are those of a browser's context."""
+    context = await browser.new_context(**{"viewport": DESK, **options})
+    await context.add_init_script(TELL_REFUSED)
+    tabs = Tabs(context)
+    yield tabs
+    tabs.check()
+    await context.close()
 
 
 @pytest.fixture
 async def tabs(browser: Browser, request: pytest.FixtureRequest) -> AsyncIterator[Tabs]:
     """Tabs as wide as a desk has room for; an indirect parameter changes the options of the context."""
-    options: dict[str, Any] = getattr(request, "param", {})
-    context = await browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
-    tabs = Tabs(context)
-    yield tabs
-    tabs.check()
-    await context.close()
+    async with opened_tabs(browser, **getattr(request, "param", {})) as tabs:
+        yield tabs

@@ -25,6 +25,7 @@ from tests.acceptance.node import (
     node_with_ws,
     running_node,
 )
+from tests.acceptance.programs import client_of
 from tests.acceptance.served import disconnect, served
 from tests.chaos.link import Link
 from tests.gateway_fixture import token_for
@@ -286,9 +287,16 @@ async def test_a_gap_is_told_where_history_does_not_reach_back(messages: Stage) 
             async with rows(messages) as written:
                 await written.more(5)
                 await followers.pass_(written.committed[-1])
-                link.target, port = 1, link.target  # nobody listens there
-                link.cut()
-                await written.insert(1_000)
+                async with client_of(service.url, token_for()) as witness:
+                    await witness.subscribe("table:messages:INSERT")
+                    link.target, port = 1, link.target  # nobody listens there
+                    link.cut()
+                    # History goes by what was published together.
+                    for _ in range(4):
+                        await written.insert(200)
+                        last = written.committed[-1]
+                        while (await witness.hear())["data"]["id"] != last:
+                            pass
                 link.target = port
                 await followers.subscribed("steady", 2)
                 await written.more(5)

@@ -13,6 +13,7 @@ import { timeOf, value } from "./live_list.js"
 
 const MOST_HEARD = 100
 const MOST_SENT = 20
+const DRAW_MS = 50
 const CHECK_MS = 500 // after the last key
 const LISTEN_MS = 3_000 // how long a message waits for the subscription that hears it
 
@@ -60,7 +61,7 @@ function useHeard(channel, rt) {
                 if (arrived.length > 2 * MOST_HEARD) arrived = arrived.slice(-MOST_HEARD)
                 if (isScheduled) return
                 isScheduled = true
-                requestAnimationFrame(draw)
+                setTimeout(draw, DRAW_MS)
             },
             told: (news) => { state.value = news },
             missed() {},

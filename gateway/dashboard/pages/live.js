@@ -86,7 +86,7 @@ export default function Live() {
                         <${Button} kind="main" icon="live" type="submit">Subscribe<//>
                         ${wanted && html`<${Button} onClick=${feed.stop}>Stop<//>`}
                     </div>
-                    <${Suggestions} channel=${typed.channel} />
+                    <${Suggestions} channel=${typed.channel} filter=${typed.filter} />
                 </form>
                 <${State} />
                 <${Code} wanted=${wanted} />
@@ -99,7 +99,7 @@ export default function Live() {
         <//>`
 }
 
-function Suggestions({ channel }) {
+function Suggestions({ channel, filter }) {
     const may = isService.value
     const read = (path, query) => usePolling(async (options) => (may ? get(path, query, options) : null), Infinity, [may]).value.data
     const tables = read("/tables")?.tables ?? []
@@ -113,10 +113,11 @@ function Suggestions({ channel }) {
         ...tables.filter((one) => !one.enabled).map(nameOf),
     ])
     const base = channel.replace(/^(table:)public\./, "$1").replace(/:(INSERT|UPDATE|DELETE)$/, "")
+    const before = filter.slice(0, filter.lastIndexOf("&") + 1) // conditions that stand already
     const columns = tables.find((one) => nameOf(one) === base)?.columns ?? []
     return html`
         <datalist id="live-channels">${[...names].slice(0, 500).map((name) => html`<option key=${name} value=${name} />`)}</datalist>
-        <datalist id="live-conditions">${columns.slice(0, 200).map(({ name, type }) => html`<option key=${name} value=${`${name}=eq.`}>${type}</option>`)}</datalist>`
+        <datalist id="live-conditions">${columns.slice(0, 200).map(({ name, type }) => html`<option key=${name} value=${`${before}${name}=eq.`}>${type}</option>`)}</datalist>`
 }
 
 function State() {

@@ -78,6 +78,7 @@ export function subscribe(next) {
 }
 
 function open(start) {
+    clearTimeout(opening)
     const { channel, filter } = wanted.peek()
     end = listen(channel, { filter, since: start, heard, missed, told: (news) => { state.value = news } })
 }

@@ -7,7 +7,7 @@ import { isFollowing, move, selected } from "./live_list.js"
 
 const areOn = signal(true)
 
-const KEYS = [["j", "next event"], ["k", "event before"], ["g", "newest"], ["p", "pause or go on"], ["x", "clear"], ["/", "search"], ["Esc", "close the details"]]
+const KEYS = [["j", "next event"], ["k", "event before"], ["g", "newest"], ["p", "pause or go on"], ["x", "clear"], ["/ f", "search"], ["Esc", "close the details"]]
 
 /** Keys of the page; none while somebody types, and none at all once they are switched off. */
 export function useShortcuts({ find }) {

@@ -228,6 +228,21 @@ async def test_ten_thousand_people_are_not_all_in_the_document(dev: Dev, tabs: T
     await expect(page.get_by_role("img", name="11,900 now, 12,000 at most")).to_be_visible()
 
 
+async def test_a_user_with_thousands_of_connections_is_one_item(dev: Dev, tabs: Tabs) -> None:
+    service = Service([entry(number, user_id="robot") for number in range(5_000)])
+    page = await with_service(dev, tabs, service)
+    await counted(page, "1 person, 5,000 connections")
+    await expect(people(page)).to_contain_text(["5,000 tabs"])
+    await people(page).get_by_text("5,000 connections").click()
+    await expect(people(page).get_by_role("group", name="State")).to_have_count(50)
+    service.tell("leave", service.presences[1:])
+    await counted(page, "1 person, 1 connection")
+    await expect(people(page)).to_contain_text(['{"n":0}'])
+    service.tell("leave", service.presences[:1])
+    await expect(page.get_by_text("Nobody is there")).to_be_visible()
+    await expect(timeline(page).first).to_contain_text("robot left")
+
+
 async def test_large_integers_of_a_state_are_shown_exactly(dev: Dev, tabs: Tabs) -> None:
     async with present(dev, "ann", {"n": 12345678901234567890}):
         page = await opened(dev, tabs)

@@ -7,7 +7,7 @@ const MOST_STEPS = 1500
 
 export class Roster {
     isSynced = false
-    people = new Map() // by user: {key, user, connections: Map of entries by connection id, joinedAt}
+    people = new Map() // by user: {key, user, connections: Map of entries by connection id, joinedAt once it is settled}
     connections = new Map() // the key of each connection's person
     timeline = [] // oldest first: {id, kind, at, user, connection, count, state}
     steps = [] // [ms, people] at each change, oldest first
@@ -40,30 +40,37 @@ export class Roster {
 
     /** Newest first. */
     sorted() {
+        for (const [key, person] of this.people) {
+            // A new object: a component draws again only if it gets another one.
+            if (!person.isSettled) this.people.set(key, { ...person, joinedAt: earliest(person.connections), isSettled: true })
+        }
         return [...this.people.values()].sort((one, two) => (one.joinedAt < two.joinedAt ? 1 : one.joinedAt > two.joinedAt ? -1 : one.key < two.key ? -1 : 1))
     }
 
     #put(entry, isQuiet = false) {
         const { connection_id: id, user_id: user } = entry
-        const key = keyOf(entry)
-        const person = this.people.get(key)
-        const before = person?.connections.get(id)
-        const connections = new Map(person?.connections).set(id, entry)
-        this.people.set(key, { key, user, connections, joinedAt: earliest(connections) })
+        const key = user === null ? `connection ${id}` : `user ${user}`
+        let person = this.people.get(key)
+        if (!person) this.people.set(key, person = { key, user, connections: new Map() })
+        const { connections } = person
+        const before = connections.get(id)
+        connections.set(id, entry)
         this.connections.set(id, key)
+        person.isSettled = false // one user may have thousands of connections: joinedAt is found once, in the end
         if (isQuiet || before?.updated_at === entry.updated_at) return
         if (before) this.#note("update", entry.updated_at, entry, connections.size)
         else this.#note("join", entry.joined_at, entry, connections.size)
     }
 
     #remove(id, person, now) {
-        const entry = person.connections.get(id)
-        const connections = new Map(person.connections)
-        connections.delete(id)
+        const { connections } = person
+        const left = connections.size - 1
+        this.#note("leave", new Date(now).toISOString(), connections.get(id), left)
         this.connections.delete(id)
-        if (connections.size) this.people.set(person.key, { ...person, connections, joinedAt: earliest(connections) })
-        else this.people.delete(person.key)
-        this.#note("leave", new Date(now).toISOString(), entry, connections.size)
+        // Who is gone stays whole: a view may still show it.
+        if (!left) return void this.people.delete(person.key)
+        connections.delete(id)
+        person.isSettled = false
     }
 
     #note(kind, at, { user_id: user, connection_id: connection, state }, count) {
@@ -79,8 +86,6 @@ export class Roster {
         this.steps = this.steps.slice(Math.max(first === -1 ? this.steps.length - 1 : first - 1, this.steps.length - MOST_STEPS, 0))
     }
 }
-
-const keyOf = ({ user_id: user, connection_id: id }) => (user === null ? `connection ${id}` : `user ${user}`)
 
 const earliest = (connections) => [...connections.values()].reduce((least, { joined_at: at }) => (at < least ? at : least), "~")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from aiohttp import ClientSession
 from playwright.async_api import Locator, Page, expect
 
 from tests.acceptance.conftest import Stage
-from tests.acceptance.programs import Dev
-from tests.acceptance.served import served
+from tests.acceptance.programs import START_SECONDS, Dev, psql, running
+from tests.acceptance.served import LOCAL, served
 from tests.browser_fixture import Tabs
 from tests.gateway_fixture import eventually, token_for
 
@@ -311,6 +312,25 @@ async def test_an_origin_that_may_not_connect_is_told_what_to_set(messages: Stag
         await page.get_by_role("button", name="Subscribe").click()
         await expect(page.get_by_role("alert")).to_have_count(1)
         await expect(page.get_by_role("alert")).to_contain_text(f'add "{running.url}" to allowed_origins')
+
+
+async def test_a_node_that_dies_is_told_and_nothing_is_missed(messages: Stage, tabs: Tabs) -> None:
+    messages.write(project=('allowed_origins = ["*"]',))
+    tabs.expected = ("WebSocket connection", "Failed to load resource")
+    async with served(messages) as before:
+        page = await tabs.open(f"{before.url}/dashboard#project=demo&token={token_for(role='service_role')}")
+        await page.get_by_role("link", name="Live").click()
+        await subscribe(page, "table:messages")
+        await psql(messages.database_url, "insert into messages (body) values ('before')")
+        await expect(events(page)).to_have_count(1)
+        await before.gateway.stop(signal.SIGKILL)
+        await expect(page.get_by_text("There is no connection at the moment.")).to_be_visible()
+        await psql(messages.database_url, "insert into messages (body) values ('meanwhile')")
+        words = ("gateway", "--port", before.ports[0], "--config", messages.config, *LOCAL)
+        async with running(*words, directory=messages.directory):
+            await expect(events(page)).to_have_count(2, timeout=START_SECONDS * 1000)
+            await expect(events(page).nth(1)).to_contain_text("meanwhile")
+            await expect(page.get_by_text("There is no connection at the moment.")).to_have_count(0)
 
 
 async def test_a_payload_that_is_too_big_is_told_and_the_connection_comes_back(dev: Dev, tabs: Tabs) -> None:

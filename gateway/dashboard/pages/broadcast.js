@@ -31,7 +31,10 @@ function wrongChannel(channel) {
 const sizeOf = (text) => new TextEncoder().encode(text).length
 
 /** Where a refusal belongs. */
-const fieldOf = ({ code }) => (/^(message_too_big|invalid_json|invalid_message)$/.test(code) ? "payload" : /^(forbidden|invalid_channel)$/.test(code) ? "channel" : "form")
+function fieldOf({ code }) {
+    if (/^(message_too_big|invalid_json|invalid_message)$/.test(code)) return "payload"
+    return /^(forbidden|invalid_channel)$/.test(code) ? "channel" : "form"
+}
 
 /** What comes on a channel, and how long one's own messages took. Signals; `channel` null listens to nothing. */
 function useHeard(channel, rt) {
@@ -121,14 +124,16 @@ export default function Broadcast() {
             await sendAsTyped(channel, typed.payload)
             const refusal = state.peek()?.error
             tell((now) => ({ trip: null, ...now, isHeard, refusal: refusal && endWithStop(refusal.message), accepted: performance.now() - own.at }))
-            sent.value = [{ channel, payload: typed.payload }, ...sent.peek().filter((one) => one.channel !== channel || one.payload !== typed.payload)].slice(0, MOST_SENT)
+            const others = sent.peek().filter((one) => one.channel !== channel || one.payload !== typed.payload)
+            sent.value = [{ channel, payload: typed.payload }, ...others].slice(0, MOST_SENT)
             if (isService.peek()) countSubscribers(channel).then((subscribers) => tell((now) => ({ ...now, subscribers })))
         } catch (error) {
             const at = under.indexOf(own)
             if (at >= 0) under.splice(at, 1)
             // Of a frame that is too big a browser may see no more than that the connection is lost.
             const size = sizeOf(typed.payload)
-            if (error.code === "unknown" && size > 2 ** 15) setWrong({ payload: `The connection was lost before the node answered. The payload has ${bytes(size)}, and a message has max_message_bytes at most, which are 64 KiB by default.` })
+            const most = `The payload has ${bytes(size)}, and a message has max_message_bytes at most, which are 64 KiB by default.`
+            if (error.code === "unknown" && size > 2 ** 15) setWrong({ payload: `The connection was lost before the node answered. ${most}` })
             else if (status.peek().state !== "closed") setWrong({ [fieldOf(error)]: endWithStop(error.message) })
         } finally {
             setBusy(false)
@@ -191,6 +196,7 @@ async function countSubscribers(channel) {
 
 function Outcome({ of }) {
     if (of?.accepted === undefined && of?.trip == null) return html`<div role="status"></div>`
+    const { subscribers } = of
     const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`
     return html`
         <div class="outcome" role="status">
@@ -198,7 +204,8 @@ function Outcome({ of }) {
             ${of.trip != null ? html`<${Badge} kind="accent">Round trip ${ms(of.trip)}<//>`
                 : of.isHeard ? html`<span class="soft">It has not come back yet.</span>`
                 : html`<span class="soft">No round trip: this page is not subscribed to the channel. ${of.refusal}</span>`}
-            ${typeof of.subscribers === "number" && html`<span class="soft">${of.subscribers === 1 ? "1 connection is" : `${count(of.subscribers)} connections are`} subscribed to it now${of.isHeard ? ", this one among them" : ""}.</span>`}
+            ${typeof subscribers === "number" && html`
+                <span class="soft">${subscribers === 1 ? "1 connection is" : `${count(subscribers)} connections are`} subscribed to it now${of.isHeard ? ", this one among them" : ""}.</span>`}
         </div>`
 }
 
@@ -218,7 +225,10 @@ function Heard({ channel, heard, state }) {
     return html`
         <${Panel} title="What comes back" note=${note} flush>
             ${all.length === 0
-                ? html`<${Empty} icon="broadcast" title="Nothing has come back yet">${channel ? html`What anybody sends to <${Foreign} text=${channel} most=${60} /> stands here.` : "Send a message: this page then listens to its channel."}<//>`
+                ? html`
+                    <${Empty} icon="broadcast" title="Nothing has come back yet">
+                        <p>${channel ? html`What anybody sends to <${Foreign} text=${channel} most=${60} /> stands here.` : "Send a message: this page then listens to its channel."}</p>
+                    <//>`
                 : html`<ul class="heard" role="list" aria-label="Messages">${all.map((one) => html`<${Message} key=${one.number} of=${one} />`)}</ul>`}
         <//>`
 }

@@ -92,7 +92,8 @@ export default function Live() {
                 <${Code} wanted=${wanted} />
             <//>
             ${wanted && feed.state.value.enabled === false && feed.isQuiet.value && html`
-                <${Notice} kind="warning" title="Realtime is not enabled on this table." actions=${html`<a class="button small" href=${href("tables")}>Turn realtime on</a>`}>
+                <${Notice} kind="warning" title="Realtime is not enabled on this table."
+                    actions=${html`<a class="button small" href=${href("tables")}>Turn realtime on</a>`}>
                     The subscription stands: changes come from the moment that it is enabled.
                 <//>`}
             <${Events} onStart=${start} />
@@ -117,7 +118,9 @@ function Suggestions({ channel, filter }) {
     const columns = tables.find((one) => nameOf(one) === base)?.columns ?? []
     return html`
         <datalist id="live-channels">${[...names].slice(0, 500).map((name) => html`<option key=${name} value=${name} />`)}</datalist>
-        <datalist id="live-conditions">${columns.slice(0, 200).map(({ name, type }) => html`<option key=${name} value=${`${before}${name}=eq.`}>${type}</option>`)}</datalist>`
+        <datalist id="live-conditions">
+            ${columns.slice(0, 200).map(({ name, type }) => html`<option key=${name} value=${`${before}${name}=eq.`}>${type}</option>`)}
+        </datalist>`
 }
 
 function State() {
@@ -136,7 +139,10 @@ function State() {
         <dl class="facts live-state">
             <div><dt>State</dt><dd><span role="status"><${Badge} kind=${kind}>${words}<//></span></dd></div>
             <div><dt>Rate</dt><dd>${rate(perSecond)} a second</dd></div>
-            <div><dt>${wanted?.channel.startsWith("table:") ? "Lag from commit" : "Lag"}</dt><dd title=${most === null ? "" : `At most ${lagOf(most)} in the last second`}>${lagOf(lag)}</dd></div>
+            <div>
+                <dt>${wanted?.channel.startsWith("table:") ? "Lag from commit" : "Lag"}</dt>
+                <dd title=${most === null ? "" : `At most ${lagOf(most)} in the last second`}>${lagOf(lag)}</dd>
+            </div>
             <div><dt>Received</dt><dd>${count(total)}</dd></div>
             <div class="wide"><dt>Position</dt><dd><${Foreign} text=${wanted && (total, feed.position())} most=${44} mono empty="–" /></dd></div>
         </dl>`
@@ -166,7 +172,8 @@ function Events({ onStart }) {
                 <${Button} icon="download" busy=${shown.length === 0} onClick=${feed.save}>Export<//>
                 ${kinds.length > 0 && html`
                     <div class="kinds" role="group" aria-label="Kinds">
-                        ${kinds.map((kind) => html`<button key=${kind} type="button" class=${`kind ${kind}`} aria-pressed=${!hidden.has(kind)} onClick=${() => toggle(kind)}>${kind}</button>`)}
+                        ${kinds.map((kind) => html`
+                            <button key=${kind} type="button" class=${`kind ${kind}`} aria-pressed=${!hidden.has(kind)} onClick=${() => toggle(kind)}>${kind}</button>`)}
                     </div>`}
                 <div class="find" ref=${find}>
                     <input type="search" aria-label="Search in rows" placeholder="Search in rows" value=${needle} spellcheck=${false}
@@ -192,6 +199,12 @@ function Events({ onStart }) {
 
 function Nothing({ kept }) {
     if (kept) return html`<${Empty} icon="search" title="Nothing matches">Change the search, or show more kinds.<//>`
-    if (!feed.wanted.value) return html`<${Empty} icon="live" title="Nothing is subscribed yet">Enter a channel: <code>table:orders</code> for the changes of a table, <code>room:lobby</code> for broadcasts, <code>presence</code> for people.<//>`
+    if (!feed.wanted.value) {
+        return html`
+            <${Empty} icon="live" title="Nothing is subscribed yet">
+                <p>Enter a channel: <code>table:orders</code> for the changes of a table, <code>room:lobby</code> for broadcasts,${" "}
+                <code>presence</code> for people.</p>
+            <//>`
+    }
     return html`<${Empty} icon="live" title="Nothing has come yet">What comes on the channel stands here at once.<//>`
 }

@@ -7,7 +7,7 @@ import { Facts, Foreign, Notice } from "../parts/layout.js"
 import { changes, selected, timeOf, value } from "./live_list.js"
 
 const STEP = 100 // rows of a table at a time
-const MOST_VALUE = 2_000
+const MOST_VALUE = 500 // characters, until somebody asks for more
 
 const unquoted = (text) => (text?.startsWith('"') ? JSON.parse(text) : text === "null" ? null : text)
 
@@ -43,7 +43,8 @@ function Event({ event, onStart }) {
                 ["Here at", timeOf(event.at)],
                 event.lag !== null && ["Lag", lagOf(event.lag)],
             ]} />
-            ${said.get("truncated") === "true" && html`<${Notice} kind="warning" title="This change was too big to be sent whole.">Its primary key is here; read the row from the table.<//>`}
+            ${said.get("truncated") === "true" && html`
+                <${Notice} kind="warning" title="This change was too big to be sent whole.">Its primary key is here; read the row from the table.<//>`}
             <${Said} said=${said} />
             ${id && html`
                 <footer class="start">
@@ -99,6 +100,6 @@ function Value({ text }) {
     const [isWhole, show] = useState(false)
     if (text === undefined) return html`<span class="none">not there</span>`
     return html`
-        <bdi class=${text === "null" ? "mono none" : "mono foreign"}>${value(text, isWhole ? 200_000 : MOST_VALUE / 4)}</bdi>
-        ${text.length > MOST_VALUE / 4 && !isWhole && html` <${Button} small onClick=${() => show(true)}>Show more<//>`}`
+        <bdi class=${text === "null" ? "mono none" : "mono foreign"}>${value(text, isWhole ? 200_000 : MOST_VALUE)}</bdi>
+        ${text.length > MOST_VALUE && !isWhole && html` <${Button} small onClick=${() => show(true)}>Show more<//>`}`
 }

@@ -63,9 +63,16 @@ function samples({ channel, filter, since }) {
     const client = new URL("realtime.js", document.baseURI).href
     const asked = JSON.stringify({ type: "subscribe", channel, ...(filter && { filter }), ...(since && { since }) })
     const socket = `${base.replace(/^http/, "ws")}/realtime/ws`
-    const listen = !filter && !since && `realtime listen ${quoted(channel)} --project ${session.value.project} --url ${new URL(".", document.baseURI).href.replace(/\/$/, "")} --token "$TOKEN"`
+    const root = new URL(".", document.baseURI).href.replace(/\/$/, "")
+    const listen = !filter && !since
+        && `realtime listen ${quoted(channel)} --project ${session.value.project} --url ${root} --token "$TOKEN"`
+    const lines = [
+        `import { connect } from ${JSON.stringify(client)}`, "",
+        `const rt = connect(${JSON.stringify(base)}, { token })`,
+        `${handle}.on("${event}", (news) => console.log(news))`,
+    ]
     return [
-        ["JavaScript", `import { connect } from ${JSON.stringify(client)}\n\nconst rt = connect(${JSON.stringify(base)}, { token })\n${handle}.on("${event}", (news) => console.log(news))`],
+        ["JavaScript", lines.join("\n")],
         listen && ["Terminal", listen],
         ["websocat", `echo ${quoted(asked)} |\n    websocat -n -H "Authorization: Bearer $TOKEN" ${socket}`],
     ].filter(Boolean)

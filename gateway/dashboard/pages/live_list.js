@@ -52,7 +52,8 @@ function line(event) {
     if (event.text.length > BIG) {
         const from = event.text.search(/"(?:data|payload|presences)":/)
         const row = event.text.slice(event.text.indexOf(":", from) + 1)
-        return [html`<i>${bytes(event.text.length)} </i>`, /^[{[]/.test(row) ? pairs(parts(row, MOST_PARTS).map(([name, text]) => [String(name), text])) : html`<bdi>${value(row)}</bdi>`]
+        const first = parts(row, MOST_PARTS)?.map(([name, text]) => [String(name), text])
+        return [html`<i>${bytes(event.text.length)} </i>`, first ? pairs(first) : html`<bdi>${value(row)}</bdi>`]
     }
     const said = fields(event.text)
     const data = said.get("data")
@@ -178,7 +179,8 @@ export function EventList() {
         place.isMoving = true
         leave()
         const index = shown.indexOf(selected.peek())
-        const next = shown[index < 0 ? Math.max(0, Math.min(shown.length - 1, Math.floor((place.top + height - 1) / row))) : Math.max(0, Math.min(shown.length - 1, index + step))]
+        const lowest = Math.floor((place.top + height - 1) / row) // in sight
+        const next = shown[Math.max(0, Math.min(shown.length - 1, index < 0 ? lowest : index + step))]
         if (next) selected.value = next
     }
     move = place.move

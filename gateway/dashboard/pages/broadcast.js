@@ -229,7 +229,7 @@ function Heard({ channel, heard, state }) {
                     <${Empty} icon="broadcast" title="Nothing has come back yet">
                         <p>${channel ? html`What anybody sends to <${Foreign} text=${channel} most=${60} /> stands here.` : "Send a message: this page then listens to its channel."}</p>
                     <//>`
-                : html`<ul class="heard" role="list" aria-label="Messages">${all.map((one) => html`<${Message} key=${one.number} of=${one} />`)}</ul>`}
+                : html`<ul class="heard" role="list" tabindex="0" aria-label="Messages">${all.map((one) => html`<${Message} key=${one.number} of=${one} />`)}</ul>`}
         <//>`
 }
 
@@ -255,7 +255,7 @@ function Sent({ onUse }) {
         <${Panel} title="Written in this tab" flush>
             ${all.length === 0
                 ? html`<${Empty} title="Nothing was written yet">The last ${MOST_SENT} messages stay here until you sign out.<//>`
-                : html`<ul class="heard" role="list" aria-label="Written in this tab">${all.map((one) => html`
+                : html`<ul class="heard" role="list" tabindex="0" aria-label="Written in this tab">${all.map((one) => html`
                     <li role="listitem" key=${`${one.channel}\n${one.payload}`}>
                         <header><${Foreign} text=${one.channel} most=${60} /> <${Button} small onClick=${() => onUse(one)}>Use again<//></header>
                         <pre><bdi>${value(one.payload, 300)}</bdi></pre>

@@ -6,7 +6,7 @@ WORKERS ?= 4
 # Each of the many programs that tests start would compile all of this again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install dev test test-unit test-redis check bench chaos lock metrics client vendor newest-node
+.PHONY: install dev test test-unit test-redis check bench chaos lock metrics client vendor newest-node screenshots
 
 # Quick when there is nothing to do: the stamp is newer than what it was made from.
 install: .venv/installed
@@ -78,3 +78,7 @@ vendor:
 # The newest Node that npm has, for tests of the client.
 newest-node:
 	npm install --no-audit --no-fund --no-save --prefix tests/acceptance/javascript/newest node@latest
+
+# Pictures of every page of the dashboard, with people and traffic, for README and docs; needs Chromium.
+screenshots: install
+	$(BIN)/python tools/screenshots.py

@@ -143,6 +143,16 @@ async def test_a_goodbye_is_swallowed_too(link, connected):
     assert await say(await connected(), b"after") == b"after"
 
 
+async def test_a_forgotten_connection_is_silent_for_ever_and_new_ones_are_served(link, connected):
+    ends = await connected()
+    await say(ends, b"before")
+    link.forget()
+    for words in (b"meanwhile", b"again"):
+        ends[1].write(words)
+        assert await is_silent(ends)
+    assert await say(await connected(), b"after") == b"after"
+
+
 async def test_a_new_target_is_for_new_connections(link, connected):
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"other")

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +19,14 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# A tab that nobody looks at is as fast as another.
+STEADY = [
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+]
 PATIENCE_MS = 90_000  # for the browser to start, on a busy machine
 ACTION_MS = 30_000  # for a page to show something
 DESK = {"width": 1280, "height": 860}
@@ -35,14 +46,37 @@ def chromium() -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def devtools(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one browser for all tests of this process: to start one costs more than most tests."""
+    directory = tmp_path_factory.mktemp("chromium")
+    command = [chromium, *FLAGS, *STEADY, "--remote-debugging-port=0", f"--user-data-dir={directory}"]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen([*command, "about:blank"], stdout=log, stderr=log, start_new_session=True)
+    try:
+        written = directory / "DevToolsActivePort"
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not (written.exists() and written.read_text().count("\n")):
+            assert process.poll() is None, (directory / "log").read_text(errors="replace")
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        port, path = written.read_text().split("\n")[:2]
+        yield f"ws://127.0.0.1:{port}{path}"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
 @pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
+async def browser(devtools: str) -> AsyncIterator[Browser]:
+    """The browser of this process; contexts are of one test each, and end with it."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS, timeout=PATIENCE_MS)
+        browser = await playwright.chromium.connect_over_cdp(devtools, timeout=PATIENCE_MS)
         try:
             yield browser
         finally:
-            await browser.close()
+            await browser.close()  # leaves it, and ends the contexts of this test
 
 
 class Tabs:

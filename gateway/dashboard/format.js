@@ -9,6 +9,8 @@ const isNumber = (value) => typeof value === "number" && Number.isFinite(value)
 export const NONE = "–"
 
 export const count = (value) => (isNumber(value) ? whole.format(value) : NONE)
+/** A number with what is counted: counted(1, "table"), counted(2, "person", "people"). */
+export const counted = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`
 export const short = (value) => (!isNumber(value) ? NONE : Math.abs(value) < 10_000 ? whole.format(value) : compact.format(value))
 
 export function rate(value) {

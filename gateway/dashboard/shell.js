@@ -42,7 +42,8 @@ export function Shell() {
                 <div class="side-body" id="navigation">
                     <nav aria-label="Pages">
                         ${PAGES.map(([name, title]) => html`
-                            <a key=${name} href=${href(name)} aria-current=${page === name ? "page" : undefined}><${Icon} name=${name} />${title}</a>`)}
+                            <a key=${name} href=${href(name)} aria-current=${page === name ? "page" : undefined}
+                                onClick=${() => page === name && document.querySelector("main h1")?.focus()}><${Icon} name=${name} />${title}</a>`)}
                     </nav>
                     <${Who} />
                 </div>

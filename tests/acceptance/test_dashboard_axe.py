@@ -123,6 +123,22 @@ def the_verdict(looker: Looker, least: int) -> None:
     assert not looker.found, "\n".join(looker.found)
 
 
+async def test_a_fault_would_be_found(dev: Dev, tabs: Tabs, axe: str) -> None:
+    tabs.expected = ("policy", "Content Security Policy")
+    page = await tabs.open(f"{dev.url}/dashboard")
+    await page.evaluate(axe)
+    await page.evaluate(
+        """() => {
+            document.querySelector("form").append(document.createElement("button"))
+            document.body.append(Object.assign(document.createElement("script"), { textContent: "evil()" }))
+        }"""
+    )
+    looker = Looker(page)
+    await looker.look("sign-in")
+    assert ["button-name" in one for one in looker.found] == [True] * len(LOOKS)
+    assert any(one.startswith("the policy refused inline by script-src") for one in tabs.errors), tabs.errors
+
+
 async def test_pages_without_data(dev: Dev, tabs: Tabs, axe: str) -> None:
     page = await tabs.open(f"{dev.url}/dashboard")
     await page.evaluate(axe)

@@ -1,4 +1,4 @@
-"""What README.md and docs/protocol.md show is what happens: their examples, played against a real service.
+"""What README.md and pages of docs/ show is what happens: their examples, played against a real service.
 
 A `conversation` is played step by step, on a new connection for each name in it; `sh` blocks that call curl
 or psql are run, and print the `json` block below. In what is shown "…" stands for anything, as the last of
@@ -20,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -30,6 +31,7 @@ from tests.docs_fixture import Block, Step, blocks, steps, text_of
 from tests.gateway_fixture import Client
 
 PAGES = ("README.md", "docs/protocol.md")
+COMMANDS = (*PAGES, "docs/dashboard.md")  # pages that show commands
 ANYTHING = "…"
 
 
@@ -147,7 +149,7 @@ def requests(page: str) -> list[tuple[Block, Block | None]]:
 
 
 CONVERSATIONS = [block for page in PAGES for block in blocks(page, "conversation")]
-REQUESTS = [request for page in PAGES for request in requests(page)]
+REQUESTS = [request for page in COMMANDS for request in requests(page)]
 
 
 def require(program: str) -> None:
@@ -189,6 +191,18 @@ async def test_the_readmes_page_logs_what_psql_inserts(service: Dev, tab: Tab) -
     await service.psql("insert into users (name) values ('Rahul')")
     ((table, event, data),) = await tab.log(1)
     assert (table, event, data["name"]) == ("users", "INSERT", "Rahul")
+
+
+async def test_the_command_of_the_dashboards_page_prints_a_token_that_sees_everything(service: Dev) -> None:
+    (block,) = [one for one in blocks("docs/dashboard.md", "sh") if one.text.startswith("realtime token ")]
+    words = service.program.words
+    config = {"REALTIME_CONFIG": words[words.index("--data-dir") + 1] + "/realtime.toml"}
+    directory = service.program.directory
+    issued = await run(*block.text.split()[1:], directory=directory, environment=config)
+    headers = {"Authorization": f"Bearer {issued.lines[0]}"}
+    address = f"{service.url}/projects/demo/realtime/stats"
+    async with aiohttp.ClientSession() as http, http.get(address, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
 
 
 def test_every_page_has_examples() -> None:

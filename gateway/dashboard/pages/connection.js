@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../vendor/preact.js"
 import { get } from "../api.js"
 import { closeInWords, isTrouble } from "../closes.js"
-import { agent, bytes, clip, count, duration, moment, short } from "../format.js"
+import { agent, bytes, clip, count, counted, duration, moment, short } from "../format.js"
 import { Button, CopyButton } from "../parts/controls.js"
 import { Disconnect } from "../parts/disconnect.js"
 import { Icon } from "../parts/icons.js"
@@ -92,7 +92,7 @@ function Life({ client, came, went, name }) {
                 ${client && html`
                     <li class="info">
                         <p>${client.messages_in === 0 && client.messages_out === 0 ? "It has said and heard nothing so far."
-                            : html`It sent ${count(client.messages_in)} messages and got ${count(client.messages_out)}.`}
+                            : html`It sent ${counted(client.messages_in, "message")} and got ${count(client.messages_out)}.`}
                             ${" "}${subscribedTo(client)}</p>
                         <p class="soft small">until now</p>
                     </li>

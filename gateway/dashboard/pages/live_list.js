@@ -2,7 +2,7 @@
 // scrolls away from it.
 import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
 import { fields, parts, seen } from "../parts/json_text.js"
-import { bytes, clip } from "../format.js"
+import { bytes, clip, counted } from "../format.js"
 import { drawn, view } from "./live_feed.js"
 
 const SPARE = 6 // rows on both sides of what is in sight
@@ -66,7 +66,7 @@ function line(event) {
         const more = changed.length - MOST_PARTS
         return [
             key.slice(0, 1).filter(([name]) => !changed.some((one) => one[0] === name)).map(pair),
-            changed.slice(0, MOST_PARTS).map(change), more > 0 && html`<i>${more} more columns changed</i>`,
+            changed.slice(0, MOST_PARTS).map(change), more > 0 && html`<i>${counted(more, "more column")} changed</i>`,
             !changed.length && html`<i>nothing changed</i>`,
         ]
     }
@@ -77,7 +77,7 @@ function line(event) {
         const user = one.get("user_id")
         return [user === "null" ? "nobody" : JSON.parse(user), one.get("state")]
     })
-    return [html`<i>${people.length === 1 ? "1 person" : `${people.length} people`} </i>`, pairs(names)]
+    return [html`<i>${counted(people.length, "person", "people")} </i>`, pairs(names)]
 }
 
 class Line extends Component {

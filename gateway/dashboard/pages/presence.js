@@ -2,7 +2,7 @@
 import { effect, html, signal, useEffect, useRef, useSignal, useState } from "../vendor/preact.js"
 import { endWithStop } from "../api.js"
 import { client, ConnectionNotice, me, nodeNow, status } from "../connection.js"
-import { clip, clockTime, count, duration, moment } from "../format.js"
+import { clip, clockTime, count, counted, duration, moment } from "../format.js"
 import { Button, Field } from "../parts/controls.js"
 import { Ago, Badge, Empty, Facts, Foreign, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
@@ -114,7 +114,7 @@ function People({ view, channel }) {
 
 function Summary({ view: { people, connections, isSynced, state } }) {
     const told = useRef()
-    if (isSynced) told.current = `${count(people.length)} ${people.length === 1 ? "person" : "people"}, ${count(connections)} ${connections === 1 ? "connection" : "connections"}`
+    if (isSynced) told.current = `${counted(people.length, "person", "people")}, ${counted(connections, "connection")}`
     return html`<span role="status">${told.current ?? (state.error ? "unknown" : "asking")}${isSynced && !state.subscribed && ", as it was before the connection was lost"}</span>`
 }
 

@@ -1,7 +1,7 @@
 // Tables: which of them send their changes, which changes and columns, and who subscribes. A switch acts at once.
 import { html, useEffect, useId, useState } from "../vendor/preact.js"
 import { endWithStop, get } from "../api.js"
-import { count } from "../format.js"
+import { count, counted } from "../format.js"
 import { Button, CopyButton, Dialog, Field } from "../parts/controls.js"
 import { Badge, Empty, ErrorNotice, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
@@ -96,7 +96,7 @@ function List({ data, again, subscribers }) {
             <//>
             <${Button} icon="refresh" onClick=${again}>Read again<//>
             <p class="found soft" role="status">
-                ${found.length === entries.length ? `${count(entries.length)} tables` : `${count(found.length)} of ${count(entries.length)} tables`}, ${count(on)} on
+                ${found.length === entries.length ? counted(entries.length, "table") : `${count(found.length)} of ${counted(entries.length, "table")}`}, ${count(on)} on
             </p>
         </div>
         ${isElsewhere && html`<${Refusal} refused=${refused} again=${again} />`}

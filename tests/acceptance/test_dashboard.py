@@ -5,6 +5,7 @@ What a single page does in each case is tested beside this, in test_dashboard_li
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -18,7 +19,7 @@ from tests.acceptance.conftest import Stage
 from tests.acceptance.programs import Dev, psql, running
 from tests.acceptance.served import LOCAL, served
 from tests.browser_fixture import Tabs, opened_tabs
-from tests.gateway_fixture import token_for
+from tests.gateway_fixture import Client, token_for
 
 pytestmark = pytest.mark.standalone  # `realtime dev` brings its own Valkey, which is one server
 
@@ -172,14 +173,19 @@ async def test_two_people_meet_and_one_disconnects_the_other(dev: Dev, browser: 
 
 async def test_disconnect_closes_a_client_with_4410(dev: Dev, tabs: Tabs) -> None:
     async with dev.client() as client:
-        connection_id = client.connected["connection_id"]
+        # It reads all the time, as clients do, so it answers the close in time.
+        ending = asyncio.create_task(_end(client), name="read until the close")
         page = await tabs.open(dev.dashboard)
         await go(page, "Connections")
+        connection_id = client.connected["connection_id"]
         row = page.get_by_role("table", name="Connections").get_by_role("row", name=connection_id)
         await row.get_by_role("button", name="Disconnect").click()
-        assert (await client.hear())["code"] == "disconnected"
-        await client.web_socket.receive()
-        assert client.web_socket.close_code == 4410
+        assert await ending == ("disconnected", 4410)
+
+
+async def _end(client: Client) -> tuple[str, int]:
+    """What a client is told at last, and the code with which it is closed."""
+    return (await client.hear())["code"], await client.hear_close()
 
 
 async def test_a_token_without_service_role_sees_what_it_may_and_words_for_the_rest(

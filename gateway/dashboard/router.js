@@ -28,12 +28,11 @@ export function go(page, parts, query) {
     location.hash = href(page, parts, query)
 }
 
-/** Change the query of this page without a step in the history. */
-export function replaceQuery(query) {
+/** Change the query of the page `owner` without a step in the history; nothing if one is at another page by now. */
+export function replaceQuery(owner, query) {
     const { page, parts } = parse()
     const address = href(page, parts, query)
-    // One may have left for another page already, whose event has not come yet: its address stays.
-    if (page !== route.peek().page || address === location.hash) return
+    if (page !== owner || address === location.hash) return
     history.replaceState(null, "", address)
     route.value = parse()
 }

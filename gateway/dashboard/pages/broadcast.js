@@ -113,7 +113,7 @@ export default function Broadcast() {
         tell(null)
         if (Object.keys(found).length) return
         setBusy(true)
-        replaceQuery({ channel })
+        replaceQuery("broadcast", { channel })
         listenTo(channel)
         await new Promise((go) => setTimeout(go)) // drawn, and so subscribed
         await until(state, (now) => now?.subscribed || now?.error, LISTEN_MS)

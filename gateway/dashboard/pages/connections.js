@@ -53,7 +53,7 @@ function Filters({ user, node }) {
     const [typed, setTyped] = useState({ user, node })
     useEffect(() => {
         if (typed.user === user && typed.node === node) return undefined
-        const timer = setTimeout(() => replaceQuery(typed), TYPING_MS)
+        const timer = setTimeout(() => replaceQuery("connections", typed), TYPING_MS)
         return () => clearTimeout(timer)
     }, [typed])
     const field = (name, label, hint) => html`

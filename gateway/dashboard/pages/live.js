@@ -52,7 +52,7 @@ export default function Live() {
         if (Object.keys(found).length) return
         selected.value = null
         isFollowing.value = true
-        replaceQuery({ channel: next.channel, filter: next.filter })
+        replaceQuery("live", { channel: next.channel, filter: next.filter })
         feed.subscribe(next)
     }
     useEffect(() => {

@@ -19,7 +19,7 @@ const SHOW_MS = 200 // between two views of a list that changes
 export default function Presence() {
     const [typed, type] = useState(route.peek().query.get("channel") ?? "")
     const [channel, choose] = useState(scopeOf(typed))
-    useEffect(() => { replaceQuery({ channel }) }, [channel])
+    useEffect(() => { replaceQuery("presence", { channel }) }, [channel])
     useEffect(() => {
         // Half a name is no channel: it waits for the rest, or for Enter.
         if (scopeOf(typed) && !/^[^:]+:./.test(typed)) return undefined

@@ -65,7 +65,7 @@ function List({ data, again, subscribers }) {
     const [rows, setRows] = useState(PAGE_ROWS)
     const [dialog, open] = useState(null) // {kind, key}
     useEffect(() => {
-        const timer = setTimeout(() => replaceQuery(search ? { search } : {}), PAUSE_MS)
+        const timer = setTimeout(() => replaceQuery("tables", search ? { search } : {}), PAUSE_MS)
         return () => clearTimeout(timer)
     }, [search])
 

@@ -48,6 +48,8 @@ STORIES = {
     "memory": "test_what_waits_for_the_others_is_counted",
     "figures": "test_figures_of_the_others_are_taken",
     "reloads": "test_settings_are_read_again_after_a_reading_that_failed",
+    "fleet": "test_a_node_answers_the_next_question_after_one_that_failed",
+    "disconnects": "test_a_client_that_cannot_be_disconnected_keeps_no_other_from_it",
     "readiness": "test_readiness_is_watched_after_a_look_that_failed",
 }
 NAMES = set(STORIES)
@@ -69,7 +71,9 @@ async def test_every_task_of_the_root_has_its_story(settings):
         "forget empty topics",
         "gateway",
     }  # the root itself, and what its parts have below them
-    below |= {name for name in task_names if name.startswith(("listen to", "connection to"))}
+    below |= {
+        name for name in task_names if name.startswith(("listen to", "connection to", "answer other nodes"))
+    }
     below |= {"subscribe and unsubscribe", "probe", "read Redis"}  # of a line
     assert task_names - by_a_library - below == NAMES
     written = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))

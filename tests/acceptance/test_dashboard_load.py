@@ -18,7 +18,7 @@ from tests.acceptance.programs import Dev
 from tests.browser_fixture import Tabs
 from tests.gateway_fixture import eventually
 
-SECONDS = float(os.environ.get("REALTIME_SECONDS", "12"))
+SECONDS = float(os.environ.get("REALTIME_SECONDS", "6"))
 PER_SECOND = 1_000
 BATCH = 100
 MOST_KEPT = 10_000

@@ -112,12 +112,7 @@ def disconnect(service: Service, user: str | None, connection: str | None, recon
     if (user is None) == (connection is None):
         raise click.UsageError("name either --user or --connection")
     body: dict[str, Any] = {"user_id": user, "connection_id": connection, "reconnect": reconnect or None}
-
-    async def asked(rest: Rest) -> tuple[bytes, Disconnected]:
-        answer = await rest.post("/disconnect", body)
-        return answer, rest.read(answer, Disconnected)
-
-    answer, decoded = service.ask(asked)
+    answer, decoded = service.post("/disconnect", body, Disconnected)
     if service.as_json:
         return print_answer(answer)
     connections = "connection" if decoded.disconnected == 1 else "connections"

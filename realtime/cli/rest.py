@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,6 +86,24 @@ class Service:
 
         return asyncio.run(asked())
 
+    def get(self, path: str, kind: type[StructT], **query: str | None) -> tuple[bytes, StructT]:
+        """Return the answer of one request as it came, and decoded."""
+
+        async def asked(rest: Rest) -> tuple[bytes, StructT]:
+            answer = await rest.get(path, **query)
+            return answer, rest.read(answer, kind)
+
+        return self.ask(asked)
+
+    def post(self, path: str, body: dict[str, Any], kind: type[StructT]) -> tuple[bytes, StructT]:
+        """Send what is not None of a body; return the answer as it came, and decoded."""
+
+        async def asked(rest: Rest) -> tuple[bytes, StructT]:
+            answer = await rest.post(path, body)
+            return answer, rest.read(answer, kind)
+
+        return self.ask(asked)
+
     def _own_token(self) -> str:
         settings = settings_here(self.config)
         if not settings.projects:
@@ -111,11 +128,9 @@ def service_command(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@asynccontextmanager
-async def _session(token: str) -> AsyncIterator[aiohttp.ClientSession]:
+def _session(token: str) -> aiohttp.ClientSession:
     seconds = aiohttp.ClientTimeout(total=ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, timeout=seconds) as http:
-        yield http
+    return aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}, timeout=seconds)
 
 
 class Rest:

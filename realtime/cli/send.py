@@ -10,7 +10,7 @@ import msgspec
 
 from realtime.cli.columns import harmless, table
 from realtime.cli.output import print_answer, print_lines, terminal_width, tinted
-from realtime.cli.rest import Rest, Service, service_command
+from realtime.cli.rest import Service, service_command
 
 STDIN = "-"
 
@@ -49,12 +49,7 @@ def _json(context: click.Context, argument: click.Parameter, value: str) -> msgs
 def send(service: Service, channel: str, payload: msgspec.Raw) -> None:
     """Send a broadcast to a channel; JSON is the payload, and - reads it from standard input."""
     body: dict[str, Any] = {"channel": channel, "payload": payload}
-
-    async def asked(rest: Rest) -> tuple[bytes, Accepted]:
-        answer = await rest.post("/broadcast", body)
-        return answer, rest.read(answer, Accepted)
-
-    answer, _ = service.ask(asked)
+    answer, _ = service.post("/broadcast", body, Accepted)
     if service.as_json:
         return print_answer(answer)
     print_lines([f"sent to {harmless(channel)}"])
@@ -65,12 +60,7 @@ def send(service: Service, channel: str, payload: msgspec.Raw) -> None:
 @click.argument("channel", required=False)
 def presence(service: Service, channel: str | None) -> None:
     """Print who is present in a project, or on a channel, over all nodes."""
-
-    async def asked(rest: Rest) -> tuple[bytes, Present]:
-        answer = await rest.get("/presence", channel=channel)
-        return answer, rest.read(answer, Present)
-
-    answer, decoded = service.ask(asked)
+    answer, decoded = service.get("/presence", Present, channel=channel)
     if service.as_json:
         return print_answer(answer)
     if not decoded.presences:

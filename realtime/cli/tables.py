@@ -11,7 +11,7 @@ import msgspec
 
 from realtime.cli.columns import harmless, table
 from realtime.cli.output import is_terminal, paint, print_answer, print_lines, terminal_width, tinted
-from realtime.cli.rest import Rest, Service, service_command
+from realtime.cli.rest import Service, service_command
 
 ALL = "all"
 STATES = {"state": {"on": "green", "off": "dim"}}
@@ -55,7 +55,7 @@ class Preview(msgspec.Struct):
 @service_command
 def tables(service: Service) -> None:
     """Print the tables that a project may use, and for which of them realtime is on."""
-    answer, decoded = service.ask(_tables)
+    answer, decoded = service.get("/tables", Tables)
     if service.as_json:
         return print_answer(answer)
     if not decoded.tables:
@@ -72,11 +72,6 @@ def tables(service: Service) -> None:
     ]
     headings = ("table", "state", "events", "primary key", "columns")
     print_lines(table(headings, rows, terminal_width(), STATES, tinted))
-
-
-async def _tables(rest: Rest) -> tuple[bytes, Tables]:
-    answer = await rest.get("/tables")
-    return answer, rest.read(answer, Tables)
 
 
 def words(names: Sequence[str] | None) -> str:
@@ -131,12 +126,7 @@ def enable(
     body: dict[str, Any] = {"table_name": table_name, "schema": schema, "events": kinds, "columns": columns}
     if dry_run:
         return _print_preview(service, "/enable/preview", body)
-
-    async def enabled(rest: Rest) -> tuple[bytes, Enabled]:
-        answer = await rest.post("/enable", body)
-        return answer, rest.read(answer, Enabled)
-
-    answer, now = service.ask(enabled)
+    answer, now = service.post("/enable", body, Enabled)
     if service.as_json:
         return print_answer(answer)
     state = f"realtime is {paint('on', 'green')} for {harmless(f'{now.schema}.{now.table_name}')}"
@@ -154,23 +144,14 @@ def disable(service: Service, table_name: str, schema: str | None, dry_run: bool
     body: dict[str, Any] = {"table_name": table_name, "schema": schema}
     if dry_run:
         return _print_preview(service, "/disable/preview", body)
-
-    async def disabled(rest: Rest) -> tuple[bytes, Disabled]:
-        answer = await rest.post("/disable", body)
-        return answer, rest.read(answer, Disabled)
-
-    answer, now = service.ask(disabled)
+    answer, now = service.post("/disable", body, Disabled)
     if service.as_json:
         return print_answer(answer)
     print_lines([f"realtime is off for {harmless(f'{now.schema}.{now.table_name}')}"])
 
 
 def _print_preview(service: Service, path: str, body: dict[str, Any]) -> None:
-    async def preview(rest: Rest) -> tuple[bytes, Preview]:
-        answer = await rest.post(path, body)
-        return answer, rest.read(answer, Preview)
-
-    answer, decoded = service.ask(preview)
+    answer, decoded = service.post(path, body, Preview)
     if service.as_json:
         return print_answer(answer)
     # A pipe gets the SQL as it would run.

@@ -20,6 +20,7 @@ from gateway.presence.connection_store import Open
 from gateway.presence.node import Node
 from gateway.presence.writer import PresenceWriter
 from gateway.projects.project import Tenant
+from gateway.projects.tally import Tally
 from gateway.websocket.connection import Connection
 from gateway.websocket.timings import DEFAULTS, WebSocketTimings
 from realtime.errors import Unavailable
@@ -99,7 +100,7 @@ class Connections:
             yield
         finally:
             del self._open[connection]
-            _add_to_tally(connection)
+            add_to_tally(connection.tenant.tally, connection)
             self.node.count(project_id, -1)
             gauge.dec()
             code, reason = connection.outcome
@@ -128,9 +129,9 @@ class Connections:
         return connection_id in self._ids
 
 
-def _add_to_tally(connection: Connection) -> None:
-    """Add what a connection did to the figures of its project, after its end."""
-    tally, queue = connection.tenant.tally, connection.send_queue
+def add_to_tally(tally: Tally, connection: Connection) -> None:
+    """Add what a connection did."""
+    queue = connection.send_queue
     tally.messages_in += connection.messages_in
     tally.messages_out += connection.messages_out
     tally.bytes_out += queue.written_bytes

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
+from copy import copy
 from heapq import nsmallest
 
 from gateway.fleet.messages import AskClients, AskDisconnect, Client, Clients, Stats, size_of
@@ -16,7 +17,7 @@ from gateway.projects.project import Tenant
 from gateway.projects.tally import Tally
 from gateway.timestamps import rfc3339
 from gateway.websocket.connection import Connection
-from gateway.websocket.connections import Connections
+from gateway.websocket.connections import Connections, add_to_tally
 from gateway.websocket.disconnecting import Disconnecting
 from realtime import __version__
 from realtime.waiting.batches import batches
@@ -46,17 +47,13 @@ class LocalClients:
         tally = Tally() if tenant is None else tenant.tally
         connections = subscriptions = queue_bytes = 0
         # Of those that ended before the first step. What ends meanwhile keeps its figures, so no sum shrinks.
-        messages_in, messages_out = tally.messages_in, tally.messages_out
-        bytes_out, errors = tally.bytes_out, tally.errors
+        total = copy(tally)
         async for some in self._of(project):
             for one in some:
                 connections += 1
                 subscriptions += len(one.session.channels)
                 queue_bytes += one.send_queue.waiting_bytes
-                messages_in += one.messages_in
-                messages_out += one.messages_out
-                bytes_out += one.send_queue.written_bytes
-                errors += one.send_queue.errors
+                add_to_tally(total, one)
         return Stats(
             version=__version__,
             started_at=node.started_at,
@@ -65,12 +62,12 @@ class LocalClients:
             subscriptions=subscriptions,
             channels=channels,
             queue_bytes=queue_bytes,
-            messages_in=messages_in,
-            messages_out=messages_out,
-            bytes_out=bytes_out,
+            messages_in=total.messages_in,
+            messages_out=total.messages_out,
+            bytes_out=total.bytes_out,
             slow_consumers=tally.slow_consumers,
             slow_consumers_of_late=tally.slow_of_late(time.monotonic()),
-            errors=errors,
+            errors=total.errors,
         )
 
     async def count(self, project: str, user_id: str) -> int:
@@ -122,7 +119,7 @@ def _of_user(connections: Iterable[Connection], user_id: str) -> list[Connection
 
 
 def described(connection: Connection, record: Open) -> Client:
-    """Return a client as REST tells it."""
+    """Return a client as REST shows it."""
     session = connection.session
     return Client(
         connection_id=session.connection_id,

@@ -20,7 +20,6 @@ from gateway.fleet.messages import (
     AskStats,
     Clients,
     Count,
-    Disconnecting,
     Question,
     Stats,
     written,
@@ -108,7 +107,7 @@ class Answering:
             case AskChannels():
                 return await channels_of(self._hub, project, question)
             case AskDisconnect():
-                return Disconnecting(await self._clients.disconnect(project, question))
+                return Count(await self._clients.disconnect(project, question))
             case _:
                 assert_never(question)
 

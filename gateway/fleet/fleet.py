@@ -25,7 +25,6 @@ from gateway.fleet.messages import (
     Channels,
     Clients,
     Count,
-    Disconnecting,
     Question,
     Stats,
     is_id,
@@ -189,7 +188,7 @@ class Fleet:
     async def disconnect(self, project: str, question: AskDisconnect) -> Found[int]:
         """Close connections on all nodes; return how many, which may still be closing. Raises Unavailable."""
         questions = dict.fromkeys(await self._counts(project), question)
-        found = await self._ask(project, questions, Disconnecting, self._timings.answer_seconds)
+        found = await self._ask(project, questions, Count, self._timings.answer_seconds)
         return Found(sum(one.number for one in found.value.values()), found.missing)
 
     async def _counts(self, project: str) -> dict[str, int]:

@@ -81,7 +81,7 @@ class Stats(Struct, frozen=True, kw_only=True, tag="stats"):
 
 
 class Count(Struct, frozen=True, tag="count"):
-    """How many connections."""
+    """How many connections a user has, or the node began to close."""
 
     number: int
 
@@ -117,20 +117,14 @@ class Channels(Struct, frozen=True, tag="channels"):
     more: bool
 
 
-class Disconnecting(Struct, frozen=True, tag="disconnecting"):
-    """How many connections the node began to close."""
-
-    number: int
-
-
-Answer = Stats | Count | Clients | Channels | Disconnecting
+Answer = Stats | Count | Clients | Channels
 
 ANSWER_OF: dict[type, type] = {
     AskStats: Stats,
     AskCount: Count,
     AskClients: Clients,
     AskChannels: Channels,
-    AskDisconnect: Disconnecting,
+    AskDisconnect: Count,
 }
 
 

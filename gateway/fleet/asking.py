@@ -11,22 +11,13 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway import metrics
+from gateway.delivery.inbox import Inbox
 from gateway.fleet.messages import ANSWER_OF, Answer, Answered, Asked, Question, written
 from realtime import names
 from realtime.errors import Unavailable
 from realtime.redis.client import Command, Store
-
-
-class Ears(Protocol):
-    """The inbox of this node."""
-
-    node_id: str
-
-    @property
-    def is_heard(self) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -41,9 +32,9 @@ class _Open:
 class Asking:
     """The questions of this node that are not answered yet."""
 
-    def __init__(self, store: Store, ears: Ears) -> None:
+    def __init__(self, store: Store, inbox: Inbox) -> None:
         self._store = store
-        self._ears = ears
+        self._inbox = inbox
         self._open: dict[str, _Open] = {}  # by question id
 
     def __repr__(self) -> str:
@@ -51,7 +42,7 @@ class Asking:
 
     async def ask(self, project: str, questions: Mapping[str, Question], seconds: float) -> dict[str, Answer]:
         """Ask each node its question; return the answers that come within so many seconds, by node."""
-        if not questions or not self._ears.is_heard:
+        if not questions or not self._inbox.is_heard:
             return {}
         question_id = secrets.token_hex(8)
         kinds = {node: ANSWER_OF[type(question)] for node, question in questions.items()}
@@ -70,7 +61,7 @@ class Asking:
     ) -> None:
         commands = [
             publish(
-                node, written(Asked(id=question_id, node=self._ears.node_id, project=project, question=q))
+                node, written(Asked(id=question_id, node=self._inbox.node_id, project=project, question=q))
             )
             for node, q in questions.items()
         ]

@@ -19,7 +19,7 @@ from tests.gateway_fixture import eventually
 LONG = 30.0
 
 
-class Ears:
+class Inbox:
     node_id = "0a"
     is_heard = True
 
@@ -51,13 +51,13 @@ def redis() -> Redis:
 
 
 @pytest.fixture
-def ears() -> Ears:
-    return Ears()
+def inbox() -> Inbox:
+    return Inbox()
 
 
 @pytest.fixture
-def asking(redis: Redis, ears: Ears) -> Asking:
-    return Asking(cast(Any, redis), ears)
+def asking(redis: Redis, inbox: Inbox) -> Asking:
+    return Asking(cast(Any, redis), cast(Any, inbox))
 
 
 def ask(asking: Asking, *nodes: str, seconds: float = LONG) -> asyncio.Task[Any]:
@@ -91,10 +91,10 @@ async def test_a_node_that_is_silent_is_waited_for_no_longer_than_allowed(asking
     assert await task == {"1a": Count(1)}
 
 
-async def test_without_redis_nobody_answers_and_nobody_waits(asking, redis, ears):
+async def test_without_redis_nobody_answers_and_nobody_waits(asking, redis, inbox):
     redis.is_away = True
     assert await ask(asking, "1a") == {}
-    ears.is_heard = False
+    inbox.is_heard = False
     assert await ask(asking, "1a") == {}
     assert redis.sent == []
 

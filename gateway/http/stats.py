@@ -11,9 +11,9 @@ from gateway.fleet.messages import Stats
 from gateway.http.context import Call
 from gateway.http.fleet_bodies import NodeStats, NotifierStats, ProblemEntry, StatsResponse
 from gateway.http.problems import DOCS, Figures, Problem, problems
+from gateway.http.status import NO_ANSWER, is_feeding
 from gateway.timestamps import rfc3339
 from realtime import names
-from realtime.errors import ClientError, StatementFailed
 from realtime.waiting.single_flight import SingleFlight
 
 WAIT_SECONDS = 1.25  # for Redis and for the database
@@ -77,18 +77,17 @@ async def _answer(call: Call, work: Coroutine[Any, Any, AnswerT]) -> tuple[bool,
             return True, await work
     except TimeoutError:
         return False, None
-    except (ClientError, StatementFailed) as error:  # it cannot be reached, or its role lacks rights
+    except NO_ANSWER as error:
         call.tenant.tables.report_refusal(error)
         return False, None
 
 
 def _notifier(project: ProjectFigures) -> NotifierStats:
     lease = project.lease
-    is_live = lease is not None and lease.get("state") != names.FEED_FAILED
     holder, changes = (lease or {}).get("holder"), (lease or {}).get("changes")
     pending, lag_seconds = project.backlog or (None, None)
     return NotifierStats(
-        status="live" if is_live else "down",
+        status="live" if is_feeding(lease) else "down",
         node=holder if isinstance(holder, str) else None,
         pending=pending,
         lag_seconds=lag_seconds,

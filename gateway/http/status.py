@@ -56,7 +56,7 @@ async def _all_nodes(call: Call) -> tuple[list[NodeReport], bool]:
 async def _notifier(call: Call) -> StatusNotifier:
     try:
         report = await call.services.broker.read_report(names.notifier(call.tenant.project_id))
-        alive = isinstance(report, dict) and report.get("state") != names.FEED_FAILED
+        alive = is_feeding(report)
     except Unavailable:
         alive = False
     try:
@@ -67,6 +67,11 @@ async def _notifier(call: Call) -> StatusNotifier:
     return StatusNotifier(
         status="live" if alive else "down", pending=backlog.pending, lag_seconds=backlog.lag_seconds
     )
+
+
+def is_feeding(report: object) -> bool:
+    """Whether a notifier leads the project, by the lease in Redis, and publishes its changes."""
+    return isinstance(report, dict) and report.get("state") != names.FEED_FAILED
 
 
 async def _enabled_tables(call: Call) -> tuple[list[StatusTable], bool]:

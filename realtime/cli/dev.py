@@ -59,7 +59,7 @@ def dev(port: int, data_dir: Path, nodes: int, as_json: bool) -> None:
     if is_terminal() and not as_json:
         return _on_a_terminal(data_dir, port, nodes)
 
-    def announce(ready: Ready) -> None:
+    async def announce(ready: Ready) -> None:
         print(_as_json(ready) if as_json else _as_text(ready, data_dir), flush=True)
 
     live(run(data_dir, port, nodes, announce))
@@ -78,7 +78,7 @@ def _on_a_terminal(data_dir: Path, port: int, nodes: int) -> None:
             )
             screen.show("", paint("changes and connections, as they happen (Ctrl-C stops):", dim=True))
 
-        live(run(data_dir, port, nodes, lambda _: None, lambda ready: _watch(ready, screen, announce)))
+        live(run(data_dir, port, nodes, lambda ready: _watch(ready, screen, announce)))
         screen.show(paint(f"stopped; the data stays in {data_dir}", dim=True))
 
 

@@ -51,13 +51,11 @@ class Ready(msgspec.Struct, frozen=True):
     dashboard: str  # with the project and the service token in its fragment, which is sent to no server
 
 
-Watch = Callable[[Ready], Coroutine[Any, Any, None]]
+WhenReady = Callable[[Ready], Coroutine[Any, Any, None]]
 
 
-async def run(
-    data_dir: Path, port: int, nodes: int, announce: Callable[[Ready], None], watch: Watch | None = None
-) -> None:
-    """Run until cancelled; `watch` runs beside it once all is ready.
+async def run(data_dir: Path, port: int, nodes: int, when_ready: WhenReady) -> None:
+    """Run until cancelled; once all is ready, `when_ready` runs beside it.
 
     Raises DevError, also if one of the processes ends by itself.
     """
@@ -77,10 +75,8 @@ async def run(
             async with processes([[*command, "--config", str(config)] for command in commands]):
                 ready = _ready(port, database_url, redis.url, secret)
                 await _wait_until_delivering(ready, range(port, port + nodes))
-                announce(ready)
                 async with asyncio.TaskGroup() as tasks:
-                    if watch is not None:
-                        tasks.create_task(watch(ready), name="watch")
+                    tasks.create_task(when_ready(ready), name="when ready")
                     await _until_a_server_ends(database, redis)
 
 

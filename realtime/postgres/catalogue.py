@@ -26,11 +26,6 @@ from realtime.resources import packaged_text
 LOOK_LOCK_WAIT = "1s"  # for a partition, which its owner may lock for any time
 UNGUARDED_NAMED = 100
 
-_RELATIONS = """
-    select nspname::text as schema_name, relname::text as table_name
-    from pg_class join pg_namespace n on n.oid = relnamespace where pg_class.oid = any($1::oid[])
-"""
-
 
 class Sessions(Protocol):
     """Lends asyncpg connections."""
@@ -173,7 +168,9 @@ class Catalogue:
         """Name the partitions that `unguarded_partitions` counts; the first UNGUARDED_NAMED of them."""
         async with self._database.connection() as connection:
             oids = [row["relation"] for row in await _astray(connection) if row["root"] is not None]
-            rows = await connection.fetch(_RELATIONS, sorted(oids)[:UNGUARDED_NAMED]) if oids else []
+            if not oids:
+                return []
+            rows = await connection.fetch(_query("relation_names"), sorted(oids)[:UNGUARDED_NAMED])
             return sorted(str(Table(row["schema_name"], row["table_name"])) for row in rows)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from realtime.redis.client import Store, connect
 from tests.redis_servers.setups import CONTRACT, SETUPS, RedisSetup
@@ -23,6 +24,11 @@ pytest_plugins = [
     "tests.fleet_fixture",
     "tests.redis_servers.fixtures",
 ]
+
+
+# On a busy machine an example of Hypothesis may take any time; all else stays as CI or a person set it.
+settings.register_profile("without deadline", settings.default, deadline=None)
+settings.load_profile("without deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,7 @@
-"""The dashboard as a user goes through it, on a real service: by the names that a screen reader tells.
+"""The dashboard as a user goes through it, on a real service: by the names that a screen reader reads.
 
 What a single page does in each case is tested beside this, in test_dashboard_live.py and its neighbours.
+Long, since each walk goes through several pages.
 """
 
 from __future__ import annotations

@@ -67,18 +67,18 @@ class Looker:
         self.found: list[str] = []
         self.looked = 0
 
-    async def look(self, place: str) -> None:
+    async def look(self, name: str) -> None:
         for look, (scheme, width) in LOOKS.items():
             await self.page.emulate_media(color_scheme=scheme)
             await self.page.set_viewport_size({"width": width, "height": 860})
             for violation in await self.page.evaluate(RUN):
                 if violation["impact"] in GRAVE:
-                    self.found.append(f"{place}, {look}: {json.dumps(violation, indent=1)}")
+                    self.found.append(f"{name}, {look}: {json.dumps(violation, indent=1)}")
             if await self.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                self.found.append(f"{place}, {look}: wider than the screen")
+                self.found.append(f"{name}, {look}: wider than the screen")
             self.looked += 1
         if await self.page.locator("main img[src=x]").count():
-            self.found.append(f"{place}: text became an image")
+            self.found.append(f"{name}: text became an image")
         await self.page.set_viewport_size({"width": 1280, "height": 860})
 
     async def at(self, address: str, heading: str) -> None:

@@ -1,45 +1,22 @@
-"""The dashboard's pages Live and Broadcast in a real browser, by the names that a screen reader tells."""
+"""The dashboard's page Live in a real browser, by the names that a screen reader reads."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiohttp import ClientSession
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.acceptance.conftest import Stage
+from tests.acceptance.dashboard_pages import events, page_of, subscribe
 from tests.acceptance.programs import START_SECONDS, Dev, psql, running
 from tests.acceptance.served import LOCAL, served
 from tests.browser_fixture import Tabs
-from tests.gateway_fixture import eventually, token_for
-
-HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-async def page_of(dev: Dev, tabs: Tabs, name: str, token: str | None = None) -> Page:
-    """A page of the dashboard, in a tab of its own."""
-    address = dev.dashboard if token is None else f"{dev.url}/dashboard#project=demo&token={token}"
-    page = await tabs.open(address)
-    await page.get_by_role("link", name=name).click()
-    await expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
-    return page
-
-
-def events(page: Page) -> Locator:
-    return page.get_by_role("list", name="Events").get_by_role("listitem")
-
-
-async def subscribe(page: Page, channel: str, since: str = "") -> None:
-    await page.get_by_label("Channel").fill(channel)
-    await page.get_by_label("Since").fill(since)
-    await page.get_by_role("button", name="Subscribe").click()
-    await expect(page.get_by_role("status").get_by_text("Subscribed", exact=True)).to_be_visible()
+from tests.gateway_fixture import token_for
 
 
 async def exported(page: Page) -> list[dict[str, Any]]:
@@ -199,79 +176,6 @@ async def test_the_keys_of_the_page_move_pause_search_and_clear(dev: Dev, tabs: 
     await expect(events(page)).to_have_count(0)
 
 
-async def test_a_broadcast_goes_to_another_tab_digit_for_digit_and_comes_back(dev: Dev, tabs: Tabs) -> None:
-    listener = await page_of(dev, tabs, "Live", dev.token)
-    await subscribe(listener, "room:two-tabs")
-    page = await page_of(dev, tabs, "Broadcast")
-    await page.get_by_label("Channel").fill("room:two-tabs")
-    payload = f'{{"n": 12345678901234567890.10, "10": 1, "9": 2, "text": {json.dumps(HOSTILE)}}}'
-    await page.get_by_label("Payload").fill(payload)
-    await page.get_by_role("button", name="Send").click()
-    await expect(page.get_by_text("Round trip")).to_be_visible()
-    await expect(page.get_by_text("2 connections are subscribed")).to_be_visible()
-    await expect(page.get_by_role("list", name="Messages").get_by_role("listitem")).to_contain_text(HOSTILE)
-    await expect(events(listener)).to_have_count(1)
-    await expect(events(listener).first).to_contain_text(payload)
-    assert await listener.locator("img[src=x]").count() == 0
-
-    # And back, by an ordinary token.
-    await listener.get_by_role("link", name="Broadcast").click()
-    await listener.get_by_label("Channel").fill("room:two-tabs")
-    await listener.get_by_label("Payload").fill("18446744073709551615")
-    await listener.get_by_role("button", name="Send").click()
-    await expect(listener.get_by_text("Round trip")).to_be_visible()
-    heard = page.get_by_role("list", name="Messages").get_by_role("listitem")
-    await expect(heard).to_have_count(2)
-    await expect(heard.first).to_contain_text("18446744073709551615")
-
-
-@pytest.mark.parametrize(
-    ("channel", "payload", "field", "words"),
-    [
-        ("table:orders", "1", "Channel", "changes alone"),
-        ("presence:room:lobby", "1", "Channel", "who is there"),
-        ("lobby", "1", "Channel", "room:lobby"),
-        ("room:lobby", '{"a": 1,\n"b" 2}', "Payload", "Line 2, column 5: a colon is missing"),
-        ("room:lobby", "", "Payload", "a value is missing"),
-    ],
-)
-async def test_what_cannot_be_sent_is_told_at_its_field(
-    dev: Dev, tabs: Tabs, channel: str, payload: str, field: str, words: str
-) -> None:
-    page = await page_of(dev, tabs, "Broadcast")
-    await page.get_by_label("Channel").fill(channel)
-    await page.get_by_label("Payload").fill(payload)
-    await page.get_by_role("button", name="Send").click()
-    await expect(page.get_by_role("alert")).to_have_count(1)
-    await expect(page.get_by_role("alert")).to_contain_text(words)
-    await expect(page.get_by_label(field)).to_have_attribute("aria-invalid", "true")
-    await expect(page.get_by_role("list", name="Messages")).to_have_count(0)
-
-
-async def test_hostile_messages_break_nothing(dev: Dev, tabs: Tabs) -> None:
-    page = await page_of(dev, tabs, "Live")
-    await subscribe(page, "room:hostile")
-    sender = await page_of(dev, tabs, "Broadcast")
-    await sender.get_by_label("Channel").fill("room:hostile")
-    deep = "[" * 900 + "]" * 900
-    wide = json.dumps({f"column {n}": n for n in range(3_000)})
-    for payload in (json.dumps(HOSTILE), json.dumps("x" * 60_000), deep, wide, '"\u202eevil\u2066"'):
-        await sender.get_by_label("Payload").fill(payload)
-        await sender.get_by_role("button", name="Send").click()
-        await expect(sender.get_by_role("button", name="Send")).not_to_have_attribute("aria-disabled", "true")
-        await expect(sender.get_by_role("alert")).to_have_count(0)
-    await expect(events(page)).to_have_count(5)
-    await expect(events(page).last).to_contain_text(r"\u202eevil\u2066")
-    for index in range(5):
-        await events(page).nth(index).click()
-        details = page.get_by_role("region", name="Details")
-        await expect(details).to_be_visible()
-        assert await details.get_by_role("row").count() <= 102
-        assert len(await details.inner_text()) < 20_000
-    assert await page.locator("img[src=x]").count() == 0
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
 async def test_people_who_come_and_go_are_seen(dev: Dev, tabs: Tabs) -> None:
     page = await page_of(dev, tabs, "Live")
     await subscribe(page, "presence:room:seen")
@@ -331,39 +235,3 @@ async def test_a_node_that_dies_is_told_and_nothing_is_missed(messages: Stage, t
             await expect(events(page)).to_have_count(2, timeout=START_SECONDS * 1000)
             await expect(events(page).nth(1)).to_contain_text("meanwhile")
             await expect(page.get_by_text("There is no connection at the moment.")).to_have_count(0)
-
-
-async def test_a_payload_that_is_too_big_is_told_and_the_connection_comes_back(dev: Dev, tabs: Tabs) -> None:
-    page = await page_of(dev, tabs, "Broadcast")
-    await page.get_by_label("Channel").fill("room:big")
-    await page.get_by_label("Payload").fill(json.dumps("x" * 70_000))
-    await page.get_by_role("button", name="Send").click()
-    await expect(page.get_by_role("alert")).to_contain_text(re.compile("size|max_message_bytes"))
-    await expect(page.get_by_label("Payload")).to_have_attribute("aria-invalid", "true")
-    await page.get_by_label("Payload").fill("[]")
-    await page.get_by_role("button", name="Send").click()
-    await expect(page.get_by_text("Round trip")).to_be_visible()
-
-
-@pytest.mark.parametrize("tabs", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
-async def test_both_pages_fit_a_phone(dev: Dev, tabs: Tabs) -> None:
-    page = await tabs.open(dev.dashboard)
-    for name in ("Live", "Broadcast"):
-        await page.get_by_role("button", name="Menu").click()
-        await page.get_by_role("link", name=name).click()
-        await page.get_by_label("Channel").fill("room:phone")
-        if name == "Live":
-            await page.get_by_role("button", name="Subscribe").click()
-            await expect(page.get_by_role("status").get_by_text("Subscribed", exact=True)).to_be_visible()
-        else:
-            await page.get_by_role("button", name="Send").click()
-            await expect(page.get_by_text("Round trip")).to_be_visible()
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    await page.get_by_role("button", name="Menu").click()
-    await page.get_by_role("link", name="Live").click()
-    # The subscription went on meanwhile.
-    await eventually(lambda: _count(events(page), 1))
-
-
-async def _count(found: Locator, count: int) -> bool:
-    return await found.count() == count

@@ -81,8 +81,8 @@ async def heap_mib(browser: CDPSession) -> float:
 
 async def busy_seconds(browser: CDPSession) -> float:
     """The processor time that the page's main thread has used for its tasks."""
-    told = await browser.send("Performance.getMetrics")
-    return float({one["name"]: one["value"] for one in told["metrics"]}["TaskDuration"])
+    answer = await browser.send("Performance.getMetrics")
+    return float({one["name"]: one["value"] for one in answer["metrics"]}["TaskDuration"])
 
 
 async def number_of(page: Page, name: str) -> int:

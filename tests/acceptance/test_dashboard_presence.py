@@ -86,7 +86,7 @@ async def test_tabs_of_a_user_stand_together_and_comings_and_goings_are_told(dev
         await counted(page, "1 person, 1 connection")
         await expect(timeline(page)).to_have_count(5)
         assert {"bob left", "ann closed a tab, 1 left"} <= {
-            (await timeline(page).nth(place).inner_text()).split("\n")[-1].strip() for place in (0, 1)
+            (await timeline(page).nth(index).inner_text()).split("\n")[-1].strip() for index in (0, 1)
         }
     await expect(page.get_by_text("Nobody is there")).to_be_visible()
     await expect(timeline(page).first).to_contain_text("ann left")
@@ -192,9 +192,9 @@ class Service:
         web_socket.send(json.dumps({"type": "subscribed", **about, "position": "1-1", "recovered": False}))
         for start in range(0, len(self.presences), 1_000):
             more = start + 1_000 < len(self.presences)
-            self.tell("sync", self.presences[start : start + 1_000], more=more)
+            self.send("sync", self.presences[start : start + 1_000], more=more)
 
-    def tell(self, event: str, presences: list[dict[str, Any]], **more: Any) -> None:
+    def send(self, event: str, presences: list[dict[str, Any]], **more: Any) -> None:
         about = {"type": "presence", "channel": "presence", "event": event}
         self.sockets[-1].send(json.dumps({**about, "presences": presences, **more}))
 
@@ -219,8 +219,8 @@ async def test_ten_thousand_people_are_not_all_in_the_document(dev: Dev, tabs: T
     await page.get_by_role("button", name="Show 100 more").click()
     await expect(people(page)).to_have_count(200)
     for start in range(10_000, 12_000, 100):
-        service.tell("join", [entry(number) for number in range(start, start + 100)])
-    service.tell("leave", service.presences[:100])
+        service.send("join", [entry(number) for number in range(start, start + 100)])
+    service.send("leave", service.presences[:100])
     await counted(page, "11,900 people")
     while await page.get_by_role("button", name="Show older").count():
         await page.get_by_role("button", name="Show older").click()
@@ -235,10 +235,10 @@ async def test_a_user_with_thousands_of_connections_is_one_item(dev: Dev, tabs: 
     await expect(people(page)).to_contain_text(["5,000 tabs"])
     await people(page).get_by_text("5,000 connections").click()
     await expect(people(page).get_by_role("group", name="State")).to_have_count(50)
-    service.tell("leave", service.presences[1:])
+    service.send("leave", service.presences[1:])
     await counted(page, "1 person, 1 connection")
     await expect(people(page)).to_contain_text(['{"n":0}'])
-    service.tell("leave", service.presences[:1])
+    service.send("leave", service.presences[:1])
     await expect(page.get_by_text("Nobody is there")).to_be_visible()
     await expect(timeline(page).first).to_contain_text("robot left")
 

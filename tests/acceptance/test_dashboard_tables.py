@@ -1,4 +1,7 @@
-"""The page Tables in a real browser: switches, refusals, what is sent, and the SQL before it runs."""
+"""The page Tables in a real browser: switches, refusals, what is sent, and the SQL before it runs.
+
+Long by what a table may be called, and by who else may change it.
+"""
 
 from __future__ import annotations
 
@@ -205,9 +208,9 @@ async def test_the_sql_is_seen_before_it_runs(dev: Dev, tabs: Tabs) -> None:
         await row(page, "public.plans").get_by_role("button", name="Show SQL").click()
         dialog = page.get_by_role("dialog", name="SQL that turns public.plans on")
         body = {"schema": "public", "table_name": "plans", "events": ALL}
-        told = await rest(dev, "POST", "/enable/preview", json=body)
+        preview = await rest(dev, "POST", "/enable/preview", json=body)
         await expect(sql).to_contain_text("plans")
-        assert await sql.text_content() == told["sql"]
+        assert await sql.text_content() == preview["sql"]
         assert await enabled(dev, "plans") is None
         await dialog.get_by_role("button", name="Turn on").click()
         await eventually(lambda: enabled(dev, "plans"))
@@ -215,8 +218,8 @@ async def test_the_sql_is_seen_before_it_runs(dev: Dev, tabs: Tabs) -> None:
         await row(page, "public.plans").get_by_role("button", name="Show SQL").click()
         await expect(page.get_by_role("dialog", name="SQL that turns public.plans off")).to_be_visible()
         await expect(sql).to_contain_text("plans")
-        told = await rest(dev, "POST", "/disable/preview", json={"table_name": "plans"})
-        assert await sql.text_content() == told["sql"]
+        preview = await rest(dev, "POST", "/disable/preview", json={"table_name": "plans"})
+        assert await sql.text_content() == preview["sql"]
         await page.keyboard.press("Escape")
         assert (await enabled(dev, "plans") or {})["events"] == ALL
 
@@ -224,13 +227,13 @@ async def test_the_sql_is_seen_before_it_runs(dev: Dev, tabs: Tabs) -> None:
 async def test_the_sql_of_a_choice_follows_the_boxes(dev: Dev, tabs: Tabs) -> None:
     asked: list[Any] = []
 
-    async def tell(route: Route) -> None:
+    async def fulfil(route: Route) -> None:
         asked.append(route.request.post_data_json)
         await route.fulfill(json={"sql": f"-- <b>{len(asked)}</b>"})
 
     async with table(dev, "choices"):
         page = await opened(dev, tabs)
-        await page.route("**/enable/preview", tell)
+        await page.route("**/enable/preview", fulfil)
         await row(page, "public.choices").get_by_role("button", name="Edit").click()
         await page.get_by_role("dialog").get_by_role("button", name="Show SQL").click()
         await expect(page.get_by_role("region", name="SQL")).to_have_text("-- <b>1</b>")
@@ -251,13 +254,13 @@ async def test_subscribers_of_all_spellings_of_a_table_are_added_up(dev: Dev, ta
         "audit.orders",
         '"orders.',
     ]
-    channels = [{"channel": f"table:{one}", "subscribers": 10**place} for place, one in enumerate(spellings)]
+    channels = [{"channel": f"table:{one}", "subscribers": 10**index} for index, one in enumerate(spellings)]
     parts = [{"channels": channels[:2], "next": "2"}, {"channels": channels[2:], "next": None}]
 
-    async def tell(route: Route) -> None:
+    async def fulfil(route: Route) -> None:
         await route.fulfill(json=parts["after=" in route.request.url])
 
-    page = await opened(dev, tabs, channels=tell)
+    page = await opened(dev, tabs, channels=fulfil)
     await expect(row(page, "public.orders")).to_contain_text("Subscribers: 1,111")
     await expect(row(page, "public.users")).to_contain_text("Subscribers: 0")
 

@@ -1,33 +1,19 @@
-"""The dashboard in a real browser: signing in, the end of a token, and the pages Overview and Connections."""
+"""The dashboard in a real browser: the pages Overview, Connections and Settings."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
 from playwright.async_api import Page, Route, expect
 
 from gateway.timestamps import rfc3339
 from realtime.settings.config import Limits
 from tests.browser_fixture import Tabs
-from tests.gateway_fixture import (
-    SECRET,
-    Gateway,
-    eventually,
-    running_gateway,
-    settings_for,
-    token_for,
-)
+from tests.dashboard_fixture import REFUSED, address, alerted, service
+from tests.gateway_fixture import SECRET, Gateway, running_gateway, settings_for, token_for
 
-PAGES = ["Overview", "Tables", "Live", "Presence", "Broadcast", "Connections", "Settings"]
-REFUSED = "Failed to load resource"  # what the browser logs for every answer that is an error
 HOSTILE = ["<img src=x onerror=alert(1)>", "x" * 65_536, "\u202ereversed", "alice"]
 NODE: dict[str, Any] = {
     "id": "node-1",
@@ -47,22 +33,6 @@ NODE: dict[str, Any] = {
 NOTIFIER = {"status": "live", "node": "notifier-1", "pending": 0, "lag_seconds": 0.02, "changes": 5}
 
 
-def service() -> str:
-    return token_for(sub="admin", role="service_role")
-
-
-def address(gateway: Gateway, token: str, project: str = "demo") -> str:
-    return f"{gateway.url}/dashboard#project={project}&token={token}"
-
-
-async def alerted(page: Page, text: str) -> None:
-    await expect(page.get_by_role("alert")).to_contain_text(text, timeout=30_000)
-
-
-async def is_in(page: Page) -> None:
-    await expect(page.get_by_role("navigation")).to_be_visible(timeout=30_000)
-
-
 async def answer(page: Page, path: str, body: Any) -> None:
     """Answer GET requests to an endpoint of the project; `body` may be a function."""
 
@@ -75,88 +45,6 @@ async def answer(page: Page, path: str, body: Any) -> None:
 def stats(*, nodes: list[dict[str, Any]] | None = None, **more: Any) -> dict[str, Any]:
     known = {"timestamp": rfc3339(time.time()), "nodes": [NODE] if nodes is None else nodes}
     return {**known, "notifier": NOTIFIER, "problems": [], **more}
-
-
-async def test_one_signs_in_by_the_form_and_out_again(gateway: Gateway, tabs: Tabs) -> None:
-    page = await tabs.open(f"{gateway.url}/dashboard")
-    tabs.expected = (REFUSED,)
-    form = page.get_by_role("form", name="Sign in")
-    for project, token, said in [
-        ("", service(), "Enter the id"),
-        ("../demo", service(), "A project id has"),
-        ("demo", "", "Enter a token"),
-        ("demo", "a token", "was refused"),
-        ("demo", token_for(ttl=-60), "has expired"),
-        ("nowhere", service(), "no project of that name"),
-    ]:
-        await form.get_by_label("Project").fill(project)
-        await form.get_by_label("Token").fill(token)
-        await form.get_by_role("button", name="Sign in").click()
-        await alerted(page, said)
-    await form.get_by_label("Project").fill(" demo ")
-    await form.get_by_label("Token").fill(f"Bearer {service()}\n")
-    await form.get_by_label("Token").press("Enter")
-    await is_in(page)
-    links = page.get_by_role("navigation").get_by_role("link")
-    assert await links.all_inner_texts() == PAGES
-    for name in PAGES:
-        await page.get_by_role("link", name=name).click()
-        await expect(page.get_by_role("heading", level=1)).to_have_text(name)
-        await expect(page.get_by_role("link", name=name)).to_have_attribute("aria-current", "page")
-        await expect(page).to_have_title(f"{name} · Realtime")
-    await page.get_by_role("button", name="Sign out").click()
-    await expect(form).to_be_visible()
-    assert await page.evaluate("JSON.stringify({...sessionStorage, ...localStorage})") == "{}"
-
-
-async def test_a_fragment_signs_in_and_leaves_the_address_and_the_token_stays_in_the_tab(
-    gateway: Gateway, tabs: Tabs
-) -> None:
-    token = service()
-    page = await tabs.open(address(gateway, token))
-    await is_in(page)
-    assert await page.evaluate("location.href") == f"{gateway.url}/dashboard#/overview"
-    await page.reload()
-    await is_in(page)
-    await page.go_back()
-    assert token not in page.url
-    assert not any(token in url.split("#")[0] for url in tabs.requested)
-    other = await tabs.open(f"{gateway.url}/dashboard")
-    await expect(other.get_by_role("form", name="Sign in")).to_be_visible()
-
-
-async def test_a_fragment_in_an_open_tab_takes_the_place_of_who_was_in(gateway: Gateway, tabs: Tabs) -> None:
-    page = await tabs.open(address(gateway, token_for(sub="alice")))
-    await is_in(page)
-    await page.evaluate("token => { location.hash = `project=demo&token=${token}` }", token_for(sub="bob"))
-    await expect(page.get_by_text("bob", exact=True)).to_be_visible()
-    assert "token" not in await page.evaluate("location.href")
-
-
-async def test_a_token_that_runs_out_leads_to_the_form_with_the_reason(gateway: Gateway, tabs: Tabs) -> None:
-    tabs.expected = (REFUSED,)
-    page = await tabs.open(address(gateway, token_for(ttl=-60)))
-    await alerted(page, "has expired")
-    await page.goto("about:blank")
-    await page.goto(address(gateway, token_for(ttl=8)))
-    await is_in(page)
-    await expect(page.get_by_text("Your token ends in")).to_be_visible(timeout=30_000)
-    await alerted(page, "has expired")
-    await expect(page.get_by_role("form", name="Sign in")).to_be_visible()
-
-
-async def test_a_token_that_the_server_refuses_later_leads_to_the_form(gateway: Gateway, tabs: Tabs) -> None:
-    tabs.expected = (REFUSED,)
-    page = await tabs.open(address(gateway, token_for()))
-    await is_in(page)
-
-    async def refuse(route: Route) -> None:
-        await route.fulfill(
-            status=401, json={"error": {"code": "unauthorized", "message": "the key is gone"}}
-        )
-
-    await page.route("**/realtime/status", refuse)
-    await alerted(page, "the key is gone")
 
 
 async def test_an_ordinary_token_sees_what_it_may_and_reads_what_needs_more(
@@ -277,8 +165,8 @@ async def test_a_client_is_disconnected_at_once_and_all_of_a_user_after_a_questi
             ends = [asyncio.create_task(client.is_sent_away()) for client in (bob, again)]
             await dialog.get_by_label("Let it come back at once").check()
             await dialog.get_by_role("button", name="Disconnect").click()
-            told = page.get_by_text("2 connections were closed, and asked to come back.")
-            await expect(told).to_be_visible()
+            closed = page.get_by_text("2 connections were closed, and asked to come back.")
+            await expect(closed).to_be_visible()
             assert [await end for end in ends] == [1012, 1012]
     recorded = page.get_by_role("table", name="History").get_by_text("disconnect 1012")
     await expect(recorded).to_have_count(2, timeout=30_000)
@@ -308,72 +196,3 @@ async def test_the_life_of_a_connection_is_told_in_words(gateway: Gateway, tabs:
     await expect(page.get_by_text("The client closed it")).to_be_visible()
     await page.goto(f"{gateway.url}/dashboard#/connections/never-seen?user=alice")
     await expect(page.get_by_text("Nothing is known of this connection")).to_be_visible()
-
-
-@asynccontextmanager
-async def behind_a_prefix(gateway: Gateway) -> AsyncIterator[str]:
-    """A proxy that serves a node below /some/prefix; yield that address."""
-
-    async def forward(request: web.Request) -> web.Response:
-        url = f"{gateway.url}/{request.match_info['path']}"
-        kept = {name: text for name, text in request.headers.items() if name == "Authorization"}
-        async with http.request(request.method, url, headers=kept, params=request.query) as response:
-            body, headers = await response.read(), response.headers
-        own = {name: headers[name] for name in ("Content-Type", "Content-Security-Policy") if name in headers}
-        return web.Response(status=response.status, body=body, headers=own)
-
-    app = web.Application()
-    app.router.add_route("*", "/some/prefix/{path:.*}", forward)
-    async with ClientSession() as http, TestServer(app) as server:
-        yield str(server.make_url("/some/prefix"))
-
-
-async def test_it_works_below_a_prefix_of_a_proxy(gateway: Gateway, tabs: Tabs) -> None:
-    async with behind_a_prefix(gateway) as url:
-        page = await tabs.open(f"{url}/dashboard#project=demo&token={token_for()}")
-        await expect(page.get_by_text("Clients connected")).to_be_visible()
-        assert all(one.startswith(url) for one in tabs.requested)
-
-
-@pytest.mark.parametrize("tabs", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
-async def test_on_a_narrow_page_the_navigation_stands_behind_a_button(gateway: Gateway, tabs: Tabs) -> None:
-    page = await tabs.open(address(gateway, token_for()))
-    menu = page.get_by_role("button", name="Menu")
-    await expect(menu).to_have_attribute("aria-expanded", "false")
-    await expect(page.get_by_role("link", name="Settings")).to_be_hidden()
-    await menu.click()
-    await page.get_by_role("link", name="Settings").click()
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Settings")
-    await expect(page.get_by_role("link", name="Settings")).to_be_hidden()
-    await menu.click()
-    await page.keyboard.press("Escape")
-    await expect(menu).to_be_focused()
-    for name in PAGES:
-        await page.evaluate("name => { location.hash = `/${name.toLowerCase()}` }", name)
-        await expect(page.get_by_role("heading", level=1)).to_have_text(name)
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-
-
-async def test_a_page_can_be_used_by_keyboard(gateway: Gateway, tabs: Tabs) -> None:
-    page = await tabs.open(f"{gateway.url}/dashboard")
-    await page.get_by_label("Project").fill("demo")
-    await page.keyboard.press("Tab")
-    await page.keyboard.insert_text(token_for())
-    await page.keyboard.press("Enter")
-    await is_in(page)
-    await expect(page.get_by_role("heading", level=1, name="Overview")).to_be_focused(timeout=30_000)
-    focused = "document.activeElement.textContent.trim()"
-    # The navigation stands before the page.
-    for name in ("Sign out", *reversed(PAGES), "Skip to the page"):
-        await page.keyboard.press("Shift+Tab")
-        await eventually(lambda name=name: _is(page, focused, name))
-    for name in PAGES[:2]:
-        await page.keyboard.press("Tab")
-        await eventually(lambda name=name: _is(page, focused, name))
-    await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", level=1, name="Tables")).to_be_focused()
-
-
-async def _is(page: Page, expression: str, value: object) -> bool:
-    found = await page.evaluate(expression)
-    return json.dumps(found) == json.dumps(value)

@@ -31,7 +31,7 @@ PATIENCE_MS = 90_000  # for the browser to start, on a busy machine
 ACTION_MS = 30_000  # for a page to show something
 DESK = {"width": 1280, "height": 860}
 LEFT = "net::ERR_ABORTED"  # the page that asked has left
-TELL_REFUSED = """document.addEventListener("securitypolicyviolation", (event) => {
+LOG_REFUSED = """document.addEventListener("securitypolicyviolation", (event) => {
     console.error(`the policy refused ${event.blockedURI} by ${event.violatedDirective}: ${event.sourceFile}`)
 })"""
 
@@ -122,7 +122,7 @@ class Tabs:
 async def opened_tabs(browser: Browser, **options: Any) -> AsyncIterator[Tabs]:
     """Tabs of one more person; `options` are those of a browser's context."""
     context = await browser.new_context(**{"viewport": DESK, **options})
-    await context.add_init_script(TELL_REFUSED)
+    await context.add_init_script(LOG_REFUSED)
     tabs = Tabs(context)
     yield tabs
     tabs.check()

@@ -256,10 +256,10 @@ async def pictures(browser: Browser, service: Service, kind: str) -> None:
     form = await opened(f"{service.url}/dashboard")
     await form.get_by_role("form").wait_for()
     await shoot(form, "sign-in", kind)
-    for name, place, action in SHOTS:
+    for name, path, action in SHOTS:
         page = await opened(signed_in)
         await page.locator("main h1").wait_for()
-        await page.evaluate("place => { location.hash = place }", place)
+        await page.evaluate("path => { location.hash = path }", path)
         await page.locator("main h1").wait_for()
         await action(page)
         await shoot(page, name, kind)

@@ -93,7 +93,7 @@ class Answering:
         try:
             await self._store.send([publish(asked.node, message)])
         except Unavailable:
-            return  # it is logged; the other node tells that this one is missing
+            return  # it is logged; the other node lists this one as missing
 
     async def answer(self, project: str, question: Question) -> Answer:
         """Answer for this node alone."""

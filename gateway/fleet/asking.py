@@ -1,7 +1,7 @@
 """Asks other nodes about one project, and collects their answers for a bounded time.
 
 A question goes to the inbox of each node that is asked, by pub/sub: nothing is stored in Redis, and a node
-that nobody asks does nothing. Redis tells how many listen to an inbox, so a node that is gone costs no wait.
+that nobody asks does nothing. Redis returns how many listen to it, so nobody waits for a node that is gone.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Found(Generic[FoundT]):
 
 @dataclass(frozen=True, slots=True)
 class FleetStats:
-    """The figures of each node that answered; `has_redis` tells whether other nodes could be asked."""
+    """The figures of each node that answered; `has_redis` is whether other nodes could be asked."""
 
     nodes: dict[str, Stats]
     has_redis: bool

@@ -104,7 +104,7 @@ class Client(Struct, frozen=True, kw_only=True):
 
 
 class Clients(Struct, frozen=True, tag="clients"):
-    """Connections in the order of their ids; `more` tells that others follow."""
+    """Connections in the order of their ids; `more` is whether others follow."""
 
     clients: list[Client]
     more: bool

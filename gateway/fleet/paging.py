@@ -86,7 +86,7 @@ def page_of_clients(
 ) -> ClientPage:
     """Put together the answers of nodes that were asked, in order; a node without an answer is passed over.
 
-    `others_follow` tells that there are nodes after those that were asked.
+    `others_follow` is whether there are nodes after those that were asked.
     """
     found: list[tuple[str, Client]] = []
     for node in asked:

@@ -49,7 +49,7 @@ class ProblemEntry(Struct, frozen=True, kw_only=True):
     severity: Literal["error", "warning"]
     message: str
     action: str
-    docs: Annotated[str, Meta(description="Place in the documentation")]
+    docs: Annotated[str, Meta(description="Section of the documentation")]
 
 
 class StatsResponse(Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ AnswerT = TypeVar("AnswerT")
 
 
 class ProjectFigures(NamedTuple):
-    """What Redis and the project's database tell of its changes; None: no answer."""
+    """What Redis and the project's database know of its changes; None: no answer."""
 
     has_redis: bool
     lease: dict[str, Any] | None  # of the notifier

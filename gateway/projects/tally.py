@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-LATE_SECONDS = 300.0  # for which a slow consumer is worth telling
+LATE_SECONDS = 300.0  # for which a slow consumer is worth a warning
 MOST_LATE = 10_000  # of which it is remembered when they were closed
 
 

@@ -222,7 +222,7 @@ class Connection:
     async def _join(self, join: Join) -> None:
         self.replays.end(join.channel.name)
         try:
-            with _part.tells_client(join.channel.name):
+            with _part.raises_internal(join.channel.name):
                 answer = partial(self.session.joined, join)
                 asked = (self.send_queue, self.tenant, join.channel, join.since, answer)
                 replay = await self._serving.subscriptions.join(*asked)
@@ -235,7 +235,7 @@ class Connection:
     async def _verify(self, verify: Verify) -> None:
         outcome: Identity | ClientError
         try:
-            with _part.tells_client():
+            with _part.raises_internal():
                 outcome = await identify(self.tenant, verify.token)
         except ClientError as error:
             outcome = error

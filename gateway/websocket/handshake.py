@@ -84,7 +84,7 @@ class Handshake:
         except ConnectionError:
             return web.Response()  # never sent: the client is gone
         try:
-            with _part.tells_client():
+            with _part.raises_internal():
                 await self._let_in(web_socket, request)
         except ClientError as error:
             await self._refuse(web_socket, request, error)

@@ -42,7 +42,7 @@ class ClientPublishing:
 
     async def publish(self, publish: Publish, carry_out: CarryOut) -> None:
         try:
-            with self._part.tells_client(publish.channel.name):
+            with self._part.raises_internal(publish.channel.name):
                 await self._publisher.publish(self._tenant, (publish.channel, publish.line))
         except ClientError as error:
             await carry_out(self._session.write_failed(publish, error))
@@ -53,7 +53,7 @@ class ClientPublishing:
         session = self._session
         written: asyncio.Future[None] | None = None
         try:
-            with self._part.tells_client(change.presence.topic):
+            with self._part.raises_internal(change.presence.topic):
                 written = self._presence.set(self._tenant, change.presence)
                 await asyncio.shield(written)  # the write goes on even if this connection ends
         except ClientError as error:

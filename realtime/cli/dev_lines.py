@@ -39,7 +39,7 @@ class Quota:
         self._left = float(BURST)
         self._at = now
         self._hidden = 0
-        self._told_at = now - SUMMARY_SECONDS
+        self._summed_up_at = now - SUMMARY_SECONDS
 
     def __repr__(self) -> str:
         return f"<Quota {self._left:.0f} {self._what}, {self._hidden} hidden>"
@@ -55,9 +55,9 @@ class Quota:
 
     def summary(self, now: float) -> list[str]:
         """Return a line that says how many were hidden, at most once in SUMMARY_SECONDS."""
-        if not self._hidden or now - self._told_at < SUMMARY_SECONDS:
+        if not self._hidden or now - self._summed_up_at < SUMMARY_SECONDS:
             return []
-        hidden, self._hidden, self._told_at = self._hidden, 0, now
+        hidden, self._hidden, self._summed_up_at = self._hidden, 0, now
         return [paint(f"         … {hidden:,} more {self._what}", dim=True)]
 
 

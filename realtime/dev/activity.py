@@ -65,7 +65,7 @@ class Activity:
         self._last_connection = b"0-0"
 
     async def begin(self) -> None:
-        """Note what is there already; `read` tells what comes after it."""
+        """Note what is there already; `read` returns what comes after it."""
         history = names.connection_history(self._project)
         for entry_id, _ in await self._store.call("XREVRANGE", history, "+", "-", "COUNT", 1):
             self._last_connection = entry_id

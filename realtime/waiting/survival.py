@@ -87,7 +87,7 @@ class Part:
             self.note(error, item)
 
     @contextmanager
-    def tells_client(self, item: str | None = None) -> Iterator[None]:
+    def raises_internal(self, item: str | None = None) -> Iterator[None]:
         """Raise `internal` in place of an unforeseen fault, in a block that serves a client's request."""
         try:
             yield

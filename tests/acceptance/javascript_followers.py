@@ -1,4 +1,4 @@
-"""Clients in a Node program that follow a table: the tokens that they get, and what each of them told."""
+"""Clients in a Node program that follow a table: the tokens that they get, and what each of them reported."""
 
 from __future__ import annotations
 
@@ -31,30 +31,32 @@ class Tokens:
 
 
 class Followers:
-    """The clients of one program, and what each told."""
+    """The clients of one program, and what each reported."""
 
     def __init__(self, program: NodeProgram, names: list[str]) -> None:
         self.program = program
         self.names = names
 
-    def told(self, who: str, *kinds: str) -> list[Event]:
+    def events_of(self, who: str, *kinds: str) -> list[Event]:
         return [one for one in self.program.events if one["who"] == who and one["kind"] in kinds]
 
     def heard(self, who: str) -> list[int | None]:
-        return [one["value"] if one["kind"] == "change" else None for one in self.told(who, "change", "gap")]
+        return [
+            one["value"] if one["kind"] == "change" else None for one in self.events_of(who, "change", "gap")
+        ]
 
     def opened(self, who: str) -> int:
-        return len(self.told(who, "connected"))
+        return len(self.events_of(who, "connected"))
 
     def statuses(self, who: str, state: str) -> list[Event]:
-        return [one for one in self.told(who, "status") if one["value"]["state"] == state]
+        return [one for one in self.events_of(who, "status") if one["value"]["state"] == state]
 
     def reasons(self, who: str) -> Counter[str]:
         return Counter(one["value"]["reason"] for one in self.statuses(who, "waiting"))
 
     async def subscribed(self, who: str, times: int) -> None:
         def is_subscribed() -> bool:
-            return [one["value"]["subscribed"] for one in self.told(who, "state")].count(True) >= times
+            return [one["value"]["subscribed"] for one in self.events_of(who, "state")].count(True) >= times
 
         await self.program.does(is_subscribed)
 

@@ -69,8 +69,8 @@ class NodeProgram:
     events: list[Event] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        told = "\n".join(json.dumps(one) for one in self.events[-200:] if one.get("kind") != "change")
-        return f"<NodeProgram {self.process.returncode}: {self.log.read_text()[-3000:]}\n{told}>"
+        last = "\n".join(json.dumps(one) for one in self.events[-200:] if one.get("kind") != "change")
+        return f"<NodeProgram {self.process.returncode}: {self.log.read_text()[-3000:]}\n{last}>"
 
     def say(self, **words: Any) -> None:
         assert self.process.stdin is not None

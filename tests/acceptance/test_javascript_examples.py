@@ -54,7 +54,7 @@ def examples() -> list[Example]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+async def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the package, as an application has it."""
     directory = tmp_path_factory.mktemp("application")
     await install(directory)
@@ -108,19 +108,19 @@ def is_subscribed(program: NodeProgram) -> bool:
 
 
 @pytest.mark.parametrize("example", examples(), ids=str)
-async def test_an_example_prints_what_is_shown(dev: Dev, place: Path, example: Example) -> None:
+async def test_an_example_prints_what_is_shown(dev: Dev, directory: Path, example: Example) -> None:
     runtime = node_with_ws()
     await dev.psql("truncate orders")  # the page knows of no rows of other tests
     text = example.program.text
     if "connect(" not in text:
         text = CLIENT_OF_THE_PAGE + text
-    script = place / f"example{example.program.line}.mjs"
+    script = directory / f"example{example.program.line}.mjs"
     script.write_text(text.replace(HOST, dev.url))
     shown = ""
     async with application(dev) as server:
         before = ("--import", (JAVASCRIPT / "example.mjs").as_uri())
         facts = {"application": str(server.make_url("/"))}
-        async with running_node(runtime, script, place, *before, **facts) as program:
+        async with running_node(runtime, script, directory, *before, **facts) as program:
             for step in example.steps:
                 if step.language == "sh":
                     await program.does(lambda: is_subscribed(program))
@@ -133,7 +133,7 @@ async def test_an_example_prints_what_is_shown(dev: Dev, place: Path, example: E
                 await program.does(lambda: is_subscribed(program))
 
 
-async def test_the_types_that_are_shown_are_those_of_the_database(dev: Dev, place: Path) -> None:
+async def test_the_types_that_are_shown_are_those_of_the_database(dev: Dev, directory: Path) -> None:
     node_with_ws()
     (program,) = blocks(PAGE, "ts")
     (command,) = (block.text for block in blocks(PAGE, "sh") if block.text.startswith("realtime types"))
@@ -142,12 +142,12 @@ async def test_the_types_that_are_shown_are_those_of_the_database(dev: Dev, plac
     command = command.replace("realtime ", f"{REALTIME} ", 1).replace(
         "types ", f"types --config {config} ", 1
     )
-    await run("sh", "-c", command, directory=place)
-    (place / "typed.ts").write_text(program.text)
+    await run("sh", "-c", command, directory=directory)
+    (directory / "typed.ts").write_text(program.text)
     options = (
         "--noEmit --strict --module nodenext --target es2022 --lib es2023,dom,esnext.disposable --types node"
     )
-    await run(MODULES / ".bin" / "tsc", *options.split(), "--ignoreConfig", "typed.ts", directory=place)
+    await run(MODULES / ".bin" / "tsc", *options.split(), "--ignoreConfig", "typed.ts", directory=directory)
 
 
 async def test_the_page_that_is_shown_loads_the_client(dev: Dev, tabs: Tabs) -> None:

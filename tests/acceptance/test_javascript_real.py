@@ -137,7 +137,7 @@ async def test_nothing_is_lost_or_doubled_whatever_fails(messages: Stage, kind: 
     report(runtime, followers, written)
     for who in urls:
         assert judge(written.committed, followers.heard(who)) == Verdict(), who
-        assert followers.told(who, "reported") == [], who
+        assert followers.events_of(who, "reported") == [], who
         expect_no_attempt_before_its_time(followers, who)
     assert followers.opened("steady") > len(faults)
     assert {"connection_lost", "draining", "no_answer"} <= set(followers.reasons("steady"))
@@ -149,7 +149,7 @@ async def test_nothing_is_lost_or_doubled_whatever_fails(messages: Stage, kind: 
 def expect_no_attempt_before_its_time(followers: Followers, who: str) -> None:
     """An attempt comes when the status said that it would; what wakes a client moves that time, too."""
     due = 0.0
-    for one in followers.told(who, "status", "attempt"):
+    for one in followers.events_of(who, "status", "attempt"):
         if one["kind"] == "attempt":
             # Timers of Node may be a millisecond early.
             assert one["at"] >= due - 2, (who, one, due)
@@ -191,7 +191,7 @@ async def test_clients_that_are_cut_at_once_come_back_one_by_one(messages: Stage
     for who in names:
         expect_no_attempt_before_its_time(followers, who)
         cut, drain = followers.statuses(who, "waiting")
-        (asked,) = followers.told(who, "reconnect")
+        (asked,) = followers.events_of(who, "reconnect")
         cuts.append(cut["value"]["retryAt"] - cut["at"])
         drains.append(drain["value"]["retryAt"] - asked["at"])
         assert drain["value"]["reason"] == "draining"
@@ -234,7 +234,7 @@ async def test_a_gap_is_told_where_history_does_not_reach_back(messages: Stage) 
                 await followers.subscribed("steady", 2)
                 await written.more(5)
             await followers.reach(written.committed[-1])
-    assert [one["value"] for one in followers.told("steady", "gap")] == ["history"]
+    assert [one["value"] for one in followers.events_of("steady", "gap")] == ["history"]
     verdict = judge(written.committed, followers.heard("steady"))
     assert verdict == Verdict(gaps=1), json.dumps(followers.heard("steady"))
     assert len(followers.heard("steady")) < len(written.committed)

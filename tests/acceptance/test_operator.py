@@ -32,17 +32,17 @@ async def things(dev: Dev) -> AsyncIterator[str]:
 
 
 async def test_status_is_for_people_and_for_programs(dev: Dev) -> None:
-    told = await ask(dev, "status")
-    assert told.lines[0].startswith("demo is ok: ")
-    assert any(line.startswith("public.orders ") for line in told.lines)
+    done = await ask(dev, "status")
+    assert done.lines[0].startswith("demo is ok: ")
+    assert any(line.startswith("public.orders ") for line in done.lines)
     (line,) = (await ask(dev, "status", "--json")).events
     assert {"project_id", "status", "nodes", "notifier", "tables", "problems"} <= line.keys()
-    assert (told.status, line["status"]) == (0, "ok")
+    assert (done.status, line["status"]) == (0, "ok")
 
 
 async def test_a_user_is_told_what_a_user_may_know(dev: Dev) -> None:
-    told = await ask(dev, "status", token=dev.token)
-    assert (told.status, len(told.lines)) == (0, 1)
+    done = await ask(dev, "status", token=dev.token)
+    assert (done.status, len(done.lines)) == (0, 1)
     refused = await ask(dev, "tables", token=dev.token)
     assert refused.errors.startswith("Error: forbidden: ")
     assert (refused.status, refused.lines) == (1, [])
@@ -50,8 +50,8 @@ async def test_a_user_is_told_what_a_user_may_know(dev: Dev) -> None:
 
 async def test_the_token_is_made_with_the_secret_of_the_settings(dev: Dev) -> None:
     config = dev.program.directory / "data" / "realtime.toml"
-    told = await run("tables", "--url", dev.url, "--config", config, directory=dev.program.directory)
-    assert any(line.startswith("public.users ") for line in told.lines)
+    done = await run("tables", "--url", dev.url, "--config", config, directory=dev.program.directory)
+    assert any(line.startswith("public.users ") for line in done.lines)
 
 
 async def test_a_table_is_switched_on_and_off(dev: Dev, things: str) -> None:
@@ -83,10 +83,10 @@ async def test_a_table_is_switched_on_and_off(dev: Dev, things: str) -> None:
     ],
 )
 async def test_a_refusal_is_one_line_with_its_code(dev: Dev, words: tuple[str, ...], error: str) -> None:
-    told = await ask(dev, *words)
-    (line,) = told.errors.splitlines()
+    done = await ask(dev, *words)
+    (line,) = done.errors.splitlines()
     assert line.startswith(f"Error: {error}")
-    assert (told.status, told.lines) == (1, [])
+    assert (done.status, done.lines) == (1, [])
 
 
 async def test_a_broadcast_is_sent_and_people_are_listed(dev: Dev) -> None:
@@ -124,20 +124,20 @@ async def test_a_project_without_a_notifier_is_degraded(messages: Stage) -> None
         await parts.notifier.stop()
 
         async def is_degraded() -> bool:
-            told = await run("status", "--json", *at, directory=messages.directory)
-            assert told.status in (0, DEGRADED_STATUS), told
-            return told.status == DEGRADED_STATUS and json.loads(told.lines[0])["status"] == "degraded"
+            done = await run("status", "--json", *at, directory=messages.directory)
+            assert done.status in (0, DEGRADED_STATUS), done
+            return done.status == DEGRADED_STATUS and json.loads(done.lines[0])["status"] == "degraded"
 
         await parts.gateway.does(is_degraded)
-        told = await run("status", *at, directory=messages.directory)
-        assert any(line.startswith("error notifier_down: ") for line in told.lines)
+        done = await run("status", *at, directory=messages.directory)
+        assert any(line.startswith("error notifier_down: ") for line in done.lines)
 
 
 async def test_a_service_that_is_away_is_one_sentence(stage: Stage) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    told = await run("status", "--url", url, "--config", stage.config, directory=stage.directory)
-    assert told.status == 1
-    (line,) = told.errors.splitlines()
+    done = await run("status", "--url", url, "--config", stage.config, directory=stage.directory)
+    assert done.status == 1
+    (line,) = done.errors.splitlines()
     assert "the connection was refused; start a gateway" in line
 
 
@@ -150,16 +150,16 @@ async def test_clients_are_listed_and_disconnected(dev: Dev, more: tuple[str, ..
         await client.subscribe("room:operators")
         _, row = (await ask(dev, "clients", "--user", "guest of honour")).lines
         assert row.startswith(f"{client.connected['connection_id']}  guest of honour  20")
-        (told,) = (await ask(dev, "clients", "--user", "guest of honour", "--json")).events
-        assert told["clients"][0]["subscriptions"] == ["room:operators"]
+        (answer,) = (await ask(dev, "clients", "--user", "guest of honour", "--json")).events
+        assert answer["clients"][0]["subscriptions"] == ["room:operators"]
         closing = asyncio.create_task(close_of(client), name="close")
         ended = await ask(dev, "disconnect", "--user", "guest of honour", *more)
         assert ended.lines == ["disconnected 1 connection"]
         assert await closing == close
 
     async def is_gone() -> bool:
-        told = await ask(dev, "clients", "--user", "guest of honour")
-        return told.lines == ["no client is connected"]
+        done = await ask(dev, "clients", "--user", "guest of honour")
+        return done.lines == ["no client is connected"]
 
     await dev.program.does(is_gone)
 
@@ -172,8 +172,8 @@ async def close_of(client: Client) -> int | None:
 
 
 async def test_a_dry_run_prints_the_sql_and_runs_nothing(dev: Dev, things: str) -> None:
-    told = await ask(dev, "enable", things, "--columns", "id", "--dry-run")
-    assert told.status == 0
-    assert "enable_v1" in "\n".join(told.lines)
+    done = await ask(dev, "enable", things, "--columns", "id", "--dry-run")
+    assert done.status == 0
+    assert "enable_v1" in "\n".join(done.lines)
     (listed,) = [line for line in (await ask(dev, "tables")).lines if line.startswith("public.th.ings ")]
     assert listed.split()[1] == "off"

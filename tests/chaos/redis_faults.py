@@ -170,7 +170,7 @@ def _clients_killed(stage: Stage, dice: Random) -> Fault:
     key, kind = dice.choice(IN_USE), dice.choice(("pubsub", "normal"))
 
     async def carry_out() -> None:
-        await _fleet(stage).tell_primary(key, "CLIENT", "KILL", "TYPE", kind)
+        await _fleet(stage).command_primary(key, "CLIENT", "KILL", "TYPE", kind)
 
     return fault_of(REDIS, f"{kind} connections killed at the primary of {key}", carry_out)
 
@@ -179,7 +179,7 @@ def _scripts_flushed(stage: Stage, dice: Random) -> Fault:
     key = dice.choice(IN_USE)
 
     async def carry_out() -> None:
-        await _fleet(stage).tell_primary(key, "SCRIPT", "FLUSH")
+        await _fleet(stage).command_primary(key, "SCRIPT", "FLUSH")
 
     return fault_of(REDIS, f"scripts flushed at the primary of {key}", carry_out)
 

@@ -171,7 +171,7 @@ class Fleet:
         await self.servers.start(address)
         await self.servers.wait_healthy()
 
-    async def tell_primary(self, key: str, *words: object) -> None:
+    async def command_primary(self, key: str, *words: object) -> None:
         """Run a command on the primary."""
         await self.servers.server(await self._primary(key)).command(*words)
 

@@ -30,7 +30,7 @@ class Referee:
         self.counts: Counter[str] = Counter()  # events by name, including violations by kind
         self.faults: Counter[str] = Counter()  # by kind
         self.violations: list[str] = []  # the first of them, each in a sentence with the seed
-        self.tell: Callable[[str], None] = lambda _: None  # gets each of these sentences at once
+        self.on_violation: Callable[[str], None] = lambda _: None  # gets each of these sentences at once
         self._alike: Counter[tuple[str, str]] = Counter()  # violations by kind and place
         self.silence = (0.0, "nobody")  # the longest, in seconds, and whose
         self._ids: dict[str, dict[str, array[int]]] = {}  # by table and epoch: hashes by offset, 0 unknown
@@ -57,7 +57,7 @@ class Referee:
         self._alike[kind, where] += 1
         if len(self.violations) < KEPT_TEXTS and self._alike[kind, where] <= KEPT_ALIKE:
             self.violations.append(f"seed {self.seed}: {kind}: {where}: {what}")
-            self.tell(self.violations[-1])
+            self.on_violation(self.violations[-1])
 
     def was_silent(self, seconds: float, who: str) -> None:
         self.silence = max(self.silence, (seconds, who))

@@ -41,12 +41,12 @@ def matching(patterns: list[str], kinds: Mapping[str, Draw]) -> dict[str, Draw]:
 
 @dataclass
 class Storm:
-    """The faults of one run; `tell` gets the kind and the description of each fault when it starts."""
+    """The faults of one run; `on_fault` gets the kind and the description of each fault when it starts."""
 
     stage: Stage
     seed: int
     kinds: Mapping[str, Draw]
-    tell: Callable[[str, str], None]
+    on_fault: Callable[[str, str], None]
     calms: Calms = CALMS
 
     def __post_init__(self) -> None:
@@ -91,5 +91,5 @@ class Storm:
 
     async def _carry_out(self, kind: str, fault: Fault, delay: float) -> None:
         await asyncio.sleep(delay)
-        self.tell(kind, fault.words)
+        self.on_fault(kind, fault.words)
         await fault.carry_out()

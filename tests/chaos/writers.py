@@ -133,17 +133,17 @@ class Writer:
     async def _one(self, table: str = "") -> None:
         """Change one row, or none if another writer was faster."""
         table = table or self._dice.choice(TABLES)
-        place = SOMEWHERE.format(table=table, place=self._dice.random() ** 2)
+        somewhere = SOMEWHERE.format(table=table, place=self._dice.random() ** 2)
         kind = self._dice.random()
         if kind < 0.35:
             await self._execute(INSERT.format(table=table), self._note())
         elif kind < 0.65:
-            await self._execute(UPDATE.format(table=table, where=place), self._note())
+            await self._execute(UPDATE.format(table=table, where=somewhere), self._note())
         elif kind < 0.75:  # one of a few rows that all writers change
             hot = f"order by id limit 1 offset {self._dice.randrange(3)}"
             await self._execute(UPDATE.format(table=table, where=hot), self._note())
         else:
-            await self._execute(DELETE.format(table=table, victims=f"select id from {table} {place}"))
+            await self._execute(DELETE.format(table=table, victims=f"select id from {table} {somewhere}"))
 
     async def _brief_life(self) -> None:
         """Insert a row and delete it in the same transaction."""

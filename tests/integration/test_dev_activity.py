@@ -75,8 +75,8 @@ async def test_a_row_that_nobody_can_read_is_cut_and_told(store: Store, row: str
     activity = Activity(store, "demo")
     await activity.begin()
     await publish(store, USERS, row)
-    (told,) = await rows(activity)
-    assert len(told) <= module.ROW_CHARACTERS
+    (row,) = await rows(activity)
+    assert len(row) <= module.ROW_CHARACTERS
 
 
 async def test_what_else_stands_in_redis_does_no_harm(store: Store) -> None:
@@ -99,6 +99,6 @@ async def test_connections_are_told_once_and_in_pieces(store: Store, monkeypatch
     await activity.begin()
     for number in range(3):
         await store.call("XADD", history, f"{number + 2}-0", "e", f'{{"event":"connect","n":{number}}}')
-    told = [(await activity.read()).connections for _ in range(3)]
-    assert [[one.facts["n"] for one in part] for part in told] == [[0, 1], [2], []]
-    assert told[0][0].at_ms == 2
+    parts = [(await activity.read()).connections for _ in range(3)]
+    assert [[one.facts["n"] for one in part] for part in parts] == [[0, 1], [2], []]
+    assert parts[0][0].at_ms == 2

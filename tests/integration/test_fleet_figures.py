@@ -100,12 +100,12 @@ async def test_a_lease_that_no_notifier_wrote_is_no_fault(gateway, store):
 
 
 async def problem(gateway: Gateway, code: str) -> dict[str, Any]:
-    """Wait until it is told; return it."""
+    """Wait until a gateway reports this problem; return it."""
 
-    async def told() -> list[dict[str, Any]]:
+    async def reported() -> list[dict[str, Any]]:
         return [one for one in (await asked(gateway, "/stats"))["problems"] if one["code"] == code]
 
-    (one,) = await eventually(told)
+    (one,) = await eventually(reported)
     assert one.keys() == {"code", "severity", "message", "action", "docs"}
     found: dict[str, Any] = one
     return found

@@ -74,10 +74,10 @@ async def test_what_a_preview_tells_does_what_enable_does(gateway, sql, body):
     ],
 )
 async def test_a_preview_is_refused_where_enable_is(gateway, sql, body, status, words):
-    told = await refused(gateway, "/enable/preview", body)
-    assert told == await refused(gateway, "/enable", body)
-    assert told[0] == status
-    assert words in told[2]
+    refusal = await refused(gateway, "/enable/preview", body)
+    assert refusal == await refused(gateway, "/enable", body)
+    assert refusal[0] == status
+    assert words in refusal[2]
 
 
 async def test_the_settings_in_force_are_told_without_secrets(gateway):

@@ -139,9 +139,9 @@ async def test_wrong_uses_of_a_row_do_not_compile(
     ]
     use = 'import type { Db } from "./db";\ndeclare const row: Db["things"];\n'
     use += "".join(f"export const x{i} = {one};\n" for i, one in enumerate(wrong))
-    told = await compiled(tsc, tmp_path, db=await types_of(things.url, integers), use=use)
-    assert "db.ts" not in told
-    assert [told.count(f"use.ts({i + 3},") for i in range(len(wrong))] == [1] * len(wrong), told
+    output = await compiled(tsc, tmp_path, db=await types_of(things.url, integers), use=use)
+    assert "db.ts" not in output
+    assert [output.count(f"use.ts({i + 3},") for i in range(len(wrong))] == [1] * len(wrong), output
 
 
 async def test_the_client_takes_the_types(things: Database, tsc: Path, tmp_path: Path) -> None:

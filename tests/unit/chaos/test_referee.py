@@ -64,7 +64,7 @@ def test_a_flood_of_violations_is_counted_and_not_kept(referee):
 
 def test_violations_alike_leave_room_for_others(referee):
     told: list[str] = []
-    referee.tell = told.append
+    referee.on_violation = told.append
     for kind in (LOSS, LOSS, LOSS, LOSS, LOSS, DUPLICATE):
         referee.violation(kind, "here", "this")
     assert referee.violations == told

@@ -122,10 +122,10 @@ def test_memory_that_ran_out_is_survived_since_the_item_that_took_it_is_let_go(p
 
 
 def test_a_client_is_told_internal_of_what_nobody_foresaw_and_else_what_it_is(part):
-    with pytest.raises(ClientError) as told, part.tells_client():
+    with pytest.raises(ClientError) as refusal, part.raises_internal():
         fail()
-    assert told.value.code is Code.INTERNAL
-    with pytest.raises(Unavailable), part.tells_client():
+    assert refusal.value.code is Code.INTERNAL
+    with pytest.raises(Unavailable), part.raises_internal():
         raise Unavailable("Redis is away")
 
 

@@ -16,7 +16,7 @@ from gateway.fleet.messages import MAX_ANSWER_BYTES, Channels, Client, Clients
 PAGE_BYTES = 4 * MAX_ANSWER_BYTES  # of all answers that one page is made of, unless many nodes are asked
 LEAST_SHARE_BYTES = 49_152  # of one node: the longest entry fits
 
-CURSOR = "^[0-9a-f]{1,32}[.][0-9a-f]{0,32}$"
+CURSOR = re.compile("[0-9a-f]{1,32}[.][0-9a-f]{0,32}")
 
 
 class Cursor(NamedTuple):
@@ -30,11 +30,12 @@ class Cursor(NamedTuple):
 
 
 START = Cursor("", "")
+LAST_ID = "f" * 32  # behind every connection of a node
 
 
 def parse_cursor(text: str) -> Cursor | None:
     """Return the position that `next` of a page named; None for a text that no page named."""
-    if re.fullmatch(CURSOR.strip("^$"), text, re.ASCII) is None:
+    if CURSOR.fullmatch(text) is None:
         return None
     node, _, connection_id = text.partition(".")
     return Cursor(node, connection_id)
@@ -98,9 +99,6 @@ def page_of_clients(
         if answer.more:
             return ClientPage(found, _behind(found[-1]) if found else Cursor(node, ""))
     return ClientPage(found, end_of(asked[-1]) if asked and others_follow else None)
-
-
-LAST_ID = "f" * 32  # behind every connection of a node
 
 
 def _behind(entry: tuple[str, Client]) -> Cursor:

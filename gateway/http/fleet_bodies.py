@@ -62,9 +62,10 @@ class StatsResponse(Struct, frozen=True, kw_only=True):
 
 class ClientsQuery(Struct, frozen=True, kw_only=True):
     limit: Limit = 50
-    after: Annotated[str, Meta(pattern=CURSOR, description="`next` of the previous answer")] | UnsetType = (
-        UNSET
-    )
+    after: (
+        Annotated[str, Meta(pattern=f"^{CURSOR.pattern}$", description="`next` of the previous answer")]
+        | UnsetType
+    ) = UNSET
     user_id: Annotated[str, Meta(description="Only clients of this user")] | UnsetType = UNSET
     node: Annotated[str, Meta(description="Only clients of this node")] | UnsetType = UNSET
 

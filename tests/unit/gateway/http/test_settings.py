@@ -22,21 +22,13 @@ def settings(**more: Any) -> Settings:
 
 
 def test_each_setting_has_its_value_and_the_default_of_the_program():
-    told = shown(
-        settings(
-            limits=Limits(max_connections=5),
-            history_seconds=60,
-            namespaces={"chat": Namespace(history_entries=7)},
-            doorbell="off",
-        ),
-        settings(
-            limits=Limits(max_connections=5),
-            history_seconds=60,
-            namespaces={"chat": Namespace(history_entries=7)},
-            doorbell="off",
-        ).projects["demo"],
+    one = settings(
+        limits=Limits(max_connections=5),
+        history_seconds=60,
+        namespaces={"chat": Namespace(history_entries=7)},
+        doorbell="off",
     )
-    plain = msgspec.to_builtins(told)
+    plain = msgspec.to_builtins(shown(one, one.projects["demo"]))
     assert plain["limits"]["max_connections"] == {"value": 5, "default": 10_000}
     assert plain["limits"].keys() == set(Limits.__struct_fields__)
     assert plain["history"]["history_seconds"] == {"value": 60, "default": 3_600}

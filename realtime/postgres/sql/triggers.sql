@@ -11,8 +11,8 @@ from pg_trigger
 join pg_proc p on p.oid = tgfoid and pronamespace = 'realtime'::regnamespace
 cross join lateral (
     -- tgargs is one bytea in the encoding of the database, with a zero byte after each argument.
-    select array_agg(convert_from(decode(arg, 'escape'), getdatabaseencoding()) order by place)
-    from string_to_table(encode(tgargs, 'escape'), '\000') with ordinality as a (arg, place)
+    select array_agg(convert_from(decode(arg, 'escape'), getdatabaseencoding()) order by number)
+    from string_to_table(encode(tgargs, 'escape'), '\000') with ordinality as a (arg, number)
 ) as a (args)
 where tgname in ('realtime_capture_insert', 'realtime_capture_update', 'realtime_capture_delete')
   and tgenabled in ('O', 'A');

@@ -5,6 +5,7 @@
 // its listeners run: `frame()` has every digit as the server sent it, and `sendAsTyped` sends a payload as it stands.
 import { effect, html, signal } from "./vendor/preact.js"
 import { connect } from "../realtime.js"
+import { familyOf } from "./channels.js"
 import { duration } from "./format.js"
 import { Notice } from "./parts/layout.js"
 import { Button } from "./parts/controls.js"
@@ -120,13 +121,14 @@ export async function sendAsTyped(channel, payload) {
  */
 export function listen(channel, { filter, since, heard, told, missed }) {
     const rt = client.peek()
+    const family = familyOf(channel)
     let handle
-    if (channel.startsWith("table:")) {
+    if (family === "table") {
         handle = rt.table(channel.slice(6), { filter, since: since || undefined })
         handle.on("change", (change) => heard(change.event, change))
     } else {
         const [, scope] = /^presence(?::(.*))?$/s.exec(channel) ?? []
-        const isPresence = channel === "presence" || scope !== undefined
+        const isPresence = family === "presence"
         if (since && !isPresence) starts.set(channel, since)
         handle = isPresence ? (scope === undefined ? rt.presence : rt.channel(scope).presence) : rt.channel(channel)
         const undo = isPresence

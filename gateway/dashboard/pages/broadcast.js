@@ -1,6 +1,7 @@
 // Broadcast: send JSON to a channel as it was typed, and see what comes back.
 import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
 import { endWithStop, get } from "../api.js"
+import { familyOf, hasNamespace } from "../channels.js"
 import { client, ConnectionNotice, frame, listen, me, sendAsTyped, status } from "../connection.js"
 import { bytes, count } from "../format.js"
 import { usePolling } from "../polling.js"
@@ -23,9 +24,10 @@ let left = { owner: null, channel: "", payload: '{"text": "hello"}' }
 
 function wrongChannel(channel) {
     if (!channel) return "Enter a channel, such as room:lobby."
-    if (/^table:/.test(channel)) return "Nobody can broadcast on a channel of a table: its messages are changes alone."
-    if (/^presence(:|$)/.test(channel)) return "Nobody can broadcast on a presence channel: its messages tell who is there."
-    return /^[^:]+:./s.test(channel) ? null : `A channel is written with a namespace, such as room:${channel}.`
+    const family = familyOf(channel)
+    if (family === "table") return "Nobody can broadcast on a channel of a table: its messages are changes alone."
+    if (family === "presence") return "Nobody can broadcast on a presence channel: its messages tell who is there."
+    return hasNamespace(channel) ? null : `A channel is written with a namespace, such as room:${channel}.`
 }
 
 const sizeOf = (text) => new TextEncoder().encode(text).length

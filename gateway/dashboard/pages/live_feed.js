@@ -1,5 +1,6 @@
 // What Live holds: one subscription and the last events of it, as the text of their frames. Nothing is made of an event
 // before it is seen. The subscription goes on while another page is open, and ends with the session.
+import { familyOf } from "../channels.js"
 import { client, frame, listen, nodeNow } from "../connection.js"
 import { fields } from "../parts/json_text.js"
 import { session } from "../session.js"
@@ -133,7 +134,7 @@ function heard(kind, message) {
 }
 
 function missed(reason) {
-    const isTable = wanted.peek()?.channel.startsWith("table:")
+    const isTable = familyOf(wanted.peek()?.channel ?? "") === "table"
     const why = reason === "history" ? "History no longer reaches back to where this began" : "Messages were lost that history could not bring back"
     note(isTable ? `${why}: read the table again.` : `${why}: something is missing here.`, reason)
 }

@@ -1,6 +1,7 @@
 // Tables: which of them send their changes, which changes and columns, and who subscribes. A switch acts at once.
 import { html, useEffect, useId, useState } from "../vendor/preact.js"
 import { endWithStop, get } from "../api.js"
+import { channelOf, subscribersOf } from "../channels.js"
 import { count, counted } from "../format.js"
 import { Button, CopyButton, Dialog, Field } from "../parts/controls.js"
 import { Badge, Empty, ErrorNotice, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
@@ -8,9 +9,7 @@ import { Icon } from "../parts/icons.js"
 import { usePolling } from "../polling.js"
 import { href, replaceQuery, route } from "../router.js"
 import { isService } from "../session.js"
-import {
-    catalogue, channelOf, current, enabling, EVENTS, flip, formerOf, preview, refusal, request, send, subscribersOf,
-} from "./tables_switch.js"
+import { catalogue, current, enabling, EVENTS, flip, formerOf, preview, refusal, request, send } from "./tables_switch.js"
 
 const PAGE_ROWS = 100 // in the document at first, and more at each wish
 const SUBSCRIBERS_MS = 10_000

@@ -2,7 +2,7 @@
 // before it is seen. The subscription goes on while another page is open, and ends with the session.
 import { familyOf } from "../channels.js"
 import { client, frame, listen, nodeNow } from "../connection.js"
-import { fields } from "../parts/json_text.js"
+import { fields, json } from "../parts/json_text.js"
 import { session } from "../session.js"
 import { computed, effect, signal } from "../vendor/preact.js"
 
@@ -225,8 +225,7 @@ function rowOf({ text }) {
 function textOfSync(people) {
     const text = frame()
     if (text.includes('"event":"sync"') && text.split('"connection_id":').length > people.length) return text
-    const exact = (_, value) => (typeof value !== "bigint" ? value : JSON.rawJSON ? JSON.rawJSON(String(value)) : String(value))
-    return JSON.stringify({ type: "presence", channel: wanted.peek().channel, event: "sync", presences: people }, exact)
+    return json({ type: "presence", channel: wanted.peek().channel, event: "sync", presences: people })
 }
 
 /** Save what is shown as JSON lines: frames as they came, digit for digit. */

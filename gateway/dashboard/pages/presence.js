@@ -4,11 +4,12 @@ import { endWithStop } from "../api.js"
 import { client, ConnectionNotice, me, nodeNow, status } from "../connection.js"
 import { clip, clockTime, count, counted, duration, moment } from "../format.js"
 import { Button, Field } from "../parts/controls.js"
+import { json } from "../parts/json_text.js"
 import { Ago, Badge, Empty, Facts, Foreign, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
 import { href, replaceQuery, route } from "../router.js"
 import { clock } from "../session.js"
-import { json, newest, Roster, strip } from "./presence_roster.js"
+import { newest, Roster, strip } from "./presence_roster.js"
 
 const PAGE_PEOPLE = 100 // in the document at first, and more at each wish
 const PAGE_EVENTS = 30

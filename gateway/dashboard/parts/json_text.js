@@ -56,6 +56,12 @@ export function parts(text, most = Infinity) {
     return found
 }
 
+/** JSON of a value whose large integers are BigInt, with every digit where the browser can write them. */
+export function json(value, indent) {
+    const exact = (_, one) => (typeof one === "bigint" ? JSON.rawJSON?.(String(one)) ?? String(one) : one)
+    return JSON.stringify(value, exact, indent)
+}
+
 /** The parts of an object by their names. */
 export const fields = (text) => new Map(parts(text))
 

@@ -1,4 +1,4 @@
-// Numbers, times and foreign text as people read them.
+// Numbers, times, foreign text and the server's sentences as people read them.
 const whole = new Intl.NumberFormat("en")
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 })
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" })
@@ -82,4 +82,10 @@ export function agent(text) {
         if (found) return `${name} ${found[1]}${system ? `, ${system}` : ""}`
     }
     return clip(text.split(" ").slice(0, 2).join(" "), 40)
+}
+
+/** The server's sentences begin small and end without a full stop. */
+export function endWithStop(message) {
+    const text = String(message || "Something went wrong")
+    return text[0].toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".")
 }

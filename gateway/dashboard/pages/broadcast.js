@@ -1,9 +1,9 @@
 // Broadcast: send JSON to a channel as it was typed, and see what comes back.
 import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
-import { endWithStop, get } from "../api.js"
+import { get } from "../api.js"
 import { familyOf, hasNamespace } from "../channels.js"
 import { client, ConnectionNotice, frame, listen, me, sendAsTyped, status } from "../connection.js"
-import { bytes, count } from "../format.js"
+import { bytes, count, endWithStop } from "../format.js"
 import { usePolling } from "../polling.js"
 import { Button, Field } from "../parts/controls.js"
 import { fields, mistake } from "../parts/json_text.js"

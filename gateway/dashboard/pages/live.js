@@ -1,9 +1,9 @@
 // Live: what comes on any channel, as it comes.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js"
-import { endWithStop, get } from "../api.js"
+import { get } from "../api.js"
 import { channelOf, familyOf, hasNamespace, keyOf, tableOf } from "../channels.js"
 import { ConnectionNotice, status } from "../connection.js"
-import { count, rate } from "../format.js"
+import { count, endWithStop, rate } from "../format.js"
 import { usePolling } from "../polling.js"
 import { Button, Field } from "../parts/controls.js"
 import { Badge, Empty, Foreign, Notice, Page, Panel } from "../parts/layout.js"

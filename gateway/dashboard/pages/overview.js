@@ -1,11 +1,11 @@
 // Overview: what is wrong and what to do, the charts of five minutes, a card for each node and for the notifier.
 import { effect, html, useState } from "../vendor/preact.js"
-import { endWithStop, get } from "../api.js"
-import { bytes, count, delay, duration, rate, short } from "../format.js"
+import { get } from "../api.js"
+import { bytes, count, delay, duration, endWithStop, rate, short } from "../format.js"
 import { Chart, Sparkline } from "../parts/chart.js"
 import { Button } from "../parts/controls.js"
 import { Icon } from "../parts/icons.js"
-import { Badge, Facts, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
+import { Badge, ErrorNotice, Facts, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
 import { usePolling } from "../polling.js"
 import { clock, isService, serverNow, session } from "../session.js"
 import { emptyHistory, seriesOf, withAnswer } from "../stats.js"
@@ -171,7 +171,7 @@ function Small() {
     const endsAt = session.value.endsAt
     return html`
         <${Page} title="Overview" lead="What your token may see of this project.">
-            ${error && html`<${Notice} kind="error" title="The state of the project cannot be read.">${endWithStop(error.message)}<//>`}
+            <${ErrorNotice} title="The state of the project cannot be read." error=${error} />
             ${data?.status === "ok" && !error && html`<${Notice} kind="good" title="Changes are delivered." />`}
             ${data && data.status !== "ok" && html`
                 <${Notice} kind="warning" title="Changes are late, or stand still.">Tell those who run this service.<//>`}

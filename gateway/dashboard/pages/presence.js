@@ -1,8 +1,7 @@
 // Presence: who is there under a channel or in the project, and who came and went since one looks.
 import { effect, html, signal, useEffect, useRef, useSignal, useState } from "../vendor/preact.js"
-import { endWithStop } from "../api.js"
 import { client, ConnectionNotice, me, nodeNow, status } from "../connection.js"
-import { clip, clockTime, count, counted, duration, moment } from "../format.js"
+import { clip, clockTime, count, counted, duration, endWithStop, moment } from "../format.js"
 import { Button, Field } from "../parts/controls.js"
 import { json } from "../parts/json_text.js"
 import { Ago, Badge, Empty, Facts, Foreign, Page, Panel, Skeleton } from "../parts/layout.js"

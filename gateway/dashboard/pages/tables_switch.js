@@ -1,8 +1,9 @@
 // Tables and their switches: what is on, what is being switched, what was refused.
 // A request goes on when one leaves the page, so all of it outlives the page.
 import { batch, effect, signal } from "../vendor/preact.js"
-import { endWithStop, post } from "../api.js"
+import { post } from "../api.js"
 import { keyOf, spelled } from "../channels.js"
+import { endWithStop } from "../format.js"
 import { session } from "../session.js"
 
 export const EVENTS = ["INSERT", "UPDATE", "DELETE"]

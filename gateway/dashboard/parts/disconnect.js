@@ -1,7 +1,7 @@
 // Disconnects one client at once, or asks first: about one, or about all of a user.
 import { html, useState } from "../vendor/preact.js"
-import { endWithStop, post } from "../api.js"
-import { agent, clip, count } from "../format.js"
+import { post } from "../api.js"
+import { agent, clip, count, endWithStop } from "../format.js"
 import { Ask } from "./controls.js"
 
 /** Rejects with a sentence; resolves to one about what came of it. `body` as the contract has it. */

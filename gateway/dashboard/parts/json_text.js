@@ -1,5 +1,5 @@
 // JSON as text. Rows and payloads are cut and shown as they were sent: no number is read, so none is rounded, and
-// nothing here recurses, so that no depth is too deep.
+// nothing that reads it recurses, so that no depth is too deep.
 
 const SPACE = /[ \t\n\r]*/y
 const MARKS = /["{}[\]]/g

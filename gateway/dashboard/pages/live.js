@@ -77,9 +77,9 @@ export default function Live() {
             <${ConnectionNotice} />
             <${Panel}>
                 <form class="live-form" ref=${form} onSubmit=${subscribe}>
-                    <${Field} label="Channel" name="channel" class="wide" value=${typed.channel} onInput=${set("channel")} error=${errors.channel}
+                    <${Field} label="Channel" name="channel" value=${typed.channel} onInput=${set("channel")} error=${errors.channel}
                         list="live-channels" placeholder="table:orders" maxlength="255" />
-                    <${Field} label="Filter" name="filter" class="wide" value=${typed.filter} onInput=${set("filter")} error=${errors.filter}
+                    <${Field} label="Filter" name="filter" value=${typed.filter} onInput=${set("filter")} error=${errors.filter}
                         list="live-conditions" placeholder="status=eq.paid" />
                     <${Field} label="Since" name="since" value=${typed.since} onInput=${set("since")} error=${errors.since} placeholder="an id or a position" />
                     <div class="actions">

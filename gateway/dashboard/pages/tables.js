@@ -100,7 +100,7 @@ function List({ data, again, subscribers }) {
         </div>
         ${isElsewhere && html`<${Refusal} refused=${refused} again=${again} />`}
         ${subscribers.error && html`<${Notice} kind="warning">Subscribers cannot be counted now: ${subscribers.error.message}<//>`}
-        <${Panel} flush class="tables">
+        <${Panel} flush>
             ${found.length ? html`
                 <div class="table-head" aria-hidden="true">
                     <span>Table</span><span>Changes</span><span>Columns</span><span>Primary key</span><span>Subscribers</span>
@@ -125,7 +125,7 @@ function Row({ entry, subscribers, isLeast, refused, again, onTurn, onOpen }) {
     const id = useId()
     const [isTold, tell] = useState(false) // what it means to have no primary key
     return html`
-        <li class=${enabled ? "table-row on" : "table-row"}>
+        <li class="table-row">
             <div class="table-name">
                 <button type="button" class="switch" role="switch" aria-checked=${enabled} aria-busy=${isBusy} aria-label=${name}
                     onClick=${() => isBusy || onTurn(entry, !enabled)}><span></span></button>

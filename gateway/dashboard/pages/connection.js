@@ -19,7 +19,10 @@ const OTHERS = 8
 export function OneConnection({ id, user, node }) {
     const [isAsked, setAsked] = useState(false)
     const [done, setDone] = useState(null)
-    const state = usePolling(({ signal }) => lifeOf(id, user, node, signal), EVERY_MS, [id])
+    const state = usePolling(({ signal }) => {
+        const known = state.peek().data
+        return known?.went ? known : lifeOf(id, user, node, signal) // what has ended changes no more
+    }, EVERY_MS, [id])
     useEffect(() => { if (done) state.peek().again() }, [done])
     const { data, error } = state.value
     const { client, came, went } = data ?? {}

@@ -7,8 +7,8 @@ import { join } from "node:path"
 const MUTANTS = {
   "a subscription comes back without since": ["if (since != null) message[\"since\"] = since", ""],
   "since is the position at first, not the last id": ["this._position = id;", ""],
-  "a history that does not reach back is no gap": ["if (since != null && !recovered) this._tell(\"gap\", { reason: \"history\" });", ""],
-  "resync is no gap": ["this._tell(\"gap\", { reason: \"resync\" });", ""],
+  "a history that does not reach back is no gap": ["if (since != null && !recovered) this._emit(\"gap\", { reason: \"history\" });", ""],
+  "resync is no gap": ["this._emit(\"gap\", { reason: \"resync\" });", ""],
   "what comes before the answer to subscribe is delivered": ["if (!this._subscribed) return;\n    const { type, id } = message;", "const { type, id } = message;"],
   "an unanswered broadcast is sent again": ["forget = connection._request(message, finish);", "const again = (error) => error?.code == \"unknown\" ? this._waiting.add(write) : finish(error); forget = connection._request(message, again);"],
   "presence is not set again": ["if (scope._wanted || scope._waiting.length) scope._opened()", "if (false) scope._opened()"],

@@ -1,6 +1,6 @@
 // REST of the project that is signed in. Each failure is an ApiError with a stable code and a sentence.
 import { endWithStop } from "./format.js"
-import { end, serverSaid, session } from "./session.js"
+import { end, setServerTime, session } from "./session.js"
 
 const TIMEOUT_MS = 10_000
 
@@ -59,7 +59,7 @@ async function request(method, project, token, path, { query, body, signal, time
         }
         throw new ApiError("unreachable", "The node cannot be reached.")
     }
-    serverSaid(response.headers.get("Date"))
+    setServerTime(response.headers.get("Date"))
     return read(response, text)
 }
 

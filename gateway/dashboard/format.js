@@ -38,12 +38,12 @@ export function duration(seconds) {
     if (!isNumber(seconds)) return NONE
     let rest = Math.max(0, Math.round(seconds))
     if (rest === 0) return seconds > 0 ? "under 1 s" : "0 s"
-    const said = []
+    const units = []
     for (const [unit, size] of [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]]) {
-        if (rest >= size || said.length) said.push(`${Math.floor(rest / size)} ${unit}`)
+        if (rest >= size || units.length) units.push(`${Math.floor(rest / size)} ${unit}`)
         rest %= size
     }
-    return said.slice(0, 2).filter((one, index) => index === 0 || !one.startsWith("0 ")).join(" ")
+    return units.slice(0, 2).filter((one, index) => index === 0 || !one.startsWith("0 ")).join(" ")
 }
 
 export function ago(timestamp, now) {

@@ -94,8 +94,8 @@ function Life({ client, came, went, name }) {
                 </li>
                 ${client && html`
                     <li class="info">
-                        <p>${client.messages_in === 0 && client.messages_out === 0 ? "It has said and heard nothing so far."
-                            : html`It sent ${counted(client.messages_in, "message")} and got ${count(client.messages_out)}.`}
+                        <p>${client.messages_in === 0 && client.messages_out === 0 ? "It has sent and received nothing so far."
+                            : html`It sent ${counted(client.messages_in, "message")} and received ${count(client.messages_out)}.`}
                             ${" "}${subscribedTo(client)}</p>
                         <p class="soft small">until now</p>
                     </li>

@@ -71,16 +71,16 @@ function Health({ state: { data, error, failingSince } }) {
     }
     if (!data) return html`<div class="panel"><${Skeleton} lines=${1} label="Reading the figures" /></div>`
     const { nodes, notifier, problems = [], missing = [] } = data.stats
-    const told = [...problems].sort((one, other) => (one.severity === "error" ? 0 : 1) - (other.severity === "error" ? 0 : 1))
-    if (missing.length) told.push(silent(missing))
-    if (!told.length) {
+    const shown = [...problems].sort((one, other) => (one.severity === "error" ? 0 : 1) - (other.severity === "error" ? 0 : 1))
+    if (missing.length) shown.push(silent(missing))
+    if (!shown.length) {
         return html`
             <${Notice} kind="good" title="Everything works.">
                 ${nodes.length === 1 ? "One node delivers" : `${count(nodes.length)} nodes deliver`}, and
                 the notifier is ${delay(notifier.lag_seconds)} behind the database.
             <//>`
     }
-    return html`<div class="problems">${told.map((one, index) => html`<${Problem} key=${keyOf(told, index)} of=${one} />`)}</div>`
+    return html`<div class="problems">${shown.map((one, index) => html`<${Problem} key=${keyOf(shown, index)} of=${one} />`)}</div>`
 }
 
 /** The same problem keeps its element while its words change, so that it is announced once. */

@@ -8,7 +8,7 @@ import { Ask } from "./controls.js"
 export async function disconnect(body) {
     try {
         const { disconnected, missing = [] } = await post("/disconnect", body)
-        return told(disconnected, missing, body.reconnect)
+        return outcomeOf(disconnected, missing, body.reconnect)
     } catch (error) {
         throw Object.assign(error, { message: endWithStop(error.message) })
     }
@@ -38,7 +38,7 @@ export function Disconnect({ of: { client, user }, onDone, onClose }) {
         <//>`
 }
 
-function told(disconnected, missing, isBack) {
+function outcomeOf(disconnected, missing, isBack) {
     const silent = missing.length ? ` These nodes did not answer: ${missing.join(", ")}.` : ""
     if (disconnected === 0) return `Nobody was disconnected: the connection had ended already.${silent}`
     const many = disconnected === 1 ? "One connection was" : `${count(disconnected)} connections were`

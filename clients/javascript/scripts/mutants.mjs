@@ -15,6 +15,9 @@ const MUTANTS = {
   "a dead line is never probed": ["if (this._probing) return;", "return;"],
 }
 
+/** Of the lives, the same each time: a mutant that was found once is found again. */
+const SEED = "3"
+
 const source = readFileSync("dist/index.js", "utf8")
 const folder = mkdtempSync(join(tmpdir(), "mutants-"))
 let survivors = 0
@@ -25,7 +28,7 @@ for (const [name, [from, to]] of Object.entries(MUTANTS)) {
   const file = join(folder, "index.mjs")
   writeFileSync(file, source.replace(from, to))
   const run = spawnSync("node", ["--test", "test/model.test.mjs"], {
-    env: { ...process.env, CLIENT: file, MODEL_RUNS: process.env.MODEL_RUNS ?? "300" },
+    env: { ...process.env, CLIENT: file, MODEL_RUNS: process.env.MODEL_RUNS ?? "300", MODEL_SEED: process.env.MODEL_SEED ?? SEED },
     encoding: "utf8",
   })
   const found = /Got (?:Assertion)?[Ee]rror[^\n]*/.exec(run.stdout)?.[0]

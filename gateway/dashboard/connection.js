@@ -5,7 +5,7 @@
 // its listeners run: `frame()` has every digit as the server sent it, and `sendAsTyped` sends a payload as it stands.
 import { effect, html, signal } from "./vendor/preact.js"
 import { connect } from "../realtime.js"
-import { familyOf } from "./channels.js"
+import { familyOf } from "./channel_names.js"
 import { duration } from "./format.js"
 import { Notice } from "./parts/layout.js"
 import { Button } from "./parts/controls.js"

@@ -1,7 +1,7 @@
 // Broadcast: send JSON to a channel as it was typed, and see what comes back.
 import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
 import { get } from "../api.js"
-import { familyOf, hasNamespace } from "../channels.js"
+import { familyOf, hasNamespace } from "../channel_names.js"
 import { client, ConnectionNotice, frame, me, sendAsTyped, status, subscribe } from "../connection.js"
 import { bytes, count, endWithStop } from "../format.js"
 import { usePolling } from "../polling.js"

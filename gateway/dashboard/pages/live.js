@@ -1,7 +1,7 @@
 // Live: what comes on any channel, as it comes.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js"
 import { get } from "../api.js"
-import { channelOf, familyOf, hasNamespace, keyOf, tableOf } from "../channels.js"
+import { channelOf, familyOf, hasNamespace, keyOf, tableOf } from "../channel_names.js"
 import { ConnectionNotice, status } from "../connection.js"
 import { count, endWithStop, rate } from "../format.js"
 import { usePolling } from "../polling.js"

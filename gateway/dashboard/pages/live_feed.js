@@ -1,6 +1,6 @@
 // What Live holds: one subscription and the last events of it, as the text of their frames. Nothing is made of an event
 // before it is seen. The subscription goes on while another page is open, and ends with the session.
-import { familyOf } from "../channels.js"
+import { familyOf } from "../channel_names.js"
 import { client, frame, nodeNow, subscribe as subscribeTo } from "../connection.js"
 import { fields, json } from "../parts/json_text.js"
 import { session } from "../session.js"

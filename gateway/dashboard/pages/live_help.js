@@ -1,6 +1,6 @@
 // Around Live: its keys, and the same subscription as code.
 import { html, signal, useEffect } from "../vendor/preact.js"
-import { familyOf } from "../channels.js"
+import { familyOf } from "../channel_names.js"
 import { CopyButton } from "../parts/controls.js"
 import { session } from "../session.js"
 import * as feed from "./live_feed.js"

@@ -1,7 +1,7 @@
 // Tables: which of them send their changes, which changes and columns, and who subscribes. A switch acts at once.
 import { html, useEffect, useId, useState } from "../vendor/preact.js"
 import { get } from "../api.js"
-import { channelOf, subscribersOf } from "../channels.js"
+import { channelOf, subscribersOf } from "../channel_names.js"
 import { count, counted, endWithStop } from "../format.js"
 import { Button, CopyButton, Dialog, Field } from "../parts/controls.js"
 import { Badge, Empty, ErrorNotice, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"

@@ -2,7 +2,7 @@
 // A request goes on when one leaves the page, so all of it outlives the page.
 import { batch, effect, signal } from "../vendor/preact.js"
 import { post } from "../api.js"
-import { keyOf, spelled } from "../channels.js"
+import { keyOf, spelled } from "../channel_names.js"
 import { endWithStop } from "../format.js"
 import { session } from "../session.js"
 

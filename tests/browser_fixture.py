@@ -16,7 +16,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # A tab that nobody looks at is as fast as another.
@@ -29,6 +37,7 @@ STEADY = [
 ]
 PATIENCE_MS = 90_000  # for the browser to start, on a busy machine
 ACTION_MS = 30_000  # for a page to show something
+expect.set_options(timeout=ACTION_MS)  # for all tests of the process, whichever modules it has
 DESK = {"width": 1280, "height": 860}
 LEFT = "net::ERR_ABORTED"  # the page that asked has left
 LOG_REFUSED = """document.addEventListener("securitypolicyviolation", (event) => {

@@ -1,5 +1,6 @@
 // REST of the project that is signed in. Each failure is an ApiError with a stable code and a sentence.
-import { end, serverSaid, session } from "./session.js"
+import { endWithStop } from "./format.js"
+import { end, setServerTime, session } from "./session.js"
 
 const TIMEOUT_MS = 10_000
 
@@ -58,7 +59,7 @@ async function request(method, project, token, path, { query, body, signal, time
         }
         throw new ApiError("unreachable", "The node cannot be reached.")
     }
-    serverSaid(response.headers.get("Date"))
+    setServerTime(response.headers.get("Date"))
     return read(response, text)
 }
 
@@ -86,10 +87,4 @@ export function sentenceOfRefusal(error) {
         case "unreachable": return "The node cannot be reached. Is it running, and is the network there?"
         default: return endWithStop(error.message)
     }
-}
-
-/** The server's sentences begin small and end without a full stop. */
-export function endWithStop(message) {
-    const text = String(message || "Something went wrong")
-    return text[0].toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".")
 }

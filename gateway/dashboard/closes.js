@@ -33,8 +33,8 @@ const BY_CODE = {
 }
 
 export function closeInWords(code, reason) {
-    const said = (reason !== null && Object.hasOwn(BY_REASON, reason) && BY_REASON[reason]) || BY_CODE[code]
-    const [what, advice] = said ?? ["The client closed it", "With a code of its own, which only its application can explain."]
+    const known = (reason !== null && Object.hasOwn(BY_REASON, reason) && BY_REASON[reason]) || BY_CODE[code]
+    const [what, advice] = known ?? ["The client closed it", "With a code of its own, which only its application can explain."]
     return { what, advice }
 }
 

@@ -5,6 +5,7 @@
 // its listeners run: `frame()` has every digit as the server sent it, and `sendAsTyped` sends a payload as it stands.
 import { effect, html, signal } from "./vendor/preact.js"
 import { connect } from "../realtime.js"
+import { familyOf } from "./channel_names.js"
 import { duration } from "./format.js"
 import { Notice } from "./parts/layout.js"
 import { Button } from "./parts/controls.js"
@@ -14,7 +15,7 @@ const IDLE = { state: "idle", attempt: 0, retryAt: null, reason: null }
 const PING_MS = 30_000
 
 export const client = signal(null) // of the session; another object once the session, or `again()`, made a new one
-export const status = signal(IDLE) // as the client tells it
+export const status = signal(IDLE) // as the client reports it
 export const me = signal(null) // the id of this connection while it is open
 
 let text = ""
@@ -115,34 +116,35 @@ export async function sendAsTyped(channel, payload) {
 }
 
 /**
- * Subscribe to any channel, spelled as in the protocol. `heard(kind, message)` gets changes, broadcasts and presence,
- * `told(state)` each state of the subscription, `missed(reason)` each gap. Returns a function that ends it.
+ * Subscribe to any channel, spelled as in the protocol. `onEvent(kind, message)` gets changes, broadcasts and
+ * presence, `onState(state)` each state of the subscription, `onGap(reason)` each gap. Returns a function that ends it.
  */
-export function listen(channel, { filter, since, heard, told, missed }) {
+export function subscribe(channel, { filter, since, onEvent, onState, onGap }) {
     const rt = client.peek()
+    const family = familyOf(channel)
     let handle
-    if (channel.startsWith("table:")) {
+    if (family === "table") {
         handle = rt.table(channel.slice(6), { filter, since: since || undefined })
-        handle.on("change", (change) => heard(change.event, change))
+        handle.on("change", (change) => onEvent(change.event, change))
     } else {
         const [, scope] = /^presence(?::(.*))?$/s.exec(channel) ?? []
-        const isPresence = channel === "presence" || scope !== undefined
+        const isPresence = family === "presence"
         if (since && !isPresence) starts.set(channel, since)
         handle = isPresence ? (scope === undefined ? rt.presence : rt.channel(scope).presence) : rt.channel(channel)
         const undo = isPresence
-            ? ["sync", "join", "update", "leave"].map((kind) => handle.on(kind, (people) => heard(kind, people)))
-            : [handle.on("broadcast", (message) => heard("broadcast", message)), handle.on("gap", (gap) => missed(gap.reason))]
+            ? ["sync", "join", "update", "leave"].map((kind) => handle.on(kind, (people) => onEvent(kind, people)))
+            : [handle.on("broadcast", (message) => onEvent("broadcast", message)), handle.on("gap", (gap) => onGap(gap.reason))]
         undo.push(handle.on("state", (state) => {
             if (since && !isPresence && text.startsWith('{"type":"subscribed"') && state.subscribed) {
-                if (JSON.parse(text).recovered === false) missed("history")
+                if (JSON.parse(text).recovered === false) onGap("history")
                 since = undefined
             }
-            told(state)
+            onState(state)
         }))
         return () => undo.forEach((off) => off())
     }
-    handle.on("gap", (gap) => missed(gap.reason))
-    handle.on("state", told)
+    handle.on("gap", (gap) => onGap(gap.reason))
+    handle.on("state", onState)
     return () => handle.close()
 }
 

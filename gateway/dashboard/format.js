@@ -1,4 +1,4 @@
-// Numbers, times and foreign text as people read them.
+// Numbers, times, foreign text and the server's sentences as people read them.
 const whole = new Intl.NumberFormat("en")
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 })
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" })
@@ -38,12 +38,12 @@ export function duration(seconds) {
     if (!isNumber(seconds)) return NONE
     let rest = Math.max(0, Math.round(seconds))
     if (rest === 0) return seconds > 0 ? "under 1 s" : "0 s"
-    const said = []
+    const units = []
     for (const [unit, size] of [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]]) {
-        if (rest >= size || said.length) said.push(`${Math.floor(rest / size)} ${unit}`)
+        if (rest >= size || units.length) units.push(`${Math.floor(rest / size)} ${unit}`)
         rest %= size
     }
-    return said.slice(0, 2).filter((one, index) => index === 0 || !one.startsWith("0 ")).join(" ")
+    return units.slice(0, 2).filter((one, index) => index === 0 || !one.startsWith("0 ")).join(" ")
 }
 
 export function ago(timestamp, now) {
@@ -82,4 +82,10 @@ export function agent(text) {
         if (found) return `${name} ${found[1]}${system ? `, ${system}` : ""}`
     }
     return clip(text.split(" ").slice(0, 2).join(" "), 40)
+}
+
+/** The server's sentences begin small and end without a full stop. */
+export function endWithStop(message) {
+    const text = String(message || "Something went wrong")
+    return text[0].toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".")
 }

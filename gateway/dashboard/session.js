@@ -19,10 +19,10 @@ let ahead = 0
 export const serverNow = () => Date.now() + ahead
 export const clock = signal(serverNow())
 
-export function serverSaid(date) {
-    const told = Date.parse(date ?? "")
+export function setServerTime(date) {
+    const time = Date.parse(date ?? "")
     // The header has whole seconds: a smaller difference says nothing.
-    if (!Number.isNaN(told)) ahead = Math.abs(told - Date.now()) < 2000 ? 0 : told - Date.now()
+    if (!Number.isNaN(time)) ahead = Math.abs(time - Date.now()) < 2000 ? 0 : time - Date.now()
 }
 
 setInterval(() => { if (!document.hidden) clock.value = serverNow() }, 1000)

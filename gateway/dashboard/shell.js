@@ -1,4 +1,4 @@
-// The frame around the pages: navigation, who is signed in, and the end of a token, told before it comes.
+// The frame around the pages: navigation, who is signed in, and the end of a token, with a warning before it comes.
 import { html, useEffect, useRef, useState } from "./vendor/preact.js"
 import { duration } from "./format.js"
 import { Badge, ErrorNotice, Foreign, Notice, Skeleton } from "./parts/layout.js"

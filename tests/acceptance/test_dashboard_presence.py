@@ -19,8 +19,6 @@ from tests.gateway_fixture import Client
 pytestmark = pytest.mark.standalone  # `realtime dev` brings its own Valkey, which is one server
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "\u202ereversed", "x" * 2_000, "عائشة"]
-PATIENCE_MS = 30_000
-expect.set_options(timeout=PATIENCE_MS)
 
 
 async def opened(dev: Dev, tabs: Tabs, channel: str | None = None, token: str | None = None) -> Page:
@@ -42,7 +40,7 @@ def timeline(page: Page) -> Locator:
 
 
 async def counted(page: Page, text: str) -> None:
-    await expect(page.get_by_role("status").filter(has_text=text)).to_be_visible(timeout=PATIENCE_MS)
+    await expect(page.get_by_role("status").filter(has_text=text)).to_be_visible()
 
 
 @asynccontextmanager
@@ -255,7 +253,7 @@ async def test_who_left_while_the_connection_was_lost_is_told(dev: Dev, tabs: Ta
     await expect(people(page)).to_have_count(2)
     service.presences = [entry(2), entry(3)]
     await service.sockets[0].close(code=1001)
-    await expect(timeline(page)).to_contain_text(["user-3 joined", "user-1 left"], timeout=PATIENCE_MS)
+    await expect(timeline(page)).to_contain_text(["user-3 joined", "user-1 left"])
     assert sorted(await people(page).locator("strong").all_inner_texts()) == ["user-2", "user-3"]
 
 

@@ -25,8 +25,6 @@ pytestmark = pytest.mark.standalone  # `realtime dev` brings its own Valkey, whi
 
 REFUSED = "Failed to load resource"  # what the browser logs for every answer that is an error
 ALL = ["INSERT", "UPDATE", "DELETE"]
-PATIENCE_MS = 30_000
-expect.set_options(timeout=PATIENCE_MS)
 
 
 async def opened(dev: Dev, tabs: Tabs, token: str | None = None, **answers: Any) -> Page:
@@ -56,7 +54,7 @@ def row(page: Page, name: str) -> Locator:
 
 async def turn(page: Page, name: str, *, on: bool) -> None:
     await switch(page, name).set_checked(on)
-    await expect(switch(page, name)).to_have_attribute("aria-busy", "false", timeout=PATIENCE_MS)
+    await expect(switch(page, name)).to_have_attribute("aria-busy", "false")
     await expect(switch(page, name)).to_be_checked(checked=on)
 
 
@@ -114,7 +112,7 @@ async def test_a_refusal_stands_where_the_switch_is_and_the_switch_goes_back(dev
         await eventually(lambda: _says(dev, locked, "1"))
         await switch(page, "public.anchors").click()
         alert = row(page, "public.anchors").get_by_role("alert")
-        await expect(alert).to_contain_text("was not turned on", timeout=PATIENCE_MS)
+        await expect(alert).to_contain_text("was not turned on")
         await expect(alert).to_contain_text("locked")
         await expect(switch(page, "public.anchors")).not_to_be_checked()
         await dev.psql(
@@ -269,7 +267,7 @@ async def test_a_subscriber_is_counted(dev: Dev, tabs: Tabs) -> None:
     async with table(dev, "crowds"), dev.client() as client:
         await client.subscribe("table:public.crowds:INSERT")
         page = await opened(dev, tabs)
-        await expect(row(page, "public.crowds")).to_contain_text("Subscribers: 1", timeout=PATIENCE_MS)
+        await expect(row(page, "public.crowds")).to_contain_text("Subscribers: 1")
 
 
 async def test_five_thousand_tables_are_searched_and_shown_in_parts(dev: Dev, tabs: Tabs) -> None:

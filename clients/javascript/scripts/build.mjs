@@ -16,8 +16,9 @@ const ENTRIES = ["index", "react", "testing"]
 /** Declarations that an entry needs. */
 const PUBLIC = /^(index|api|errors|react|testing)\.d\.ts$|^testing\//
 const TARGET = "es2022"
-// gzip -9, in bytes. The core's is a promise; other programs called gzip need up to 40 bytes more than this one.
-const LIMITS = { core: 6_500 - 40, react: 1_000 - 10 }
+// gzip -9, in bytes. The core's is a promise; other programs called gzip, which also write the name of the file, need up
+// to 60 bytes more than this one.
+const LIMITS = { core: 6_500 - 60, react: 1_000 - 10 }
 
 const shared = { bundle: true, target: TARGET, charset: "utf8", logLevel: "warning", external: ["react", "./index.js"] }
 // What begins with an underscore is nobody's business outside of the bundle.

@@ -156,7 +156,7 @@ export interface Broadcast<P = unknown> {
 }
 
 export interface BroadcastOptions {
-  /** Whether the sender hears itself, if it is subscribed; true by default. */
+  /** Whether the sender receives its own message, if it is subscribed; true by default. */
   self?: boolean | undefined
   /** Wait until the service has it; true by default. Otherwise the promise resolves once it is written. */
   ack?: boolean | undefined

@@ -1,7 +1,7 @@
-// The client: which subscriptions there are, and who hears what the connection tells.
+// The client: which subscriptions there are, and which of them a message is for.
 
 import type { Options, Status } from "./api.js"
-import { type Above, Connection, type Message } from "./connection.js"
+import { type Handler, Connection, type Message } from "./connection.js"
 import { RealtimeError } from "./errors.js"
 import { Channel, Presence, Table } from "./handles.js"
 import { nameOf } from "./names.js"
@@ -11,7 +11,7 @@ import { Subscription } from "./subscription.js"
 
 const GRACE_MS = 1_000
 
-export class Client implements Above {
+export class Client implements Handler {
   _connection: Connection
   _outgoing: Outgoing
   _subscriptions = new Map<string, Subscription>() // by channel and `as`
@@ -91,7 +91,7 @@ export class Client implements Above {
     this._connection._runtime.setTimeout(() => scope._owner == owner && scope._set(null, owner), GRACE_MS)
   }
 
-  // What the connection tells.
+  // What the connection reports.
 
   _opened(): void {
     for (const [name, scope] of this._scopes) {
@@ -106,7 +106,7 @@ export class Client implements Above {
   _received(message: Message): void {
     const subscription = this._subscriptions.get(keyOf(message["channel"], message["as"]))
     if (!subscription) return
-    if (message.type == "unsubscribed") subscription._dismissed()
+    if (message.type == "unsubscribed") subscription._unsubscribed()
     else if (message.type == "error") subscription._refused(new RealtimeError(message["code"], message["message"]))
     else subscription._receive(message)
   }

@@ -1,7 +1,7 @@
 // One connection at a time, for ever: opens the WebSocket, notices when it dies, and opens the next one.
 //
-// The client above hears `_opened`, `_received`, `_lost` and `_ended`. What is asked with `_request` is answered
-// once: by the server, or with an error when the answer did not come. Nothing is ever sent twice here.
+// It reports to its handler, the client. A `_request` is answered once: by the server, or with an error when no
+// answer came. Nothing is ever sent twice here.
 
 import type { Options, Runtime, Socket, Status } from "./api.js"
 import { RealtimeError, TOO_BIG, Unauthorized } from "./errors.js"
@@ -13,7 +13,7 @@ import { Tokens } from "./tokens.js"
 export type Message = Record<string, any> & { type: string }
 export type Answer = (error: RealtimeError | null, message?: Message) => void
 
-export interface Above {
+export interface Handler {
   _opened(): void
   _received(message: Message): void
   _lost(): void
@@ -44,7 +44,7 @@ export class Connection {
   _socket: Socket | null = null // being opened, or open
   _timer: unknown // the one of the state: the next attempt, the end of this one, or of a probe
   _ticker: unknown
-  _asked = new Map<number, { _answer: Answer; _due: number; _size: number }>() // by `ref`
+  _requests = new Map<number, { _answer: Answer; _due: number; _size: number }>() // by `ref`
   _lastRef = 0
   _secondAt = 0 // since when `_subscribes` counts
   _subscribes = 0
@@ -52,7 +52,7 @@ export class Connection {
   _notBefore = 0 // `reconnect` said so
   _attemptedAt = 0
   _openedAt = 0
-  _heardAt = 0
+  _receivedAt = 0
   _tickAt = 0
   _wokenAt = 0
   _heartbeatMs = 25_000
@@ -62,7 +62,7 @@ export class Connection {
   constructor(
     url: string,
     readonly _options: Options,
-    readonly _above: Above,
+    readonly _handler: Handler,
   ) {
     this._url = address(url)
     this._runtime = surroundings(_options.runtime)
@@ -103,9 +103,9 @@ export class Connection {
       answer(new RealtimeError("not_sent", "the connection takes no messages now"))
       return () => {}
     }
-    this._asked.set(ref, { _answer: answer, _due: this._runtime.now() + ANSWER_MS, _size: text.length })
+    this._requests.set(ref, { _answer: answer, _due: this._runtime.now() + ANSWER_MS, _size: text.length })
     this._send(text)
-    return () => this._asked.delete(ref)
+    return () => this._requests.delete(ref)
   }
 
   /** How long to wait before another `subscribe`: a server takes so many messages in a second. */
@@ -135,7 +135,7 @@ export class Connection {
     this._tokens._abort()
     this._listen("removeEventListener")
     this._set("closed", error.code)
-    this._above._ended(error)
+    this._handler._ended(error)
   }
 
   async _connect(): Promise<void> {
@@ -163,7 +163,7 @@ export class Connection {
       return this._closed(4401)
     }
     this._socket = socket
-    socket.onmessage = ({ data }) => this._heard(data)
+    socket.onmessage = ({ data }) => this._read(data)
     socket.onclose = ({ code }) => this._closed(code)
     socket.onerror = () => {} // `onclose` follows
     this._timer = this._runtime.setTimeout(() => this._closed(0, "timeout"), CONNECT_MS)
@@ -174,8 +174,8 @@ export class Connection {
     else this._wait("token_failed")
   }
 
-  _heard(data: unknown): void {
-    this._heardAt = this._runtime.now()
+  _read(data: unknown): void {
+    this._receivedAt = this._runtime.now()
     if (this._probing) {
       this._probing = 0
       this._runtime.clearTimeout(this._timer)
@@ -183,48 +183,48 @@ export class Connection {
     let message: Message
     try {
       message = this._parse(data as string)
-      this._take(message, message.type)
+      this._dispatch(message, message.type)
     } catch (error) {
       this._runtime.reportError(error)
     }
   }
 
-  _take(message: Message, type: string): void {
+  _dispatch(message: Message, type: string): void {
     const { ref } = message
     if (type == "connected") return this._opened(message)
-    const asked = this._asked.get(ref)
-    if (asked) {
-      this._asked.delete(ref)
-      asked._answer(type == "error" ? new RealtimeError(message.code, message.message) : null, message)
+    const request = this._requests.get(ref)
+    if (request) {
+      this._requests.delete(ref)
+      request._answer(type == "error" ? new RealtimeError(message.code, message.message) : null, message)
     } else if (ref !== undefined) {
       // Nobody waits for this answer any more.
     } else if (type == "reconnect") {
-      this._notBefore = this._heardAt + Math.min(message.after_ms, 3_600_000)
+      this._notBefore = this._receivedAt + Math.min(message.after_ms, 3_600_000)
       this._cause = { _code: message.reason }
     } else if (type == "error" && message.channel === undefined) {
       this._cause = { _code: message.code, _text: message.message }
     } else {
       if (this._cause?._text) this._cause = null // that error did not end the connection
-      this._above._received(message)
+      this._handler._received(message)
     }
   }
 
   _opened(message: Message): void {
     if (this._status.state != "connecting") return
     this._runtime.clearTimeout(this._timer)
-    this._openedAt = this._heardAt
+    this._openedAt = this._receivedAt
     this._heartbeatMs = message.heartbeat_seconds * 1000
     this._cause = null
     this._tokens._accepted(message.expires_at)
     this._set("open")
-    if (this._isOpen) this._above._opened()
+    if (this._isOpen) this._handler._opened()
   }
 
   /** The socket closed, or is given up with a reason of ours. */
   _closed(code: number, reason?: string): void {
     const wasOpen = this._isOpen
     const cause = this._cause
-    const longest = Math.max(0, ...[...this._asked.values()].map((asked) => asked._size))
+    const longest = Math.max(0, ...[...this._requests.values()].map((one) => one._size))
     this._cause = null
     this._drop((size) =>
       code == 1009 && size == longest
@@ -238,7 +238,7 @@ export class Connection {
     else this._wait(why, reason == "no_answer")
   }
 
-  /** Lets go of the socket, if there is one, and of all that was asked on it. */
+  /** Lets go of the socket, if there is one, and of all requests on it. */
   _drop(error?: (size: number) => RealtimeError): void {
     const socket = this._socket
     this._runtime.clearTimeout(this._timer)
@@ -252,13 +252,13 @@ export class Connection {
         // It was closed already.
       }
     }
-    const asked = [...this._asked.values()]
-    this._asked.clear()
+    const open = [...this._requests.values()]
+    this._requests.clear()
     if (this._isOpen) {
       this._set("waiting")
-      this._above._lost()
+      this._handler._lost()
     }
-    for (const one of asked) one._answer(error?.(one._size) ?? new RealtimeError("unknown", UNANSWERED))
+    for (const one of open) one._answer(error?.(one._size) ?? new RealtimeError("unknown", UNANSWERED))
   }
 
   _wait(reason: string, atOnce?: boolean): void {
@@ -283,14 +283,14 @@ export class Connection {
     const jumped = Math.abs(now - this._tickAt) > 2 * TICK_MS
     this._tickAt = now
     this._ticker = this._runtime.setTimeout(() => this._tick(), TICK_MS)
-    for (const [ref, { _answer, _due }] of this._asked) {
+    for (const [ref, { _answer, _due }] of this._requests) {
       if (_due > now) break
-      this._asked.delete(ref)
+      this._requests.delete(ref)
       _answer(new RealtimeError("unknown", UNANSWERED))
     }
     if (jumped) this._wake()
     if (!this._isOpen) return
-    if (now - this._heardAt > this._heartbeatMs + 10_000) this._probe()
+    if (now - this._receivedAt > this._heartbeatMs + 10_000) this._probe()
     if (this._tokens._isDue()) this._renew()
   }
 
@@ -342,7 +342,7 @@ export class Connection {
     this._request({ type: "auth", token }, (error, message) => {
       if (error) return
       this._tokens._accepted(message!["expires_at"])
-      this._above._authenticated()
+      this._handler._authenticated()
     })
   }
 

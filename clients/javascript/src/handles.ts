@@ -48,10 +48,10 @@ class Handle implements User {
   }
 
   _add(type: string, listener: (value: any) => void, removed?: () => void): Off {
-    return this._listeners._add(type, listener, () => this._subscription?._known(type), removed)
+    return this._listeners._add(type, listener, () => this._subscription?._current(type), removed)
   }
 
-  _hear(type: string, value: any): void {
+  _receive(type: string, value: any): void {
     this._listeners._emit(type, value)
   }
 }
@@ -76,15 +76,15 @@ export class Table extends Handle {
 
   override close(): void {
     super.close()
-    this._hear("end", null)
+    this._receive("end", null)
   }
 
-  override _hear(type: string, value: any): void {
-    if (type != "realtime") return super._hear(type, value)
+  override _receive(type: string, value: any): void {
+    if (type != "realtime") return super._receive(type, value)
     const { event, table, schema, data, old, commit_timestamp: commitTimestamp, id, truncated } = value
     const change: Record<string, unknown> = { event, table, schema, data, old, commitTimestamp, id }
     if (truncated) change["truncated"] = true
-    super._hear("change", change)
+    super._receive("change", change)
   }
 }
 
@@ -121,10 +121,10 @@ export class Channel extends Lazy {
     this.presence.close()
   }
 
-  override _hear(type: string, value: any): void {
-    if (type != "broadcast") return super._hear(type, value)
+  override _receive(type: string, value: any): void {
+    if (type != "broadcast") return super._receive(type, value)
     const { payload, sender, id, timestamp } = value
-    super._hear(type, { payload, sender, id, timestamp })
+    super._receive(type, { payload, sender, id, timestamp })
   }
 }
 

@@ -11,7 +11,7 @@ interface Waiting {
 
 const DONE: IteratorResult<Change> = { done: true, value: undefined }
 
-/** `ended` tells what became of the subscription before the call: an error, null for a close, undefined if it lives. */
+/** `ended` is how the subscription ended before the call: an error, null for a close, undefined if it lives. */
 export function changes(
   listeners: Listeners,
   position: string | null,

@@ -19,7 +19,7 @@ export class Listeners {
 
   constructor(readonly _runtime: Runtime) {}
 
-  /** `first` gives what is known already: the new listener hears it soon, unless it is undefined. */
+  /** `first` gives what is known already: the new listener gets it soon, unless it is undefined. */
   _add(type: string, run: (value: any) => void, first?: () => unknown, removed?: () => void): Off {
     const listener = { _type: type, _run: run }
     this._all.add(listener)

@@ -1,4 +1,4 @@
-// Presence: who is there, as the server tells it, and what this client is present with.
+// Presence: who is there, as the server reports it, and what this client is present with.
 
 import type { PresenceEntry } from "./api.js"
 import type { Connection, Message } from "./connection.js"
@@ -10,8 +10,8 @@ export class Roster {
   _isSynced = false
   _parts: Map<string, PresenceEntry> | null = null // of a list that comes in parts
 
-  /** Takes a message of the server in. Returns what to tell the users. */
-  _take({ event, presences, more }: Message): [string, readonly PresenceEntry[]] | null {
+  /** Apply a message of the server. Returns the event for the users, and its entries. */
+  _apply({ event, presences, more }: Message): [string, readonly PresenceEntry[]] | null {
     if (event == "sync") {
       this._parts ??= new Map()
       change(this._parts, event, presences)
@@ -41,7 +41,7 @@ export class Scope {
   _wanted: object | null = null
   _confirmed: object | null = null // what the server acknowledged
   _owner: unknown = null // the handle that set it
-  _isAsked = false
+  _isPending = false
   _failures = 0
   _timer: unknown
   _waiting: { _resolve: () => void; _reject: (error: RealtimeError) => void }[] = []
@@ -56,7 +56,7 @@ export class Scope {
     this._wanted = state && JSON.parse(JSON.stringify(state))
     this._owner = owner
     const settled = new Promise<void>((_resolve, _reject) => this._waiting.push({ _resolve, _reject }))
-    settled.catch(() => {}) // who does not wait for it need not hear of a refusal
+    settled.catch(() => {}) // a refusal that nobody waits for is no unhandled rejection
     const { _error } = this._connection
     if (_error) this._settle(_error)
     else if (this._connection._isOpen || this._wanted) this._connection._start()
@@ -71,16 +71,16 @@ export class Scope {
 
   _flush(): void {
     const { _connection: connection, _wanted: wanted } = this
-    if (this._isAsked) return
+    if (this._isPending) return
     if (wanted == this._confirmed) return this._settle()
     if (!connection._isOpen) {
       if (!wanted) this._settle() // it ended with the connection
       return
     }
     connection._runtime.clearTimeout(this._timer)
-    this._isAsked = true
+    this._isPending = true
     connection._request({ type: "presence", state: wanted, channel: this._channel }, (error) => {
-      this._isAsked = false
+      this._isPending = false
       if (!error) {
         this._failures = 0
         this._confirmed = wanted

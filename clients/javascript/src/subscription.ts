@@ -11,14 +11,14 @@ const GRACE_MS = 1_000
 
 export interface User {
   /** `gap`, `state`, or what came: `realtime`, `broadcast`, `presence`. */
-  _hear(type: string, value: any): void
+  _receive(type: string, value: any): void
 }
 
 export class Subscription {
   _users = new Set<User>()
   _position: string | null = null // what was seen last
   _subscribed = false
-  _isAsked = false // `subscribe` is on its way
+  _isPending = false // `subscribe` is on its way
   _enabled: boolean | null = null
   _error: RealtimeError | null = null
   _seen = new Set<string>()
@@ -50,11 +50,11 @@ export class Subscription {
     this._users.add(user)
     if (isElsewhere && !isAlone) {
       // What this user missed does not come: the others stand where they are.
-      queueMicrotask(() => this._users.has(user) && user._hear("gap", { reason: "history" }))
+      queueMicrotask(() => this._users.has(user) && user._receive("gap", { reason: "history" }))
     } else if (isElsewhere) {
       this._position = since
       this._seen.clear()
-      this._subscribed = this._isAsked = false
+      this._subscribed = this._isPending = false
       this._forget()
     }
     this._error ??= connection._error
@@ -62,8 +62,8 @@ export class Subscription {
     this._subscribe()
   }
 
-  /** What a new listener hears at once. */
-  _known(type: string): unknown {
+  /** What a new listener gets at once. */
+  _current(type: string): unknown {
     if (type == "state" && (this._subscribed || this._error)) return this._state
     if (type == "sync" && this._roster._isSynced) return this._roster._list
   }
@@ -80,16 +80,16 @@ export class Subscription {
 
   _subscribe(): void {
     const { _connection: connection, _channel: channel } = this
-    if (this._subscribed || this._isAsked || !connection._isOpen || this._error?.code == TOO_BIG) return
+    if (this._subscribed || this._isPending || !connection._isOpen || this._error?.code == TOO_BIG) return
     const pause = connection._pause()
     if (pause) return this._later(pause)
     connection._runtime.clearTimeout(this._timer)
-    this._isAsked = true
+    this._isPending = true
     const since = /^presence(:|$)/.test(channel) ? null : this._position
     const message: Message = { type: "subscribe", channel, filter: this._filter, as: this._as }
     if (since != null) message["since"] = since
     this._forget = connection._request(message, (error, answer) => {
-      this._isAsked = false
+      this._isPending = false
       if (error) return this._refused(error)
       const { position, recovered, enabled = null } = answer!
       this._subscribed = true
@@ -97,8 +97,8 @@ export class Subscription {
       this._error = null
       this._enabled = enabled
       if (!recovered || since == null) this._position = position
-      this._tell("state", this._state)
-      if (since != null && !recovered) this._tell("gap", { reason: "history" })
+      this._emit("state", this._state)
+      if (since != null && !recovered) this._emit("gap", { reason: "history" })
     })
   }
 
@@ -115,24 +115,24 @@ export class Subscription {
     if (PASSING.test(error.code) && connection._isOpen) {
       this._later(connection._delay(this._failures++))
     }
-    this._tell("state", this._state)
+    this._emit("state", this._state)
   }
 
   /** The connection is gone, with all that the server knew of this subscription. */
   _lost(): void {
     const was = this._subscribed
     this._roster._parts = null
-    this._subscribed = this._isAsked = false
+    this._subscribed = this._isPending = false
     this._failures = 0
     this._connection._runtime.clearTimeout(this._timer)
-    if (was) this._tell("state", this._state)
+    if (was) this._emit("state", this._state)
   }
 
   _ended(error: RealtimeError): void {
     this._error = error
     this._connection._runtime.clearTimeout(this._grace)
-    this._tell("state", this._state)
-    this._tell("end", error.code == "closed" ? null : error)
+    this._emit("state", this._state)
+    this._emit("end", error.code == "closed" ? null : error)
   }
 
   _receive(message: Message): void {
@@ -140,7 +140,7 @@ export class Subscription {
     const { type, id } = message
     if (type == "resync") {
       this._position = message["position"]
-      this._tell("gap", { reason: "resync" })
+      this._emit("gap", { reason: "resync" })
     } else if (id !== undefined) {
       if (this._seen.has(id)) return
       this._seen.add(id)
@@ -149,21 +149,21 @@ export class Subscription {
         break
       }
       this._position = id
-      this._tell(type, message)
+      this._emit(type, message)
     } else if (type == "presence") {
-      const news = this._roster._take(message)
-      if (news) this._tell(...news)
+      const news = this._roster._apply(message)
+      if (news) this._emit(...news)
     }
   }
 
   /** The server ended the subscription by itself. */
-  _dismissed(): void {
+  _unsubscribed(): void {
     if (!this._subscribed) return
     this._subscribed = false
-    this._tell("state", this._state)
+    this._emit("state", this._state)
   }
 
-  _tell(type: string, value: unknown): void {
-    for (const user of [...this._users]) user._hear(type, value)
+  _emit(type: string, value: unknown): void {
+    for (const user of [...this._users]) user._receive(type, value)
   }
 }

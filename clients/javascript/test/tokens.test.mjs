@@ -26,6 +26,13 @@ function asking(options) {
   return { clock, server, token, rt: open({ token }) }
 }
 
+/** Open the connection with a token of one minute; those that follow are good for an hour. */
+async function openForAMinute({ clock, server, rt }) {
+  server.tokenSeconds = 60
+  await outcome(clock, rt.ready())
+  server.tokenSeconds = 3_600
+}
+
 test("the token is asked for once, and used again after a cut", async () => {
   const { clock, server, token, rt } = asking()
   await outcome(clock, rt.ready())
@@ -55,9 +62,7 @@ test("a callback that fails is asked again while the old token is good", async (
       return server.token()
     },
   })
-  server.tokenSeconds = 60
-  await outcome(clock, rt.ready())
-  server.tokenSeconds = 3_600
+  await openForAMinute({ clock, server, rt })
   await clock.advance(60_000)
   assert.equal(token.asked.length, 5)
   assert.equal(server.attempts, 1)
@@ -212,9 +217,7 @@ test("only one question is open at a time, whatever happens meanwhile", async ()
 
 test("a question that is under way when the connection is cut is not asked again", async () => {
   const { clock, server, token, rt } = asking({ ms: 5_000 })
-  server.tokenSeconds = 60
-  await outcome(clock, rt.ready())
-  server.tokenSeconds = 3_600
+  await openForAMinute({ clock, server, rt })
   await clock.until(() => token.running)
   server.cut()
   await clock.until(() => server.attempts === 2 && rt.status.state === "open")
@@ -226,9 +229,7 @@ test("a newer token that is refused leaves the old one, and another is asked for
   const { clock, server, token, rt } = asking({
     answer: (_reason, count) => (count === 2 ? server.token(-1) : server.token()),
   })
-  server.tokenSeconds = 60
-  await outcome(clock, rt.ready())
-  server.tokenSeconds = 3_600
+  await openForAMinute({ clock, server, rt })
   await clock.advance(60_000)
   assert.equal(token.asked.length, 3)
   assert.equal(server.attempts, 1)

@@ -1,8 +1,9 @@
 // Broadcast: send JSON to a channel as it was typed, and see what comes back.
 import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
-import { endWithStop, get } from "../api.js"
-import { client, ConnectionNotice, frame, listen, me, sendAsTyped, status } from "../connection.js"
-import { bytes, count } from "../format.js"
+import { get } from "../api.js"
+import { familyOf, hasNamespace } from "../channel_names.js"
+import { client, ConnectionNotice, frame, me, sendAsTyped, status, subscribe } from "../connection.js"
+import { bytes, count, endWithStop } from "../format.js"
 import { usePolling } from "../polling.js"
 import { Button, Field } from "../parts/controls.js"
 import { fields, mistake } from "../parts/json_text.js"
@@ -11,11 +12,11 @@ import { replaceQuery, route } from "../router.js"
 import { isService, session } from "../session.js"
 import { timeOf, value } from "./live_list.js"
 
-const MOST_HEARD = 100
+const MOST_RECEIVED = 100
 const MOST_SENT = 20
 const DRAW_MS = 50
 const CHECK_MS = 500 // after the last key
-const LISTEN_MS = 3_000 // how long a message waits for the subscription that hears it
+const SUBSCRIBE_MS = 3_000 // how long a message waits for the subscription that receives it
 
 // Of this tab and this session: what was sent, and the fields as they were left.
 const sent = signal([]) // {channel, payload}, the newest first
@@ -23,9 +24,10 @@ let left = { owner: null, channel: "", payload: '{"text": "hello"}' }
 
 function wrongChannel(channel) {
     if (!channel) return "Enter a channel, such as room:lobby."
-    if (/^table:/.test(channel)) return "Nobody can broadcast on a channel of a table: its messages are changes alone."
-    if (/^presence(:|$)/.test(channel)) return "Nobody can broadcast on a presence channel: its messages tell who is there."
-    return /^[^:]+:./s.test(channel) ? null : `A channel is written with a namespace, such as room:${channel}.`
+    const family = familyOf(channel)
+    if (family === "table") return "Nobody can broadcast on a channel of a table: its messages are changes alone."
+    if (family === "presence") return "Nobody can broadcast on a presence channel: its messages tell who is there."
+    return hasNamespace(channel) ? null : `A channel is written with a namespace, such as room:${channel}.`
 }
 
 const sizeOf = (text) => new TextEncoder().encode(text).length
@@ -37,41 +39,41 @@ function fieldOf({ code }) {
 }
 
 /** What comes on a channel, and how long one's own messages took. Signals; `channel` null listens to nothing. */
-function useHeard(channel, rt) {
-    const [heard] = useState(() => signal([]))
+function useReceived(channel, rt) {
+    const [received] = useState(() => signal([]))
     const [state] = useState(() => signal(null))
-    const under = useRef([]).current // own messages on their way, in order
+    const inFlight = useRef([]).current // own messages on their way, in order
     useLayoutEffect(() => {
-        heard.value = []
+        received.value = []
         state.value = null
-        under.length = 0
+        inFlight.length = 0
         if (!channel || !rt) return undefined
         let arrived = []
         let isScheduled = false
         let number = 0
         const draw = () => {
             isScheduled = false
-            heard.value = [...arrived.reverse(), ...heard.value].slice(0, MOST_HEARD)
+            received.value = [...arrived.reverse(), ...received.value].slice(0, MOST_RECEIVED)
             arrived = []
         }
-        const off = listen(channel, {
-            heard(_, { sender, id }) {
+        const off = subscribe(channel, {
+            onEvent(_, { sender, id }) {
                 const isMine = sender?.connection_id !== null && sender?.connection_id === me.peek()
-                const own = isMine ? under.shift() : undefined
+                const own = isMine ? inFlight.shift() : undefined
                 const trip = own && performance.now() - own.at
                 own?.back(trip)
                 arrived.push({ number: ++number, id, at: Date.now(), text: frame(), user: sender?.user_id, isMine, trip })
-                if (arrived.length > 2 * MOST_HEARD) arrived = arrived.slice(-MOST_HEARD)
+                if (arrived.length > 2 * MOST_RECEIVED) arrived = arrived.slice(-MOST_RECEIVED)
                 if (isScheduled) return
                 isScheduled = true
                 setTimeout(draw, DRAW_MS)
             },
-            told: (news) => { state.value = news },
-            missed() {},
+            onState: (news) => { state.value = news },
+            onGap() {},
         })
         return () => off()
     }, [channel, rt])
-    return { heard, state, under }
+    return { received, state, inFlight }
 }
 
 /** Resolve once a signal has a value that suits, or after a while. */
@@ -97,10 +99,10 @@ export default function Broadcast() {
     const [typed, type] = useState(() => ({ channel: route.value.query.get("channel") ?? left.channel, payload: left.payload }))
     const [on, listenTo] = useState(() => (wrongChannel(typed.channel.trim()) ? null : typed.channel.trim()))
     const [wrong, setWrong] = useState({})
-    const [outcome, tell] = useState(null)
+    const [outcome, setOutcome] = useState(null)
     const [busy, setBusy] = useState(false)
     const rt = client.value
-    const { heard, state, under } = useHeard(on, rt)
+    const { received, state, inFlight } = useReceived(on, rt)
     left.channel = typed.channel
     left.payload = typed.payload
 
@@ -110,26 +112,26 @@ export default function Broadcast() {
         const channel = typed.channel.trim()
         const found = Object.fromEntries(Object.entries({ channel: wrongChannel(channel), payload: mistake(typed.payload) }).filter(([, words]) => words))
         setWrong(found)
-        tell(null)
+        setOutcome(null)
         if (Object.keys(found).length) return
         setBusy(true)
         replaceQuery("broadcast", { channel })
         listenTo(channel)
         await new Promise((go) => setTimeout(go)) // drawn, and so subscribed
-        await until(state, (now) => now?.subscribed || now?.error, LISTEN_MS)
-        const isHeard = state.peek()?.subscribed
-        const own = { at: performance.now(), back: (trip) => tell((now) => ({ ...now, trip })) }
-        if (isHeard) under.push(own)
+        await until(state, (now) => now?.subscribed || now?.error, SUBSCRIBE_MS)
+        const isSubscribed = state.peek()?.subscribed
+        const own = { at: performance.now(), back: (trip) => setOutcome((now) => ({ ...now, trip })) }
+        if (isSubscribed) inFlight.push(own)
         try {
             await sendAsTyped(channel, typed.payload)
             const refusal = state.peek()?.error
-            tell((now) => ({ trip: null, ...now, isHeard, refusal: refusal && endWithStop(refusal.message), accepted: performance.now() - own.at }))
+            setOutcome((now) => ({ trip: null, ...now, isSubscribed, refusal: refusal && endWithStop(refusal.message), accepted: performance.now() - own.at }))
             const others = sent.peek().filter((one) => one.channel !== channel || one.payload !== typed.payload)
             sent.value = [{ channel, payload: typed.payload }, ...others].slice(0, MOST_SENT)
-            if (isService.peek()) countSubscribers(channel).then((subscribers) => tell((now) => ({ ...now, subscribers })))
+            if (isService.peek()) countSubscribers(channel).then((subscribers) => setOutcome((now) => ({ ...now, subscribers })))
         } catch (error) {
-            const at = under.indexOf(own)
-            if (at >= 0) under.splice(at, 1)
+            const at = inFlight.indexOf(own)
+            if (at >= 0) inFlight.splice(at, 1)
             // Of a frame that is too big a browser may see no more than that the connection is lost.
             const size = sizeOf(typed.payload)
             const most = `The payload has ${bytes(size)}, and a message has max_message_bytes at most, which are 64 KiB by default.`
@@ -167,22 +169,22 @@ export default function Broadcast() {
                 <${Outcome} of=${outcome} />
             <//>
             <div class="send-lists">
-                <${Heard} channel=${on} heard=${heard} state=${state} />
+                <${Received} channel=${on} received=${received} state=${state} />
                 <${Sent} onUse=${(one) => { type(one); listenTo(one.channel); setWrong({}) }} />
             </div>
         <//>`
 }
 
-/** Whether what is typed is JSON, told after a pause and not at each key. */
+/** Whether what is typed is JSON, checked after a pause and not at each key. */
 function Check({ text }) {
-    const [said, say] = useState({ text: null })
+    const [checked, setChecked] = useState({ text: null })
     useEffect(() => {
-        const timer = setTimeout(() => say({ text, wrong: text.trim() ? mistake(text) : null }), CHECK_MS)
+        const timer = setTimeout(() => setChecked({ text, wrong: text.trim() ? mistake(text) : null }), CHECK_MS)
         return () => clearTimeout(timer)
     }, [text])
     return html`
-        <p class="check" aria-live="polite">${said.text === text && said.wrong ? html`<span class="field-error">${said.wrong}</span>`
-            : said.text === text && text.trim() ? html`<span class="soft">Valid JSON, ${bytes(sizeOf(text))}</span>` : html`<span class="soft">${"\u00a0"}</span>`}</p>`
+        <p class="check" aria-live="polite">${checked.text === text && checked.wrong ? html`<span class="field-error">${checked.wrong}</span>`
+            : checked.text === text && text.trim() ? html`<span class="soft">Valid JSON, ${bytes(sizeOf(text))}</span>` : html`<span class="soft">${"\u00a0"}</span>`}</p>`
 }
 
 async function countSubscribers(channel) {
@@ -190,7 +192,7 @@ async function countSubscribers(channel) {
         const { channels } = await get("/channels", { prefix: channel, limit: 100 })
         return channels.find((one) => one.channel === channel)?.subscribers ?? 0
     } catch {
-        return null // it is told where it is known
+        return null // the number is shown where it is known
     }
 }
 
@@ -202,10 +204,10 @@ function Outcome({ of }) {
         <div class="outcome" role="status">
             ${of.accepted !== undefined && html`<${Badge} kind="good">Accepted after ${ms(of.accepted)}<//>`}
             ${of.trip != null ? html`<${Badge} kind="accent">Round trip ${ms(of.trip)}<//>`
-                : of.isHeard ? html`<span class="soft">It has not come back yet.</span>`
+                : of.isSubscribed ? html`<span class="soft">It has not come back yet.</span>`
                 : html`<span class="soft">No round trip: this page is not subscribed to the channel. ${of.refusal}</span>`}
             ${typeof subscribers === "number" && html`
-                <span class="soft">${subscribers === 1 ? "1 connection is" : `${count(subscribers)} connections are`} subscribed to it now${of.isHeard ? ", this one among them" : ""}.</span>`}
+                <span class="soft">${subscribers === 1 ? "1 connection is" : `${count(subscribers)} connections are`} subscribed to it now${of.isSubscribed ? ", this one among them" : ""}.</span>`}
         </div>`
 }
 
@@ -218,9 +220,9 @@ function Suggestions() {
         </datalist>`
 }
 
-function Heard({ channel, heard, state }) {
+function Received({ channel, received, state }) {
     const now = state.value
-    const all = heard.value
+    const all = received.value
     const note = !channel ? null : now?.error ? endWithStop(now.error.message) : now?.subscribed ? "listening" : "connecting"
     return html`
         <${Panel} title="What comes back" note=${note} flush>

@@ -19,7 +19,10 @@ const OTHERS = 8
 export function OneConnection({ id, user, node }) {
     const [isAsked, setAsked] = useState(false)
     const [done, setDone] = useState(null)
-    const state = usePolling(({ signal }) => lifeOf(id, user, node, signal), EVERY_MS, [id])
+    const state = usePolling(({ signal }) => {
+        const known = state.peek().data
+        return known?.went ? known : lifeOf(id, user, node, signal) // what has ended changes no more
+    }, EVERY_MS, [id])
     useEffect(() => { if (done) state.peek().again() }, [done])
     const { data, error } = state.value
     const { client, came, went } = data ?? {}
@@ -91,8 +94,8 @@ function Life({ client, came, went, name }) {
                 </li>
                 ${client && html`
                     <li class="info">
-                        <p>${client.messages_in === 0 && client.messages_out === 0 ? "It has said and heard nothing so far."
-                            : html`It sent ${counted(client.messages_in, "message")} and got ${count(client.messages_out)}.`}
+                        <p>${client.messages_in === 0 && client.messages_out === 0 ? "It has sent and received nothing so far."
+                            : html`It sent ${counted(client.messages_in, "message")} and received ${count(client.messages_out)}.`}
                             ${" "}${subscribedTo(client)}</p>
                         <p class="soft small">until now</p>
                     </li>

@@ -1,8 +1,9 @@
 // Live: what comes on any channel, as it comes.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js"
-import { endWithStop, get } from "../api.js"
+import { get } from "../api.js"
+import { channelOf, familyOf, hasNamespace, keyOf, tableOf } from "../channel_names.js"
 import { ConnectionNotice, status } from "../connection.js"
-import { count, rate } from "../format.js"
+import { count, endWithStop, rate } from "../format.js"
 import { usePolling } from "../polling.js"
 import { Button, Field } from "../parts/controls.js"
 import { Badge, Empty, Foreign, Notice, Page, Panel } from "../parts/layout.js"
@@ -14,13 +15,12 @@ import { Details, lagOf } from "./live_details.js"
 import { EventList, isFollowing, selected } from "./live_list.js"
 
 const KINDS = { table: ["INSERT", "UPDATE", "DELETE"], presence: ["sync", "join", "update", "leave"] }
-const familyOf = (channel) => (/^presence(:|$)/.test(channel) ? "presence" : channel.startsWith("table:") ? "table" : "broadcast")
 
 /** What is wrong with what was typed, before it is sent: {channel}, {filter} or {since}; empty if nothing is. */
 function problems({ channel, filter, since }) {
     if (!channel) return { channel: "Enter a channel, such as table:orders or room:lobby." }
     const family = familyOf(channel)
-    if (family !== "presence" && !/^[^:]+:./s.test(channel)) {
+    if (family !== "presence" && !hasNamespace(channel)) {
         return { channel: `A channel is written with a namespace: table:${channel} for a table, or room:${channel}.` }
     }
     if (filter && family !== "table") return { filter: "Only a channel of a table takes a filter." }
@@ -77,9 +77,9 @@ export default function Live() {
             <${ConnectionNotice} />
             <${Panel}>
                 <form class="live-form" ref=${form} onSubmit=${subscribe}>
-                    <${Field} label="Channel" name="channel" class="wide" value=${typed.channel} onInput=${set("channel")} error=${errors.channel}
+                    <${Field} label="Channel" name="channel" value=${typed.channel} onInput=${set("channel")} error=${errors.channel}
                         list="live-channels" placeholder="table:orders" maxlength="255" />
-                    <${Field} label="Filter" name="filter" class="wide" value=${typed.filter} onInput=${set("filter")} error=${errors.filter}
+                    <${Field} label="Filter" name="filter" value=${typed.filter} onInput=${set("filter")} error=${errors.filter}
                         list="live-conditions" placeholder="status=eq.paid" />
                     <${Field} label="Since" name="since" value=${typed.since} onInput=${set("since")} error=${errors.since} placeholder="an id or a position" />
                     <div class="actions">
@@ -105,17 +105,14 @@ function Suggestions({ channel, filter }) {
     const read = (path, query) => usePolling(async (options) => (may ? get(path, query, options) : null), Infinity, [may]).value.data
     const tables = read("/tables")?.tables ?? []
     const channels = read("/channels", { limit: 200 })?.channels ?? []
-    const nameOf = ({ schema, table_name: table }) => {
-        const part = (name) => (/[.:"]/.test(name) ? `"${name.replace(/"/g, '""')}"` : name)
-        return `table:${schema === "public" ? "" : `${part(schema)}.`}${part(table)}`
-    }
+    const nameOf = ({ schema, table_name: table }) => channelOf(schema, table)
     const names = new Set([
         ...tables.filter((one) => one.enabled).map(nameOf), ...channels.map((one) => one.channel), "presence",
         ...tables.filter((one) => !one.enabled).map(nameOf),
     ])
-    const base = channel.replace(/^(table:)public\./, "$1").replace(/:(INSERT|UPDATE|DELETE)$/, "")
+    const key = tableOf(channel)
     const before = filter.slice(0, filter.lastIndexOf("&") + 1) // conditions that stand already
-    const columns = tables.find((one) => nameOf(one) === base)?.columns ?? []
+    const columns = tables.find((one) => keyOf(one.schema, one.table_name) === key)?.columns ?? []
     return html`
         <datalist id="live-channels">${[...names].slice(0, 500).map((name) => html`<option key=${name} value=${name} />`)}</datalist>
         <datalist id="live-conditions">
@@ -140,7 +137,7 @@ function State() {
             <div><dt>State</dt><dd><span role="status"><${Badge} kind=${kind}>${words}<//></span></dd></div>
             <div><dt>Rate</dt><dd>${rate(perSecond)} a second</dd></div>
             <div>
-                <dt>${wanted?.channel.startsWith("table:") ? "Lag from commit" : "Lag"}</dt>
+                <dt>${wanted && familyOf(wanted.channel) === "table" ? "Lag from commit" : "Lag"}</dt>
                 <dd title=${most === null ? "" : `At most ${lagOf(most)} in the last second`}>${lagOf(lag)}</dd>
             </div>
             <div><dt>Received</dt><dd>${count(total)}</dd></div>

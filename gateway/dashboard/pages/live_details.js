@@ -20,11 +20,11 @@ export function Details({ onStart }) {
 function Event({ event, onStart }) {
     const element = useRef()
     useEffect(() => element.current.scrollIntoView({ block: "nearest" }), [])
-    const said = fields(event.text)
-    const id = unquoted(said.get("id"))
-    const at = unquoted(said.get("commit_timestamp") ?? said.get("timestamp"))
-    const table = said.has("table") && `${unquoted(said.get("schema"))}.${unquoted(said.get("table"))}`
-    const sender = said.has("sender") && fields(said.get("sender"))
+    const message = fields(event.text)
+    const id = unquoted(message.get("id"))
+    const at = unquoted(message.get("commit_timestamp") ?? message.get("timestamp"))
+    const table = message.has("table") && `${unquoted(message.get("schema"))}.${unquoted(message.get("table"))}`
+    const sender = message.has("sender") && fields(message.get("sender"))
     return html`
         <section class="details" aria-label="Details" ref=${element}>
             <header class="panel-head">
@@ -43,9 +43,9 @@ function Event({ event, onStart }) {
                 ["Here at", timeOf(event.at)],
                 event.lag !== null && ["Lag", lagOf(event.lag)],
             ]} />
-            ${said.get("truncated") === "true" && html`
+            ${message.get("truncated") === "true" && html`
                 <${Notice} kind="warning" title="This change was too big to be sent whole.">Its primary key is here; read the row from the table.<//>`}
-            <${Said} said=${said} />
+            <${Content} message=${message} />
             ${id && html`
                 <footer class="start">
                     <span class="soft">Id</span> <${Foreign} text=${id} mono most=${60} />
@@ -57,15 +57,15 @@ function Event({ event, onStart }) {
 /** A lag below zero says that the clocks differ. */
 export const lagOf = (ms) => (ms === null ? "–" : ms < -2 ? "clocks differ" : delay(Math.max(0, ms) / 1000))
 
-function Said({ said }) {
-    const data = said.get("data")
-    const old = said.get("old")
+function Content({ message }) {
+    const data = message.get("data")
+    const old = message.get("old")
     if (data === undefined) {
-        if (said.has("payload")) {
-            const within = parts(said.get("payload"))
-            return html`<${Table} head=${["Name", "Value"]} rows=${within ?? [["payload", said.get("payload")]]} />`
+        if (message.has("payload")) {
+            const within = parts(message.get("payload"))
+            return html`<${Table} head=${["Name", "Value"]} rows=${within ?? [["payload", message.get("payload")]]} />`
         }
-        const people = parts(said.get("presences") ?? "[]").map(([, text]) => fields(text))
+        const people = parts(message.get("presences") ?? "[]").map(([, text]) => fields(text))
         if (!people.length) return null
         return html`<${Table} head=${["User", "State"]} rows=${people.map((one) => [unquoted(one.get("user_id")) ?? "no name", one.get("state")])} />`
     }

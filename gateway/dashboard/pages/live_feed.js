@@ -1,7 +1,8 @@
 // What Live holds: one subscription and the last events of it, as the text of their frames. Nothing is made of an event
 // before it is seen. The subscription goes on while another page is open, and ends with the session.
-import { client, frame, listen, nodeNow } from "../connection.js"
-import { fields } from "../parts/json_text.js"
+import { familyOf } from "../channel_names.js"
+import { client, frame, nodeNow, subscribe as subscribeTo } from "../connection.js"
+import { fields, json } from "../parts/json_text.js"
 import { session } from "../session.js"
 import { computed, effect, signal } from "../vendor/preact.js"
 
@@ -33,7 +34,7 @@ class Ring {
 }
 
 export const wanted = signal(null) // {channel, filter, since}, or null
-export const state = signal(NOTHING) // of the subscription, as the client tells it
+export const state = signal(NOTHING) // of the subscription, as the client reports it
 export const refusal = computed(() => (state.value.error && !PASSING.test(state.value.error.code) ? state.value.error : null))
 export const isPaused = signal(false)
 export const waiting = signal(0) // how many came while paused
@@ -80,7 +81,7 @@ export function subscribe(next) {
 function open(start) {
     clearTimeout(opening)
     const { channel, filter } = wanted.peek()
-    end = listen(channel, { filter, since: start, heard, missed, told: (news) => { state.value = news } })
+    end = subscribeTo(channel, { filter, since: start, onEvent, onGap, onState: (news) => { state.value = news } })
 }
 
 export function stop() {
@@ -118,10 +119,10 @@ export function pause(on) {
     flush()
 }
 
-function heard(kind, message) {
+function onEvent(kind, message) {
     const at = nodeNow()
-    const told = message.commitTimestamp ?? message.timestamp
-    const lag = told === undefined ? null : at - Date.parse(told)
+    const sentAt = message.commitTimestamp ?? message.timestamp
+    const lag = sentAt === undefined ? null : at - Date.parse(sentAt)
     if (lag !== null) {
         since.lags++
         since.sum += lag
@@ -132,8 +133,8 @@ function heard(kind, message) {
     arrive({ number: ++number, kind, at, lag, text: kind === "sync" ? textOfSync(message) : frame() })
 }
 
-function missed(reason) {
-    const isTable = wanted.peek()?.channel.startsWith("table:")
+function onGap(reason) {
+    const isTable = familyOf(wanted.peek()?.channel ?? "") === "table"
     const why = reason === "history" ? "History no longer reaches back to where this began" : "Messages were lost that history could not bring back"
     note(isTable ? `${why}: read the table again.` : `${why}: something is missing here.`, reason)
 }
@@ -224,8 +225,7 @@ function rowOf({ text }) {
 function textOfSync(people) {
     const text = frame()
     if (text.includes('"event":"sync"') && text.split('"connection_id":').length > people.length) return text
-    const exact = (_, value) => (typeof value !== "bigint" ? value : JSON.rawJSON ? JSON.rawJSON(String(value)) : String(value))
-    return JSON.stringify({ type: "presence", channel: wanted.peek().channel, event: "sync", presences: people }, exact)
+    return json({ type: "presence", channel: wanted.peek().channel, event: "sync", presences: people })
 }
 
 /** Save what is shown as JSON lines: frames as they came, digit for digit. */

@@ -1,5 +1,6 @@
 // Around Live: its keys, and the same subscription as code.
 import { html, signal, useEffect } from "../vendor/preact.js"
+import { familyOf } from "../channel_names.js"
 import { CopyButton } from "../parts/controls.js"
 import { session } from "../session.js"
 import * as feed from "./live_feed.js"
@@ -55,11 +56,12 @@ const quoted = (text) => `'${text.replace(/'/g, `'\\''`)}'`
 function samples({ channel, filter, since }) {
     const base = new URL(`projects/${session.value.project}`, document.baseURI).href
     const options = JSON.stringify({ ...(filter && { filter }), ...(since && { since }) })
-    const isTable = channel.startsWith("table:")
+    const family = familyOf(channel)
+    const isTable = family === "table"
     const [, scope] = /^presence:(.*)$/s.exec(channel) ?? []
     const handle = isTable ? `rt.table(${JSON.stringify(channel.slice(6))}${options === "{}" ? "" : `, ${options}`})`
         : channel === "presence" ? "rt.presence" : `rt.channel(${JSON.stringify(scope ?? channel)})${scope === undefined ? "" : ".presence"}`
-    const event = isTable ? "change" : /^presence(:|$)/.test(channel) ? "join" : "broadcast"
+    const event = isTable ? "change" : family === "presence" ? "join" : "broadcast"
     const client = new URL("realtime.js", document.baseURI).href
     const asked = JSON.stringify({ type: "subscribe", channel, ...(filter && { filter }), ...(since && { since }) })
     const socket = `${base.replace(/^http/, "ws")}/realtime/ws`

@@ -55,11 +55,11 @@ function line(event) {
         const first = parts(row, MOST_PARTS)?.map(([name, text]) => [String(name), text])
         return [html`<i>${bytes(event.text.length)} </i>`, first ? pairs(first) : html`<bdi>${value(row)}</bdi>`]
     }
-    const said = fields(event.text)
-    const data = said.get("data")
-    const old = said.get("old")
+    const message = fields(event.text)
+    const data = message.get("data")
+    const old = message.get("old")
     if (data !== undefined) {
-        const note = said.has("truncated") ? html`<i>too big, its key alone </i>` : null
+        const note = message.has("truncated") ? html`<i>too big, its key alone </i>` : null
         const key = parts(data, MOST_PARTS)
         if (old === undefined || old === "null") return [pairs(key), note]
         const changed = changes(data, old)
@@ -70,8 +70,8 @@ function line(event) {
             !changed.length && html`<i>nothing changed</i>`,
         ]
     }
-    if (said.has("payload")) return html`<bdi>${value(said.get("payload"), 400)}</bdi>`
-    const people = parts(said.get("presences") ?? "[]")
+    if (message.has("payload")) return html`<bdi>${value(message.get("payload"), 400)}</bdi>`
+    const people = parts(message.get("presences") ?? "[]")
     const names = people.slice(0, MOST_PARTS).map(([, text]) => {
         const one = fields(text)
         const user = one.get("user_id")

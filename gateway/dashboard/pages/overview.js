@@ -1,11 +1,11 @@
 // Overview: what is wrong and what to do, the charts of five minutes, a card for each node and for the notifier.
 import { effect, html, useState } from "../vendor/preact.js"
-import { endWithStop, get } from "../api.js"
-import { bytes, count, delay, duration, rate, short } from "../format.js"
+import { get } from "../api.js"
+import { bytes, count, delay, duration, endWithStop, rate, short } from "../format.js"
 import { Chart, Sparkline } from "../parts/chart.js"
 import { Button } from "../parts/controls.js"
 import { Icon } from "../parts/icons.js"
-import { Badge, Facts, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
+import { Badge, ErrorNotice, Facts, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
 import { usePolling } from "../polling.js"
 import { clock, isService, serverNow, session } from "../session.js"
 import { emptyHistory, seriesOf, withAnswer } from "../stats.js"
@@ -71,16 +71,16 @@ function Health({ state: { data, error, failingSince } }) {
     }
     if (!data) return html`<div class="panel"><${Skeleton} lines=${1} label="Reading the figures" /></div>`
     const { nodes, notifier, problems = [], missing = [] } = data.stats
-    const told = [...problems].sort((one, other) => (one.severity === "error" ? 0 : 1) - (other.severity === "error" ? 0 : 1))
-    if (missing.length) told.push(silent(missing))
-    if (!told.length) {
+    const shown = [...problems].sort((one, other) => (one.severity === "error" ? 0 : 1) - (other.severity === "error" ? 0 : 1))
+    if (missing.length) shown.push(silent(missing))
+    if (!shown.length) {
         return html`
             <${Notice} kind="good" title="Everything works.">
                 ${nodes.length === 1 ? "One node delivers" : `${count(nodes.length)} nodes deliver`}, and
                 the notifier is ${delay(notifier.lag_seconds)} behind the database.
             <//>`
     }
-    return html`<div class="problems">${told.map((one, index) => html`<${Problem} key=${keyOf(told, index)} of=${one} />`)}</div>`
+    return html`<div class="problems">${shown.map((one, index) => html`<${Problem} key=${keyOf(shown, index)} of=${one} />`)}</div>`
 }
 
 /** The same problem keeps its element while its words change, so that it is announced once. */
@@ -171,7 +171,7 @@ function Small() {
     const endsAt = session.value.endsAt
     return html`
         <${Page} title="Overview" lead="What your token may see of this project.">
-            ${error && html`<${Notice} kind="error" title="The state of the project cannot be read.">${endWithStop(error.message)}<//>`}
+            <${ErrorNotice} title="The state of the project cannot be read." error=${error} />
             ${data?.status === "ok" && !error && html`<${Notice} kind="good" title="Changes are delivered." />`}
             ${data && data.status !== "ok" && html`
                 <${Notice} kind="warning" title="Changes are late, or stand still.">Tell those who run this service.<//>`}

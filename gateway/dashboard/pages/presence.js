@@ -1,14 +1,14 @@
 // Presence: who is there under a channel or in the project, and who came and went since one looks.
 import { effect, html, signal, useEffect, useRef, useSignal, useState } from "../vendor/preact.js"
-import { endWithStop } from "../api.js"
 import { client, ConnectionNotice, me, nodeNow, status } from "../connection.js"
-import { clip, clockTime, count, counted, duration, moment } from "../format.js"
+import { clip, clockTime, count, counted, duration, endWithStop, moment } from "../format.js"
 import { Button, Field } from "../parts/controls.js"
+import { json } from "../parts/json_text.js"
 import { Ago, Badge, Empty, Facts, Foreign, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
 import { href, replaceQuery, route } from "../router.js"
 import { clock } from "../session.js"
-import { json, newest, Roster, strip } from "./presence_roster.js"
+import { newest, Roster, strip } from "./presence_roster.js"
 
 const PAGE_PEOPLE = 100 // in the document at first, and more at each wish
 const PAGE_EVENTS = 30
@@ -113,9 +113,9 @@ function People({ view, channel }) {
 }
 
 function Summary({ view: { people, connections, isSynced, state } }) {
-    const told = useRef()
-    if (isSynced) told.current = `${counted(people.length, "person", "people")}, ${counted(connections, "connection")}`
-    return html`<span role="status">${told.current ?? (state.error ? "unknown" : "asking")}${isSynced && !state.subscribed && ", as it was before the connection was lost"}</span>`
+    const latest = useRef()
+    if (isSynced) latest.current = `${counted(people.length, "person", "people")}, ${counted(connections, "connection")}`
+    return html`<span role="status">${latest.current ?? (state.error ? "unknown" : "asking")}${isSynced && !state.subscribed && ", as it was before the connection was lost"}</span>`
 }
 
 const fits = ({ user, connections }, words) =>
@@ -168,7 +168,7 @@ function Strip({ steps }) {
 
 const SIGNS = { join: "+", update: "~", leave: "−" }
 
-function saying({ kind, count: left }) {
+function wordsOf({ kind, count: left }) {
     if (kind === "update") return "changed the state"
     if (kind === "join") return left === 1 ? "joined" : `opened tab ${count(left)}`
     return left ? `closed a tab, ${count(left)} left` : "left"
@@ -184,7 +184,7 @@ function Timeline({ events }) {
                     <time class="soft" datetime=${event.at} title=${moment(event.at)}>${clockTime(event.at)}</time>
                     <span class=${`kind ${event.kind}`} aria-hidden="true">${SIGNS[event.kind]}</span>
                     <span>${event.user === null ? html`<${Foreign} text=${event.connection} most=${24} mono />` : html`<strong><${Foreign} text=${event.user} most=${40} empty="empty user id" /></strong>`}
-                        ${" "}${saying(event)}${event.kind === "update" && html` <${Foreign} text=${json(event.state)} most=${60} mono />`}</span>
+                        ${" "}${wordsOf(event)}${event.kind === "update" && html` <${Foreign} text=${json(event.state)} most=${60} mono />`}</span>
                 </li>`)}
         </ol>
         ${events.length > most && html`<${Button} small onClick=${() => setMost(most + 100)}>Show older<//>`}`

@@ -92,12 +92,6 @@ const earliest = (connections) => [...connections.values()].reduce((least, { joi
 /** The connection whose state is the newest. */
 export const newest = ({ connections }) => [...connections.values()].reduce((one, two) => (two.updated_at > one.updated_at ? two : one))
 
-/** JSON of a state, whose large integers are BigInt. */
-export function json(state, indent) {
-    const exact = (_, value) => (typeof value === "bigint" ? JSON.rawJSON?.(String(value)) ?? String(value) : value)
-    return JSON.stringify(state, exact, indent)
-}
-
 /** The number of people as a path in a box of `width` by `height`; the most there were, and the seconds that it shows. */
 export function strip(steps, now, width, height) {
     const time = Math.min(STEPS_MS, Math.max(LEAST_MS, now - steps[0][0]))

@@ -67,8 +67,8 @@ function SettingsTable({ title, settings, isMarked = true }) {
                             ${one.differs && isMarked && html` <${Badge} kind="accent">set<//>`}
                             ${!isMarked && html`<br /><span class="soft small">${one.group}</span>`}
                         </th>
-                        <td class="number" title=${one.value}><strong>${said(one.name, one.value)}</strong></td>
-                        <td class="number soft" title=${one.usual}>${said(one.name, one.usual)}</td>
+                        <td class="number" title=${one.value}><strong>${inWords(one.name, one.value)}</strong></td>
+                        <td class="number soft" title=${one.usual}>${inWords(one.name, one.usual)}</td>
                     </tr>`)}
                 </tbody>
             </table>
@@ -76,7 +76,7 @@ function SettingsTable({ title, settings, isMarked = true }) {
 }
 
 /** A value with its unit, which is the last word of the name. */
-function said(name, value) {
+function inWords(name, value) {
     if (value === null || value === undefined) return "none"
     if (typeof value !== "number") return clip(typeof value === "string" ? value : JSON.stringify(value), 200)
     if (value === 0 && NO_BOUND.test(name)) return "no bound"

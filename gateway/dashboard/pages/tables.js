@@ -1,16 +1,15 @@
 // Tables: which of them send their changes, which changes and columns, and who subscribes. A switch acts at once.
 import { html, useEffect, useId, useState } from "../vendor/preact.js"
-import { endWithStop, get } from "../api.js"
-import { count, counted } from "../format.js"
+import { get } from "../api.js"
+import { channelOf, subscribersOf } from "../channel_names.js"
+import { count, counted, endWithStop } from "../format.js"
 import { Button, CopyButton, Dialog, Field } from "../parts/controls.js"
 import { Badge, Empty, ErrorNotice, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
 import { usePolling } from "../polling.js"
 import { href, replaceQuery, route } from "../router.js"
 import { isService } from "../session.js"
-import {
-    catalogue, channelOf, current, enabling, EVENTS, flip, formerOf, preview, refusal, request, send, subscribersOf,
-} from "./tables_switch.js"
+import { catalogue, current, enabling, EVENTS, flip, formerOf, preview, refusal, request, send } from "./tables_switch.js"
 
 const PAGE_ROWS = 100 // in the document at first, and more at each wish
 const SUBSCRIBERS_MS = 10_000
@@ -101,7 +100,7 @@ function List({ data, again, subscribers }) {
         </div>
         ${isElsewhere && html`<${Refusal} refused=${refused} again=${again} />`}
         ${subscribers.error && html`<${Notice} kind="warning">Subscribers cannot be counted now: ${subscribers.error.message}<//>`}
-        <${Panel} flush class="tables">
+        <${Panel} flush>
             ${found.length ? html`
                 <div class="table-head" aria-hidden="true">
                     <span>Table</span><span>Changes</span><span>Columns</span><span>Primary key</span><span>Subscribers</span>
@@ -124,9 +123,9 @@ function List({ data, again, subscribers }) {
 function Row({ entry, subscribers, isLeast, refused, again, onTurn, onOpen }) {
     const { schema, table, name, enabled, isBusy } = entry
     const id = useId()
-    const [isTold, tell] = useState(false) // what it means to have no primary key
+    const [isExplained, explain] = useState(false) // what it means to have no primary key
     return html`
-        <li class=${enabled ? "table-row on" : "table-row"}>
+        <li class="table-row">
             <div class="table-name">
                 <button type="button" class="switch" role="switch" aria-checked=${enabled} aria-busy=${isBusy} aria-label=${name}
                     onClick=${() => isBusy || onTurn(entry, !enabled)}><span></span></button>
@@ -138,7 +137,7 @@ function Row({ entry, subscribers, isLeast, refused, again, onTurn, onOpen }) {
             <${Cell} name="Primary key">
                 ${entry.primary_key.length
                     ? html`<${Foreign} text=${entry.primary_key.join(", ")} most=${60} />`
-                    : html`<button type="button" class="no-key" aria-expanded=${isTold} aria-describedby=${id} onClick=${() => tell(!isTold)}>none<${Icon} name="warning" /></button>`}
+                    : html`<button type="button" class="no-key" aria-expanded=${isExplained} aria-describedby=${id} onClick=${() => explain(!isExplained)}>none<${Icon} name="warning" /></button>`}
             <//>
             <${Cell} name="Subscribers">${subscribers === null ? html`<span class="none">–</span>` : `${count(subscribers)}${isLeast ? " or more" : ""}`}<//>
             <div class="table-actions" role="group" aria-labelledby=${id}>
@@ -147,7 +146,7 @@ function Row({ entry, subscribers, isLeast, refused, again, onTurn, onOpen }) {
                 <a class="button small" href=${href("live", [], { channel: channelOf(schema, table) })} aria-label="See this channel"
                     title="See this channel" aria-describedby=${id}><${Icon} name="live" /></a>
             </div>
-            ${isTold && html`
+            ${isExplained && html`
                 <p class="key-missing">
                     Without a primary key nothing says which row an UPDATE or a DELETE means: rows that are equal cannot be told apart.
                     A change that is too big to send whole arrives as <code>{}</code>, with <code>"truncated": true</code>.
@@ -197,24 +196,24 @@ function Refusal({ refused, again, isHere }) {
 
 /** The SQL of a request, before it runs. */
 function Sql({ of }) {
-    const [told, tell] = useState({})
+    const [answer, setAnswer] = useState({})
     const body = JSON.stringify(of)
     useEffect(() => {
         const stop = new AbortController()
         const timer = setTimeout(async () => {
             try {
-                tell({ sql: String((await preview(of, stop.signal)).sql) })
+                setAnswer({ sql: String((await preview(of, stop.signal)).sql) })
             } catch (error) {
-                if (!stop.signal.aborted) tell({ error })
+                if (!stop.signal.aborted) setAnswer({ error })
             }
         }, PAUSE_MS)
         return () => { clearTimeout(timer); stop.abort() }
     }, [body])
-    if (told.error) return html`<p class="field-error" role="alert">${endWithStop(told.error.message)}</p>`
+    if (answer.error) return html`<p class="field-error" role="alert">${endWithStop(answer.error.message)}</p>`
     return html`
         <div class="sql">
-            <pre tabindex="0" role="region" aria-label="SQL" aria-busy=${told.sql === undefined}>${told.sql ?? "Reading…"}</pre>
-            ${told.sql !== undefined && html`<${CopyButton} text=${told.sql} label="Copy SQL" />`}
+            <pre tabindex="0" role="region" aria-label="SQL" aria-busy=${answer.sql === undefined}>${answer.sql ?? "Reading…"}</pre>
+            ${answer.sql !== undefined && html`<${CopyButton} text=${answer.sql} label="Copy SQL" />`}
         </div>`
 }
 

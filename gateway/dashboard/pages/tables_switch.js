@@ -1,7 +1,9 @@
-// Tables and their switches: what is on, what is being switched, what was refused, and how channels name tables.
+// Tables and their switches: what is on, what is being switched, what was refused.
 // A request goes on when one leaves the page, so all of it outlives the page.
 import { batch, effect, signal } from "../vendor/preact.js"
-import { endWithStop, post } from "../api.js"
+import { post } from "../api.js"
+import { keyOf, spelled } from "../channel_names.js"
+import { endWithStop } from "../format.js"
 import { session } from "../session.js"
 
 export const EVENTS = ["INSERT", "UPDATE", "DELETE"]
@@ -93,39 +95,3 @@ export async function send(key, [path, body]) {
 }
 
 export const preview = ([path, body], signal) => post(`${path}/preview`, body, { signal })
-
-const NAME = '"((?:[^"]|"")+)"|([^".:][^.:]*)'
-const CHANNEL = new RegExp(`^table:(?:(?:${NAME})\\.)?(?:${NAME})(?::(?:INSERT|UPDATE|DELETE))?$`, "s")
-
-/** One string for a table, whatever its names contain. */
-export const keyOf = (schema, table) => JSON.stringify([schema, table])
-
-/** The table's name as channels and people spell it: quoted only where it must be. */
-export const spelled = (schema, table) => `${quoted(schema)}.${quoted(table)}`
-
-export const channelOf = (schema, table) => `table:${schema === "public" ? quoted(table) : spelled(schema, table)}`
-
-/** The key of the table whose changes a channel carries; null for another channel. */
-export function tableOf(channel) {
-    const found = CHANNEL.exec(channel)
-    if (!found) return null
-    const [, quotedSchema, schema, quotedTable, table] = found
-    return keyOf(unquoted(quotedSchema) ?? schema ?? "public", unquoted(quotedTable) ?? table)
-}
-
-/** How many subscribe to each table: a Map by key, all spellings of its channels and single events added up. */
-export function subscribersOf(channels) {
-    const sums = new Map()
-    for (const { channel, subscribers } of channels) {
-        const key = tableOf(channel)
-        if (key !== null) sums.set(key, (sums.get(key) ?? 0) + subscribers)
-    }
-    return sums
-}
-
-function quoted(name) {
-    const isOdd = /[.:]/.test(name) || name.startsWith('"') || name !== name.trim()
-    return isOdd ? `"${name.replaceAll('"', '""')}"` : name
-}
-
-const unquoted = (name) => name?.replaceAll('""', '"')

@@ -1,4 +1,4 @@
-// A line over five minutes, told in words beside it: the newest value, the least and the largest.
+// A line over five minutes, with words beside it: the newest value, the least and the largest.
 //
 // Drawn as SVG, which takes colours and sizes from CSS. All charts share one cursor, so that one moment can be
 // compared.

@@ -5,11 +5,11 @@ import { Icon } from "./icons.js"
 /** A field with its label; every other property goes to the input. `hint` and `error` are read out with it. */
 export function Field({ label, hint, error, as = "input", class: more = "", children, ...rest }) {
     const id = useId()
-    const told = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ") || undefined
+    const description = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ") || undefined
     return html`
         <div class=${`field ${more}`}>
             <label for=${id}>${label}</label>
-            <${as} id=${id} aria-describedby=${told} aria-invalid=${error ? "true" : undefined}
+            <${as} id=${id} aria-describedby=${description} aria-invalid=${error ? "true" : undefined}
                 autocomplete="off" autocapitalize="off" spellcheck=${false} ...${rest}>${children}<//>
             ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
             ${error && html`<p class="field-error" role="alert" id=${`${id}-error`}>${error}</p>`}
@@ -26,22 +26,22 @@ export function Button({ kind = "plain", icon, busy = false, small = false, chil
 }
 
 export function CopyButton({ text, label = "Copy" }) {
-    const [said, say] = useState("")
+    const [result, setResult] = useState("")
     useEffect(() => {
-        if (!said) return undefined
-        const timer = setTimeout(() => say(""), 1500)
+        if (!result) return undefined
+        const timer = setTimeout(() => setResult(""), 1500)
         return () => clearTimeout(timer)
-    }, [said])
+    }, [result])
     const copy = async () => {
         try {
             // A page without https may not use the clipboard.
             await navigator.clipboard.writeText(typeof text === "function" ? text() : text)
-            say("Copied")
+            setResult("Copied")
         } catch {
-            say("The browser refused")
+            setResult("The browser refused")
         }
     }
-    return html`<${Button} small icon="copy" onClick=${copy}><span aria-live="polite">${said || label}</span><//>`
+    return html`<${Button} small icon="copy" onClick=${copy}><span aria-live="polite">${result || label}</span><//>`
 }
 
 /** A dialog that stands over the page until it is closed, by Escape as well. What has `data-first` gets the focus. */

@@ -1,14 +1,14 @@
 // Disconnects one client at once, or asks first: about one, or about all of a user.
 import { html, useState } from "../vendor/preact.js"
-import { endWithStop, post } from "../api.js"
-import { agent, clip, count } from "../format.js"
+import { post } from "../api.js"
+import { agent, clip, count, endWithStop } from "../format.js"
 import { Ask } from "./controls.js"
 
 /** Rejects with a sentence; resolves to one about what came of it. `body` as the contract has it. */
 export async function disconnect(body) {
     try {
         const { disconnected, missing = [] } = await post("/disconnect", body)
-        return told(disconnected, missing, body.reconnect)
+        return outcomeOf(disconnected, missing, body.reconnect)
     } catch (error) {
         throw Object.assign(error, { message: endWithStop(error.message) })
     }
@@ -38,7 +38,7 @@ export function Disconnect({ of: { client, user }, onDone, onClose }) {
         <//>`
 }
 
-function told(disconnected, missing, isBack) {
+function outcomeOf(disconnected, missing, isBack) {
     const silent = missing.length ? ` These nodes did not answer: ${missing.join(", ")}.` : ""
     if (disconnected === 0) return `Nobody was disconnected: the connection had ended already.${silent}`
     const many = disconnected === 1 ? "One connection was" : `${count(disconnected)} connections were`

@@ -1,5 +1,5 @@
 // JSON as text. Rows and payloads are cut and shown as they were sent: no number is read, so none is rounded, and
-// nothing here recurses, so that no depth is too deep.
+// nothing that reads it recurses, so that no depth is too deep.
 
 const SPACE = /[ \t\n\r]*/y
 const MARKS = /["{}[\]]/g
@@ -54,6 +54,12 @@ export function parts(text, most = Infinity) {
         if (text[at] === ",") at = after(SPACE, text, at + 1)
     }
     return found
+}
+
+/** JSON of a value whose large integers are BigInt, with every digit where the browser can write them. */
+export function json(value, indent) {
+    const exact = (_, one) => (typeof one === "bigint" ? JSON.rawJSON?.(String(one)) ?? String(one) : one)
+    return JSON.stringify(value, exact, indent)
 }
 
 /** The parts of an object by their names. */

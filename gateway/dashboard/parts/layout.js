@@ -1,7 +1,6 @@
 // What every page is made of: its frame, panels, notices, badges, and text that others wrote.
 import { html, useEffect, useRef } from "../vendor/preact.js"
-import { endWithStop } from "../api.js"
-import { ago, clip, moment } from "../format.js"
+import { ago, clip, endWithStop, moment } from "../format.js"
 import { clock } from "../session.js"
 import { Icon } from "./icons.js"
 

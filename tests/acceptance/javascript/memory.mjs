@@ -73,7 +73,6 @@ const rt = connect(`http://127.0.0.1:${server.address().port}/projects/demo`, {
 const orders = rt.table("orders")
 const room = rt.channel("room:lobby")
 let end
-const broken = []
 
 /** One life of the connection: all that a client does, and then its end. */
 const lived = () =>
@@ -82,7 +81,7 @@ const lived = () =>
   })
 orders.on("change", () => changes++)
 room.on("broadcast", () => {
-  room.broadcast("hello").catch((error) => broken.push(error.code))
+  room.broadcast("hello").catch(() => {}) // the connection ends before the answer
   const sockets = [...server.clients]
   for (const socket of sockets) connections % 2 ? socket.close(1001) : socket.terminate()
   end()
@@ -92,7 +91,6 @@ rt.presence.set({ name: "Ann" })
 
 for (const mark of marks) {
   while (connections < mark) await lived()
-  broken.length = 0
   for (let pause = 0; pause < 20; pause++) await setImmediate()
   global.gc()
   const { heapUsed } = process.memoryUsage()

@@ -46,7 +46,7 @@ export class FakeServer {
   attempts = 0
   /** The most connections that were open at a time. */
   most = 0
-  /** Nothing gets through any more, and nobody is told. New connections never open. */
+  /** Nothing gets through any more, without a sign. New connections never open. */
   isBlackHole = false
   /** No process listens: new connections fail at once. */
   isDown = false
@@ -98,7 +98,7 @@ export class FakeServer {
     return this.#publish(`${schema}.${table}`, { type: "realtime", schema, table, event, data, old, commit_timestamp })
   }
 
-  /** Somebody else says something. Returns the message's id. */
+  /** Somebody else sends a broadcast. Returns the message's id. */
   broadcast(channel: string, payload: unknown, sender: object = { connection_id: null, user_id: "somebody" }): string {
     return this.#publish(channel, { type: "broadcast", payload, sender, timestamp: this.#timestamp() })
   }
@@ -108,7 +108,7 @@ export class FakeServer {
     for (const connection of [...this.connections]) connection.end(1006)
   }
 
-  /** The packets of all connections get lost from now on, and no side is told. */
+  /** The packets of all connections get lost from now on, without a sign to either side. */
   loseConnections(): void {
     for (const connection of [...this.connections]) connection.lose()
   }
@@ -123,7 +123,7 @@ export class FakeServer {
     for (const connection of [...this.connections]) connection.refuse(code, error)
   }
 
-  /** The node is told to stop. */
+  /** The node begins to stop. */
   drain(afterMs: number): void {
     for (const connection of [...this.connections]) {
       connection.send({ type: "reconnect", reason: "draining", after_ms: afterMs })
@@ -146,7 +146,7 @@ export class FakeServer {
     return [...this.#presencesOf(channel).values()]
   }
 
-  // What the sockets tell.
+  // What the sockets call.
 
   /** @internal */
   accept(connection: FakeConnection, token: string): void {
@@ -182,8 +182,8 @@ export class FakeServer {
       if (this.refusals.has(channel)) return answer(this.#error(this.refusals.get(channel)!, channel))
       if (/^(table:|presence(:|$))/.test(channel)) return answer(this.#error("forbidden", channel))
       const sender = { connection_id: connection.id, user_id: "alice" }
-      const heard = { type: "broadcast", payload: message["payload"], sender, timestamp: this.#timestamp() }
-      this.#publish(channel, heard, message["self"] === false ? connection : undefined)
+      const published = { type: "broadcast", payload: message["payload"], sender, timestamp: this.#timestamp() }
+      this.#publish(channel, published, message["self"] === false ? connection : undefined)
       if (ref !== undefined) answer({ type: "ack" })
     } else if (type == "presence") {
       if (this.refusals.has(`presence:${channel}`)) return answer(this.#error(this.refusals.get(`presence:${channel}`)!, channel))

@@ -32,7 +32,7 @@ export class FakeConnection {
     readonly server: FakeServer,
     readonly url: string,
     readonly token: string,
-    readonly client: { opened(): void; heard(text: string): void; closed(code: number): void },
+    readonly client: { opened(): void; received(text: string): void; closed(code: number): void },
   ) {
     this.id = `connection-${++server.attempts}`
   }
@@ -43,7 +43,7 @@ export class FakeConnection {
   }
 
   sendText(text: string): void {
-    if (!this.isOver) this.#travel(() => this.client.heard(text))
+    if (!this.isOver) this.#travel(() => this.client.received(text))
   }
 
   deliver(key: string, message: Row): void {
@@ -53,7 +53,7 @@ export class FakeConnection {
     this.send({ type, ...subscription.fields, ...rest })
   }
 
-  /** Tells all subscriptions that messages were lost. */
+  /** Send `resync` to all subscriptions. */
   resync(): void {
     for (const { name, fields } of this.subscriptions.values())
       this.send({ type: "resync", ...fields, position: this.server.position(name) })
@@ -64,7 +64,7 @@ export class FakeConnection {
     this.end(code)
   }
 
-  /** The connection ends: the client hears of it, unless its packets get lost. */
+  /** The connection ends: the client sees it, unless its packets get lost. */
   end(code: number): void {
     if (this.isOver) return
     this.isOver = true
@@ -134,7 +134,7 @@ export function fakeWebSocket(server: FakeServer): FakeWebSocketClass {
           this.readyState = OPEN
           this.onopen?.({ type: "open" })
         },
-        heard: (data) => {
+        received: (data) => {
           if (this.readyState == OPEN) this.onmessage?.({ type: "message", data })
         },
         closed: (code) => this.#close(code),

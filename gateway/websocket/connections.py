@@ -132,7 +132,7 @@ def _add_to_tally(connection: Connection) -> None:
     """Add what a connection did to the figures of its project, after its end."""
     tally, queue = connection.tenant.tally, connection.send_queue
     tally.messages_in += connection.messages_in
-    tally.messages_out += connection.messages_out
+    tally.messages_out += queue.messages - queue.left_messages  # the hub counts the others
     tally.bytes_out += queue.written_bytes
     tally.errors += queue.errors
 

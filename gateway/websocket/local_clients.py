@@ -22,6 +22,7 @@ from realtime import __version__
 from realtime.waiting.batches import batches
 
 CONNECTIONS_AT_ONCE = 200  # between two turns of other tasks
+DESCRIBED_AT_ONCE = 20  # likewise; each may have 100 channels, whose messages are added up
 MOST_SUBSCRIPTIONS = 100  # names of one client in an answer,
 SUBSCRIPTION_BYTES = 8_192  # and bytes of all of them
 
@@ -39,14 +40,14 @@ class LocalClients:
     def __repr__(self) -> str:
         return f"<LocalClients of {self._connections!r}>"
 
-    async def stats(self, project: str, channels: int) -> Stats:
-        """Return the figures of a project; `channels` is how many channels have a subscriber here."""
+    async def stats(self, project: str, channels: int, live_messages: int) -> Stats:
+        """Return the figures of a project; `channels` have subscribers here, and sent `live_messages`."""
         node = self._connections.node
         tenant = self._tenants.get(project)
         tally = Tally() if tenant is None else tenant.tally
         connections = subscriptions = queue_bytes = 0
         # Of those that ended before the first step. What ends meanwhile keeps its figures, so no sum shrinks.
-        messages_in, messages_out = tally.messages_in, tally.messages_out
+        messages_in, messages_out = tally.messages_in, tally.messages_out + live_messages
         bytes_out, errors = tally.bytes_out, tally.errors
         async for some in self._of(project):
             for one in some:
@@ -54,7 +55,7 @@ class LocalClients:
                 subscriptions += len(one.session.channels)
                 queue_bytes += one.send_queue.waiting_bytes
                 messages_in += one.messages_in
-                messages_out += one.messages_out
+                messages_out += one.send_queue.messages - one.send_queue.left_messages
                 bytes_out += one.send_queue.written_bytes
                 errors += one.send_queue.errors
         return Stats(
@@ -90,7 +91,9 @@ class LocalClients:
         page: list[Client] = []
         size = 0
         first = nsmallest(question.limit, found, key=lambda entry: entry[0])
-        for _, connection in first:
+        for number, (_, connection) in enumerate(first, 1):
+            if number % DESCRIBED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if (record := self._connections.record_of(connection)) is None:
                 continue  # it has ended meanwhile
             client = described(connection, record)

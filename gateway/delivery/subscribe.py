@@ -61,7 +61,7 @@ class Subscriptions:
             self._empty_topics.opened(key, send_queue.connection_id, tenant.limits)
         wanted = subscription(send_queue, channel, send_queue.connection_id, send_queue.codec)
         if since is not None:
-            send_queue.messages += self._hub.remove(key, wanted)
+            send_queue.left(self._hub.remove(key, wanted))
         try:
             async with asyncio.timeout(self._join_seconds), self._topics.live_topic(key) as topic:
                 enabled = None if channel.table is None else await tenant.is_enabled(channel.table)
@@ -120,7 +120,7 @@ class Subscriptions:
         """Unsubscribe a client from a channel at once."""
         key = (tenant.project_id, channel.topic)
         left = subscription(send_queue, channel, send_queue.connection_id, send_queue.codec)
-        send_queue.messages += self._hub.remove(key, left)
+        send_queue.left(self._hub.remove(key, left))
         self._topics.close_soon_if_idle(key)
 
     def messages_to(self, send_queue: SendQueue, tenant: Tenant, channels: Iterable[Channel]) -> int:

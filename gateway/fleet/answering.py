@@ -8,7 +8,7 @@ from typing import Any, Protocol, assert_never
 
 from gateway import metrics
 from gateway.fleet.asking import publish
-from gateway.fleet.channels import channels_of, count_channels
+from gateway.fleet.channels import channels_of, count_channels, count_messages
 from gateway.fleet.messages import (
     Answer,
     Answered,
@@ -37,7 +37,7 @@ _part = Part("fleet")
 class NodeClients(Protocol):
     """The clients of this node, as `gateway.websocket` has them."""
 
-    async def stats(self, project: str, channels: int) -> Stats: ...
+    async def stats(self, project: str, channels: int, live_messages: int) -> Stats: ...
 
     async def count(self, project: str, user_id: str) -> int: ...
 
@@ -118,4 +118,5 @@ class Answering:
         return await flight.get(lambda: self._work_out_stats(project))
 
     async def _work_out_stats(self, project: str) -> Stats:
-        return await self._clients.stats(project, await count_channels(self._hub, project))
+        channels = await count_channels(self._hub, project)
+        return await self._clients.stats(project, channels, await count_messages(self._hub, project))

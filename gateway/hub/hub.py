@@ -7,6 +7,7 @@ and never touches a socket.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, assert_never
@@ -36,6 +37,7 @@ class Hub(Generic[SubscriberT]):
     def __init__(self, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self._max_held_bytes = max_held_bytes  # of one topic, while history is read
         self.topics: dict[TopicKey, Topic[SubscriberT]] = {}
+        self.closed_messages: Counter[str] = Counter()  # of topics that were closed, by project
 
     def __repr__(self) -> str:
         subscriptions = sum(len(topic.subscribers) for topic in self.topics.values())
@@ -84,6 +86,7 @@ class Hub(Generic[SubscriberT]):
         if topic is None or not topic.is_idle:
             return False
         topic.forget()
+        self.closed_messages[key[0]] += topic.subscribers.messages
         del self.topics[key]
         return True
 

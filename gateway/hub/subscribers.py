@@ -103,6 +103,12 @@ class Audience(Generic[SubscriberT]):
     subscribers: dict[SubscriberT, int] = field(default_factory=dict)
     readers: dict[str, Subscription[SubscriberT]] = field(default_factory=dict)  # a line may exclude these
     messages: int = 0  # chosen for the whole audience so far
+    marks: int = 0  # the sum of the values of `subscribers`
+
+    @property
+    def delivered(self) -> int:
+        """Messages that were chosen for those who are subscribed now, counted for each of them."""
+        return self.messages * len(self.subscribers) - self.marks
 
     def select(self, publication: Publication) -> list[Selection[SubscriberT]]:
         """Choose once for most subscribers, and apart for each subscriber that a line excludes."""
@@ -120,7 +126,9 @@ class Audience(Generic[SubscriberT]):
         choices = [whole] if others else []
         for one in apart:
             choices.append(self._selection(one.selector, publication, (one.subscriber,)))
-            self.subscribers[one.subscriber] += len(whole.numbers) - len(choices[-1].numbers)
+            fewer = len(whole.numbers) - len(choices[-1].numbers)
+            self.subscribers[one.subscriber] += fewer
+            self.marks += fewer
         return [choice for choice in choices if choice.numbers]
 
     def _selection(
@@ -134,6 +142,7 @@ class Subscribers(Generic[SubscriberT]):
 
     def __init__(self) -> None:
         self._audiences: dict[Hashable, Audience[SubscriberT]] = {}
+        self._left_messages = 0  # that subscriptions had got which have ended
 
     def __repr__(self) -> str:
         return f"<Subscribers {len(self)} in {len(self._audiences)} audiences>"
@@ -150,7 +159,9 @@ class Subscribers(Generic[SubscriberT]):
         if audience is None:
             audience = Audience(subscription.codec, subscription.channel, subscription.selector.shared)
             self._audiences[subscription.audience] = audience
-        audience.subscribers.setdefault(subscription.subscriber, audience.messages)
+        if subscription.subscriber not in audience.subscribers:
+            audience.subscribers[subscription.subscriber] = audience.messages
+            audience.marks += audience.messages
         if subscription.selector.reader is not None:
             audience.readers[subscription.selector.reader] = subscription
 
@@ -160,7 +171,8 @@ class Subscribers(Generic[SubscriberT]):
         if audience is None:
             return 0
         messages = self.messages_to(subscription)
-        audience.subscribers.pop(subscription.subscriber, None)
+        self._left_messages += messages
+        audience.marks -= audience.subscribers.pop(subscription.subscriber, 0)
         if subscription.selector.reader is not None:
             audience.readers.pop(subscription.selector.reader, None)
         if not audience.subscribers:
@@ -177,6 +189,11 @@ class Subscribers(Generic[SubscriberT]):
     def select(self, publication: Publication) -> list[Selection[SubscriberT]]:
         """Choose who gets which lines; a subscriber appears at most once for each audience."""
         return [choice for audience in self._audiences.values() for choice in audience.select(publication)]
+
+    @property
+    def messages(self) -> int:
+        """Messages of all subscriptions so far, counted for each; it costs nothing for each subscriber."""
+        return self._left_messages + sum(audience.delivered for audience in self._audiences.values())
 
     @property
     def audiences(self) -> Collection[Audience[SubscriberT]]:

@@ -133,7 +133,7 @@ def add_to_tally(tally: Tally, connection: Connection) -> None:
     """Add what a connection did."""
     queue = connection.send_queue
     tally.messages_in += connection.messages_in
-    tally.messages_out += connection.messages_out
+    tally.messages_out += queue.messages - queue.left_messages  # the hub counts the others
     tally.bytes_out += queue.written_bytes
     tally.errors += queue.errors
 

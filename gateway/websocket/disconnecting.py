@@ -16,7 +16,8 @@ from gateway.wire.events import Closing, Refused
 from realtime.errors import CLOSE_CODE, CLOSE_SERVICE_RESTART, Code
 from realtime.waiting.survival import Part
 
-CLOSES_AT_ONCE = 100  # connections in a batch
+CLOSES_AT_ONCE = 100  # connections in a batch,
+SUBSCRIPTIONS_AT_ONCE = 2_000  # and about so many subscriptions, which end one by one
 RETURNS_PER_SECOND = 500  # of clients that are asked to come back, by all that one request closes on a node
 
 _part = Part("disconnect")
@@ -47,13 +48,23 @@ class Disconnecting:
         """Close connections until cancelled."""
         while True:
             await self._is_asked.wait()
-            for connection in list(islice(self._leaving, CLOSES_AT_ONCE)):
+            for connection in self._next():
                 with _part.survives(connection.session.connection_id):
                     _close(connection, self._leaving.pop(connection))
             if self._leaving:
                 await asyncio.sleep(self._timings.close_batch_seconds)
             else:
                 self._is_asked.clear()
+
+    def _next(self) -> list[Connection]:
+        batch: list[Connection] = []
+        subscriptions = 0
+        for connection in islice(self._leaving, CLOSES_AT_ONCE):
+            batch.append(connection)
+            subscriptions += len(connection.session.channels)
+            if subscriptions >= SUBSCRIPTIONS_AT_ONCE:
+                break
+        return batch
 
 
 def _close(connection: Connection, closing: Closing | None) -> None:

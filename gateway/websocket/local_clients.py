@@ -23,6 +23,7 @@ from realtime import __version__
 from realtime.waiting.batches import batches
 
 CONNECTIONS_AT_ONCE = 200  # between two turns of other tasks
+DESCRIBED_AT_ONCE = 20  # likewise; each may have 100 channels, whose messages are added up
 MOST_SUBSCRIPTIONS = 100  # names of one client in an answer,
 SUBSCRIPTION_BYTES = 8_192  # and bytes of all of them
 
@@ -40,8 +41,8 @@ class LocalClients:
     def __repr__(self) -> str:
         return f"<LocalClients of {self._connections!r}>"
 
-    async def stats(self, project: str, channels: int) -> Stats:
-        """Return the figures of a project; `channels` is how many channels have a subscriber here."""
+    async def stats(self, project: str, channels: int, live_messages: int) -> Stats:
+        """Return the figures of a project; `channels` have subscribers here, and sent `live_messages`."""
         node = self._connections.node
         tenant = self._tenants.get(project)
         tally = Tally() if tenant is None else tenant.tally
@@ -63,7 +64,7 @@ class LocalClients:
             channels=channels,
             queue_bytes=queue_bytes,
             messages_in=total.messages_in,
-            messages_out=total.messages_out,
+            messages_out=total.messages_out + live_messages,
             bytes_out=total.bytes_out,
             slow_consumers=tally.slow_consumers,
             slow_consumers_of_late=tally.slow_of_late(time.monotonic()),
@@ -87,7 +88,9 @@ class LocalClients:
         page: list[Client] = []
         size = 0
         first = nsmallest(question.limit, found, key=lambda entry: entry[0])
-        for _, connection in first:
+        for number, (_, connection) in enumerate(first, 1):
+            if number % DESCRIBED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             if (record := self._connections.record_of(connection)) is None:
                 continue  # it has ended meanwhile
             client = described(connection, record)

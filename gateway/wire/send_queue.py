@@ -67,7 +67,8 @@ class SendQueue:
         self.queued_bytes = 0
         self.written_bytes = 0
         self._counted_bytes = 0  # written bytes that the metrics have
-        self.messages = 0  # answers, and what came over subscriptions that have ended
+        self.messages = 0  # answers and replays, and what came live over subscriptions that have ended
+        self.left_messages = 0  # of these, what came live
         self.errors = 0  # of these messages
         self.is_scheduled = False  # the writer will write it, in this turn or on the timer
         self.on_slow: Callable[[], None] = self.abort  # called when this client reads too slowly
@@ -100,6 +101,11 @@ class SendQueue:
     def is_closed(self) -> bool:
         """Whether the connection is closed or closing, so that nothing more reaches the client."""
         return self._transport.is_closing()
+
+    def left(self, messages: int) -> None:
+        """Count the live messages of a subscription that has ended."""
+        self.messages += messages
+        self.left_messages += messages
 
     def say(self, event: ServerEvent) -> None:
         """Queue one event, and count it."""

@@ -147,7 +147,10 @@ class Rest:
 
     async def post(self, path: str, body: dict[str, Any]) -> bytes:
         """Send what is not None of a body, and return the body of the answer."""
-        sent = msgspec.json.encode({name: value for name, value in body.items() if value is not None})
+        try:
+            sent = msgspec.json.encode({name: value for name, value in body.items() if value is not None})
+        except UnicodeEncodeError:
+            raise click.UsageError("a name has bytes that are not UTF-8") from None
         return await self._call("POST", path, data=sent, headers={"Content-Type": "application/json"})
 
     def read(self, answer: bytes, kind: type[StructT]) -> StructT:

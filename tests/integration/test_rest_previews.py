@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -78,6 +79,17 @@ async def test_a_preview_is_refused_where_enable_is(gateway, sql, body, status, 
     assert refusal == await refused(gateway, "/enable", body)
     assert refusal[0] == status
     assert words in refusal[2]
+
+
+async def test_a_preview_waits_for_nobody_who_has_locked_a_partition(gateway, sql):
+    await sql.execute("create table parts (id int primary key) partition by range (id)")
+    await sql.execute("create table part partition of parts for values from (0) to (9)")
+    await gateway.enable("orders")
+    async with sql.transaction(), asyncio.timeout(5):
+        await sql.execute("lock table part in access exclusive mode")
+        assert "enable_v1" in await preview(gateway, "/enable", {"table_name": "parts"})
+        assert "disable_v1" in await preview(gateway, "/disable", {"table_name": "parts"})
+        assert (await gateway.rest("POST", "/enable", SERVICE, json={"table_name": "parts"}))[0] == 503
 
 
 async def test_the_settings_in_force_are_told_without_secrets(gateway):

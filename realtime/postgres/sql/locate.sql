@@ -13,8 +13,14 @@ select
         where c.relispartition and parent.oid = pg_partition_root(c.oid)
     ) as parent,
     (
-        select min(relid::text) from pg_partition_tree(c.oid)
-        where (select relkind from pg_class p where p.oid = relid) = 'f'
+        -- pg_partition_tree would lock each partition, and wait for one that somebody else has locked.
+        with recursive tree (relid) as (
+            select c.oid
+            union all
+            select inhrelid from pg_inherits join tree on inhparent = relid
+        )
+        select min(relid::regclass::text) from tree join pg_class p on p.oid = relid
+        where p.relispartition and p.relkind = 'f'
     ) as foreign_partition,
     pg_get_userbyid(relowner)::text as owner,
     current_user::text as role

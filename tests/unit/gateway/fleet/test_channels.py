@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from gateway.fleet.channels import channels_of, count_channels
+from gateway.fleet.channels import channels_of, count_channels, count_messages
 from gateway.fleet.messages import AskChannels, Channels
-from gateway.hub.hub import Hub
+from gateway.hub.hub import Hub, deliver
 from gateway.hub.subscribers import subscription
 from realtime.channels import parse_channel
-from tests.hub_fixture import NATIVE
+from tests.hub_fixture import NATIVE, publication
 
 EVERYTHING = AskChannels(after="", prefix="", limit=100, max_bytes=100_000)
 
@@ -68,3 +69,16 @@ async def test_an_answer_has_as_many_channels_as_fit_and_one_in_any_case(hub):
 async def test_a_project_without_clients_has_no_channels(hub):
     assert await channels_of(hub, "nobody", EVERYTHING) == Channels([], False)
     assert await count_channels(hub, "nobody") == 0
+
+
+async def test_messages_of_a_project_are_known_and_stay_when_a_topic_is_closed(hub):
+    for project in ("demo", "other"):
+        deliver(hub.topics[project, "room:a"], publication(1, 2))
+    assert (await count_messages(hub, "demo"), await count_messages(hub, "other")) == (4, 2)
+    room = parse_channel("room:a")
+    for who in ("ann", "bob"):
+        hub.remove(("demo", "room:a"), subscription(who, room, who, NATIVE))
+    counting = asyncio.create_task(count_messages(hub, "demo"))
+    await asyncio.sleep(0)
+    assert hub.close(("demo", "room:a"))
+    assert (await counting, await count_messages(hub, "demo")) == (4, 4)

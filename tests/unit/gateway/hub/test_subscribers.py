@@ -94,9 +94,11 @@ def test_what_a_subscriber_got_is_known_without_counting_for_each():
     deliver(topic, Publication("e", 4, [said("ann", True), said("ann", False)]))
     deliver(topic, Resynced(Position("f", 0)))
     assert [topic.subscribers.messages_to(each) for each in (ann, bob)] == [5, 3]
+    assert topic.subscribers.messages == 8
     assert [topic.subscribers.remove(ann), topic.subscribers.remove(ann)] == [5, 0]
     deliver(topic, Publication("f", 1, [said("cat", True)]))
     assert topic.subscribers.remove(bob) == 4
+    assert topic.subscribers.messages == 9, "those of who left stay"
     topic.subscribers.add(ann)
     assert topic.subscribers.messages_to(ann) == 0
 

@@ -59,8 +59,8 @@ class Client:
         self.outcome = (1000, None)
         self.record: Any = SimpleNamespace(connection_id=connection_id, ip="127.0.0.1")
         self.failed: list[Exception] = []
-        self.messages_in = self.messages_out = 1
-        self.send_queue: Any = SimpleNamespace(written_bytes=1, errors=0)
+        self.messages_in = 1
+        self.send_queue: Any = SimpleNamespace(written_bytes=1, errors=0, messages=3, left_messages=2)
         self._fault = fault
         self._topics = topics
 

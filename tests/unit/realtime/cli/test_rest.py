@@ -34,6 +34,12 @@ def test_a_refusal_is_one_line_without_controls(service: StandIn, at: Ran) -> No
     assert result.stderr == "Error: not_found: there is no table \\u001b[2Jx\\u000a\n"
 
 
+def test_a_name_that_is_no_text_is_told_so(service: StandIn, at: Ran) -> None:
+    result = at("disconnect", "--user", "\udcff")
+    assert (result.exit_code, service.asked) == (2, [])
+    assert result.stderr.endswith("Error: a name has bytes that are not UTF-8\n")
+
+
 def test_a_service_that_is_away_is_one_sentence_that_says_what_to_try(ran: Ran) -> None:
     port = free_port()
     result = ran("status", "--url", f"http://127.0.0.1:{port}", "--token", "jwt")

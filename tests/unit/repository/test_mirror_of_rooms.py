@@ -86,6 +86,7 @@ WITHOUT_A_TWIN = {
     "notifier.feed.doorbell": (IO, "integration/test_doorbell.py"),
     "notifier.feed.feed": (IO, "integration/test_feed.py"),
     "notifier.feed.feed_settings": (DATA, "integration/test_notifier_reload.py"),
+    "notifier.feed.follower": (IO, "integration/test_doorbell.py"),
     "notifier.feed.publisher": (IO, "integration/test_going_back.py"),
     "notifier.feed.timings": (DATA, "integration/test_doorbell.py"),
     "notifier.leadership.leader": (IO, "integration/test_lead.py"),

@@ -2,13 +2,15 @@
 
 A ring wakes the feed at once, but transactions that ring commit one after the other: NOTIFY takes one lock
 until the commit is on disk. So writers ring while few transactions commit. Under load the feed looks by
-itself, and waits longer between two looks the longer a look takes: so writers that need all of the machine
-get it. Pure: time comes in as an argument.
+itself. The pause between two looks grows with what a look takes and with what it finds: it is short while
+batches are small, and long when writers need all of the machine. Pure: time comes in as an argument.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+MOST_CHANGES = 1_000  # of one look that count for the pause: one bulk load is soon forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class PaceBounds:
     few_changes: float = 200.0
     small_share: float = 0.4
     window: float = 0.1
-    rest: float = 2.0  # the pause between two looks, as a multiple of the time that a look takes
+    large_batch: float = 50.0  # changes; for each so many the pause is longer by the time that a look takes
     least_pause: float = 0.002
     longest_pause: float = 0.04
 
@@ -51,6 +53,7 @@ class Pace:
         self._began: float | None = None  # the present window; None: at the next look
         self._commits = 0  # in the present window; while silent, changes stand for them
         self._look_seconds = 0.0  # smoothed
+        self._batch = 0.0  # changes of a look, smoothed
         self._storing = 0.0  # smoothed
 
     def __repr__(self) -> str:
@@ -60,7 +63,8 @@ class Pace:
     def pause(self) -> float:
         """How long to wait before the next look while silent."""
         bounds = self._bounds
-        return min(max(bounds.rest * self._look_seconds, bounds.least_pause), bounds.longest_pause)
+        rest = self._look_seconds * (1 + self._batch / bounds.large_batch)
+        return min(max(rest, bounds.least_pause), bounds.longest_pause)
 
     def note(self, now: float, look: Look) -> None:
         """Take in a look that has just ended."""
@@ -68,6 +72,7 @@ class Pace:
             self._began = now - look.seconds
         self._commits += look.changes if self.is_silent else look.rings
         self._look_seconds = _smoothed(self._look_seconds, min(look.seconds, self._bounds.longest_pause))
+        self._batch = _smoothed(self._batch, min(look.changes, MOST_CHANGES))
         if look.changes:
             self._storing = _smoothed(self._storing, look.storing)
         elapsed = now - self._began
@@ -97,4 +102,4 @@ class Pace:
 
 
 def _smoothed(before: float, now: float) -> float:
-    return now if not before else 0.7 * before + 0.3 * now
+    return 0.7 * before + 0.3 * now if before else now

@@ -90,10 +90,20 @@ def test_the_bell_is_given_back_a_window_after_the_load(clock: Clock) -> None:
     assert clock.now - began <= 2 * DEFAULT_PACE.window
 
 
-@pytest.mark.parametrize(("look", "pause"), [(0.0005, 0.002), (0.004, 0.008), (0.019, 0.038), (0.5, 0.04)])
-def test_the_pause_grows_with_what_a_look_takes(look: float, pause: float) -> None:
+@pytest.mark.parametrize(
+    ("look", "changes", "pause"),
+    [
+        (0.0005, 1, 0.002),
+        (0.004, 0, 0.004),
+        (0.004, 50, 0.008),
+        (0.004, 200, 0.02),
+        (0.01, 500, 0.04),
+        (0.5, 1, 0.04),
+    ],
+)
+def test_the_pause_grows_with_what_a_look_takes_and_finds(look: float, changes: int, pause: float) -> None:
     clock = Clock()
-    clock.run(1.0, 0.02, changes=10, look=look)
+    clock.run(1.0, 0.02, changes=changes, look=look)
     assert clock.pace.pause == pytest.approx(pause)
 
 

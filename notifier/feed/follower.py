@@ -101,13 +101,12 @@ class Follower:
         """Publish what is new; tell whether anything was."""
         started, rings = time.monotonic(), self._doorbell.rings
         with self._silent_if_long():
-            snapshot = await self._feed.snapshot()
-            changes = await self._publisher.publish_next(snapshot)
+            changes = await self._publisher.publish_next()
             now = time.monotonic()
             if changes is not None:
                 self._changed_at, self._is_confirmed = now, False
             # The same snapshot as the look: a commit between the look and a later snapshot would be missed.
-            if self._barrier is not None and snapshot.xmin > self._barrier:
+            if self._barrier is not None and self._feed.seen.xmin > self._barrier:
                 self._barrier = None
             storing = self._publisher.storing_seconds
             self.pace.note(now, Look(rings - self._rings_seen, changes or 0, now - started, storing))

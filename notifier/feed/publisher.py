@@ -64,10 +64,11 @@ class Publisher:
         await self._patiently(lambda: self._check(published=False))
         await self.publish_batch()
 
-    async def publish_next(self, snapshot: Snapshot) -> int | None:
-        """Publish what this snapshot sees beyond the last batch; count the changes, None for no batch."""
+    async def publish_next(self, snapshot: Snapshot | None = None) -> int | None:
+        """Publish what is new up to now, or up to a snapshot; count the changes, None for no batch."""
         started = time.monotonic()
-        if not await self.feed.advance(snapshot):
+        is_stored = await (self.feed.take() if snapshot is None else self.feed.advance(snapshot))
+        if not is_stored:
             return None
         self.storing_seconds = time.monotonic() - started
         await self._shed_if_due()

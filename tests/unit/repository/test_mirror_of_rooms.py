@@ -82,6 +82,7 @@ WITHOUT_A_TWIN = {
     # The notifier
     "notifier.app": (IO, "integration/test_notifier_survives.py"),
     "notifier.errors": (DATA, "integration/test_feed.py"),
+    "notifier.feed.batch_reader": (IO, "integration/test_feed.py"),
     "notifier.feed.bounds": (DATA, "integration/test_feed.py"),
     "notifier.feed.doorbell": (IO, "integration/test_doorbell.py"),
     "notifier.feed.feed": (IO, "integration/test_feed.py"),

@@ -33,6 +33,17 @@ class NoFeed(RealtimeError):
         return f"schema realtime has {self.count} feeds instead of one"
 
 
+class UnreadableBatch(RealtimeError):
+    """A batch was stored, and its rows cannot be read as the text that the database takes them for."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(token)
+        self.token = token
+
+    def __str__(self) -> str:
+        return f"batch {self.token!r} has damaged text: the feed is loaded again, and leaves it out"
+
+
 # The database or Redis cannot be reached, or was lost, or another notifier has taken the feed over. On any
 # other error the database answers, but schema `realtime` is not as it should be, or this role may not use it.
 AWAY = (
@@ -48,6 +59,7 @@ AWAY = (
     asyncpg.ObjectNotInPrerequisiteStateError,
     Unavailable,
     FeedMoved,
+    UnreadableBatch,
 )
 
 # What reading an outbox row raises if the row is not text (in a database whose encoding is not UTF8) or is

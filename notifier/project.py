@@ -1,4 +1,4 @@
-"""One project in the notifier: connect, lead, publish, sleep, and start again after a fault.
+"""One project in the notifier: connect, lead, follow its changes, and start again after a fault.
 
 Changes come from the feed and go to the publication store. Each project runs in a task of its own: if its
 database is down, no other project waits.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from enum import Enum
+from functools import partial
 
 from structlog.contextvars import bind_contextvars
 
@@ -18,6 +19,7 @@ from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed import Feed
 from notifier.feed.feed_settings import FeedSettings
+from notifier.feed.follower import Follower
 from notifier.feed.publication_store import PublicationStore
 from notifier.feed.publisher import Publisher
 from notifier.feed.timings import DEFAULTS, FeedTimings
@@ -40,12 +42,6 @@ _part = Part("feed")
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
-AWAKE_POLL_SECONDS = 0.01  # between two reads of the outbox while awake
-BUSY_CHANGES = 50  # after a batch of so many changes more are likely,
-BUSY_POLL_SECONDS = 0.04  # and fewer, bigger batches leave more processor time to the writers
-LINGER_SECONDS = 0.05  # without a change, before the feed goes to sleep
-LAST_SETTLE_SECONDS = 1.0  # between two reads while an old transaction keeps the feed awake
-SILENT_POLL_SECONDS = 0.02  # between two reads where writers may not, or cannot, ring
 
 
 class State(Enum):
@@ -86,7 +82,6 @@ class ProjectFeed:
         self.reason = ""  # why it is in this state, for operators; "" if nothing is wrong
         self._outage = Outage()  # which failures were logged of late
         self._is_dismissed = False  # the feed must end, between two batches
-        self._could_be_rung = True  # at the last check, whether the queue had room for a ring
 
     def __repr__(self) -> str:
         return f"<ProjectFeed {self.project_id}: {self.state.value}>"
@@ -167,13 +162,13 @@ class ProjectFeed:
         ):
             lead.session.add_termination_listener(doorbell.startle)
             self.candidacy.wake = doorbell.startle
-            doorbell.silence()  # writers need not ring while the feed reads anyway
+            doorbell.silence()  # writers need not ring while the feed is loaded
             feed = Feed(lead.session, self._timings, self._bounds)
             publisher = Publisher(
                 self._settings, feed, self._publications, self._redis_is_away, self._timings
             )
             await publisher.begin()
-            await self._follow(publisher, doorbell)
+            await self._follower(publisher, doorbell).follow()
 
     def _stand_by(self) -> None:
         self._enter(State.STANDBY)
@@ -182,73 +177,9 @@ class ProjectFeed:
         self._enter(State.NO_SCHEMA)
         self._check()
 
-    async def _follow(self, publisher: Publisher, doorbell: Doorbell) -> None:
-        if not await self._writers_may_ring(publisher.feed):
-            doorbell.silence()
-            while True:
-                await self._drain(publisher, doorbell, SILENT_POLL_SECONDS)
-        while True:
-            doorbell.silence()
-            await self._drain(publisher, doorbell, AWAKE_POLL_SECONDS)
-            await doorbell.unsilence()
-            if await self._settle(publisher, doorbell):
-                await self._sleep(publisher, doorbell)
-
-    async def _writers_may_ring(self, feed: Feed) -> bool:
-        return self.project.doorbell == "auto" and not await feed.prepared_transactions_allowed()
-
-    async def _drain(self, publisher: Publisher, doorbell: Doorbell, poll_seconds: float) -> None:
-        """Publish until no change has come for LINGER_SECONDS."""
-        last_change = time.monotonic()
-        while time.monotonic() - last_change < LINGER_SECONDS:
-            doorbell.check()
-            changes = await publisher.publish_next(await publisher.feed.snapshot())
-            if changes is not None:
-                last_change = time.monotonic()
-            await self._between_batches(publisher)
-            await asyncio.sleep(BUSY_POLL_SECONDS if (changes or 0) >= BUSY_CHANGES else poll_seconds)
-        await publisher.feed.confirm()
-
-    async def _settle(self, publisher: Publisher, doorbell: Doorbell) -> bool:
-        """Read until no writer is left that found the bell silenced; return False if a change came first.
-
-        A writer that found it silenced has an older transaction id than the barrier. The test uses the same
-        snapshot as the read: a commit between a read and a later test would be missed.
-        """
-        barrier = await publisher.feed.barrier()
-        backoff = Backoff(AWAKE_POLL_SECONDS, LAST_SETTLE_SECONDS)
-        while True:
-            snapshot = await publisher.feed.snapshot()
-            if await publisher.publish_next(snapshot) is not None:
-                return False
-            if snapshot.xmin > barrier:
-                return True
-            await self._between_batches(publisher)
-            await doorbell.wait(backoff.next())
-
-    async def _sleep(self, publisher: Publisher, doorbell: Doorbell) -> None:
-        """Wait for a ring; poll slowly too, in case no ring comes, and quickly while nobody can ring."""
-        poll_at = time.monotonic() + self._settings.poll_seconds
-        while True:
-            can_be_rung = await self._can_be_rung(doorbell)
-            pause = min(self._timings.check_seconds, max(0.0, poll_at - time.monotonic()))
-            if await doorbell.wait(pause if can_be_rung else SILENT_POLL_SECONDS):
-                metrics.rings.labels(self.project_id).inc()
-                return
-            await self._between_batches(publisher)
-            if can_be_rung and time.monotonic() < poll_at:
-                continue
-            poll_at = time.monotonic() + self._settings.poll_seconds
-            if await publisher.publish_next(await publisher.feed.snapshot()) is not None:
-                metrics.late_changes.labels(self.project_id).inc(can_be_rung)
-                return
-
-    async def _can_be_rung(self, doorbell: Doorbell) -> bool:
-        before, self._could_be_rung = self._could_be_rung, await doorbell.can_be_rung()
-        if before and not self._could_be_rung:
-            metrics.full_queues.labels(self.project_id).inc()
-            log.warning("notification_queue_full", project=self.project_id)
-        return self._could_be_rung
+    def _follower(self, publisher: Publisher, doorbell: Doorbell) -> Follower:
+        between_batches = partial(self._between_batches, publisher)
+        return Follower(self._settings, publisher, doorbell, between_batches, self._timings)
 
     async def _between_batches(self, publisher: Publisher) -> None:
         """Check what must stay true while this process leads."""

@@ -1,6 +1,6 @@
-"""The doorbell of the outbox: writers ring it (NOTIFY) only while the notifier sleeps.
+"""The doorbell of the outbox: writers ring it (NOTIFY) unless the notifier has silenced it.
 
-While it is awake, the notifier stores a time up to which no writer needs to ring; the triggers read that time
+To silence it, the notifier stores a time up to which no writer needs to ring; the triggers read that time
 and ring only after it. So under load almost no commit pays for a NOTIFY, and no side waits for the other.
 """
 
@@ -33,6 +33,16 @@ class Doorbell:
         self._enough = asyncio.Event()  # ends the silence
         self.rings = 0
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether writers are kept from ringing."""
+        return self._silence is not None
+
+    @property
+    def is_rung(self) -> bool:
+        """Whether a ring came since the last wait."""
+        return self._rung.is_set()
+
     def silence(self) -> None:
         """Start a task that keeps writers from ringing; return at once, before the silence begins."""
         if self._silence is None:
@@ -60,9 +70,10 @@ class Doorbell:
 
     async def wait(self, seconds: float) -> bool:
         """Wait for a ring, at most `seconds`; tell whether one came. Raises when the session is lost."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
+        if not self._rung.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._rung.wait()
         self.check()
         rung = self._rung.is_set()
         self._rung.clear()

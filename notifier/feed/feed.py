@@ -7,11 +7,12 @@ It never publishes and never sleeps.
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from operator import itemgetter
+from typing import Any
 
-from notifier.errors import UNREADABLE, FeedMoved, NoFeed
+from notifier.errors import UNREADABLE, FeedMoved, NoFeed, UnreadableBatch
+from notifier.feed.batch_reader import LONG_SECONDS, BatchReader
 from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed_row import read_checkpoints, read_feed_row
 from notifier.feed.outbox_rows import table_facts, topics_of
@@ -23,15 +24,14 @@ from realtime.postgres.migrations import check_version
 from realtime.postgres.pool import transaction
 from realtime.postgres.session import OwnSession, Row, fetch_one
 from realtime.publications import change_line
-from realtime.settings.config import MAX_CHANGE_BYTES
-from realtime.waiting.batches import batches_by_weight
 
 SHED_ROWS = 50_000  # that one statement deletes
-LONG_SECONDS = 120  # timeout of statements that read or delete very many rows
+HEAD = 4  # the first columns of `take.sql`, which are not of the outbox
 
 _FEED_ROW, _SETTLE_HERE, _BEGIN_ANEW = query("feed_row"), query("settle_here"), query("begin_anew")
-_ADVANCE, _CONFIRM = query("advance"), query("confirm")
-_BATCH, _CHANGES = query("batch"), query("changes")
+_TAKE, _ADVANCE, _CONFIRM = query("take"), query("advance"), query("confirm")
+_MAY_PREPARE = "select current_setting('max_prepared_transactions')::int > 0"
+_SNAPSHOT = "select pg_current_snapshot()::text"
 _FOUND = "select left(token, 300) from realtime.feed"
 _EXCESS, _SHED, _RENAME, _CHECKPOINTS = query("excess"), query("shed"), query("rename"), query("marks")
 
@@ -57,6 +57,9 @@ class Feed:
         self.s1 = self.s2 = NOTHING
         self.checkpoints: dict[str, str] = {}  # of every topic, before the current batch
         self.moved: dict[str, str] = {}  # checkpoints by the part of the batch that was read
+        self.seen = NOTHING  # the snapshot that the feed last looked with
+        self._taken: list[Any] | None = None  # the rows of the whole batch, if `take` has read them
+        self._is_text = True  # the database has checked that what it has is text
         self._new: set[str] = set()  # topics of that part which had no checkpoint before the batch
         self.left_out = 0  # rows of that part that no trigger of ours wrote; see docs/threat-model.md
 
@@ -76,7 +79,7 @@ class Feed:
             await self._connection.execute(_SETTLE_HERE)
         row = read_feed_row(await self._row())
         self._ctid, self._number, self.token = row.ctid, row.number, row.token
-        self._commit_times = row.commit_times
+        self._commit_times, self._is_text = row.commit_times, row.is_text
         self.s1, self.s2 = row.s1, row.s2
         self.checkpoints = read_checkpoints(await self._connection.fetch(_CHECKPOINTS))
         return not found.elsewhere
@@ -98,18 +101,35 @@ class Feed:
 
     async def prepared_transactions_allowed(self) -> bool:
         """Tell whether writers may PREPARE: a transaction that rang cannot, so the triggers do not ring."""
-        return bool(
-            await self._connection.fetchval("select current_setting('max_prepared_transactions')::int > 0")
-        )
-
-    async def snapshot(self) -> Snapshot:
-        timeout = self._timings.snapshot_seconds
-        text = await self._connection.fetchval("select pg_current_snapshot()::text", timeout=timeout)
-        return parse_snapshot(text)
+        return bool(await self._connection.fetchval(_MAY_PREPARE))
 
     async def barrier(self) -> int:
         """Return a transaction id that is higher than the id of every change that began before this call."""
         return int(await self._connection.fetchval("select pg_current_xact_id()::text"))
+
+    async def take(self) -> bool:
+        """Store the next batch, up to now, as `advance` does; the same round trip reads a small batch."""
+        token = self._token(self._number + 1)
+        here = self._ctid, self.token, token, str(self.s2), *_columns(self.moved)
+        few = self._bounds.small_batch if self._is_text else -1
+        asked = few, self._bounds.chunk_bytes, self._commit_times
+        try:
+            rows = await self._connection.fetch(_TAKE, *here, *asked, timeout=self._timings.snapshot_seconds)
+        except UnicodeDecodeError as error:
+            # The batch is stored, and where is unknown: whoever resumes the feed reads it carefully.
+            raise UnreadableBatch(token) from error
+        except UNREADABLE:  # undone with what could not be read
+            return await self.advance(await self.snapshot())
+        self.seen = parse_snapshot(rows[0]["snapshot"])
+        if not self._has_moved(rows[0]):
+            return False
+        self._store(token, self.seen)
+        self._taken = [row[HEAD:] for row in rows] if rows[0]["is_whole"] else None
+        return True
+
+    async def snapshot(self) -> Snapshot:
+        timeout = self._timings.snapshot_seconds
+        return parse_snapshot(await self._connection.fetchval(_SNAPSHOT, timeout=timeout))
 
     async def advance(self, snapshot: Snapshot) -> bool:
         """Store the next batch, up to this snapshot; return False if the batch would be empty.
@@ -117,6 +137,7 @@ class Feed:
         Call it only after the current batch has been published whole. Raises FeedMoved if another session
         has moved the feed.
         """
+        self.seen = snapshot
         ranges = seen_since(self.s2, snapshot)
         if not ranges:
             return False
@@ -127,9 +148,14 @@ class Feed:
         )
         if not self._has_moved(row):
             return False
-        self._number, self.token, self.s1, self.s2 = self._number + 1, token, self.s2, snapshot
-        self._keep_checkpoints()
+        self._store(token, snapshot)
         return True
+
+    def _store(self, token: str, snapshot: Snapshot) -> None:
+        """Take note of a batch that the database has stored."""
+        self._number, self.token, self.s1, self.s2 = self._number + 1, token, self.s2, snapshot
+        self._taken = None
+        self._keep_checkpoints()
 
     def _has_moved(self, row: Row) -> bool:
         """Read where the feed's row is after a statement that tried to change it; tell whether it did."""
@@ -174,44 +200,31 @@ class Feed:
 
         If a row cannot be read, the batch is read again without that row; no topic takes a change twice.
         """
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            self.moved, self._new, self.left_out = {}, set(), 0
+            yield self._by_topic(taken)
+            return
+        reader = BatchReader(self._connection, self._bounds, seen_since(self.s1, self.s2), self._commit_times)
         try:
-            async with aclosing(self._chunks(self._changes)) as pieces:
+            async with aclosing(self._chunks(reader, carefully=False)) as pieces:
                 async for piece in pieces:
                     yield piece
             return
         except UNREADABLE:
             pass
-        async with aclosing(self._chunks(self._readable_changes)) as pieces:
+        async with aclosing(self._chunks(reader, carefully=True)) as pieces:
             async for piece in pieces:
                 yield piece
 
-    async def _chunks(
-        self, read: Callable[[list[int]], Awaitable[list[Row]]]
-    ) -> AsyncGenerator[list[Chunk], None]:
+    async def _chunks(self, reader: BatchReader, carefully: bool) -> AsyncGenerator[list[Chunk], None]:
         self.moved, self._new, self.left_out = {}, set(), 0
-        async with aclosing(self._pages()) as pages:
-            async for page in pages:
-                changes = [(change_id, size) for change_id, size in page if size is not None]
-                self.left_out += len(page) - len(changes)
-                for batch in batches_by_weight(changes, itemgetter(1), self._bounds.chunk_bytes):
-                    yield self._by_topic(await read([change_id for change_id, _ in batch]))
+        async with aclosing(reader.pieces(carefully)) as pieces:
+            async for rows in pieces:
+                yield self._by_topic(rows)
+        self.left_out += reader.left_out
 
-    async def _changes(self, ids: list[int]) -> list[Row]:
-        return await self._connection.fetch(_CHANGES, ids, self._commit_times)
-
-    async def _readable_changes(self, ids: list[int]) -> list[Row]:
-        """Leave out unreadable rows, such as bytes that are not text; find them by halving the ids."""
-        try:
-            async with transaction(self._connection):  # a new one, or a savepoint in the cursor's transaction
-                return await self._changes(ids)
-        except UNREADABLE:
-            if len(ids) == 1:
-                self.left_out += 1
-                return []
-        middle = len(ids) // 2
-        return await self._readable_changes(ids[:middle]) + await self._readable_changes(ids[middle:])
-
-    def _by_topic(self, rows: list[Row]) -> list[Chunk]:
+    def _by_topic(self, rows: Iterable[Any]) -> list[Chunk]:
         chunks: dict[tuple[str, str], Chunk] = {}
         for change_id, schema, name, event, data, old, truncated, committed_at in rows:
             topic, prefixes = table_facts(schema, name)
@@ -238,20 +251,6 @@ class Feed:
             return False
         self._new.add(topic)
         return True
-
-    async def _pages(self) -> AsyncGenerator[list[Row], None]:
-        """Yield ids and sizes of the current batch; a small batch, as most are, costs one round trip."""
-        asked = *bounds(seen_since(self.s1, self.s2)), MAX_CHANGE_BYTES
-        page = await self._connection.fetch(
-            _BATCH, *asked, self._bounds.small_batch + 1, timeout=LONG_SECONDS
-        )
-        if len(page) <= self._bounds.small_batch:
-            yield page
-            return
-        async with transaction(self._connection, readonly=True):
-            cursor = await self._connection.cursor(_BATCH, *asked, None)
-            while page := await cursor.fetch(self._bounds.chunk_changes, timeout=LONG_SECONDS):
-                yield page
 
     async def confirm(self) -> None:
         """Note that the current batch has been published whole, before a pause."""
@@ -291,7 +290,7 @@ class Feed:
             row = await fetch_one(self._connection, _RENAME, self._ctid, self.token, token, *_columns(lost))
             self._check_token(row["found"])
         self._ctid = row["moved_to"]
-        self.token, self.moved, self._new = token, {}, set()
+        self.token, self.moved, self._new, self._taken = token, {}, set(), None
         self.checkpoints |= lost
         return sum(row["changes"] for row in shed)
 

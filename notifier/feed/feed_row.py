@@ -45,6 +45,7 @@ class FeedRow:
     s2: Snapshot
     elsewhere: bool  # the feed belongs to another database
     commit_times: bool  # the database tracks commit times
+    is_text: bool  # the database checks that texts are text
 
 
 def read_feed_row(found: Fields) -> FeedRow:
@@ -60,6 +61,7 @@ def read_feed_row(found: Fields) -> FeedRow:
         s2=_snapshot("feed.s2", found["s2"]),
         elsewhere=bool(found["elsewhere"]),
         commit_times=bool(found["commit_times"]),
+        is_text=bool(found["is_text"]),
     )
 
 

@@ -51,6 +51,7 @@ class Publisher:
         self._on_redis = on_redis
         self._timings = timings
         self.published = 0  # changes, by this publisher
+        self.storing_seconds = 0.0  # that the database took to store the last batch
         self._outage = Outage()  # which reasons were logged of late
         self._noted: set[str] = set()  # topics that Redis lists as this project's own
         self._checked_at = 0.0  # monotonic, when the checkpoints were last seen to agree
@@ -63,10 +64,13 @@ class Publisher:
         await self._patiently(lambda: self._check(published=False))
         await self.publish_batch()
 
-    async def publish_next(self, snapshot: Snapshot) -> int | None:
-        """Publish what this snapshot sees beyond the last batch; count the changes, None for no batch."""
-        if not await self.feed.advance(snapshot):
+    async def publish_next(self, snapshot: Snapshot | None = None) -> int | None:
+        """Publish what is new up to now, or up to a snapshot; count the changes, None for no batch."""
+        started = time.monotonic()
+        is_stored = await (self.feed.take() if snapshot is None else self.feed.advance(snapshot))
+        if not is_stored:
             return None
+        self.storing_seconds = time.monotonic() - started
         await self._shed_if_due()
         return await self.publish_batch()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from notifier.feed.pace import DEFAULT_PACE, PaceBounds
+
 
 @dataclass(frozen=True, slots=True)
 class FeedTimings:
@@ -15,7 +17,9 @@ class FeedTimings:
     last_retry_seconds: float = 5.0
     check_seconds: float = 2.0  # between two checks of the checkpoints of all topics
     snapshot_seconds: float = 5.0  # an answer takes a millisecond: a database silent for so long is lost
+    long_look_seconds: float = 0.1  # after so long within a look, no writer needs to ring
     shed_seconds: float = 1.0  # between two checks of the outbox against its bound
+    pace: PaceBounds = DEFAULT_PACE
 
 
 DEFAULTS = FeedTimings()

@@ -1,4 +1,4 @@
-"""The doorbell: no ring while the notifier is awake, and never a change that only the slow poll would find.
+"""The doorbell: no ring while it is silenced, and never a change that only the slow poll would find.
 
 Long by the stress test: REALTIME_STRESS_ROUNDS makes it longer, REALTIME_STRESS_SEED another one.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -19,9 +21,12 @@ import pytest_asyncio
 
 from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed_settings import FeedSettings
+from notifier.feed.follower import LINGER_SECONDS, Follower
+from notifier.feed.pace import DEFAULT_PACE, Look, Pace, PaceBounds
+from notifier.feed.publication_store import PublicationStore
 from notifier.feed.publisher import Publisher
 from notifier.feed.timings import FeedTimings
-from notifier.project import LINGER_SECONDS, ProjectFeed
+from notifier.project import ProjectFeed, State
 from notifier.sessions import connect, query
 from realtime.redis.history import History
 from tests.change_stream import DEADLINE
@@ -167,30 +172,40 @@ async def test_silence_that_failed_is_told(doorbell: Doorbell, writer: Any) -> N
         await eventually(doorbell.check)
 
 
-class HeldAwake(ProjectFeed):
-    """Stays awake, the bell silenced, until it is told to go on towards sleep."""
+class HeldSilent(Follower):
+    """Keeps the bell silenced until it is told to go on."""
 
     go_on: asyncio.Event
 
-    async def _drain(self, publisher: Publisher, doorbell: Doorbell, poll_seconds: float) -> None:
-        await super()._drain(publisher, doorbell, poll_seconds)
+    async def _look_while_silent(self, least_pause: float = 0.0, until_rung: bool = True) -> None:
+        await super()._look_while_silent(least_pause, until_rung)
         await self.go_on.wait()
 
 
-class Careless(HeldAwake):
-    """Goes to sleep without settling."""
+class Careless(HeldSilent):
+    """Gives the bell back without a barrier."""
 
-    async def _settle(self, publisher: Publisher, doorbell: Doorbell) -> bool:
-        return True
+    async def _expect_the_silent(self) -> None:
+        pass
+
+
+class Held(ProjectFeed):
+    """A feed with another kind of follower."""
+
+    kind: type[HeldSilent]
+    go_on: asyncio.Event
+
+    def _follower(self, publisher: Publisher, doorbell: Doorbell) -> Follower:
+        follower = self.kind(self._settings, publisher, doorbell, partial(self._between_batches, publisher))
+        follower.go_on = self.go_on
+        return follower
 
 
 @asynccontextmanager
-async def running(kind: type[ProjectFeed], url: str, witness: Witness, poll: float) -> AsyncIterator[Any]:
-    feed = kind(FeedSettings(PROJECT, project_at(url), HISTORY, poll), witness.publications)
-    feed.go_on = asyncio.Event()  # type: ignore[attr-defined]
+async def running(feed: ProjectFeed) -> AsyncIterator[None]:
     task = asyncio.create_task(feed.run())
     try:
-        yield feed
+        yield
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -202,11 +217,13 @@ async def seen(redis_url: str) -> AsyncIterator[Witness]:
         yield seen
 
 
-async def commit_while_it_goes_to_sleep(
-    kind: type[ProjectFeed], poll: float, seen: Witness, url: str
+async def commit_when_the_bell_is_given_back(
+    kind: type[HeldSilent], poll: float, seen: Witness, url: str
 ) -> None:
-    """A writer finds the bell silenced and commits when the notifier would sleep."""
-    async with session(url) as slow, session(url) as other, running(kind, url, seen, poll) as feed:
+    """A writer finds the bell silenced and commits when the notifier waits for rings."""
+    feed = Held(FeedSettings(PROJECT, project_at(url), HISTORY, poll), seen.publications)
+    feed.kind, feed.go_on = kind, asyncio.Event()
+    async with session(url) as slow, session(url) as other, running(feed):
         await awake(other)
         async with slow.transaction():
             await insert(slow, 1)
@@ -217,14 +234,66 @@ async def commit_while_it_goes_to_sleep(
 
 async def test_who_found_the_bell_silenced_is_seen_without_the_poll(seen: Witness, orders_url: str) -> None:
     before = late_changes()
-    await commit_while_it_goes_to_sleep(HeldAwake, HOUR, seen, orders_url)
+    await commit_when_the_bell_is_given_back(HeldSilent, HOUR, seen, orders_url)
     assert late_changes() == before
 
 
-async def test_without_settling_only_the_poll_sees_it(seen: Witness, orders_url: str) -> None:
+async def test_without_a_barrier_only_the_poll_sees_it(seen: Witness, orders_url: str) -> None:
     before = late_changes()
-    await commit_while_it_goes_to_sleep(Careless, 0.5, seen, orders_url)
-    assert late_changes() == before + 1
+    await commit_when_the_bell_is_given_back(Careless, 0.5, seen, orders_url)
+    await eventually(lambda: late_changes() == before + 1)
+
+
+async def test_who_found_the_queue_full_is_seen_without_the_poll_when_it_has_room_again(
+    seen: Witness, orders_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that may not ring for another reason stands for one that found the queue full."""
+    answers = []
+    has_room = asyncio.Event()
+
+    async def can_be_rung(doorbell: Doorbell) -> bool:
+        answers.append(has_room.is_set())
+        return answers[-1]
+
+    monkeypatch.setattr(Doorbell, "can_be_rung", can_be_rung)
+    before = late_changes()
+    feed = ProjectFeed(FeedSettings(PROJECT, project_at(orders_url), HISTORY, HOUR), seen.publications)
+    async with session(orders_url) as slow, session(orders_url) as other, running(feed):
+        await eventually(lambda: answers)
+        await other.execute("select setval('realtime.silent_until', 99999999999)")
+        async with slow.transaction():
+            await insert(slow, 1)
+            await other.execute("select setval('realtime.silent_until', 1)")
+            has_room.set()
+            await eventually(lambda: answers[-1])
+        await seen.sees(1)
+    assert late_changes() == before
+
+
+class Slow(PublicationStore):
+    """Takes no changes until it may."""
+
+    may = asyncio.Event()
+
+    async def publish(self, *batch: Any) -> int:
+        await self.may.wait()
+        return await super().publish(*batch)
+
+
+async def test_no_writer_rings_while_redis_takes_long(seen: Witness, orders_url: str) -> None:
+    Slow.may = asyncio.Event()
+    publications = Slow(seen.broker.store)
+    feed = ProjectFeed(FeedSettings(PROJECT, project_at(orders_url), HISTORY, HOUR), publications)
+    async with session(orders_url) as writer, running(feed):
+        await eventually(lambda: feed.state is State.LIVE)
+        await asleep(writer)
+        await insert(writer, 1)
+        await awake(writer)
+        Slow.may.set()
+        await seen.sees(1)
+        await asleep(writer)
+        await insert(writer, 2)
+        await seen.sees(2)
 
 
 @dataclass
@@ -277,25 +346,85 @@ class Shop:
         await asyncio.sleep(self.dice.uniform(longest / 2, longest))
 
 
-async def stress(kind: type[ProjectFeed], postgres_url: str, seen: Witness, seed: int, rounds: int) -> None:
+class Counted(Pace):
+    """Counts the looks in each mode, and how often the mode changed."""
+
+    def __init__(self, bounds: PaceBounds) -> None:
+        super().__init__(bounds)
+        self.looks = Counter[str]()
+        self.turns = 0
+
+    def note(self, now: float, look: Look) -> None:
+        was_silent = self.is_silent
+        self.looks["silent" if was_silent else "rung"] += 1
+        super().note(now, look)
+        self.turns += was_silent != self.is_silent
+
+
+class Fickle(Counted):
+    """Changes the mode at random."""
+
+    dice = random.Random(SEED)
+
+    def note(self, now: float, look: Look) -> None:
+        super().note(now, look)
+        is_silent = self.dice.random() < 0.3
+        self.turns += is_silent != self.is_silent
+        self.is_silent = is_silent
+
+
+class Watched(ProjectFeed):
+    """A feed with a pace of another kind."""
+
+    pace: Counted
+
+    def _follower(self, publisher: Publisher, doorbell: Doorbell) -> Follower:
+        follower = super()._follower(publisher, doorbell)
+        follower.pace = self.pace
+        return follower
+
+
+# By mode: the pace, and what shows that the stress was one of this mode.
+PACES: dict[str, tuple[Callable[[], Counted], Callable[[Counted], bool]]] = {
+    "rung": (
+        lambda: Counted(PaceBounds(most_rings=1e9, most_share=1e9, few_changes=1e9, small_share=1e9)),
+        lambda pace: pace.turns == 1 and pace.looks["rung"] > ROUNDS,
+    ),
+    "silent": (
+        lambda: Counted(PaceBounds(few_changes=-1.0)),
+        lambda pace: pace.turns == 0 and pace.looks["silent"] > ROUNDS,
+    ),
+    "silent after each change": (
+        lambda: Counted(PaceBounds(most_rings=1.0, window=LINGER_SECONDS)),
+        lambda pace: pace.turns > ROUNDS,
+    ),
+    "either, at random": (
+        lambda: Fickle(DEFAULT_PACE),
+        lambda pace: pace.turns > ROUNDS and min(pace.looks.values()) > ROUNDS // 2,
+    ),
+}
+
+
+async def stress(mode: str, postgres_url: str, seen: Witness, seed: int) -> None:
     async with fresh_database(postgres_url) as url:
         await enable(url)
         mine = Witness(seen.broker, f"stress-{seed}")
-        feed = kind(FeedSettings(mine.project, project_at(url), HISTORY, HOUR), mine.publications)
-        task = asyncio.create_task(feed.run())
-        try:
+        feed = Watched(FeedSettings(mine.project, project_at(url), HISTORY, HOUR), mine.publications)
+        make, has_shown = PACES[mode]
+        feed.pace = make()
+        async with running(feed):
             shop = Shop(url, mine, random.Random(seed))
-            for _ in range(rounds):
+            for _ in range(ROUNDS):
                 await shop.round()
             assert sorted(await mine.ids()) == sorted(shop.committed)
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
         assert late_changes(mine.project) == 0
+        assert has_shown(feed.pace), (mode, feed.pace.looks, feed.pace.turns)
 
 
 @pytest.mark.timeout(60 + 3 * ROUNDS)
-async def test_no_change_is_late_whenever_writers_come_and_go(postgres_url: str, seen: Witness) -> None:
+async def test_no_change_is_late_in_any_mode_whenever_writers_come_and_go(
+    postgres_url: str, seen: Witness
+) -> None:
     async with asyncio.TaskGroup() as tasks:
-        for seed in range(SEED, SEED + 3):
-            tasks.create_task(stress(ProjectFeed, postgres_url, seen, seed, ROUNDS))
+        for seed, mode in enumerate(PACES, SEED):
+            tasks.create_task(stress(mode, postgres_url, seen, seed))

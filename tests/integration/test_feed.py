@@ -31,6 +31,7 @@ from tests.notifier_fixture import (
     project_at,
     session,
 )
+from tests.plans import pages_touched
 
 MANY = 500_000
 FEW_PAGES = 200  # of the buffer cache, for a read of a few rows that lie among very many
@@ -281,14 +282,14 @@ async def test_reading_few_among_very_many_touches_few_pages(
     await reader.connection.execute(f"set plan_cache_mode = {plans}")
     moves = ["table:public.orders"], ["token:7"]
     advance = await place(writer), reader.feed.token, "next", str(snapshot), *ranges, *moves
-    assert await pages_touched(reader, "advance", *advance) < FEW_PAGES
+    assert await pages_touched(reader.connection, "advance", *advance) < FEW_PAGES
     assert await reader.feed.advance(snapshot)
-    assert await pages_touched(reader, "batch", *ranges, MAX_CHANGE_BYTES, None) < FEW_PAGES
+    assert await pages_touched(reader.connection, "batch", *ranges, MAX_CHANGE_BYTES, None) < FEW_PAGES
     ids = [
         row["id"] for row in await reader.connection.fetch(query("batch"), *ranges, MAX_CHANGE_BYTES, None)
     ]
     assert len(ids) == 3
-    assert await pages_touched(reader, "changes", ids, False) < FEW_PAGES
+    assert await pages_touched(reader.connection, "changes", ids, False) < FEW_PAGES
     assert await reader.ids() == [1, 2, 3]
     assert (await read_backlog(writer)).pending == 3
     await late.rollback()
@@ -316,24 +317,13 @@ async def test_a_long_transaction_does_not_slow_the_feed_down(
     ranges = bounds(seen_since(reader.feed.s2, snapshot))
     at, moves = await place(writer), (["table:public.orders"], ["token:7"])
     token = reader.feed.token
-    assert await pages_touched(reader, "advance", at, token, "next", str(snapshot), *ranges, *moves) < 30
-    assert await pages_touched(reader, "confirm", at, token, *moves) < 30
+    assert (
+        await pages_touched(reader.connection, "advance", at, token, "next", str(snapshot), *ranges, *moves)
+        < 30
+    )
+    assert await pages_touched(reader.connection, "confirm", at, token, *moves) < 30
     await long.rollback()
     database = Database(project_at(orders_url))
     await OutboxCleanup(database).delete_old_checkpoints()
     await database.close()
     assert await writer.fetchval("select count(*) from realtime.mark") == 1
-
-
-async def pages_touched(reader: Reader, name: str, *arguments: Any) -> int:
-    """How many pages a statement of the notifier reads; it is undone."""
-    transaction = reader.connection.transaction()
-    await transaction.start()
-    try:
-        plan = await reader.connection.fetchval(
-            f"explain (analyze, buffers, format json) {query(name)}", *arguments
-        )
-    finally:
-        await transaction.rollback()
-    top = json.loads(plan)[0]["Plan"]
-    return int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"])

@@ -9,7 +9,8 @@ select
   feed.system_identifier is not null
     and ((feed.system_identifier, feed.database_oid) is distinct from (here.system_identifier, here.database_oid)
          or pg_snapshot_xmax(s2) > pg_snapshot_xmax(pg_current_snapshot())) as elsewhere,
-  current_setting('track_commit_timestamp')::bool as commit_times
+  current_setting('track_commit_timestamp')::bool as commit_times,
+  getdatabaseencoding() <> 'SQL_ASCII' as is_text
 from realtime.feed, (
   select
     (select system_identifier::text from pg_control_system()) as system_identifier,

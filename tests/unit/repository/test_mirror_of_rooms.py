@@ -80,10 +80,12 @@ WITHOUT_A_TWIN = {
     # The notifier
     "notifier.app": (IO, "integration/test_notifier_survives.py"),
     "notifier.errors": (DATA, "integration/test_feed.py"),
+    "notifier.feed.batch_reader": (IO, "integration/test_feed.py"),
     "notifier.feed.bounds": (DATA, "integration/test_feed.py"),
     "notifier.feed.doorbell": (IO, "integration/test_doorbell.py"),
     "notifier.feed.feed": (IO, "integration/test_feed.py"),
     "notifier.feed.feed_settings": (DATA, "integration/test_notifier_reload.py"),
+    "notifier.feed.follower": (IO, "integration/test_doorbell.py"),
     "notifier.feed.publisher": (IO, "integration/test_going_back.py"),
     "notifier.feed.timings": (DATA, "integration/test_doorbell.py"),
     "notifier.leadership.leader": (IO, "integration/test_lead.py"),

@@ -18,6 +18,7 @@ ROW: dict[str, Any] = {
     "s2": "20:20:",
     "elsewhere": False,
     "commit_times": True,
+    "is_text": True,
 }
 
 
@@ -25,7 +26,7 @@ def test_what_this_program_writes_is_read():
     row = read_feed_row(ROW)
     assert (row.ctid, row.number, row.token) == ((0, 1), 7, ROW["token"])
     assert (row.s1, row.s2) == (Snapshot(10, 12, (10, 11)), Snapshot(20, 20, ()))
-    assert (row.elsewhere, row.commit_times) == (False, True)
+    assert (row.elsewhere, row.commit_times, row.is_text) == (False, True, True)
     assert read_feed_row(ROW | {"batch": 0, "token": "", "s1": "1:1:", "s2": "1:1:"}).token == ""
 
 

@@ -45,7 +45,7 @@ class Broker:
         self.empty_seconds = min(EMPTY_SECONDS, settings.history_seconds)  # see `position`
         self._position = Script(store, "reign_v1", "position_v2")
         self._forget_empty = Script(store, "forget_empty_v1")
-        self._broadcast = Script(store, "reign_v1", "append_v1", "broadcast_v1")
+        self._broadcast = Script(store, "reign_v1", "append_v2", "broadcast_v2")
         self._page = Script(store, "page_v1")
 
     def posting(self, posts: Sequence[Post]) -> Callable[[], Awaitable[list[int | Unavailable]]]:

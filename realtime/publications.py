@@ -1,6 +1,6 @@
 """The format of messages in Redis: a line per message, a publication for consecutive lines.
 
-The notifier makes the lines of changes, and `append_v1.lua` puts `EPOCH FIRST_OFFSET` on top. History and
+The notifier makes the lines of changes, and `append_v2.lua` puts `EPOCH FIRST_OFFSET` on top. History and
 PUBLISH carry the result unchanged, and the gateway reads it. Row data stays the text that Postgres wrote.
 
     k3v9x2ab 17\\n
@@ -64,7 +64,7 @@ class Publication:
 
 
 def read_publication(raw: bytes) -> Publication:
-    """Parse a publication of `append_v1.lua`, or of `reset_v1.lua`: a new epoch without a message."""
+    """Parse a publication of `append_v2.lua`, or of `reset_v1.lua`: a new epoch without a message."""
     head, *lines = raw.split(b"\n")
     epoch, first = head.split(b" ")
     return Publication(epoch.decode(), int(first), lines)

@@ -44,7 +44,7 @@ class PublicationStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._changes = Script(store, "append_v1", "changes_v1")
+        self._changes = Script(store, "append_v2", "changes_v2")
         self._reset = Script(store, "reset_v1")
 
     async def publish(self, project: str, token: str, chunks: Sequence[Chunk], history: History) -> int:
@@ -71,13 +71,13 @@ class PublicationStore:
         ]
         answers = await self._changes.call_many(calls)
         refused = {
-            chunk.topic: found.decode()
-            for chunk, (new, found) in zip(chunks, answers, strict=True)
-            if new < 0
+            chunk.topic: answer.decode()
+            for chunk, answer in zip(chunks, answers, strict=True)
+            if isinstance(answer, bytes)
         }
         if refused:
             raise Diverged(refused)
-        return sum(new for new, _ in answers)
+        return sum(answers)
 
     async def checkpoints(self, project: str, topics: Sequence[str]) -> dict[str, str]:
         """Return the checkpoint of each of a project's table topics; "" if a topic has none."""

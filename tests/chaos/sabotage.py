@@ -26,7 +26,7 @@ class Edit:
 
 EDITS = {
     # Changes of a batch that is published again count as new.
-    "batch-check": Edit("realtime/redis/lua/changes_v1.lua", "skip = skip + 1", "skip = 0"),
+    "batch-check": Edit("realtime/redis/lua/changes_v2.lua", "skip = skip + 1", "skip = 0"),
     # After a lost connection or a gap, a node continues at the present position of Redis.
     "gap-reading": Edit(
         "gateway/delivery/catching_up.py",

@@ -17,7 +17,7 @@ EPOCH = new_epoch()
 
 
 async def publish(store: Store, table: Table, *rows: str, epoch: str = EPOCH) -> None:
-    """Append changes as `append_v1.lua` does."""
+    """Append changes as `append_v2.lua` does."""
     prefix = line_prefix(table, Event.INSERT)
     lines = [change_line(prefix, row, None, "2026-01-31T12:00:00Z", False) for row in rows]
     meta, history = topic_keys("demo", table.topic)

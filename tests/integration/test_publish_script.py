@@ -295,3 +295,32 @@ async def test_readers_meanwhile_see_every_offset_once(broker: Broker, publisher
         seen += await kept(broker, since=len(seen)) or []
     await publishing
     assert seen == [str(number).encode() for number in range(2, 602)]
+
+
+async def commands_run(broker: Broker) -> dict[str, int]:
+    """How often each command has run, also in scripts."""
+    ran: dict[str, int] = {}
+    for found in (await broker.store.everywhere("INFO", "commandstats")).values():
+        for name, facts in found.items():
+            command = name.removeprefix("cmdstat_")
+            ran[command] = ran.get(command, 0) + int(facts["calls"])
+    return ran
+
+
+BESIDE_IT = {"info", "cluster|slots", "cluster|info"}  # the count itself, and who looks for servers
+OF_A_PUBLICATION = {"evalsha": 1, "hmget": 1, "time": 1, "xadd": 1, "pexpire": 1, "hset": 1, "spublish": 1}
+
+
+@pytest.mark.parametrize(
+    ("most", "reads"), [(10_000, {}), (2, {"xrange": 1})], ids=["nothing to trim", "one to trim"]
+)
+async def test_a_lone_change_runs_few_commands(broker: Broker, most: int, reads: dict[str, int]) -> None:
+    publisher = Publisher(PublicationStore(broker.store), History(most, 3_600))
+    await publisher.batch(1, 1)
+    await publisher.batch(2, 2)
+    before = await commands_run(broker)
+    await publisher.batch(3, 3)
+    after = await commands_run(broker)
+    ran = {command: count - before.get(command, 0) for command, count in after.items()}
+    data = {name: count for name, count in ran.items() if count and name not in BESIDE_IT}
+    assert data == {**OF_A_PUBLICATION, **reads}

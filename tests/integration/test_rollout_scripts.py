@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from notifier.feed.publication_store import Chunk, Diverged, PublicationStore
 from realtime import names
 from realtime.redis.client import Store
-from realtime.redis.history import new_epoch
+from realtime.redis.history import History, new_epoch, topic_keys
 from tests.fleet_fixture import crowd, present
 from tests.former_scripts import call_former
 
@@ -53,3 +56,40 @@ async def test_what_an_old_node_keeps_for_an_hour_a_new_one_does_not_cut_short(g
         answer = await client.subscribe("room:a", since=f"{epoch.decode()}-0")
         assert answer["recovered"] is True
         assert await store.call("PTTL", topic[0]) > HOUR_MS / 2
+
+
+ORDERS, KEPT = "table:public.orders", History(6, 3_600)
+
+
+async def publishes_as_before(store: Store, after: str, token: str, *ids: int) -> Any:
+    return await call_former(
+        *(store, ["append_v1", "changes_v1"], topic_keys("demo", ORDERS)),
+        *(names.topic_channel("demo", ORDERS), after, token, ",".join(map(str, ids)), ids[-1], len(ids)),
+        *("\n".join(map(str, ids)), new_epoch(), *KEPT.arguments()),
+    )
+
+
+async def publishes(store: Store, after: str, token: str, *ids: int) -> int:
+    chunk = Chunk(ORDERS, after, list(ids), [str(one) for one in ids])
+    return await PublicationStore(store).publish("demo", token, [chunk], KEPT)
+
+
+async def test_notifiers_of_both_versions_go_on_from_what_the_other_has_published(store: Store) -> None:
+    meta, history = topic_keys("demo", ORDERS)
+    assert await publishes(store, "", "b1", 1, 2) == 2
+    assert await publishes_as_before(store, "b1:2", "b2", 3) == [1, b""]
+    assert await publishes(store, "b1:2", "b2", 3, 4) == 1, "the batch of the former leader, cut elsewhere"
+    assert await publishes_as_before(store, "b1:2", "b2", 3, 4) == [0, b""]
+    assert await publishes_as_before(store, "b1:9", "b3", 9) == [-1, b"b2:4"]
+    with pytest.raises(Diverged, match=ORDERS):
+        await publishes(store, "b1:9", "b3", 9)
+    for number in range(5, 15, 2):
+        assert await publishes(
+            store, f"b{number - 1 if number > 5 else 2}:{number - 1}", f"b{number}", number
+        )
+        assert await publishes_as_before(store, f"b{number}:{number}", f"b{number + 1}", number + 1)
+    entries = await store.call("XRANGE", history, "-", "+")
+    assert [fields[b"p"].partition(b"\n")[2] for _, fields in entries] == [b"%d" % n for n in range(9, 15)]
+    stands = await store.call("HGETALL", meta)
+    assert (stands[b"offset"], stands[b"mark"], stands[b"oldest"]) == (b"14", b"b14:14", entries[0][0])
+    assert int(stands[b"bytes"]) == sum(len(fields[b"p"]) for _, fields in entries)

@@ -26,7 +26,7 @@ Call = tuple[Sequence[str], Sequence[str], Sequence[Any]]
 def changes(after: str, token: str, *ids: int, more: str = "") -> Call:
     lines = "\n".join(f"change {one}{more}" for one in ids)
     arguments = CHANNEL, after, token, ",".join(map(str, ids)), ids[-1], len(ids), lines, "first-epoch", *KEPT
-    return ["append_v1", "changes_v1"], [META, HISTORY], arguments
+    return ["append_v2", "changes_v2"], [META, HISTORY], arguments
 
 
 def page(first: int, last: int, full: int = 1_000) -> Call:
@@ -39,7 +39,7 @@ def position(key: str, source: str) -> Call:
 
 def broadcast(*lines: str) -> Call:
     arguments = CHANNEL, len(lines), "\n".join(lines), "0123456789ab", *KEPT, 60_000
-    return ["reign_v1", "append_v1", "broadcast_v1"], ["{t}said", "{t}said-history"], arguments
+    return ["reign_v1", "append_v2", "broadcast_v2"], ["{t}said", "{t}said-history"], arguments
 
 
 def presence(*changes: str) -> Call:
@@ -137,7 +137,7 @@ async def outcomes(store: Store) -> list[Any]:
 
 async def answer_to(store: Store, files: Sequence[str], keys: Sequence[str], arguments: Sequence[Any]) -> Any:
     answer = await Script(store, *files, writes="members_v2" not in files).call(keys, arguments)
-    return answer[:1] if "broadcast_v1" in files else answer  # the rest is bytes of history
+    return answer[:1] if "broadcast_v2" in files else answer  # the rest is bytes of history
 
 
 async def stored(store: Store, key: str) -> Any:

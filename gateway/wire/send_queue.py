@@ -34,6 +34,9 @@ class Writer(Protocol):
     def wake(self, queue: SendQueue) -> None:
         """Write a queue at the end of this turn of the loop."""
 
+    def gather(self, queue: SendQueue) -> None:
+        """Write a queue at the end of this turn of the loop, or a moment later if the node is busy."""
+
     def watch(self, queue: SendQueue) -> None:
         """Check a queue on the timer: a task waits for room in it, or for its client to read."""
 
@@ -70,7 +73,8 @@ class SendQueue:
         self.messages = 0  # answers and replays, and what came live over subscriptions that have ended
         self.left_messages = 0  # of these, what came live
         self.errors = 0  # of these messages
-        self.is_scheduled = False  # the writer will write it, in this turn or on the timer
+        self.is_awake = False  # the writer will write it at the end of this turn
+        self.is_scheduled = False  # the writer will write it, at the end of this turn or later
         self.on_slow: Callable[[], None] = self.abort  # called when this client reads too slowly
         self.replay_bytes: Callable[[], int] = _nothing  # that replays have left to send
 
@@ -119,10 +123,16 @@ class SendQueue:
     def send(self, pieces: list[bytes]) -> None:
         """Queue pieces of whole frames, to write at the end of this turn or as the socket drains."""
         self._queue += pieces
-        for piece in pieces:
-            self.queued_bytes += len(piece)
-        if not self.is_scheduled:
+        self.queued_bytes += sum(map(len, pieces))
+        if not self.is_awake:
             self._writer.wake(self)
+
+    def deliver(self, pieces: list[bytes], size: int) -> None:
+        """Queue pieces of `size` bytes for many clients; a busy node may gather more before it writes."""
+        self._queue += pieces
+        self.queued_bytes += size
+        if not self.is_scheduled:
+            self._writer.gather(self)
 
     def write(self) -> bool:
         """Write as much as the transport has room for; True when the queue is empty."""

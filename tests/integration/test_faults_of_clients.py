@@ -120,13 +120,13 @@ class FailingSocket(SendQueue):
             raise Unheard
         return super().write()
 
-    def send(self, pieces: list[bytes]) -> None:
-        if f"send {self.connection_id}" in self.victims:
+    def deliver(self, pieces: list[bytes], size: int) -> None:
+        if f"deliver {self.connection_id}" in self.victims:
             raise Unheard
-        super().send(pieces)
+        super().deliver(pieces, size)
 
 
-@pytest.mark.parametrize("how", ["write", "send"])
+@pytest.mark.parametrize("how", ["write", "deliver"])
 async def test_a_client_that_cannot_be_written_to_is_cut_off_and_the_others_get_theirs(
     settings, monkeypatch, how
 ):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from gateway import metrics
 from gateway.hub.hub import Delivery
+from gateway.wire.batch import Batch
 from gateway.wire.send_queue import SendQueue
 from realtime.publications import is_change, written_at
 from realtime.waiting.survival import Part
@@ -28,6 +29,7 @@ class Fanout:
         self._line: bytes | None = None  # the last message that is not written yet
         self._deliveries = 0  # that are not written yet
         self._messages = 0  # in them
+        self._batches: dict[object, Batch] = {}  # the last one of each audience, by its members
 
     def __repr__(self) -> str:
         return f"<Fanout {self._deliveries} deliveries not written>"
@@ -41,12 +43,30 @@ class Fanout:
             self._began_at = time.monotonic()
         for delivery in deliveries:
             self._deliveries += len(delivery.subscribers)
-            self._messages += _send(delivery)
+            self._messages += len(delivery.subscribers) * delivery.messages
+            self._send(delivery)
         self._line = deliveries[-1].line or self._line
         if is_first:
             self._after_write(self._written)
 
+    def _send(self, delivery: Delivery[SendQueue]) -> None:
+        """Add to the batch at the end of the queues of all subscribers, or give them a new one."""
+        size = sum(map(len, delivery.pieces))
+        batch = self._batches.get(delivery.members)
+        if batch is not None and batch.is_open:
+            batch.add(delivery.pieces, size)
+            return
+        batch = Batch(delivery.pieces, size)
+        if delivery.members is not None:
+            self._batches[delivery.members] = batch
+        for send_queue in delivery.subscribers:
+            try:
+                send_queue.deliver(batch)
+            except Exception as error:
+                send_queue.fail(error)
+
     def _written(self) -> None:
+        self._batches = {}
         with _part.survives():
             self._measure()
         self._began_at = self._line = None
@@ -61,15 +81,3 @@ class Fanout:
             # The clocks of two hosts may differ by more than the age.
             age = max(0.0, time.time() - written)
             (_CHANGE_AGE if is_change(self._line) else _BROADCAST_AGE).observe(age)
-
-
-def _send(delivery: Delivery[SendQueue]) -> int:
-    """Queue the same pieces for all subscribers; return the number of messages."""
-    pieces = delivery.pieces
-    size = sum(map(len, pieces))
-    for send_queue in delivery.subscribers:
-        try:
-            send_queue.deliver(pieces, size)  # most CPU of a node is spent here, and in the queue writer
-        except Exception as error:
-            send_queue.fail(error)
-    return len(delivery.subscribers) * delivery.messages

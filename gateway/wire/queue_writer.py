@@ -85,7 +85,7 @@ class QueueWriter:
 
     def _write_or_gather(self) -> None:
         # An answer may have taken along what waited for a client.
-        counts = [count for queue in self._gathered if (count := len(queue.pieces))]
+        counts = [count for queue in self._gathered if (count := queue.piece_count)]
         seconds = self._gathering.seconds(sum(counts), len(counts), time.monotonic())
         if seconds:
             self._is_gathering = True

@@ -18,6 +18,7 @@ from gateway.timings import Timings
 from gateway.websocket import connection, handshake
 from gateway.websocket.connection import Connection
 from gateway.websocket.timings import WebSocketTimings
+from gateway.wire.batch import Batch
 from gateway.wire.events import Closing, ServerEvent
 from gateway.wire.send_queue import SendQueue
 from realtime import names
@@ -120,10 +121,10 @@ class FailingSocket(SendQueue):
             raise Unheard
         return super().write()
 
-    def deliver(self, pieces: list[bytes], size: int) -> None:
+    def deliver(self, batch: Batch) -> None:
         if f"deliver {self.connection_id}" in self.victims:
             raise Unheard
-        super().deliver(pieces, size)
+        super().deliver(batch)
 
 
 @pytest.mark.parametrize("how", ["write", "deliver"])

@@ -18,6 +18,7 @@ from gateway.hub.subscribers import subscription
 from gateway.publish.batcher import Batcher
 from gateway.timestamps import rfc3339
 from gateway.websocket import gauges
+from gateway.wire.batch import Batch
 from gateway.wire.native import NativeCodec
 from gateway.wire.queue_writer import QueueWriter
 from gateway.wire.send_queue import SendQueue
@@ -43,9 +44,9 @@ class Inbox:
         self.connection_id = connection_id
         self.sent: list[list[bytes]] = []
 
-    def deliver(self, pieces: list[bytes], size: int) -> None:
-        assert size == sum(map(len, pieces))
-        self.sent.append(pieces)
+    def deliver(self, batch: Batch) -> None:
+        assert batch.size == sum(map(len, batch.pieces))
+        self.sent.append(batch.pieces)
 
 
 def at_once() -> Fanout:

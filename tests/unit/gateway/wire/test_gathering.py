@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.wire.batch import Batch
 from gateway.wire.gathering import Gathering
 from gateway.wire.native import NativeCodec
 from gateway.wire.queue_writer import QueueWriter
@@ -89,8 +90,9 @@ class Node:
 
     def deliver(self, *texts: bytes) -> None:
         for text in texts:
+            batch = Batch([text], len(text))
             for queue in self.queues:
-                queue.deliver([text], len(text))
+                queue.deliver(batch)
 
     @property
     def written(self) -> list[list[bytes]]:

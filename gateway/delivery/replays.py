@@ -31,10 +31,10 @@ class Replays:
         return f"<Replays {list(self._replays.values())}>"
 
     def pending_bytes(self) -> int:
-        return sum(replay.pending_bytes for replay in self._replays.values())
+        return sum(replay.pending_bytes for replay in self._replays.values()) if self._replays else 0
 
     def held_bytes(self) -> int:
-        return sum(replay.held_bytes for replay in self._replays.values())
+        return sum(replay.held_bytes for replay in self._replays.values()) if self._replays else 0
 
     def start(self, replay: Replay) -> None:
         """Run a replay in a task; the channel must have no other replay."""

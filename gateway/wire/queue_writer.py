@@ -18,6 +18,7 @@ from gateway.wire.send_queue import SendQueue
 from realtime.logs.setup import shared_context
 
 PARTING_SECONDS = 30.0  # for a closed slow consumer to read the reason
+SAMPLE_QUEUES = 100  # from which it is told how many deliveries a queue has, at most
 TICK_SECONDS = 0.01  # between two checks of the sockets that are behind, at least
 TICK_SHARE = 0.2  # of the time, at most, for these checks; they come less often if they take more
 
@@ -84,8 +85,9 @@ class QueueWriter:
         self._tick_if_needed()
 
     def _write_or_gather(self) -> None:
+        some = self._gathered[:: 1 + len(self._gathered) // SAMPLE_QUEUES]
         # An answer may have taken along what waited for a client.
-        counts = [count for queue in self._gathered if (count := queue.piece_count)]
+        counts = [count for queue in some if (count := queue.piece_count)]
         seconds = self._gathering.seconds(sum(counts), len(counts), time.monotonic())
         if seconds:
             self._is_gathering = True

@@ -145,8 +145,8 @@ async def test_each_client_gets_all_of_it_once_and_in_order(seed: int) -> None:
             case "answer":
                 node.answer(who, b"<%d>" % number)
             case "fill":
-                transport = node.queue(who) and node.transports[who]
-                transport.is_full = not transport.is_full
+                node.queue(who)
+                node.transports[who].is_full = not node.transports[who].is_full
             case "turn":
                 await asyncio.sleep(0)
             case "write":

@@ -1,21 +1,25 @@
-"""What a delivery costs a gateway: CPU of its process by changes delivered, beside the naive fan-out.
+"""What a delivery costs a gateway: CPU of its process by changes delivered, beside what it is compared with.
 
 Real Valkey, each server as a process of its own, subscribers in another one; changes are published
-as the notifier publishes them, at several rates. The two servers take turns.
+as the notifier publishes them, at several rates. Beside the gateway stand the naive fan-out and a bare loop
+of `transport.write`. The servers take turns.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
 import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -31,70 +35,91 @@ from realtime.redis.client import connect
 from realtime.redis.history import History
 
 TABLE = Table("public", "bench")
-DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
-LINE = change_line(line_prefix(TABLE, Event.INSERT), DATA, None, "2026-01-01T00:00:00.000000Z", False)
+PREFIX = line_prefix(TABLE, Event.INSERT)
+DATA = '{"at": %d, "name": "Rahul", "note": "' + "x" * 113 + '"}'  # `at` is when it was published, in ns
 HISTORY = History(10_000, 3_600)
+KINDS = ("naive", "bare", "gateway")
 DEADLINE_SECONDS = 120
 POLL_SECONDS = 0.05
 
 
+class Cost(NamedTuple):
+    """Of one server at one rate: CPU of a delivery, and milliseconds from publishing to one subscriber."""
+
+    microseconds: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Change(NamedTuple):
+    """Where a run of changes begins, and how it goes on."""
+
+    first: int
+    rate: int
+    seconds: int
+
+
 async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int) -> None:
-    """Print microseconds of CPU a delivery, at each rate, and the ratio of the two."""
+    """Print CPU a delivery at each rate, and how long a change took; medians of the rounds."""
+    costs: defaultdict[tuple[str, int], list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
-            publications = PublicationStore(store)
-            costs: dict[tuple[str, int], list[float]] = {}
-            batch = 0
+            publications, first = PublicationStore(store), 0
             for _ in range(rounds):
-                for kind in ("naive", "gateway"):
+                for kind in KINDS:
                     async with _server(kind, server.url, subscribers) as (process, readers):
                         for rate in rates:
-                            cost = await _cost(
-                                publications, process, readers, rate, seconds, batch, subscribers
-                            )
-                            batch += rate * seconds
-                            costs.setdefault((kind, rate), []).append(cost)
+                            changes = Change(first, rate, seconds)
+                            cost = await _cost(publications, process, readers, changes, subscribers)
+                            costs[kind, rate].append(cost)
+                            first += rate * seconds
     print(f"fan-out to {subscribers:,} subscribers, CPU a delivery, {rounds} rounds of {seconds} s")
     for rate in rates:
-        naive = statistics.median(costs["naive", rate])
-        ours = statistics.median(costs["gateway", rate])
-        print(
-            f"  {rate:>6,} changes/s: naive {naive:6.2f} µs, gateway {ours:6.2f} µs, ratio {naive / ours:.1f}"
+        told = []
+        for kind in KINDS:
+            cost = Cost(*(statistics.median(each) for each in zip(*costs[kind, rate], strict=True)))
+            told.append(
+                f"{kind} {cost.microseconds:6.2f} µs, p50 {cost.p50_ms:7.1f}, p99 {cost.p99_ms:7.1f} ms"
+            )
+        print(f"  {rate:>6,} changes/s: {'; '.join(told)}")
+        naive, bare, ours = (
+            statistics.median(one.microseconds for one in costs[kind, rate]) for kind in KINDS
         )
+        print(f"    gateway: 1/{naive / ours:.1f} of the naive one, {ours / bare:.2f} of the bare loop")
 
 
 async def _cost(
     publications: PublicationStore,
     process: psutil.Process,
     readers: Process,
-    rate: int,
-    seconds: int,
-    batch: int,
+    changes: Change,
     subscribers: int,
-) -> float:
-    """Publish at a rate; return microseconds of the server's CPU for each delivery."""
-    before, received = _cpu_seconds(process), await _received(readers)
-    started = time.monotonic()
-    for number in range(rate * seconds):
-        after = f"{batch + number - 1}:1" if batch + number else ""
-        await publications.publish(
-            PROJECT, str(batch + number), [Chunk(TABLE.topic, after, [1], [LINE])], HISTORY
-        )
-        ahead = started + (number + 1) / rate - time.monotonic()
+) -> Cost:
+    """Publish at a rate; return what that cost the server."""
+    before, received = _cpu_seconds(process), await _ask(readers, "received")
+    started, count = time.monotonic(), changes.rate * changes.seconds
+    for number in range(count):
+        batch = changes.first + number
+        line = change_line(PREFIX, DATA % time.monotonic_ns(), None, "2026-01-01T00:00:00.000000Z", False)
+        chunk = Chunk(TABLE.topic, f"{batch - 1}:1" if batch else "", [1], [line])
+        await publications.publish(PROJECT, str(batch), [chunk], HISTORY)
+        ahead = started + (number + 1) / changes.rate - time.monotonic()
         if ahead > 0:
             await asyncio.sleep(ahead)
-    expected = received + rate * seconds * subscribers
+    expected = received + count * subscribers
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while await _received(readers) < expected:
+        while await _ask(readers, "received") < expected:
             await asyncio.sleep(POLL_SECONDS)
-    return (_cpu_seconds(process) - before) * 1_000_000 / (rate * seconds * subscribers)
+    microseconds = (_cpu_seconds(process) - before) * 1_000_000 / (count * subscribers)
+    delays = sorted(await _ask(readers, "delays"))
+    return Cost(microseconds, statistics.median(delays) / 1e6, delays[int(0.99 * (len(delays) - 1))] / 1e6)
 
 
-async def _received(readers: Process) -> int:
+async def _ask(readers: Process, what: str) -> Any:
     assert readers.stdin is not None
     assert readers.stdout is not None
-    readers.stdin.write(b"\n")
-    return int(await readers.stdout.readline())
+    readers.stdin.write(f"{what}\n".encode())
+    return json.loads(await readers.stdout.readline())
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -108,14 +133,10 @@ async def _server(
 ) -> AsyncIterator[tuple[psutil.Process, Process]]:
     port = free_port()
     token = issue(JWT_SECRET, PROJECT, "bench", "authenticated", 3600, time.time())
-    if kind == "naive":
+    if kind != "gateway":
         path = "/ws"
-        module: tuple[str, ...] = (
-            "bench.naive",
-            str(port),
-            redis_url,
-            names.topic_channel(PROJECT, TABLE.topic),
-        )
+        channel = names.topic_channel(PROJECT, TABLE.topic)
+        module: tuple[str, ...] = (f"bench.{kind}", str(port), redis_url, channel)
     else:
         path = f"/projects/{PROJECT}/realtime/ws?token={token}"
         module = ("realtime", "--log-level", "WARNING", "gateway", "--host", "127.0.0.1", "--port", str(port))

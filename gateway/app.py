@@ -1,9 +1,9 @@
 """The gateway's composition root.
 
 Read `Gateway.__init__` (which parts exist), `_tasks` (what runs), then `run`. Each part gets parts that were
-made before it: settings → Redis → projects → node → hub → delivery from Redis → presence and broadcasts to
-Redis → admission and connections → memory. At the end a gateway drains its clients, closes its ports, tells
-Redis how the connections ended, stops all tasks, and closes the projects.
+made before it: settings → Redis → projects → send queues → node → hub → delivery from Redis → presence and
+broadcasts to Redis → admission and connections → memory. At the end a gateway drains its clients, closes its
+ports, tells Redis how the connections ended, stops all tasks, and closes the projects.
 """
 
 from __future__ import annotations
@@ -143,11 +143,12 @@ class Gateway:
         self.broker = Broker(store, settings)
         self.stores = Stores.of(store, settings, timings.presence)
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
+        self.queue_writer = QueueWriter(timings.parting_seconds, settings.gather_ms / 1000)
         self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
         self.hub: Hub[SendQueue] = Hub()
         # No stage yet: nothing comes between the order of a topic and its delivery.
         self.stages = Stages()
-        outlet = Outlet(self.stages, Fanout().deliver)
+        outlet = Outlet(self.stages, Fanout(self.queue_writer.after_write).deliver)
         options = SubscriptionOptions(node_id, timings.delivery)
         self.topics = TopicSubscriptions(self.broker, self.stores.presence, self.hub, outlet, options)
         self.replay_budget = ReplayBudget(budget // REPLAY_SHARE)
@@ -190,7 +191,7 @@ class Gateway:
         return Serving(
             self.subscriptions,
             RedisWriters(self.publisher, self.presence),
-            QueueWriter(self.timings.parting_seconds),
+            self.queue_writer,
             NativeCodec(),
             self.settings.heartbeat_seconds,
             self.timings.session,

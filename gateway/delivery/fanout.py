@@ -1,16 +1,17 @@
 """Puts the hub's deliveries into the send queues of subscribers, and measures how long that takes.
 
-Deliveries come from the hub through the topic subscriptions. Metrics are updated once a turn of the loop, not
-for each send queue: with a thousand subscribers their cost must stay negligible.
+Deliveries come from the hub through the topic subscriptions. Metrics are updated once a write, not for
+each send queue: with a thousand subscribers their cost must stay negligible.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable
 
 from gateway import metrics
 from gateway.hub.hub import Delivery
+from gateway.wire.batch import Batch
 from gateway.wire.send_queue import SendQueue
 from realtime.publications import is_change, written_at
 from realtime.waiting.survival import Part
@@ -20,19 +21,21 @@ _CHANGE_AGE, _BROADCAST_AGE = (metrics.delivery_age_seconds.labels(kind) for kin
 
 
 class Fanout:
-    """Sends deliveries to all their subscribers."""
+    """Sends deliveries to all their subscribers; `after_write` calls a function when they are written."""
 
-    def __init__(self) -> None:
-        self._began_at: float | None = None  # monotonic time of this turn's first delivery, if there was one
-        self._line: bytes | None = None  # the last message of this turn
-        self._deliveries = 0  # of this turn
-        self._messages = 0  # of this turn
+    def __init__(self, after_write: Callable[[Callable[[], None]], None]) -> None:
+        self._after_write = after_write
+        self._began_at: float | None = None  # monotonic time of the first delivery that is not written yet
+        self._line: bytes | None = None  # the last message that is not written yet
+        self._deliveries = 0  # that are not written yet
+        self._messages = 0  # in them
+        self._batches: dict[object, Batch] = {}  # the last one of each audience, by its members
 
     def __repr__(self) -> str:
-        return f"<Fanout {self._deliveries} deliveries in this turn>"
+        return f"<Fanout {self._deliveries} deliveries not written>"
 
     def deliver(self, deliveries: list[Delivery[SendQueue]]) -> None:
-        """Queue frames for all subscribers; the frames are written at the end of this turn."""
+        """Queue frames for all subscribers; they are written at the end of this turn, or a moment later."""
         if not deliveries:
             return
         is_first = self._began_at is None
@@ -40,12 +43,30 @@ class Fanout:
             self._began_at = time.monotonic()
         for delivery in deliveries:
             self._deliveries += len(delivery.subscribers)
-            self._messages += _send(delivery)
+            self._messages += len(delivery.subscribers) * delivery.messages
+            self._send(delivery)
         self._line = deliveries[-1].line or self._line
-        if is_first:  # the queue writer was woken earlier, so it writes before this runs
-            asyncio.get_running_loop().call_soon(self._written)
+        if is_first:
+            self._after_write(self._written)
+
+    def _send(self, delivery: Delivery[SendQueue]) -> None:
+        """Add to the batch at the end of the queues of all subscribers, or give them a new one."""
+        size = sum(map(len, delivery.pieces))
+        batch = self._batches.get(delivery.members)
+        if batch is not None and batch.is_open:
+            batch.add(delivery.pieces, size)
+            return
+        batch = Batch(delivery.pieces, size)
+        if delivery.members is not None:
+            self._batches[delivery.members] = batch
+        for send_queue in delivery.subscribers:
+            try:
+                send_queue.deliver(batch)
+            except Exception as error:
+                send_queue.fail(error)
 
     def _written(self) -> None:
+        self._batches = {}
         with _part.survives():
             self._measure()
         self._began_at = self._line = None
@@ -60,14 +81,3 @@ class Fanout:
             # The clocks of two hosts may differ by more than the age.
             age = max(0.0, time.time() - written)
             (_CHANGE_AGE if is_change(self._line) else _BROADCAST_AGE).observe(age)
-
-
-def _send(delivery: Delivery[SendQueue]) -> int:
-    """Queue the same pieces for all subscribers; return the number of messages."""
-    pieces = delivery.pieces
-    for send_queue in delivery.subscribers:
-        try:
-            send_queue.send(pieces)  # most CPU of a node is spent here, and in the queue writer
-        except Exception as error:
-            send_queue.fail(error)
-    return len(delivery.subscribers) * delivery.messages

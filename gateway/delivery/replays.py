@@ -25,16 +25,16 @@ class Replays:
         self._on_failure = on_failure
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by channel name, until done
         self._replays: dict[str, Replay] = {}  # by channel name, until done
-        self._ending: set[asyncio.Task[None]] = set()  # cancelled, but still running
+        self._ending: dict[asyncio.Task[None], None] = {}  # cancelled, but still running
 
     def __repr__(self) -> str:
         return f"<Replays {list(self._replays.values())}>"
 
     def pending_bytes(self) -> int:
-        return sum(replay.pending_bytes for replay in self._replays.values())
+        return sum(replay.pending_bytes for replay in self._replays.values()) if self._replays else 0
 
     def held_bytes(self) -> int:
-        return sum(replay.held_bytes for replay in self._replays.values())
+        return sum(replay.held_bytes for replay in self._replays.values()) if self._replays else 0
 
     def start(self, replay: Replay) -> None:
         """Run a replay in a task; the channel must have no other replay."""
@@ -48,7 +48,7 @@ class Replays:
         self._replays.pop(channel, None)
         if (task := self._tasks.pop(channel, None)) is not None:
             task.cancel()
-            self._ending.add(task)
+            self._ending[task] = None
 
     def end_all(self) -> None:
         for channel in list(self._tasks):
@@ -61,7 +61,7 @@ class Replays:
             await asyncio.wait(self._ending)
 
     def _ended(self, channel: str, task: asyncio.Task[None]) -> None:
-        self._ending.discard(task)
+        self._ending.pop(task, None)
         if self._tasks.get(channel) is task:
             del self._tasks[channel], self._replays[channel]
         if task.cancelled():

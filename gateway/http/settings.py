@@ -16,7 +16,7 @@ CONNECTION_HISTORY = ("connection_history_entries", "connection_history_seconds"
 PROJECT = ("doorbell", "max_token_seconds", "outbox_max_rows", "outbox_max_bytes")
 FLEET = (
     *("heartbeat_seconds", "presence_ttl_seconds", "drain_seconds", "poll_seconds", "queue_budget_bytes"),
-    "dashboard",
+    *("gather_ms", "dashboard"),
 )
 HIDDEN = {  # the others, by their struct
     Settings: ("redis_url", "trusted_proxies", "demo_page", "limits", "projects"),

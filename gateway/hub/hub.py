@@ -29,6 +29,7 @@ class Delivery(Generic[SubscriberT]):
     pieces: list[bytes]
     messages: int  # in these pieces
     line: bytes | None = None  # the publication's last message, as it came; None for presence and `resync`
+    members: object = None  # equal only while the subscribers are the same; None: of this delivery alone
 
 
 class Hub(Generic[SubscriberT]):
@@ -123,11 +124,11 @@ def _publish(topic: Topic[SubscriberT], publication: Publication) -> list[Delive
         return []  # `presence_deliveries` sends these changes together with others of the same moment
     deliveries = []
     made: dict[tuple[Codec, str, tuple[int, ...]], list[bytes]] = {}  # by codec, channel and lines
-    for codec, channel, numbers, subscribers in topic.subscribers.select(publication):
+    for codec, channel, numbers, subscribers, members in topic.subscribers.select(publication):
         what = (codec, channel.name, tuple(numbers))
         if (pieces := made.get(what)) is None:
             pieces = made[what] = joined_pieces(codec.encode_lines(channel, publication, numbers))
-        deliveries.append(Delivery(subscribers, pieces, len(numbers), publication.lines[-1]))
+        deliveries.append(Delivery(subscribers, pieces, len(numbers), publication.lines[-1], members))
     return deliveries
 
 
@@ -150,4 +151,4 @@ def _to_all(topic: Topic[SubscriberT], events: Sequence[ServerEvent]) -> list[De
 def _to_audience(audience: Audience[SubscriberT], frames: list[bytes]) -> Delivery[SubscriberT]:
     """Return the delivery of events, a frame each, to all subscribers of an audience."""
     audience.messages += len(frames)
-    return Delivery(audience.subscribers, frames, len(frames))
+    return Delivery(audience.subscribers, frames, len(frames), members=audience.members)

@@ -90,6 +90,7 @@ class Selection(NamedTuple, Generic[SubscriberT]):
     channel: Channel
     numbers: Lines
     subscribers: Collection[SubscriberT]
+    members: object = None  # equal only while the subscribers are the same; None: chosen for one publication
 
 
 @dataclass(slots=True)
@@ -101,6 +102,7 @@ class Audience(Generic[SubscriberT]):
     selector: Selector
     # Each with the value of `messages` at which it joined: so no delivery has to count for each subscriber.
     subscribers: dict[SubscriberT, int] = field(default_factory=dict)
+    members: object = field(default_factory=object)  # another one whenever somebody comes or goes
     readers: dict[str, Subscription[SubscriberT]] = field(default_factory=dict)  # a line may exclude these
     messages: int = 0  # chosen for the whole audience so far
     marks: int = 0  # the sum of the values of `subscribers`
@@ -116,7 +118,9 @@ class Audience(Generic[SubscriberT]):
         self.messages += len(numbers)
         if self.readers and (excluded := excluded_readers(publication).intersection(self.readers)):
             return self._select_apart(publication, [self.readers[reader] for reader in excluded])
-        return [Selection(self.codec, self.channel, numbers, self.subscribers)] if numbers else []
+        if not numbers:
+            return []
+        return [Selection(self.codec, self.channel, numbers, self.subscribers, self.members)]
 
     def _select_apart(
         self, publication: Publication, apart: list[Subscription[SubscriberT]]
@@ -161,6 +165,7 @@ class Subscribers(Generic[SubscriberT]):
             self._audiences[subscription.audience] = audience
         if subscription.subscriber not in audience.subscribers:
             audience.subscribers[subscription.subscriber] = audience.messages
+            audience.members = object()
             audience.marks += audience.messages
         if subscription.selector.reader is not None:
             audience.readers[subscription.selector.reader] = subscription
@@ -173,6 +178,7 @@ class Subscribers(Generic[SubscriberT]):
         messages = self.messages_to(subscription)
         self._left_messages += messages
         audience.marks -= audience.subscribers.pop(subscription.subscriber, 0)
+        audience.members = object()
         if subscription.selector.reader is not None:
             audience.readers.pop(subscription.selector.reader, None)
         if not audience.subscribers:

@@ -128,7 +128,10 @@ class MemoryGuard:
                 self._count_connection(count, connection)
             except Exception as error:  # its transport may be unusable by now
                 connection.fail(error)
-            await self._let_others(1 + len(connection.send_queue.pieces))
+            self._counted += 1 + connection.send_queue.piece_count
+            if self._counted > TURN_ITEMS:
+                self._counted = 0
+                await asyncio.sleep(0)
         for answer in list(holders.answers):
             with _part.survives():  # its transport may be unusable by now
                 count.add(self._debtor_of(answer))
@@ -151,12 +154,6 @@ class MemoryGuard:
 
     def _count_connection(self, count: Count[Waiting], connection: Connection) -> None:
         queue, own = connection.send_queue, connection.own_bytes
-        if own or queue.pieces:
+        if own or queue.piece_count:
             rate = self._rates.look(queue, queue.taken_bytes, time.monotonic())
             count.add(Debtor(queue, own, list(queue.pieces), queue.queued_bytes, rate))
-
-    async def _let_others(self, items: int) -> None:
-        self._counted += items
-        if self._counted > TURN_ITEMS:
-            self._counted = 0
-            await asyncio.sleep(0)

@@ -72,6 +72,11 @@ class Presences:
         return (one for one in self._by_topic.values() if one.state is not None)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the client is present under no topic, and Redis has no entry of it either."""
+        return not self._by_topic
+
+    @property
     def state_bytes(self) -> int:
         """The size of all states."""
         return sum(len(one.state.json) for one in self._by_topic.values() if one.state is not None)

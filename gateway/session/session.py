@@ -218,6 +218,8 @@ class Session:
     @property
     def presence_bytes(self) -> int:
         """Bytes of all presence states of the client, and of its user id in each entry."""
+        if self.presences.is_empty:  # as most are: this is asked of all clients again and again
+            return 0
         return self.presences.state_bytes + len(self.presences) * len(self.identity.user_id or "")
 
     def tick(self, now: float) -> list[Close]:

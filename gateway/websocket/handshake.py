@@ -10,12 +10,14 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn, cast
 
 from aiohttp import WSCloseCode, hdrs, web
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, get_contextvars, unbind_contextvars
 
 from gateway.http.gate import Gate
+from gateway.http.protocol import HttpConnection
 from gateway.http.refusals import Surface
 from gateway.http.request import (
     SUBPROTOCOL,
@@ -41,7 +43,7 @@ from realtime.clean_text import mended
 from realtime.errors import CLOSE_CODE, ClientError, Code, RateLimited, Unavailable
 from realtime.logs.setup import get_logger
 from realtime.settings.config import Limits
-from realtime.waiting.survival import Part
+from realtime.waiting.survival import Part, internal
 
 log = get_logger(__name__)
 
@@ -83,12 +85,31 @@ class Handshake:
             await web_socket.prepare(request)
         except ConnectionError:
             return web.Response()  # never sent: the client is gone
+        rest = partial(self._go_on, web_socket, request, get_contextvars())
+        cast(HttpConnection, request.protocol).go_on_with(rest)
+        return web_socket
+
+    async def _go_on(self, web_socket: WebSocket, request: web.Request, ids: dict[str, Any]) -> None:
+        """Admit the client of an accepted upgrade and serve it to its end, or refuse it.
+
+        While a client is served it holds the frame of this function, so there are few others beside it.
+        """
+        bind_contextvars(**ids)  # of the request; the task ends with the connection
         try:
-            with _part.raises_internal():
-                await self._let_in(web_socket, request)
+            tenant, identity = await self._admit(request)
+            client = _Client(tenant, identity, self._record(request, identity))
+            bind_contextvars(connection_id=client.record.connection_id)
+            with self._connections.expecting(client.record):
+                await self._connections.register(tenant, client.record)
+                connection = self._connection(web_socket, request.transport, client)
+                if connection is not None:  # no await since it was made
+                    with self._connections.opened(connection, client.record):
+                        await connection.run()
         except ClientError as error:
             await self._refuse(web_socket, request, error)
-        return web_socket
+        except Exception as error:
+            _part.note(error)
+            await self._refuse(web_socket, request, internal())
 
     async def _explain(self, request: web.Request) -> NoReturn:
         """Refuse a request that is no upgrade, for the first reason that applies."""
@@ -99,22 +120,14 @@ class Handshake:
             raise await self._gate.refused_upgrade(request, error) from None
 
     async def _refuse(self, web_socket: WebSocket, request: web.Request, error: ClientError) -> None:
-        error = await self._gate.refused_upgrade(request, error)
-        log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
-        self._gate.note(Surface.WEBSOCKET, request, error.code)
-        if (tenant := self._tenants.get(request.match_info["project_id"])) is not None:
-            tenant.tally.errors += 1
+        unbind_contextvars("connection_id")
+        with _part.survives():
+            error = await self._gate.refused_upgrade(request, error)
+            log.debug("connection_refused", code=error.code, address=client_address(request, self._proxies))
+            self._gate.note(Surface.WEBSOCKET, request, error.code)
+            if (tenant := self._tenants.get(request.match_info["project_id"])) is not None:
+                tenant.tally.errors += 1
         await _part.run(refuse(web_socket, self._serving.codec, error))
-
-    async def _let_in(self, web_socket: WebSocket, request: web.Request) -> None:
-        tenant, identity = await self._admit(request)
-        client = _Client(tenant, identity, self._record(request, identity))
-        with (
-            self._connections.expecting(client.record),
-            bound_contextvars(connection_id=client.record.connection_id),
-        ):
-            await self._connections.register(tenant, client.record)
-            await self._serve(web_socket, request, client)
 
     def _web_socket(self, request: web.Request) -> WebSocket:
         tenant = self._tenants.get(request.match_info["project_id"])
@@ -143,28 +156,24 @@ class Handshake:
             connected_at=time.time(),
         )
 
-    async def _serve(self, web_socket: WebSocket, request: web.Request, client: _Client) -> None:
-        """Serve a registered client to its end."""
-        tenant, transport = client.tenant, request.transport
-        if transport is None:  # the client left while it was admitted
+    def _connection(
+        self, web_socket: WebSocket, transport: asyncio.Transport | None, client: _Client
+    ) -> Connection | None:
+        """Return the connection of a registered client; None if the client left while it was admitted."""
+        if transport is None:
             self._record_end(client, WSCloseCode.ABNORMAL_CLOSURE, None)
-            return
-        if tenant.is_gone:  # removed while the client was admitted; no await until `opened`
+            return None
+        tenant, connection_id = client.tenant, client.record.connection_id
+        if tenant.is_gone:  # removed while the client was admitted
             self._record_end(client, CLOSE_CODE[Code.NOT_FOUND], Code.NOT_FOUND)
             raise no_such_project()
         try:
-            connection = self._connection(web_socket, transport, client)
+            rules = SessionRules(tenant.limits, self._serving.session_timings)
+            session = Session(tenant.project_id, connection_id, client.identity, rules, time.time())
+            return Connection(web_socket, transport, tenant, session, self._serving)
         except Exception:
             self._record_end(client, CLOSE_CODE[Code.INTERNAL], Code.INTERNAL)
             raise
-        with self._connections.opened(connection, client.record):
-            await connection.run()
-
-    def _connection(self, web_socket: WebSocket, transport: asyncio.Transport, client: _Client) -> Connection:
-        tenant, connection_id = client.tenant, client.record.connection_id
-        rules = SessionRules(tenant.limits, self._serving.session_timings)
-        session = Session(tenant.project_id, connection_id, client.identity, rules, time.time())
-        return Connection(web_socket, transport, tenant, session, self._serving)
 
     def _record_end(self, client: _Client, code: int, reason: str | None) -> None:
         self._connections.record_end(client.tenant, client.record, code, reason)

@@ -79,6 +79,7 @@ class WebSocket(web.WebSocketResponse):
     def open(self, on_frames: Callable[[int, int], None]) -> None:
         """Begin to read; `on_frames` gets the counts of control frames and of small fragments."""
         assert self._intake is not None, "prepared before"
+        self.headers.clear()  # the client has them
         self._intake.open(on_frames)
 
     def write_frame(self, frame: bytes) -> None:

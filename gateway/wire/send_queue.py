@@ -2,16 +2,17 @@
 
 The hub's deliveries and a connection's own answers come in; bytes go to the transport. A sender never waits
 for the client: the queue holds references to shared pieces, which are written in slices as the socket drains.
+A queue whose client keeps up holds nothing but a batch, which it shares with other queues.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection
 from typing import Protocol
 
 from gateway import metrics
+from gateway.wire.batch import Batch
 from gateway.wire.codec import Codec
 from gateway.wire.events import Refused, ServerEvent
 from gateway.wire.frames import PIECE_BYTES, close_frame
@@ -34,6 +35,9 @@ class Writer(Protocol):
     def wake(self, queue: SendQueue) -> None:
         """Write a queue at the end of this turn of the loop."""
 
+    def gather(self, queue: SendQueue) -> None:
+        """Write a queue at the end of this turn of the loop, or a moment later if the node is busy."""
+
     def watch(self, queue: SendQueue) -> None:
         """Check a queue on the timer: a task waits for room in it, or for its client to read."""
 
@@ -52,30 +56,38 @@ class SendQueue:
         writer: Writer,
         codec: Codec,
     ) -> None:
+        # What each delivery needs comes first: it lies together in memory.
+        self._transport = transport
+        self._writer = writer
+        self._batch: Batch | None = None  # is sent behind `_queue`
+        self._queue: list[bytes] | None = None  # None instead of an empty one
+        self.is_scheduled = False  # the writer will write it, at the end of this turn or later
+        self.is_awake = False  # the writer will write it at the end of this turn
+        self.written_bytes = 0
         self.connection_id = connection_id
         self.codec = codec  # of this client's protocol
-        self._transport = transport
         self._limits = limits
-        self._writer = writer
-        self._queue: deque[bytes] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()  # replays that wait for room, in order
+        self._waiters: list[asyncio.Future[None]] | None = None  # replays that wait for room, in order
         self._reading: asyncio.Future[None] | None = None  # its connection waits for the client to read
         self._reading_bytes = 0  # `_reading` ends when no more than these bytes wait
         self._mark_bytes = 0  # bytes taken in all when the current period over the bound began
         self._mark_time: float | None = None  # when that period began; None within the bound
         self._rested_at: float | None = None  # when the client had taken all; what follows is our own delay
-        self.queued_bytes = 0
-        self.written_bytes = 0
+        self._queue_bytes = 0  # of `_queue`
         self._counted_bytes = 0  # written bytes that the metrics have
         self.messages = 0  # answers and replays, and what came live over subscriptions that have ended
         self.left_messages = 0  # of these, what came live
         self.errors = 0  # of these messages
-        self.is_scheduled = False  # the writer will write it, in this turn or on the timer
         self.on_slow: Callable[[], None] = self.abort  # called when this client reads too slowly
         self.replay_bytes: Callable[[], int] = _nothing  # that replays have left to send
 
     def __repr__(self) -> str:
         return f"<SendQueue {self.queued_bytes} bytes queued, {self.waiting_bytes} waiting>"
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that were not written yet."""
+        return self._queue_bytes if self._batch is None else self._queue_bytes + self._batch.size
 
     @property
     def waiting_bytes(self) -> int:
@@ -90,7 +102,13 @@ class SendQueue:
     @property
     def pieces(self) -> Collection[bytes]:
         """The queued pieces."""
-        return self._queue
+        return [*(self._queue or ()), *(self._batch.pieces if self._batch is not None else ())]
+
+    @property
+    def piece_count(self) -> int:
+        """How many pieces are queued."""
+        count = 0 if self._queue is None else len(self._queue)
+        return count if self._batch is None else count + len(self._batch.pieces)
 
     @property
     def has_room(self) -> bool:
@@ -118,35 +136,60 @@ class SendQueue:
 
     def send(self, pieces: list[bytes]) -> None:
         """Queue pieces of whole frames, to write at the end of this turn or as the socket drains."""
-        self._queue += pieces
-        for piece in pieces:
-            self.queued_bytes += len(piece)
-        if not self.is_scheduled:
+        queue = self._own_queue()
+        queue += pieces
+        self._queue_bytes += sum(map(len, pieces))
+        if not self.is_awake:
             self._writer.wake(self)
+
+    def deliver(self, batch: Batch) -> None:
+        """Queue a batch; a busy node may add more to it before it is written."""
+        if self._batch is not None:
+            self._own_queue()
+        self._batch = batch
+        if not self.is_scheduled:
+            self._writer.gather(self)
 
     def write(self) -> bool:
         """Write as much as the transport has room for; True when the queue is empty."""
-        if self._transport.is_closing():
+        transport, batch = self._transport, self._batch
+        if transport.is_closing():
             self.discard()
             return True
-        while self._queue:
-            if self._transport.get_write_buffer_size() > TRANSPORT_BYTES:
-                return False
-            self._transport.write(self._next_slice())
-        return True
+        if transport.get_write_buffer_size() > TRANSPORT_BYTES:
+            return self._batch is None and self._queue is None
+        if batch is not None and self._queue is None and batch.size <= SLICE_BYTES:
+            self._batch, batch.is_open = None, False
+            self.written_bytes += batch.size
+            transport.write(batch.joined)
+            return True
+        return self._write_slices()
 
-    def _next_slice(self) -> bytes:
-        """Take pieces of about SLICE_BYTES off the queue; the usual single piece is not copied."""
-        slice_ = self._queue.popleft()
-        if self._queue and len(slice_) < SLICE_BYTES:
-            pieces, size = [slice_], len(slice_)
-            while self._queue and size < SLICE_BYTES:
-                pieces.append(self._queue.popleft())
-                size += len(pieces[-1])
-            slice_ = b"".join(pieces)
-        self.queued_bytes -= len(slice_)
-        self.written_bytes += len(slice_)
-        return slice_
+    def _write_slices(self) -> bool:
+        queue, at = self._own_queue(), 0
+        while at < len(queue) and self._transport.get_write_buffer_size() <= TRANSPORT_BYTES:
+            begin, size = at, 0
+            while at < len(queue) and size < SLICE_BYTES:
+                size += len(queue[at])
+                at += 1
+            self._queue_bytes -= size
+            self.written_bytes += size
+            self._transport.write(queue[begin] if at == begin + 1 else b"".join(queue[begin:at]))
+        del queue[:at]
+        if not queue:
+            self._queue = None
+        return not queue
+
+    def _own_queue(self) -> list[bytes]:
+        """Return the queue with all that is queued; nothing more is added to the batch."""
+        if self._queue is None:
+            self._queue = []
+        if self._batch is not None:
+            self._queue += self._batch.pieces
+            self._queue_bytes += self._batch.size
+            self._batch.is_open = False
+            self._batch = None
+        return self._queue
 
     async def room(self) -> None:
         """Wait until a slice may follow, or the socket is closed; waiting tasks resume in order."""
@@ -154,13 +197,12 @@ class SendQueue:
         if not self._waiters and (self.has_room or self.is_closed):
             return
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters = [*(self._waiters or ()), waiter]
         self._writer.watch(self)
         try:
             await waiter
         finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            self._waiters = [one for one in self._waiters or () if one is not waiter] or None
 
     async def until(self, most_bytes: int) -> None:
         """Wait until at most `most_bytes` wait, the socket is closed, or `let_go` is called."""
@@ -182,12 +224,12 @@ class SendQueue:
         """Resume the next task that waits for room; True when no task is left waiting."""
         if self.is_closed or self.waiting_bytes <= self._reading_bytes:
             self.let_go()
-        if self.is_closed:
-            while self._waiters:
-                _wake(self._waiters.popleft())
-        elif self._waiters and self.has_room:
-            _wake(self._waiters.popleft())
-        return not self._waiters and self._reading is None
+        if self._waiters is not None and (self.is_closed or self.has_room):
+            some = len(self._waiters) if self.is_closed else 1
+            for waiter in self._waiters[:some]:
+                _wake(waiter)
+            self._waiters = self._waiters[some:] or None
+        return self._waiters is None and self._reading is None
 
     def rest(self, now: float) -> None:
         """Note that the client has taken everything: until more is queued, it is not to blame."""
@@ -221,8 +263,9 @@ class SendQueue:
         return new
 
     def discard(self) -> None:
-        self._queue.clear()
-        self.queued_bytes = 0
+        """Drop all that is queued."""
+        self._own_queue()
+        self._queue, self._queue_bytes = None, 0
 
     def part(self, last_words: bytes, code: int) -> None:
         """Close a client that may not read: do not wait for its close frame, give it time to read ours."""

@@ -108,6 +108,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connection_history_seconds: Seconds = 604_800
     trusted_proxies: list[str] = field(default_factory=list)
     queue_budget_bytes: CountOrNone = 0  # per gateway; 0 means a share of its memory
+    gather_ms: Annotated[float, Meta(ge=0, le=1_000)] = 5  # most that a busy gateway delays a delivery
     dashboard: bool = True  # whether gateways serve `/dashboard`
     demo_page: bool = False  # whether they serve `/demo`, with tokens of project demo, to this machine
     limits: Limits = field(default_factory=Limits)

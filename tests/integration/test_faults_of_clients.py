@@ -18,6 +18,7 @@ from gateway.timings import Timings
 from gateway.websocket import connection, handshake
 from gateway.websocket.connection import Connection
 from gateway.websocket.timings import WebSocketTimings
+from gateway.wire.batch import Batch
 from gateway.wire.events import Closing, ServerEvent
 from gateway.wire.send_queue import SendQueue
 from realtime import names
@@ -120,13 +121,13 @@ class FailingSocket(SendQueue):
             raise Unheard
         return super().write()
 
-    def send(self, pieces: list[bytes]) -> None:
-        if f"send {self.connection_id}" in self.victims:
+    def deliver(self, batch: Batch) -> None:
+        if f"deliver {self.connection_id}" in self.victims:
             raise Unheard
-        super().send(pieces)
+        super().deliver(batch)
 
 
-@pytest.mark.parametrize("how", ["write", "send"])
+@pytest.mark.parametrize("how", ["write", "deliver"])
 async def test_a_client_that_cannot_be_written_to_is_cut_off_and_the_others_get_theirs(
     settings, monkeypatch, how
 ):

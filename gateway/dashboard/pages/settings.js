@@ -82,6 +82,7 @@ function inWords(name, value) {
     if (value === 0 && NO_BOUND.test(name)) return "no bound"
     if (value === 0 && name === "queue_budget_bytes") return "a share of the memory"
     if (/_bytes$/.test(name)) return bytes(value)
+    if (/_ms$/.test(name)) return `${value} ms`
     if (/_seconds$/.test(name)) return value < 60 ? `${value} s` : duration(value)
     return count(value)
 }

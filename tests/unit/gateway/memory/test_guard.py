@@ -117,6 +117,10 @@ class Queue:
         self.taken_bytes = 0
         self.is_parted = False
 
+    @property
+    def piece_count(self) -> int:
+        return len(self.pieces)
+
     def part_slow(self) -> None:
         self.is_parted = True
         self.pieces, self.queued_bytes, self.transport_bytes = [], 0, 0

@@ -55,6 +55,7 @@ def test_the_common_limits_change_the_projects_that_go_by_them() -> None:
         ("connection_history_seconds = 7", "connection_history_seconds"),
         ('trusted_proxies = ["10.0.0.0/8"]', "trusted_proxies"),
         ("queue_budget_bytes = 33554432", "queue_budget_bytes"),
+        ("gather_ms = 7", "gather_ms"),
         ("dashboard = false", "dashboard"),
         ("demo_page = true", "demo_page"),
     ],
@@ -79,6 +80,7 @@ def test_every_setting_is_reloaded_or_needs_a_restart() -> None:
         "connection_history_seconds",
         "trusted_proxies",
         "queue_budget_bytes",
+        "gather_ms",
         "dashboard",
         "demo_page",
     } == {"limits", "projects"}

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import bulk, capture, connections, fanout, frames, hygiene, latency, machine
+from bench import bulk, capture, connections, end_to_end, fanout, frames, hygiene, latency, machine
 from bench.figures import Figure, as_json
 from bench.stage import stage
 
@@ -62,6 +62,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | 
     "connections": lambda given: connections.measure(given.idle, given.rounds),
     "frames": lambda given: frames.measure(given.rounds),
     "latency": lambda given: latency.measure(given.lone, given.crowded, given.subscribers, given.rounds),
+    "end-to-end": lambda given: end_to_end.measure(given.subscribers, given.rounds),
 }
 
 main()

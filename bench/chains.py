@@ -19,11 +19,13 @@ import psutil
 
 from bench.commits import Pace, Written, write
 from bench.cpu import cpu_seconds
+from bench.figures import median
 from bench.programs import Program, Server, gateway, program
 from bench.stage import POLL_SECONDS, Stage, wait_for_port
 from realtime.dev.directory import free_port
 
 SAMPLE = 10  # subscribers of a crowd that note when changes come
+GROWTH = 0.05  # of latencies, by the time that goes by: what grows faster falls behind
 DRAIN_SECONDS = 5  # from the last commit; what has not come by then counts as infinitely late
 FIRST_ROWS = 1_000_000_000  # distance of the ids of two turns
 WARM = Pace(50, 1)
@@ -58,15 +60,35 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One run at a rate: latencies in ms, of all changes at all clients of the sample."""
+    """One run at a rate: of all changes at all clients of the sample, how late each came."""
 
     written: Written
-    latencies: list[float]
+    late: list[tuple[int, float]]  # when the INSERT returned, in ns, and ms from then
+    missing: int  # of the changes at the clients of the sample
     cpu: dict[str, float]  # µs a commit, by part
 
     @property
-    def missing(self) -> int:
-        return sum(map(math.isinf, self.latencies))
+    def latencies(self) -> list[float]:
+        """All of them, in ms; infinite for what did not come."""
+        return [late for _, late in self.late] + [math.inf] * self.missing
+
+    @property
+    def falls_behind(self) -> bool:
+        """Whether a rest of the commits did not come in time, or each came later than the one before."""
+        return self.missing > 0 or growth(self.late) > GROWTH
+
+
+def growth(late: list[tuple[int, float]]) -> float:
+    """By how much latencies grow from the first third to the last, as a share of the time between."""
+    late = sorted(late)
+    third = len(late) // 3
+    if not third:
+        return 0.0
+    (start, early), (end, later) = (
+        (median(at for at, _ in part) / 1e6, median(ms for _, ms in part))
+        for part in (late[:third], late[-third:])
+    )
+    return (later - early) / (end - start)
 
 
 async def prepare(stage: Stage) -> None:
@@ -125,9 +147,12 @@ class Audience:
             part: (cpu_seconds(process) - before[part]) * 1e6 / len(written)
             for part, process in self._chain.parts.items()
         }
-        latencies = [(at - written.returned[row]) / 1e6 for row, at in came if row in written.returned]
-        missing = len(written) * self._clients - len(latencies)
-        return Turn(written, latencies + [math.inf] * missing, cpu)
+        late = [
+            (written.returned[row], (at - written.returned[row]) / 1e6)
+            for row, at in came
+            if row in written.returned
+        ]
+        return Turn(written, late, len(written) * self._clients - len(late), cpu)
 
     async def _arrivals(self, changes: int) -> list[tuple[int, int]]:
         """Rows and the times at which they came, once all have come or the time is up."""

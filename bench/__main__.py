@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import bulk, capture, connections, end_to_end, fanout, frames, hygiene, latency, machine
+from bench import bulk, capture, connections, end_to_end, fanout, frames, hygiene, latency, machine, recovery
 from bench.figures import Figure, as_json
 from bench.stage import stage
 
@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--idle", type=int, nargs="*", default=[2_000, 4_000], help="clients that sit there")
     parser.add_argument("--lone", type=int, nargs="*", default=[5, 50, 300], help="commits/s, 1 subscriber")
     parser.add_argument("--crowded", type=int, nargs="*", default=[1_000, 5_000], help="commits/s, a crowd")
+    parser.add_argument("--returning", type=int, default=1_000, help="clients that come back at once")
+    parser.add_argument("--missed", type=int, default=500, help="changes that each of them missed")
     arguments = parser.parse_args()
     # The databases' sudden end in the end is not news.
     logging.disable(logging.WARNING)
@@ -47,10 +49,9 @@ async def _capture(arguments: argparse.Namespace) -> None:
         await capture.measure(ready, arguments.seconds, arguments.rounds, arguments.clients)
 
 
-async def _bulk(arguments: argparse.Namespace) -> None:
+async def _bulk(arguments: argparse.Namespace) -> list[Figure]:
     async with stage() as ready:
-        for rows in arguments.rows:
-            await bulk.measure(ready, rows)
+        return [figure for rows in arguments.rows for figure in await bulk.measure(ready, rows)]
 
 
 # Each returns its figures, if it knows them.
@@ -62,6 +63,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | 
     "connections": lambda given: connections.measure(given.idle, given.rounds),
     "frames": lambda given: frames.measure(given.rounds),
     "latency": lambda given: latency.measure(given.lone, given.crowded, given.subscribers, given.rounds),
+    "recovery": lambda given: recovery.measure(given.returning, given.missed, given.rounds),
     "end-to-end": lambda given: end_to_end.measure(given.subscribers, given.rounds),
 }
 

@@ -20,11 +20,10 @@ import psutil
 from bench.commits import Pace, Written, write
 from bench.cpu import cpu_seconds
 from bench.figures import median
-from bench.programs import Program, Server, gateway, program
+from bench.programs import Clients, Server, clients_of, gateway, program
 from bench.stage import POLL_SECONDS, Stage, wait_for_port
 from realtime.dev.directory import free_port
 
-SAMPLE = 10  # subscribers of a crowd that note when changes come
 GROWTH = 0.05  # of latencies, by the time that goes by: what grows faster falls behind
 DRAIN_SECONDS = 5  # from the last commit; what has not come by then counts as infinitely late
 FIRST_ROWS = 1_000_000_000  # distance of the ids of two turns
@@ -129,11 +128,10 @@ class Audience:
 
     _firsts = count(FIRST_ROWS, FIRST_ROWS)  # of all turns in this process: no id comes twice
 
-    def __init__(self, stage: Stage, chain: Chain, sample: Program, clients: int) -> None:
+    def __init__(self, stage: Stage, chain: Chain, clients: Clients) -> None:
         self._stage = stage
         self._chain = chain
-        self._sample = sample
-        self._clients = clients  # in the sample
+        self._clients = clients
 
     async def warm_up(self) -> None:
         await self.turn(WARM)
@@ -152,17 +150,17 @@ class Audience:
             for row, at in came
             if row in written.returned
         ]
-        return Turn(written, late, len(written) * self._clients - len(late), cpu)
+        return Turn(written, late, len(written) * self._clients.sampled - len(late), cpu)
 
     async def _arrivals(self, changes: int) -> list[tuple[int, int]]:
         """Rows and the times at which they came, once all have come or the time is up."""
         deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS
-        while int(await self._sample.tell("least")) < changes:
+        while int(await self._clients.sample.tell("least")) < changes:
             if asyncio.get_running_loop().time() > deadline:
                 break
             await asyncio.sleep(POLL_SECONDS)
         path = self._stage.directory / "arrivals"
-        await self._sample.tell(f"take {path}")
+        await self._clients.sample.tell(f"take {path}")
         return _pairs(path)
 
 
@@ -174,17 +172,8 @@ def _pairs(path: Path) -> list[tuple[int, int]]:
 
 @asynccontextmanager
 async def audience(stage: Stage, chain: Chain, subscribers: int) -> AsyncIterator[Audience]:
-    """Let subscribers in: of a crowd a sample notes what comes, and each of it stands among the others."""
-    sampled = min(SAMPLE, subscribers)
-    async with (
-        program("bench.sample", *chain.server.arguments) as sample,
-        program("bench.crowd", *chain.server.arguments) as crowd,
-    ):
-        left = subscribers - sampled
-        for number in range(sampled, 0, -1):
-            await sample.tell("open 1")
-            await crowd.tell(f"open {left // number}")
-            left -= left // number
-        ready = Audience(stage, chain, sample, sampled)
+    """Let subscribers in."""
+    async with clients_of(chain.server, subscribers) as clients:
+        ready = Audience(stage, chain, clients)
         await ready.warm_up()
         yield ready

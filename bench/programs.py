@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import resource
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -18,6 +20,8 @@ from realtime.auth.tokens import issue
 from realtime.dev.directory import free_port
 
 DEADLINE_SECONDS = 120  # for one answer
+SAMPLE = 10  # subscribers of a crowd that note when changes come
+SPARE_FILES = 200  # of a process, beside its clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,16 @@ class Server:
         return (str(self.port), self.path, self.words, self.answer)
 
 
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """Subscribers of one server: a sample that notes what comes, and the rest of the crowd."""
+
+    sample: Program
+    sampled: int
+    crowd: Program
+    rest: int
+
+
 @asynccontextmanager
 async def program(*words: str, environment: dict[str, str] | None = None) -> AsyncIterator[Program]:
     """Run `python -m WORDS`, and kill it in the end: a gateway that drains would wait for its clients."""
@@ -82,9 +96,12 @@ async def command(*words: str, environment: dict[str, str] | None = None) -> Asy
 
 
 @asynccontextmanager
-async def gateway(redis_url: str, database_url: str, channel: str) -> AsyncIterator[Server]:
-    """Run a gateway, for clients that subscribe to a channel."""
+async def gateway(
+    redis_url: str, database_url: str, channel: str, since: str | None = None
+) -> AsyncIterator[Server]:
+    """Run a gateway, for clients that subscribe to a channel, or come back to it with what they saw last."""
     port = free_port()
+    message = {"type": "subscribe", "channel": channel, **({"since": since} if since else {})}
     settings = {
         "REALTIME_REDIS_URL": redis_url,
         "REALTIME_HEARTBEAT_SECONDS": "3600",  # the clients answer no ping
@@ -98,7 +115,30 @@ async def gateway(redis_url: str, database_url: str, channel: str) -> AsyncItera
         yield Server(
             port,
             f"/projects/{PROJECT}/realtime/ws?token={token}",
-            f'{{"type":"subscribe","channel":"{channel}"}}',
+            json.dumps(message),
             '"subscribed"',
             running.measured,
         )
+
+
+@asynccontextmanager
+async def clients_of(server: Server, subscribers: int) -> AsyncIterator[Clients]:
+    """Let so many subscribers in; each of the sample stands among the others."""
+    sampled = min(SAMPLE, subscribers)
+    async with (
+        program("bench.sample", *server.arguments) as sample,
+        program("bench.crowd", *server.arguments) as crowd,
+    ):
+        left = subscribers - sampled
+        for number in range(sampled, 0, -1):
+            await sample.tell("open 1")
+            await crowd.tell(f"open {left // number}")
+            left -= left // number
+        yield Clients(sample, sampled, crowd, subscribers - sampled)
+
+
+def allow_files(clients: int) -> bool:
+    """Let this process and those that it starts have files for so many clients; return whether it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most == resource.RLIM_INFINITY or clients + SPARE_FILES <= most

@@ -12,12 +12,18 @@ DEADLINE_SECONDS = 60
 
 def open_client(port: int, path: str) -> socket.socket:
     """Upgrade a new connection; return it when the server has agreed."""
+    client = connect(port, path)
+    read_until(client, b"\r\n\r\n")
+    return client
+
+
+def connect(port: int, path: str) -> socket.socket:
+    """Ask for an upgrade on a new connection."""
     client = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)
     client.sendall(
         f"GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
     )
-    read_until(client, b"\r\n\r\n")
     return client
 
 

@@ -5,24 +5,31 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from bench import bulk, capture, connections, fanout, frames, hygiene
+from bench import bulk, capture, connections, end_to_end, fanout, frames, hygiene, latency, machine, recovery
+from bench.figures import Figure, as_json
 from bench.stage import stage
 
-MEASUREMENTS = ("capture", "bulk", "hygiene", "fanout", "connections", "frames")
 FANOUT_SECONDS = 2  # of each rate and round
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=MEASUREMENTS, help="one of the measurements")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file as well")
     parser.add_argument("--seconds", type=int, default=5, help="of one run of pgbench")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is told")
     parser.add_argument("--clients", type=int, default=16, help="of pgbench")
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 1_000_000], help="of one statement")
-    parser.add_argument("--subscribers", type=int, default=500, help="of the fan-out")
+    parser.add_argument("--subscribers", type=int, default=500, help="of the fan-out, and of crowds")
     parser.add_argument("--rates", type=int, nargs="*", default=[100, 500, 2_000], help="of changes a second")
     parser.add_argument("--idle", type=int, nargs="*", default=[2_000, 4_000], help="clients that sit there")
+    parser.add_argument("--lone", type=int, nargs="*", default=[5, 50, 300], help="commits/s, 1 subscriber")
+    parser.add_argument("--crowded", type=int, nargs="*", default=[1_000, 5_000], help="commits/s, a crowd")
+    parser.add_argument("--returning", type=int, default=1_000, help="clients that come back at once")
+    parser.add_argument("--missed", type=int, default=500, help="changes that each of them missed")
     arguments = parser.parse_args()
     # The databases' sudden end in the end is not news.
     logging.disable(logging.WARNING)
@@ -30,22 +37,34 @@ def main() -> None:
 
 
 async def _run(arguments: argparse.Namespace) -> None:
-    chosen = MEASUREMENTS if arguments.only is None else (arguments.only,)
-    if "capture" in chosen or "bulk" in chosen:
-        async with stage() as ready:
-            if "capture" in chosen:
-                await capture.measure(ready, arguments.seconds, arguments.rounds, arguments.clients)
-            if "bulk" in chosen:
-                for rows in arguments.rows:
-                    await bulk.measure(ready, rows)
-    if "hygiene" in chosen:
-        await hygiene.measure()
-    if "fanout" in chosen:
-        await fanout.measure(arguments.subscribers, arguments.rates, FANOUT_SECONDS, arguments.rounds)
-    if "connections" in chosen:
-        await connections.measure(arguments.idle, arguments.rounds)
-    if "frames" in chosen:
-        await frames.measure(arguments.rounds)
+    found: dict[str, list[Figure]] = {}
+    for name in MEASUREMENTS if arguments.only is None else (arguments.only,):
+        found[name] = await MEASUREMENTS[name](arguments) or []
+    if arguments.json is not None:
+        arguments.json.write_text(as_json(found, await machine.about()))
 
+
+async def _capture(arguments: argparse.Namespace) -> None:
+    async with stage() as ready:
+        await capture.measure(ready, arguments.seconds, arguments.rounds, arguments.clients)
+
+
+async def _bulk(arguments: argparse.Namespace) -> list[Figure]:
+    async with stage() as ready:
+        return [figure for rows in arguments.rows for figure in await bulk.measure(ready, rows)]
+
+
+# Each returns its figures, if it knows them.
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | None]]] = {
+    "capture": _capture,
+    "bulk": _bulk,
+    "hygiene": lambda given: hygiene.measure(),
+    "fanout": lambda given: fanout.measure(given.subscribers, given.rates, FANOUT_SECONDS, given.rounds),
+    "connections": lambda given: connections.measure(given.idle, given.rounds),
+    "frames": lambda given: frames.measure(given.rounds),
+    "latency": lambda given: latency.measure(given.lone, given.crowded, given.subscribers, given.rounds),
+    "recovery": lambda given: recovery.measure(given.returning, given.missed, given.rounds),
+    "end-to-end": lambda given: end_to_end.measure(given.subscribers, given.rounds),
+}
 
 main()

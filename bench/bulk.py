@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+from bench.figures import Figure
 from bench.stage import POLL_SECONDS, Stage
 
 SCHEMA = "create table {table} (id bigint primary key, note text)"
 INSERT = "insert into {table} select i, 'a note of some length' from generate_series(1, {rows}) as i"
 
 
-async def measure(stage: Stage, rows: int) -> None:
+async def measure(stage: Stage, rows: int) -> list[Figure]:
     """Print rows a second, from commit to the last one in Redis, and the notifier's memory."""
     table = f"bulk_{rows}"
     await stage.session.execute(SCHEMA.format(table=table))
@@ -23,12 +24,19 @@ async def measure(stage: Stage, rows: int) -> None:
     peak = await _peak_memory(stage, table, rows)
     published = time.monotonic()
     await stage.wait_tidy()
+    rate, cpu = rows / (published - committed), (stage.cpu_seconds() - cpu_seconds) / rows * 1e6
     print(
         f"one statement of {rows:,} rows: written in {committed - started:.1f} s,"
-        f" {rows / (published - committed):,.0f} rows/s into Redis,"
+        f" {rate:,.0f} rows/s into Redis,"
         f" notifier's memory {before / 2**20:.0f} MiB before, {peak / 2**20:.0f} MiB at most,"
-        f" CPU {(stage.cpu_seconds() - cpu_seconds) / rows * 1e6:.1f} µs a row"
+        f" CPU {cpu:.1f} µs a row"
     )
+    return [
+        Figure(f"{rows:,} rows: written in", committed - started, "s"),
+        Figure(f"{rows:,} rows: into Redis", rate, "rows/s"),
+        Figure(f"{rows:,} rows: notifier's memory at most", peak / 2**20, "MiB", {"before": before / 2**20}),
+        Figure(f"{rows:,} rows: notifier's CPU a row", cpu, "µs"),
+    ]
 
 
 async def _peak_memory(stage: Stage, table: str, rows: int) -> int:

@@ -16,6 +16,7 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WebSocketReader
 from aiohttp.web_ws import WebSocketDataQueue  # type: ignore[attr-defined]  # for who reads it in our place
 
+from bench.figures import Figure
 from gateway.websocket.intake import FrameIntake
 from gateway.websocket.pace import Pace
 from gateway.websocket.turns import Turns
@@ -58,7 +59,8 @@ class Network(asyncio.Transport):
         pass
 
 
-async def measure(rounds: int) -> None:
+async def measure(rounds: int) -> list[Figure]:
+    figures = []
     print("frames: CPU a frame without the door, and with it")
     for name, (data, frames, messages) in READS.items():
         best = {False: float("inf"), True: float("inf")}
@@ -67,6 +69,8 @@ async def measure(rounds: int) -> None:
                 best[has_door] = min(best[has_door], await _seconds_a_read(data, messages, has_door))
         bare, door = (1e6 * seconds / frames for seconds in best.values())
         print(f"  {name}: {bare:.2f} µs, {door:.2f} µs ({door - bare:+.2f})")
+        figures.append(Figure(f"{name}: CPU a frame", door, "µs", {"without the door": bare}))
+    return figures
 
 
 async def _seconds_a_read(data: bytes, messages: int, has_door: bool) -> float:

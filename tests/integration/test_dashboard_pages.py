@@ -140,6 +140,24 @@ async def test_hostile_text_is_text(gateway: Gateway, tabs: Tabs) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+async def test_a_page_that_cannot_be_drawn_says_so_and_the_others_go_on(gateway: Gateway, tabs: Tabs) -> None:
+    tabs.expected = ("Cannot read properties",)
+    clients: list[dict[str, Any]] = [{"connection_id": "odd"}]
+    page = await tabs.open()
+    await answer(page, "/clients", lambda: {"clients": clients, "next": None})
+    await page.goto(address(gateway, service()))
+    await page.get_by_role("link", name="Connections").click()
+    await alerted(page, "This page cannot be drawn.")
+    await page.get_by_role("link", name="Overview").click()
+    await expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    await page.get_by_role("link", name="Connections").click()
+    await alerted(page, "This page cannot be drawn.")
+    clients.clear()
+    await page.get_by_role("button", name="Draw it again").click()
+    await expect(page.get_by_text("Nobody is connected")).to_be_visible()
+
+
 async def test_a_client_is_disconnected_at_once_and_all_of_a_user_after_a_question(
     gateway: Gateway, tabs: Tabs
 ) -> None:

@@ -158,6 +158,28 @@ async def test_a_page_that_cannot_be_drawn_says_so_and_the_others_go_on(gateway:
     await expect(page.get_by_text("Nobody is connected")).to_be_visible()
 
 
+async def test_a_pause_that_is_longer_than_a_timer_can_be_is_a_short_one(
+    gateway: Gateway, tabs: Tabs
+) -> None:
+    tabs.expected = (REFUSED,)
+    page = await tabs.open(f"{gateway.url}/dashboard")
+    told = ""
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=503, headers={"Retry-After": told}, body="maintenance")
+
+    await page.route("**/realtime/status", refuse)
+    for told, taken in (("2592000", 300), ("7", 7), ("Wed, 21 Oct 2026 07:28:00 GMT", 0)):
+        found = await page.evaluate(
+            """async () => {
+                const { check } = await import("/dashboard/api.js")
+                const { code, retrySeconds } = await check("demo", "t").catch((error) => error)
+                return [code, retrySeconds]
+            }"""
+        )
+        assert found == ["bad_answer", taken]
+
+
 async def test_a_client_is_disconnected_at_once_and_all_of_a_user_after_a_question(
     gateway: Gateway, tabs: Tabs
 ) -> None:

@@ -15,8 +15,9 @@ from realtime.channels import Table
 from realtime.postgres.column_types import TypedColumn, TypedTables, TypeFacts
 
 DEEPEST = 32  # of types inside types; Postgres refuses a type that contains itself
-# Attributes of composite types in one column: types of two attributes each double the text with each step.
-MOST_ATTRIBUTES = 1_000
+# Attributes of composite types in one column, more than a table has: types of two attributes each would
+# double the text at each step.
+MOST_ATTRIBUTES = 2_000
 SAFE_DIGITS = 15  # an integer of so many digits is a number without rounding
 
 HEAD = "// Written by `realtime types`: run it again after the tables have changed.\n"

@@ -3,6 +3,7 @@ import { endWithStop } from "./format.js"
 import { end, setServerTime, session } from "./session.js"
 
 const TIMEOUT_MS = 10_000
+const LONGEST_RETRY_SECONDS = 300
 
 export class ApiError extends Error {
     /** `code` is one of the contract, or `unreachable`, `timeout`, `bad_answer`. */
@@ -72,7 +73,8 @@ function read(response, text) {
     }
     if (response.ok && answer !== undefined) return answer
     const { status } = response
-    const retry = Number(response.headers.get("Retry-After")) || 0
+    // A timer of over 24 days would end at once.
+    const retry = Math.min(Number(response.headers.get("Retry-After")) || 0, LONGEST_RETRY_SECONDS)
     const { code, message } = answer?.error ?? {}
     if (typeof code === "string") throw new ApiError(code, String(message), status, retry)
     throw new ApiError("bad_answer", `The answer is not one of Realtime (HTTP ${status}): see to the proxy in between.`, status, retry)

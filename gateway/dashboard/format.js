@@ -1,4 +1,6 @@
 // Numbers, times, foreign text and the server's sentences as people read them.
+import { seen } from "./parts/json_text.js"
+
 const whole = new Intl.NumberFormat("en")
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 })
 const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" })
@@ -84,8 +86,8 @@ export function agent(text) {
     return clip(text.split(" ").slice(0, 2).join(" "), 40)
 }
 
-/** The server's sentences begin small and end without a full stop. */
+/** The server's sentences begin small and end without a full stop; names of others may stand in them. */
 export function endWithStop(message) {
-    const text = String(message || "Something went wrong")
+    const text = seen(String(message || "Something went wrong"))
     return text[0].toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".")
 }

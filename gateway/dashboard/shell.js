@@ -1,5 +1,5 @@
 // The frame around the pages: navigation, who is signed in, and the end of a token, with a warning before it comes.
-import { html, useEffect, useRef, useState } from "./vendor/preact.js"
+import { Component, html, useEffect, useRef, useState } from "./vendor/preact.js"
 import { duration } from "./format.js"
 import { Badge, ErrorNotice, Foreign, Notice, Skeleton } from "./parts/layout.js"
 import { Button } from "./parts/controls.js"
@@ -103,5 +103,25 @@ function Current() {
     if (loaded.error) {
         return html`<${ErrorNotice} title="This page cannot be loaded." error=${{ message: "The node did not send it. Reload to try again." }} />`
     }
-    return html`<${loaded.component} key=${page} />`
+    return html`<${Drawn} key=${page}><${loaded.component} /><//>`
+}
+
+/** A page; a notice where it cannot be drawn, since what others wrote may be what nobody has thought of. */
+class Drawn extends Component {
+    static getDerivedStateFromError(error) {
+        return { error }
+    }
+
+    componentDidCatch(error) {
+        reportError(error)
+    }
+
+    render({ children }, { error }) {
+        if (!error) return children
+        return html`
+            <${Notice} kind="error" title="This page cannot be drawn."
+                actions=${html`<${Button} small icon="refresh" onClick=${() => this.setState({ error: null })}>Draw it again<//>`}>
+                Something on it is not as it should be; the console of the browser has the error.
+            <//>`
+    }
 }

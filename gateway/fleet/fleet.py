@@ -152,7 +152,8 @@ class Fleet:
             return counts, []
         later = [node for node in counts if node >= wanted.after.node]
         questions = dict.fromkeys(later, AskCount(wanted.user_id))
-        found = await self._ask(project, questions, Count, self._timings.answer_seconds)
+        # Half of the time at most, so that a node that is silent leaves the others time for their clients.
+        found = await self._ask(project, questions, Count, self._timings.answer_seconds / 2)
         return {node: count.number for node, count in found.value.items()}, found.missing
 
     async def _ask_clients(

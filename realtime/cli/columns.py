@@ -20,6 +20,7 @@ NOTHING = "-"
 CUT = "…"
 HEADING = "heading"  # the tint of headings
 NARROWEST = 10  # a column that would have to be cut below this is left out
+MOST_CHARACTERS = 1_000  # of a cell that may be cut: characters may take no column at all
 
 # Characters that change the direction or the order of the text around them.
 _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -70,7 +71,7 @@ def table(
     The first column is shown whole, others are cut, and the last ones are left out where the width is too
     small. `colours` has, for a heading, the colour of each of its values; `paint` puts them on.
     """
-    cells = [[NOTHING if cell is None else harmless(str(cell)) for cell in row] for row in rows]
+    cells = [[_text_of(cell, width) for cell in row] for row in rows]
     widths = _fitted([max(map(width_of, column)) for column in zip(headings, *cells, strict=True)], width)
     numbers = [
         bool(rows) and all(isinstance(row[column], int) or row[column] is None for row in rows)
@@ -93,6 +94,12 @@ def table(
     if width is not None and (left_out := headings[len(widths) :]):
         lines.append(paint(cut(f"on a wider terminal also: {', '.join(left_out)}", width), HEADING))
     return lines
+
+
+def _text_of(cell: Cell, width: int | None) -> str:
+    text = NOTHING if cell is None else str(cell)
+    most = None if width is None else max(width, MOST_CHARACTERS)
+    return harmless(text if most is None or len(text) <= most else text[:most] + CUT)
 
 
 def _fitted(widths: list[int], width: int | None) -> list[int]:

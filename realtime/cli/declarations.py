@@ -15,6 +15,9 @@ from realtime.channels import Table
 from realtime.postgres.column_types import TypedColumn, TypedTables, TypeFacts
 
 DEEPEST = 32  # of types inside types; Postgres refuses a type that contains itself
+# Attributes of composite types in one column, more than a table has: types of two attributes each would
+# double the text at each step.
+MOST_ATTRIBUTES = 2_000
 SAFE_DIGITS = 15  # an integer of so many digits is a number without rounding
 
 HEAD = "// Written by `realtime types`: run it again after the tables have changed.\n"
@@ -57,10 +60,12 @@ class _Writer:
     types: Mapping[int, TypeFacts]
     integers: Integers
     uses_json: bool = False
+    _attributes: int = 0  # of the present column
 
     def table(self, table: Table, columns: Sequence[TypedColumn]) -> Iterator[str]:
         yield f"  {key(str(table).removeprefix('public.'))}: {{"
         for column in columns:
+            self._attributes = 0
             yield f"    {key(column.name)}: {self._column(column)};"
         yield "  };"
 
@@ -72,7 +77,7 @@ class _Writer:
 
     def _type(self, oid: int, modifier: int, dimensions: int, depth: int) -> str:
         facts = self.types.get(oid)
-        if facts is None or depth > DEEPEST:
+        if facts is None or depth > DEEPEST or self._attributes > MOST_ATTRIBUTES:
             return "unknown"
         if facts.kind == "d" and facts.base is not None:
             return self._type(facts.base, facts.modifier, facts.dimensions or dimensions, depth + 1)
@@ -86,6 +91,7 @@ class _Writer:
         return self._scalar(facts, modifier)
 
     def _composite(self, attributes: Sequence[TypedColumn], depth: int) -> str:
+        self._attributes += len(attributes)
         fields = [f"{key(one.name)}: {self._column(one, depth + 1)}" for one in attributes]
         return f"{{ {'; '.join(fields)} }}" if fields else "{}"
 

@@ -21,6 +21,7 @@ import ujson
 
 from realtime.auth.tokens import DEFAULT_ROLE
 from realtime.causes.sentence import why
+from realtime.cli.columns import harmless
 from realtime.cli.options import (
     config_option,
     project_option,
@@ -32,7 +33,6 @@ from realtime.cli.options import (
 from realtime.cli.output import paint
 from realtime.cli.token import issue_token
 from realtime.errors import RealtimeError
-from realtime.logs.format import escape_controls
 from realtime.process.run import live
 from realtime.waiting.outage import Outage
 
@@ -56,7 +56,7 @@ class ListenRefused(RealtimeError):
         self.message = message
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
+        return harmless(f"{self.code}: {self.message}")
 
 
 @click.command()
@@ -94,7 +94,7 @@ async def follow(url: str, project: str, token: str, channels: Sequence[str]) ->
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 reason = why(error, server)
             if outage.is_news(reason, asyncio.get_running_loop().time()):
-                print(f"{reason}; trying again every {RETRY_SECONDS:.0f} s", file=sys.stderr)
+                print(f"{harmless(reason)}; trying again every {RETRY_SECONDS:.0f} s", file=sys.stderr)
             await asyncio.sleep(RETRY_SECONDS)
 
 
@@ -117,7 +117,7 @@ async def _print_until_it_ends(
                 pass
             case "subscribed":
                 note = "" if message.get("enabled", True) else " (realtime is not enabled on it)"
-                print(f"listening to {message['channel']}{note}", file=sys.stderr)
+                print(f"listening to {harmless(message['channel'])}{note}", file=sys.stderr)
             case "error" if message["code"] in PASSING:
                 return f"{message['code']}: {message['message']}"
             case "error":
@@ -146,11 +146,11 @@ def print_event(message: dict[str, Any], row: msgspec.Raw, text: str) -> None:
         print(text, flush=True)
         return
     if message["type"] != "realtime":
-        print(paint(message["type"], "cyan"), escape_controls(text), flush=True)
+        print(paint(message["type"], "cyan"), harmless(text), flush=True)
         return
     event = paint(f"{message['event']:6}", COLOURS[message["event"]], bold=True)
     time = paint(message["commit_timestamp"], dim=True)
     table = f"{message['schema']}.{message['table']}"
     columns = msgspec.json.decode(row, type=dict[str, msgspec.Raw] | None)
     shown = msgspec.json.encode(columns).decode()  # without Postgres' spaces between columns
-    print(time, event, escape_controls(table), escape_controls(shown), flush=True)
+    print(time, event, harmless(table), harmless(shown), flush=True)

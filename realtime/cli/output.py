@@ -1,7 +1,7 @@
 """What commands print for people: lines, colours on a terminal alone, and no control character of others.
 
 Commands take the width and the colours from here; `realtime.cli.columns` makes tables. What programs read is
-printed by `print_answer`, unchanged.
+printed by `print_answer`, unchanged in a pipe.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import click
 
-from realtime.cli.columns import HEADING
+from realtime.cli.columns import HEADING, harmless
 
 
 def is_terminal() -> bool:
@@ -51,6 +51,9 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def print_answer(answer: bytes) -> None:
-    """Print the service's answer as one line for programs."""
-    sys.stdout.buffer.write(answer.rstrip() + b"\n")
+    """Print the service's answer, which is JSON, as one line for programs; on a terminal with escapes."""
+    text = answer.rstrip()
+    if is_terminal():
+        text = harmless(text.decode(errors="replace")).encode()
+    sys.stdout.buffer.write(text + b"\n")
     sys.stdout.buffer.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import threading
 
 from realtime.cli.output import paint
@@ -66,4 +67,7 @@ class Screen:
     def _write(self, line: str) -> None:
         left = f"{line}\n".encode(self._encoding, "backslashreplace")
         while left:
-            left = left[os.write(self._descriptor, left) :]
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except BlockingIOError:  # another program has set the terminal so
+                select.select((), (self._descriptor,), ())

@@ -207,6 +207,33 @@ async def test_after_a_disconnect_one_connects_again_and_misses_nothing(dev: Dev
     await expect(page.get_by_role("alert")).to_have_count(0)
 
 
+FORGED = (
+    ("INSERT", "'5'", "null"),
+    ("INSERT", "'null'", "null"),
+    ("INSERT", """'["a", {"b": 1}]'""", "null"),
+    ("UPDATE", "'5'", """'{"id": 1}'"""),
+    ("UPDATE", """'{"id": 2}'""", "'[]'"),
+    ("DELETE", """'"' || repeat('x', 60000) || '"'""", "null"),
+)
+
+
+async def test_rows_that_are_no_objects_are_shown_as_what_they_are(dev: Dev, tabs: Tabs) -> None:
+    page = await page_of(dev, tabs, "Live")
+    await subscribe(page, "table:orders")
+    for event, data, old in FORGED:  # as the owner of a table may record them
+        await dev.psql(
+            "insert into realtime.outbox (schema_name, table_name, event, data, old)"
+            f" values ('public', 'orders', '{event}', {data}, {old})"
+        )
+    await expect(events(page)).to_have_count(len(FORGED))
+    for index in range(len(FORGED)):
+        await events(page).nth(index).click()
+        await expect(events(page).nth(index)).to_have_attribute("aria-current", "true")
+        await expect(page.get_by_role("region", name="Details").get_by_role("row")).not_to_have_count(0)
+    await dev.psql("insert into orders (item) values ('an honest one')")
+    await expect(events(page).last).to_contain_text("an honest one")
+
+
 async def test_an_origin_that_may_not_connect_is_told_what_to_set(messages: Stage, tabs: Tabs) -> None:
     messages.write(project=('allowed_origins = ["https://elsewhere.example"]',))
     async with served(messages) as running:

@@ -140,6 +140,67 @@ async def test_hostile_text_is_text(gateway: Gateway, tabs: Tabs) -> None:
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+async def test_names_in_sentences_and_in_sql_change_no_direction(gateway: Gateway, tabs: Tabs) -> None:
+    problem = {"code": "x", "severity": "error", "message": "table \u202eevil", "action": "see \u2066it"}
+    page = await tabs.open()
+    await answer(page, "/stats", stats(problems=[problem]))
+    await page.goto(address(gateway, service()))
+    await alerted(page, r"Table \u202eevil.")
+    await alerted(page, r"See \u2066it.")
+    async with gateway.client(token_for(sub="bob\u202e")):
+        await page.get_by_role("link", name="Connections").click()
+        await page.get_by_role("searchbox", name="User").fill("bob\u202e")
+        await page.get_by_role("button", name=r"Close all of bob\u202e").click()
+        await expect(page.get_by_role("dialog", name=r"Disconnect all of bob\u202e?")).to_be_visible()
+        await page.keyboard.press("Escape")
+    table = {"schema": "public", "table_name": "t", "enabled": False, "events": [], "primary_key": []}
+    await answer(page, "/tables", {"tables": [{**table, "columns": [{"name": "a", "type": "text"}]}]})
+    await answer(page, "/enable/preview", {"sql": "select 'a\u202eb';\ncommit;\n"})
+    await page.get_by_role("link", name="Tables").click()
+    await page.get_by_role("button", name="Show SQL").click()
+    await expect(page.get_by_role("region", name="SQL")).to_have_text("select 'a\\u202eb';\ncommit;\n")
+
+
+async def test_a_page_that_cannot_be_drawn_says_so_and_the_others_go_on(gateway: Gateway, tabs: Tabs) -> None:
+    tabs.expected = ("Cannot read properties",)
+    clients: list[dict[str, Any]] = [{"connection_id": "odd"}]
+    page = await tabs.open()
+    await answer(page, "/clients", lambda: {"clients": clients, "next": None})
+    await page.goto(address(gateway, service()))
+    await page.get_by_role("link", name="Connections").click()
+    await alerted(page, "This page cannot be drawn.")
+    await page.get_by_role("link", name="Overview").click()
+    await expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    await page.get_by_role("link", name="Connections").click()
+    await alerted(page, "This page cannot be drawn.")
+    clients.clear()
+    await page.get_by_role("button", name="Draw it again").click()
+    await expect(page.get_by_text("Nobody is connected")).to_be_visible()
+
+
+async def test_a_pause_that_is_longer_than_a_timer_can_be_is_a_short_one(
+    gateway: Gateway, tabs: Tabs
+) -> None:
+    tabs.expected = (REFUSED,)
+    page = await tabs.open(f"{gateway.url}/dashboard")
+    told = iter(("2592000", "7", "Wed, 21 Oct 2026 07:28:00 GMT"))
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=503, headers={"Retry-After": next(told)}, body="maintenance")
+
+    await page.route("**/realtime/status", refuse)
+    for taken in (300, 7, 0):
+        found = await page.evaluate(
+            """async () => {
+                const { check } = await import("/dashboard/api.js")
+                const { code, retrySeconds } = await check("demo", "t").catch((error) => error)
+                return [code, retrySeconds]
+            }"""
+        )
+        assert found == ["bad_answer", taken]
+
+
 async def test_a_client_is_disconnected_at_once_and_all_of_a_user_after_a_question(
     gateway: Gateway, tabs: Tabs
 ) -> None:

@@ -296,3 +296,15 @@ async def test_a_node_that_never_was_costs_no_wait_and_is_told_as_missing(here, 
         status, answer, _ = await here.rest("POST", "/disconnect", SERVICE, json={"user_id": "alice"})
         assert (status, answer) == (202, {"disconnected": 1, "missing": ["0123456789ab"]})
         assert await last_words(alice) == GONE
+
+
+async def test_clients_of_a_user_are_told_though_a_node_that_listens_never_answers(here, there, store):
+    report = b'{"id":"0123456789ab","started_at":"2026-01-01T00:00:00.000000Z","connections":{"demo":3}}'
+    inbox = names.node_inbox("0123456789ab")
+    async with store.servers.of(inbox).client.pubsub() as silent, here.client(), there.client():
+        await silent.ssubscribe(inbox)
+        await store.call("SADD", names.nodes(), "0123456789ab-0")
+        await store.call("SET", names.node("0123456789ab-0"), report)
+        page = await asked(here, "/clients", user_id="alice")
+        assert [one["user_id"] for one in page["clients"]] == ["alice", "alice"]
+        assert page["missing"] == ["0123456789ab"]

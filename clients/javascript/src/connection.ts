@@ -199,7 +199,7 @@ export class Connection {
     } else if (ref !== undefined) {
       // Nobody waits for this answer any more.
     } else if (type == "reconnect") {
-      this._notBefore = this._receivedAt + Math.min(message.after_ms, 3_600_000)
+      this._notBefore = this._receivedAt + Math.min(Number(message.after_ms) || 0, 3_600_000)
       this._cause = { _code: message.reason }
     } else if (type == "error" && message.channel === undefined) {
       this._cause = { _code: message.code, _text: message.message }
@@ -213,7 +213,7 @@ export class Connection {
     if (this._status.state != "connecting") return
     this._runtime.clearTimeout(this._timer)
     this._openedAt = this._receivedAt
-    this._heartbeatMs = message.heartbeat_seconds * 1000
+    this._heartbeatMs = Number(message.heartbeat_seconds) * 1000 || 25_000
     this._cause = null
     this._tokens._accepted(message.expires_at)
     this._set("open")

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
+import { fakeServer } from "../dist/testing.js"
 import { outcome, received, RealtimeError, Unauthorized, URL, connect, world } from "./setup.mjs"
 
 const states = (rt) => rt.statuses.map((status) => status.state)
@@ -367,6 +368,36 @@ test("a message that is not JSON is reported, and the next one is taken", async 
   await clock.until(() => table.position === "1-1")
   assert.ok(clock.errors.length >= 1)
 })
+
+for (const afterMs of [undefined, null, "soon", {}, [], -1e300, "1e300", 12345678901234567])
+  test(`a farewell with ${JSON.stringify(afterMs)} for a time takes no back-off away`, async () => {
+    const { clock, server, rt } = world({ integers: "bigint" })
+    await outcome(clock, rt.ready())
+    server.connections[0].send({ type: "reconnect", reason: "draining", after_ms: afterMs })
+    server.isDown = true
+    await clock.advance(10)
+    server.cut()
+    await clock.advance(60_000)
+    assert.ok(rt.status.retryAt > clock.now, `waits until ${rt.status.retryAt}`)
+    assert.ok(server.attempts < 20, `${server.attempts} attempts in a minute`)
+    server.isDown = false
+    await clock.advance(3_700_000)
+    assert.equal(rt.status.state, "open")
+    assert.deepEqual(clock.errors, [])
+  })
+
+for (const heartbeatSeconds of [null, "often", {}, 0, 12345678901234567])
+  test(`a heartbeat of ${JSON.stringify(heartbeatSeconds)} seconds keeps no connection from opening`, async () => {
+    const { clock, open } = world()
+    const server = fakeServer({ clock, heartbeatSeconds })
+    const rt = open({ WebSocket: server.WebSocket, token: "t", integers: "bigint" })
+    assert.deepEqual(await outcome(clock, rt.ready()), [undefined])
+    if (heartbeatSeconds > 1) return // so long does nobody wait
+    server.loseConnections()
+    await clock.advance(60_000)
+    assert.equal(server.attempts, 2) // its silence was noticed
+    assert.deepEqual(clock.errors, [])
+  })
 
 test("what listeners throw is reported, and the others hear all the same", async () => {
   const { clock, server, rt } = world()

@@ -5,6 +5,7 @@ import { closeInWords, isTrouble } from "../closes.js"
 import { agent, bytes, clip, count, duration, short } from "../format.js"
 import { Disconnect, disconnect } from "../parts/disconnect.js"
 import { Button, Field } from "../parts/controls.js"
+import { seen } from "../parts/json_text.js"
 import { Ago, Badge, Empty, ErrorNotice, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
 import { usePolling } from "../polling.js"
 import { href, replaceQuery, route } from "../router.js"
@@ -78,7 +79,7 @@ function LiveOnes({ user, node, ask, onDone, changed }) {
     const ofUser = user && clients.length > 0
     return html`
         <${Panel} flush title="Connected now" note=${data && noteOf(clients, cursors.length, data.next)}
-            actions=${ofUser && html`<${Button} small kind="danger" onClick=${() => ask({ user })}>Close all of ${clip(user, 30)}<//>`}>
+            actions=${ofUser && html`<${Button} small kind="danger" onClick=${() => ask({ user })}>Close all of ${seen(clip(user, 30))}<//>`}>
             ${error && html`<div class="in-panel"><${ErrorNotice} title="The list cannot be read." error=${error} /></div>`}
             ${data?.missing?.length > 0 && html`
                 <div class="in-panel"><${Notice} kind="warning">These nodes did not answer, so their clients are missing here: ${data.missing.join(", ")}.<//></div>`}

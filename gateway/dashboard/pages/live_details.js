@@ -4,12 +4,10 @@ import { delay, moment } from "../format.js"
 import { Button, CopyButton } from "../parts/controls.js"
 import { fields, parts } from "../parts/json_text.js"
 import { Facts, Foreign, Notice } from "../parts/layout.js"
-import { changes, selected, timeOf, value } from "./live_list.js"
+import { changes, columns, selected, timeOf, unquoted, value } from "./live_list.js"
 
 const STEP = 100 // rows of a table at a time
 const MOST_VALUE = 500 // characters, until somebody asks for more
-
-const unquoted = (text) => (text?.startsWith('"') ? JSON.parse(text) : text === "null" ? null : text)
 
 export function Details({ onStart }) {
     const event = selected.value
@@ -65,14 +63,14 @@ function Content({ message }) {
             const within = parts(message.get("payload"))
             return html`<${Table} head=${["Name", "Value"]} rows=${within ?? [["payload", message.get("payload")]]} />`
         }
-        const people = parts(message.get("presences") ?? "[]").map(([, text]) => fields(text))
+        const people = (parts(message.get("presences") ?? "[]") ?? []).map(([, text]) => fields(text))
         if (!people.length) return null
         return html`<${Table} head=${["User", "State"]} rows=${people.map((one) => [unquoted(one.get("user_id")) ?? "no name", one.get("state")])} />`
     }
-    if (old === undefined || old === "null") return html`<${Table} head=${["Column", "Value"]} rows=${parts(data)} />`
+    if (old === undefined || old === "null") return html`<${Table} head=${["Column", "Value"]} rows=${columns(data)} />`
     const changed = changes(data, old)
     const names = new Set(changed.map(([name]) => name))
-    const same = parts(data).filter(([name]) => !names.has(name))
+    const same = columns(data).filter(([name]) => !names.has(name))
     return html`
         <${Table} head=${["Column", "Old", "New"]} rows=${changed} caption=${`Changed: ${changed.length} of ${changed.length + same.length} columns`} />
         ${same.length > 0 && html`<${Table} head=${["Column", "Value"]} rows=${same} caption="Unchanged" />`}`

@@ -25,10 +25,16 @@ export function timeOf(at) {
 /** A value as JSON text, short and with nothing unseen in it. */
 export const value = (text, most = MOST_VALUE) => seen(clip(text, most))
 
+/** The columns of a row as [name, text]. Who owns a table may record anything as a row: what is no object has no names. */
+export const columns = (row, most) => (parts(row, most) ?? [["", row]]).map(([name, text]) => [String(name), text])
+
+/** A string as it is; what should be one and is not, as its text. */
+export const unquoted = (text) => (text?.startsWith('"') ? JSON.parse(text) : text === "null" ? null : text)
+
 /** What an UPDATE changed: [name, old, new], the texts of values being compared. */
 export function changes(data, old) {
-    const before = fields(old)
-    const now = parts(data)
+    const before = new Map(columns(old))
+    const now = columns(data)
     const changed = now.filter(([name, text]) => before.get(name) !== text).map(([name, text]) => [name, before.get(name), text])
     const names = new Set(now.map(([name]) => name))
     for (const [name, text] of before) if (!names.has(name)) changed.push([name, text, undefined])
@@ -52,15 +58,14 @@ function line(event) {
     if (event.text.length > BIG) {
         const from = event.text.search(/"(?:data|payload|presences)":/)
         const row = event.text.slice(event.text.indexOf(":", from) + 1)
-        const first = parts(row, MOST_PARTS)?.map(([name, text]) => [String(name), text])
-        return [html`<i>${bytes(event.text.length)} </i>`, first ? pairs(first) : html`<bdi>${value(row)}</bdi>`]
+        return [html`<i>${bytes(event.text.length)} </i>`, pairs(columns(row, MOST_PARTS))]
     }
     const message = fields(event.text)
     const data = message.get("data")
     const old = message.get("old")
     if (data !== undefined) {
         const note = message.has("truncated") ? html`<i>too big, its key alone </i>` : null
-        const key = parts(data, MOST_PARTS)
+        const key = columns(data, MOST_PARTS)
         if (old === undefined || old === "null") return [pairs(key), note]
         const changed = changes(data, old)
         const more = changed.length - MOST_PARTS
@@ -71,11 +76,10 @@ function line(event) {
         ]
     }
     if (message.has("payload")) return html`<bdi>${value(message.get("payload"), 400)}</bdi>`
-    const people = parts(message.get("presences") ?? "[]")
+    const people = parts(message.get("presences") ?? "[]") ?? []
     const names = people.slice(0, MOST_PARTS).map(([, text]) => {
         const one = fields(text)
-        const user = one.get("user_id")
-        return [user === "null" ? "nobody" : JSON.parse(user), one.get("state")]
+        return [unquoted(one.get("user_id")) ?? "nobody", one.get("state") ?? "null"]
     })
     return [html`<i>${counted(people.length, "person", "people")} </i>`, pairs(names)]
 }

@@ -3,7 +3,7 @@ import { effect, html, signal, useEffect, useRef, useSignal, useState } from "..
 import { client, ConnectionNotice, me, nodeNow, status } from "../connection.js"
 import { clip, clockTime, count, counted, duration, endWithStop, moment } from "../format.js"
 import { Button, Field } from "../parts/controls.js"
-import { json } from "../parts/json_text.js"
+import { json, seenLines } from "../parts/json_text.js"
 import { Ago, Badge, Empty, Facts, Foreign, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
 import { href, replaceQuery, route } from "../router.js"
@@ -150,7 +150,7 @@ function Tab({ entry }) {
                 ["Since", moment(entry.joined_at)],
                 ["State since", moment(entry.updated_at)],
             ]} />
-            <pre tabindex="0" role="group" aria-label="State">${clip(json(entry.state, 2), 8_000)}</pre>
+            <pre tabindex="0" role="group" aria-label="State">${seenLines(clip(json(entry.state, 2), 8_000))}</pre>
         </div>`
 }
 

@@ -4,6 +4,7 @@ import { get } from "../api.js"
 import { channelOf, subscribersOf } from "../channel_names.js"
 import { count, counted, endWithStop } from "../format.js"
 import { Button, CopyButton, Dialog, Field } from "../parts/controls.js"
+import { seenLines } from "../parts/json_text.js"
 import { Badge, Empty, ErrorNotice, Foreign, NeedsService, Notice, Page, Panel, Skeleton } from "../parts/layout.js"
 import { Icon } from "../parts/icons.js"
 import { usePolling } from "../polling.js"
@@ -212,7 +213,7 @@ function Sql({ of }) {
     if (answer.error) return html`<p class="field-error" role="alert">${endWithStop(answer.error.message)}</p>`
     return html`
         <div class="sql">
-            <pre tabindex="0" role="region" aria-label="SQL" aria-busy=${answer.sql === undefined}>${answer.sql ?? "Reading…"}</pre>
+            <pre tabindex="0" role="region" aria-label="SQL" aria-busy=${answer.sql === undefined}>${seenLines(answer.sql ?? "Reading…")}</pre>
             ${answer.sql !== undefined && html`<${CopyButton} text=${answer.sql} label="Copy SQL" />`}
         </div>`
 }

@@ -3,6 +3,7 @@ import { html, useState } from "../vendor/preact.js"
 import { post } from "../api.js"
 import { agent, clip, count, endWithStop } from "../format.js"
 import { Ask } from "./controls.js"
+import { seen } from "./json_text.js"
 
 /** Rejects with a sentence; resolves to one about what came of it. `body` as the contract has it. */
 export async function disconnect(body) {
@@ -17,7 +18,7 @@ export async function disconnect(body) {
 /** `of` is {client} as in `GET /clients`, or {user}; `onDone` gets a sentence about what came of it. */
 export function Disconnect({ of: { client, user }, onDone, onClose }) {
     const [isBack, setBack] = useState(false)
-    const name = clip(client ? client.user_id ?? "this client" : user, 60)
+    const name = seen(clip(client ? client.user_id ?? "this client" : user, 60))
     const confirm = async () => {
         const whom = client ? { connection_id: client.connection_id } : { user_id: user }
         onDone(await disconnect({ ...whom, reconnect: isBack }))

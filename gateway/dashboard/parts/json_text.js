@@ -71,6 +71,9 @@ const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e
 /** Text with its unseen characters spelled out. */
 export const seen = (text) => text.replace(UNSEEN, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
+/** The same for text of several lines. */
+export const seenLines = (text) => text.split("\n").map(seen).join("\n")
+
 const PLAIN = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.])/y
 
 /** Where text is no JSON, and why, in words; null where it is. */

@@ -33,6 +33,14 @@ def test_a_cell_has_nothing_that_a_terminal_obeys(text: str) -> None:
     assert line == harmless(text)
 
 
+@pytest.mark.parametrize("text", ["e" + "\u0301" * 100_000, "\u200b" * 100_000, "x" * 100_000])
+def test_a_cell_that_takes_no_room_is_cut_all_the_same(text: str) -> None:
+    (_, line) = table(("name", "state"), [("alice", text)], 80)
+    assert len(line) < 2_000
+    assert line.endswith("…")
+    assert len(table(("name", "state"), [("alice", text)], None)[1]) > 100_000
+
+
 def test_what_is_cut_says_so() -> None:
     assert cut("abcdef", 6) == "abcdef"
     assert cut("abcdefg", 6) == "abcde…"

@@ -162,6 +162,17 @@ HOSTILE = [
 ]
 
 
+def test_types_of_types_of_types_have_a_bound() -> None:
+    types = {1: facts("int4")} | {
+        number: facts("t", "c", attributes=tuple(column(number - 1, name) for name in "ab"))
+        for number in range(2, DEEPEST)
+    }
+    text = text_of(types, column(DEEPEST - 1, "wide"), column(4, "narrow"))
+    assert len(text) < 100_000
+    assert "unknown" in text
+    assert "unknown" not in text[text.index("narrow") :]
+
+
 @pytest.mark.parametrize("name", [*HOSTILE, "; } evil: {", "__proto__", "1a", "", "a-b", "日本"])
 def test_a_hostile_name_stays_in_its_literal(name: str) -> None:
     types = {1: facts("e", "e", labels=(name,))}

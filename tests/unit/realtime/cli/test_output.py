@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from contextlib import redirect_stdout
 
 import pytest
@@ -56,7 +57,19 @@ def test_an_answer_is_printed_as_it_came(terminal: Terminal) -> None:
     assert printed(terminal) == b'{"lag_seconds":0.10000000000000000001}\n'
 
 
-def printed(terminal: Terminal) -> bytes:
+def test_an_answer_has_no_control_on_a_terminal_and_means_the_same(terminal: Terminal) -> None:
+    answer = '{"table_name":"R\x9b2J\x7f\u202eé"}'.encode()
+    with redirect_stdout(terminal):
+        output.print_answer(answer)
+    shown = printed(terminal)
+    assert shown == '{"table_name":"R\\u009b2J\\u007f\\u202eé"}\n'.encode()
+    assert json.loads(shown) == json.loads(answer)
+    with redirect_stdout(io.TextIOWrapper(io.BytesIO())) as pipe:
+        output.print_answer(answer)
+    assert printed(pipe) == answer + b"\n"
+
+
+def printed(terminal: io.TextIOWrapper) -> bytes:
     buffer = terminal.buffer
     assert isinstance(buffer, io.BytesIO)
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 
 from realtime.cli.screen import Screen
@@ -13,6 +14,7 @@ WAIT_SECONDS = 30.0
 def read_until(descriptor: int, end: bytes) -> str:
     found = b""
     while end not in found:
+        assert select.select([descriptor], [], [], WAIT_SECONDS)[0], "nothing more comes"
         found += os.read(descriptor, 65_536)
     return found.decode()
 
@@ -58,3 +60,15 @@ def test_a_terminal_that_is_gone_ends_it_quietly() -> None:
     with Screen(writing) as screen:
         screen.show("a", "b")
     os.close(writing)
+
+
+def test_a_terminal_that_another_program_made_non_blocking_gets_all_lines() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with Screen(writing) as screen:
+        screen.show(*["x" * 1_000] * 400)  # more than the pipe takes
+        screen.show("the end")
+        text = read_until(reading, b"the end\n")
+    assert text.count("x" * 1_000) == 400
+    os.close(writing)
+    os.close(reading)

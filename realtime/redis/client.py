@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from redis import asyncio as redis
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -46,6 +45,7 @@ TRY_AGAIN_SECONDS = 0.05  # while a move has split the keys of one command betwe
 SCAN_COUNT = 500
 
 _NOT_CARRIED_OUT = (MovedError, AskError, TryAgainError)
+_UNCONVERTED = frozenset({"EVALSHA", "EVALSHA_RO"})  # commands whose answers redis-py does not convert
 _SIGNS_OF_CHANGE = (ReadOnlyError, ClusterDownError, RedisConnectionError, OSError)
 
 
@@ -173,7 +173,7 @@ class Store:
             words.append(commands[index].words)
             indexes.append(index)
         try:
-            found = await _carry_out(server.client, words)
+            found = await _carry_out(server, words)
         except (RedisError, OSError) as error:
             found = [error] * len(indexes)
         except asyncio.CancelledError:
@@ -235,11 +235,13 @@ class Store:
                 return
 
 
-async def _carry_out(client: redis.Redis, commands: Sequence[Sequence[object]]) -> list[Any]:
+async def _carry_out(server: Server, commands: Sequence[Sequence[object]]) -> list[Any]:
     """Return an answer or an error for each command; an error of a single command is raised."""
     if len(commands) == 1:  # the most frequent case, and a pipeline costs more
-        return [await client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
-    async with client.pipeline(transaction=False) as pipeline:
+        if commands[0][0] in _UNCONVERTED:
+            return [await server.kept.execute(commands[0])]
+        return [await server.client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
+    async with server.client.pipeline(transaction=False) as pipeline:
         for words in commands:
             pipeline.execute_command(*words)
         found: list[Any] = await pipeline.execute(raise_on_error=False)

@@ -19,6 +19,7 @@ from redis.exceptions import MovedError
 from realtime.causes.sentence import server_name, why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
+from realtime.redis.kept_connection import KeptConnection
 from realtime.redis.pool import close, guide_client, server_client
 from realtime.redis.timings import DEFAULTS, RedisTimings
 from realtime.redis.topology import ASK_SECONDS, SLOTS, Shares, look
@@ -41,6 +42,7 @@ class Server:
     def __init__(self, address: Address, client: redis.Redis, *, has_tls: bool = False) -> None:
         self.address = address
         self.client = client
+        self.kept = KeptConnection(client.connection_pool)
         self.has_tls = has_tls
         self.known_since = time.monotonic()
 

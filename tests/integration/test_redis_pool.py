@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from realtime.errors import Unavailable
-from realtime.redis.client import connect
+from realtime.redis.client import Command, Store, connect
 from realtime.redis.pool import CONNECTIONS, server_client
 from realtime.redis.timings import RedisTimings
 from realtime.settings.redis_url import parse_redis_url
@@ -143,3 +143,39 @@ async def test_a_closed_store_finds_no_new_server(redis_url: str) -> None:
     assert store.servers.at(known.address) is known
     with pytest.raises(Unavailable):
         store.servers.at(("127.0.0.1", known.address[1] + 1))
+
+
+async def numbers(store: Store, words: Sequence[str]) -> list[bytes]:
+    """Ask the server for each word again, one call after the other, by a script that it knows."""
+    (sha,) = (await store.everywhere("SCRIPT", "LOAD", "return ARGV[1]")).values()
+    return [
+        answer for word in words for answer in await store.send([Command("{t}", ("EVALSHA", sha, 0, word))])
+    ]
+
+
+async def test_scripts_that_come_one_at_a_time_go_on_after_their_connection_was_cut(redis_url: str) -> None:
+    async with connect(redis_url) as store:
+        assert await numbers(store, ["1", "2"]) == [b"1", b"2"]
+        await store.everywhere("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        assert await numbers(store, ["3", "4"]) == [b"3", b"4"]
+
+
+async def test_the_answer_to_a_script_that_nobody_waited_for_is_given_to_nobody(redis_url: str) -> None:
+    """Cancelled at each turn of the event loop: before it is sent, and while its answer is on its way."""
+    async with connect(redis_url) as store:
+        assert await numbers(store, ["before"]) == [b"before"]
+        (sha,) = (await store.everywhere("SCRIPT", "LOAD", "return ARGV[1]")).values()
+        for turns in TURNS:
+            call = asyncio.ensure_future(store.send([Command("{t}", ("EVALSHA", sha, 0, "cancelled"))]))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait([call])
+            assert await numbers(store, ["mine"]) == [b"mine"]
+
+
+async def test_a_store_that_is_closed_leaves_no_connection_of_single_scripts(redis_url: str) -> None:
+    async with pool_at(redis_url) as pool:
+        await pool.aclose()
+        async with connect(redis_url) as store:
+            assert await numbers(store, ["1"]) == [b"1"]

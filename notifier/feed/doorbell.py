@@ -28,7 +28,8 @@ class Doorbell:
         self._connection = connection
         self._lock = lock
         self._timings = timings
-        self._rung = asyncio.Event()  # set if a ring came since the last wait
+        self.is_rung = False  # a ring came since the last wait
+        self._waiter: asyncio.Future[None] | None = None  # of the present wait
         self._silence: asyncio.Task[None] | None = None  # keeps writers from ringing; None: they ring
         self._enough = asyncio.Event()  # ends the silence
         self.rings = 0
@@ -37,11 +38,6 @@ class Doorbell:
     def is_silent(self) -> bool:
         """Whether writers are kept from ringing."""
         return self._silence is not None
-
-    @property
-    def is_rung(self) -> bool:
-        """Whether a ring came since the last wait."""
-        return self._rung.is_set()
 
     def silence(self) -> None:
         """Start a task that keeps writers from ringing; return at once, before the silence begins."""
@@ -70,14 +66,22 @@ class Doorbell:
 
     async def wait(self, seconds: float) -> bool:
         """Wait for a ring, at most `seconds`; tell whether one came. Raises when the session is lost."""
-        if not self._rung.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._rung.wait()
+        if not self.is_rung:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(seconds, self._end_wait)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
         self.check()
-        rung = self._rung.is_set()
-        self._rung.clear()
+        rung, self.is_rung = self.is_rung, False
         return rung
+
+    def _end_wait(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def check(self) -> None:
         """Raise ConnectionError if the session is lost and hears no rings, or what ended the silence."""
@@ -88,11 +92,12 @@ class Doorbell:
 
     def startle(self, *_: object) -> None:
         """End the current wait, so that the feed checks its state, for example after a session was lost."""
-        self._rung.set()
+        self.is_rung = True
+        self._end_wait()
 
     def _on_ring(self, *_: object) -> None:
         self.rings += 1
-        self._rung.set()
+        self.startle()
 
     async def listen(self) -> None:
         self._connection.add_termination_listener(self.startle)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from notifier import metrics
@@ -47,6 +46,7 @@ class Follower:
         self._doorbell = doorbell
         self._between_batches = between_batches
         self._timings = timings
+        self._rings = metrics.rings.labels(settings.project_id)
         self.pace = Pace(timings.pace)
         self._rings_seen = 0  # rings before the last look
         self._changed_at = time.monotonic()  # when a change last came
@@ -100,7 +100,8 @@ class Follower:
     async def _look(self) -> bool:
         """Publish what is new; tell whether anything was."""
         started, rings = time.monotonic(), self._doorbell.rings
-        with self._silent_if_long():
+        timer = self._silence_soon()
+        try:
             changes = await self._publisher.publish_next()
             now = time.monotonic()
             if changes is not None:
@@ -112,16 +113,13 @@ class Follower:
             self.pace.note(now, Look(rings - self._rings_seen, changes or 0, now - started, storing))
             self._rings_seen = rings
             await self._tend(now)
-        return changes is not None
-
-    @contextmanager
-    def _silent_if_long(self) -> Iterator[None]:
-        """Keep writers from ringing if the block takes long, as when Redis is away."""
-        timer = asyncio.get_running_loop().call_later(self._timings.long_look_seconds, self._doorbell.silence)
-        try:
-            yield
         finally:
             timer.cancel()
+        return changes is not None
+
+    def _silence_soon(self) -> asyncio.TimerHandle:
+        """Keep writers from ringing after `long_look_seconds`, as when Redis is away."""
+        return asyncio.get_running_loop().call_later(self._timings.long_look_seconds, self._doorbell.silence)
 
     async def _tend(self, now: float) -> None:
         """Do what is due between two batches."""
@@ -139,13 +137,16 @@ class Follower:
         while True:
             now = time.monotonic()
             if await self._doorbell.wait(self._least_pause(now, look_at)):
-                metrics.rings.labels(self._settings.project_id).inc()
+                self._rings.inc()
                 return True
             now = time.monotonic()
             if now >= look_at or not self._could_be_rung:
                 return not (is_settled and self._could_be_rung)
-            with self._silent_if_long():
+            timer = self._silence_soon()
+            try:
                 await self._tend(now)
+            finally:
+                timer.cancel()
             if self._doorbell.is_silent:
                 return True
             await self._check_queue()

@@ -50,6 +50,7 @@ class Publisher:
         self._publications = publications
         self._on_redis = on_redis
         self._timings = timings
+        self._changes = metrics.changes.labels(settings.project_id)
         self.published = 0  # changes, by this publisher
         self.storing_seconds = 0.0  # that the database took to store the last batch
         self._outage = Outage()  # which reasons were logged of late
@@ -120,7 +121,7 @@ class Publisher:
                     self._project_id, self.feed.token, chunks, self._history
                 )
         self._report_left_out(self.feed.left_out)
-        metrics.changes.labels(self._project_id).inc(changes)
+        self._changes.inc(changes)
         self.published += changes
         metrics.batch_changes.observe(changes)
         metrics.batch_seconds.observe(time.monotonic() - started)

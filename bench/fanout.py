@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from bench.figures import Figure
 from bench.stage import JWT_SECRET, PROJECT, wait_for_port
 from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime import names
@@ -59,8 +60,8 @@ class Change(NamedTuple):
     seconds: int
 
 
-async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int) -> None:
-    """Print CPU a delivery at each rate, and how long a change took; medians of the rounds."""
+async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int) -> list[Figure]:
+    """Print and return CPU a delivery and how long a change took, at each rate; medians of the rounds."""
     costs: defaultdict[tuple[str, int], list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
@@ -74,18 +75,26 @@ async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int)
                             costs[kind, rate].append(cost)
                             first += rate * seconds
     print(f"fan-out to {subscribers:,} subscribers, CPU a delivery, {rounds} rounds of {seconds} s")
-    for rate in rates:
-        told = []
-        for kind in KINDS:
-            cost = Cost(*(statistics.median(each) for each in zip(*costs[kind, rate], strict=True)))
-            told.append(
-                f"{kind} {cost.microseconds:6.2f} µs, p50 {cost.p50_ms:7.1f}, p99 {cost.p99_ms:7.1f} ms"
-            )
-        print(f"  {rate:>6,} changes/s: {'; '.join(told)}")
-        naive, bare, ours = (
-            statistics.median(one.microseconds for one in costs[kind, rate]) for kind in KINDS
-        )
-        print(f"    gateway: 1/{naive / ours:.1f} of the naive one, {ours / bare:.2f} of the bare loop")
+    return [figure for rate in rates for figure in _figures(rate, costs, subscribers)]
+
+
+def _figures(rate: int, costs: dict[tuple[str, int], list[Cost]], subscribers: int) -> list[Figure]:
+    """Print and return the medians of all rounds at one rate."""
+    found = {kind: Cost(*map(statistics.median, zip(*costs[kind, rate], strict=True))) for kind in KINDS}
+    print(f"  {rate:>6,} changes/s:")
+    for kind, cost in found.items():
+        p50, p99 = f"p50 {cost.p50_ms:8.1f} ms", f"p99 {cost.p99_ms:8.1f} ms"
+        print(f"    {kind:<8} {cost.microseconds:6.2f} µs, {p50}, {p99}")
+    ours = found.pop("gateway")
+    print(
+        f"    the naive one costs {found['naive'].microseconds / ours.microseconds:.1f} times as much,"
+        f" the gateway {ours.microseconds / found['bare'].microseconds:.2f} times as much as the bare loop"
+    )
+    what = f"{rate:,} changes/s to {subscribers:,} subscribers"
+    return [
+        Figure(f"{what}: {name}", ours[number], unit, {kind: cost[number] for kind, cost in found.items()})
+        for number, (name, unit) in enumerate((("CPU a delivery", "µs"), ("p50", "ms"), ("p99", "ms")))
+    ]
 
 
 async def _cost(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 from aiohttp import WSCloseCode
@@ -27,6 +26,40 @@ from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 
 log = get_logger(__name__)
+
+
+class Expecting:
+    """A `with` block in which a connection counts as present; smaller than a generator, for each client."""
+
+    __slots__ = ("_id", "_ids")
+
+    def __init__(self, ids: set[str], connection_id: str) -> None:
+        self._ids, self._id = ids, connection_id
+
+    def __enter__(self) -> None:
+        self._ids.add(self._id)
+
+    def __exit__(self, *_: object) -> None:
+        self._ids.discard(self._id)
+
+
+class Opened:
+    """A `with` block in which a connection is one of the open ones; likewise."""
+
+    __slots__ = ("_connection", "_connections", "_gauge", "_record")
+
+    def __init__(self, connections: Connections, connection: Connection, record: Open) -> None:
+        self._connections, self._connection, self._record = connections, connection, record
+        # Kept, since the series of a removed project must not come back.
+        self._gauge = metrics.connections.labels(connection.tenant.project_id)
+
+    def __enter__(self) -> None:
+        self._gauge.inc()
+        self._connections.add(self._connection, self._record)
+
+    def __exit__(self, *_: object) -> None:
+        self._gauge.dec()
+        self._connections.remove(self._connection, self._record)
 
 
 class Connections:
@@ -63,14 +96,9 @@ class Connections:
         """Return the record of an open connection; None if it has ended."""
         return self._open.get(connection)
 
-    @contextmanager
-    def expecting(self, record: Open) -> Iterator[None]:
-        """Count a connection as present while the block runs, in case it has to be registered again."""
-        self._ids.add(record.connection_id)
-        try:
-            yield
-        finally:
-            self._ids.discard(record.connection_id)
+    def expecting(self, record: Open) -> Expecting:
+        """Count a connection as present in a `with` block, in case it has to be registered again."""
+        return Expecting(self._ids, record.connection_id)
 
     async def register(self, tenant: Tenant, record: Open) -> None:
         """Count a connection over all nodes; while Redis is not available, retry later."""
@@ -86,26 +114,27 @@ class Connections:
         """Record how a registered connection ended."""
         self._log.depart(tenant.project_id, record, code, reason)
 
-    @contextmanager
-    def opened(self, connection: Connection, record: Open) -> Iterator[None]:
-        """Keep the connection among the open ones while the block runs; then record its end."""
+    def opened(self, connection: Connection, record: Open) -> Opened:
+        """Keep the connection among the open ones in a `with` block; then record its end."""
+        return Opened(self, connection, record)
+
+    def add(self, connection: Connection, record: Open) -> None:
+        """Add a connection to the open ones."""
         project_id = connection.tenant.project_id
-        gauge = metrics.connections.labels(project_id)
         self._open[connection] = record
         self.node.count(project_id, 1)
-        gauge.inc()
         metrics.opened.labels(project_id).inc()
         log.debug("connection_opened", address=record.ip)
-        try:
-            yield
-        finally:
-            del self._open[connection]
-            add_to_tally(connection.tenant.tally, connection)
-            self.node.count(project_id, -1)
-            gauge.dec()
-            code, reason = connection.outcome
-            log.debug("connection_closed", code=code, reason=reason)
-            self.record_end(connection.tenant, record, code, reason)
+
+    def remove(self, connection: Connection, record: Open) -> None:
+        """Remove a connection from the open ones, and record its end."""
+        project_id = connection.tenant.project_id
+        del self._open[connection]
+        add_to_tally(connection.tenant.tally, connection)
+        self.node.count(project_id, -1)
+        code, reason = connection.outcome
+        log.debug("connection_closed", code=code, reason=reason)
+        self.record_end(connection.tenant, record, code, reason)
 
     def put_back(self) -> None:
         """Register all connections and presences again, under the new incarnation of the node."""

@@ -27,6 +27,7 @@ def figure(what: str) -> float:
     return number(FIGURES[what])
 
 
+BASE_MIB = figure("a gateway without clients")
 FORGED_MIB = 190  # what a forged change may take, as docs/threat-model.md says
 KERNEL_KIB = 3.7
 CLIENT_KIB = figure("an open client, of the gateway's memory") + KERNEL_KIB
@@ -48,7 +49,7 @@ def test_an_example_follows_from_the_formulas(row: list[str]) -> None:
     assert cores == pytest.approx(deliveries * DELIVERY_SECONDS, abs=0.005)
     assert gateways == max(2, math.ceil(clients / 10_000), math.ceil(cores / 0.7)) + 1
     each = CLIENT_KIB + 2 * SHARED_KIB + OWN_KIB
-    assert memory == pytest.approx(68 + clients / gateways * each / 1024, abs=1)
+    assert memory == pytest.approx(BASE_MIB + clients / gateways * each / 1024, abs=1)
     assert network == pytest.approx(deliveries * 350 * 8 / 1e6, abs=0.5)
     assert redis == pytest.approx((clients * REDIS_BYTES + 10 * 10_000 * 1.25 * 283) / 2**20, abs=1)
 

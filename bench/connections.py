@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 from redis.asyncio import Redis
 
+from bench.figures import Figure
 from bench.stage import JWT_SECRET, PROJECT, wait_for_port
 from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime.auth.tokens import issue
@@ -46,10 +47,11 @@ DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
 LINE = change_line(line_prefix(TABLE, Event.INSERT), DATA, None, "2026-01-01T00:00:00.000000Z", False)
 
 
-async def measure(sizes: list[int], rounds: int) -> None:
+async def measure(sizes: list[int], rounds: int) -> list[Figure]:
     """Print bytes a client, for so many at once: of the gateway, of Redis, and of a change in history."""
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    figures = []
     for clients in sizes:
         if WARM + clients + SPARE_FILES > most_files:
             print(f"connections: {clients:,} are more than `ulimit -n` allows")
@@ -58,6 +60,8 @@ async def measure(sizes: list[int], rounds: int) -> None:
         print(f"memory of each of {clients:,} idle clients, {rounds} rounds:")
         for step in STEPS:
             gateway, store = (statistics.median(run[step][part] for run in runs) for part in (0, 1))
+            figures.append(Figure(f"{clients:,} clients, {step}: gateway, each", gateway, "bytes"))
+            figures.append(Figure(f"{clients:,} clients, {step}: Redis, each", store, "bytes"))
             print(f"  {step:<36} gateway {gateway / 1024:6.2f} KiB, Redis {store:6.0f} bytes")
         print(
             f"  gateway before the first: {statistics.median(run['base'][0] for run in runs) / 2**20:.0f} MiB"
@@ -66,6 +70,8 @@ async def measure(sizes: list[int], rounds: int) -> None:
         cost = await _history(together)
         shown = f"a change of {len(LINE)} bytes in history, {together:>3} a publication"
         print(f"  {shown}: {cost:.0f} bytes of Redis")
+        figures.append(Figure(f"{shown}: Redis", cost, "bytes"))
+    return figures
 
 
 async def _run(clients: int) -> dict[str, tuple[float, float]]:

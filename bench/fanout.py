@@ -16,13 +16,14 @@ import tempfile
 import time
 from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
 
+from bench.figures import Figure
 from bench.stage import JWT_SECRET, PROJECT, wait_for_port
 from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime import names
@@ -39,6 +40,7 @@ PREFIX = line_prefix(TABLE, Event.INSERT)
 DATA = '{"at": %d, "name": "Rahul", "note": "' + "x" * 113 + '"}'  # `at` is when it was published, in ns
 HISTORY = History(10_000, 3_600)
 KINDS = ("naive", "bare", "gateway")
+PARTS = (("CPU a delivery", "µs"), ("p50", "ms"), ("p99", "ms"))  # of Cost
 DEADLINE_SECONDS = 120
 POLL_SECONDS = 0.05
 
@@ -59,7 +61,7 @@ class Change(NamedTuple):
     seconds: int
 
 
-async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int) -> None:
+async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int) -> list[Figure]:
     """Print CPU a delivery at each rate, and how long a change took; medians of the rounds."""
     costs: defaultdict[tuple[str, int], list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
@@ -74,18 +76,31 @@ async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int)
                             costs[kind, rate].append(cost)
                             first += rate * seconds
     print(f"fan-out to {subscribers:,} subscribers, CPU a delivery, {rounds} rounds of {seconds} s")
-    for rate in rates:
-        told = []
-        for kind in KINDS:
-            cost = Cost(*(statistics.median(each) for each in zip(*costs[kind, rate], strict=True)))
-            told.append(
-                f"{kind} {cost.microseconds:6.2f} µs, p50 {cost.p50_ms:7.1f}, p99 {cost.p99_ms:7.1f} ms"
-            )
-        print(f"  {rate:>6,} changes/s: {'; '.join(told)}")
-        naive, bare, ours = (
-            statistics.median(one.microseconds for one in costs[kind, rate]) for kind in KINDS
+    return [figure for rate in rates for figure in _report(costs, rate, subscribers)]
+
+
+def _report(costs: Mapping[tuple[str, int], list[Cost]], rate: int, subscribers: int) -> list[Figure]:
+    medians = {
+        kind: Cost(*(statistics.median(each) for each in zip(*costs[kind, rate], strict=True)))
+        for kind in KINDS
+    }
+    told = [
+        f"{kind} {cost.microseconds:6.2f} µs, p50 {cost.p50_ms:7.1f}, p99 {cost.p99_ms:7.1f} ms"
+        for kind, cost in medians.items()
+    ]
+    print(f"  {rate:>6,} changes/s: {'; '.join(told)}")
+    naive, bare, ours = (medians[kind] for kind in KINDS)
+    naive_ratio, bare_ratio = naive.microseconds / ours.microseconds, ours.microseconds / bare.microseconds
+    print(f"    gateway: 1/{naive_ratio:.1f} of the naive one, {bare_ratio:.2f} of the bare loop")
+    return [
+        Figure(
+            f"{rate:,} changes/s to {subscribers:,} subscribers: {what}",
+            mine,
+            unit,
+            {"naive": of_naive, "bare": of_bare},
         )
-        print(f"    gateway: 1/{naive / ours:.1f} of the naive one, {ours / bare:.2f} of the bare loop")
+        for (what, unit), mine, of_naive, of_bare in zip(PARTS, ours, naive, bare, strict=True)
+    ]
 
 
 async def _cost(

@@ -22,6 +22,7 @@ from bench import (
     recovery,
 )
 from bench.figures import Figure, as_json
+from bench.socketio import measurement
 from bench.stage import stage
 
 FANOUT_SECONDS = 2  # of each rate and round
@@ -42,6 +43,10 @@ def main() -> None:
     parser.add_argument("--crowded", type=int, nargs="*", default=[1_000, 5_000], help="commits/s, a crowd")
     parser.add_argument("--returning", type=int, default=1_000, help="clients that come back at once")
     parser.add_argument("--missed", type=int, default=500, help="changes that each of them missed")
+    parser.add_argument("--chatting", type=int, default=1_000, help="subscribers of Socket.IO and beside it")
+    parser.add_argument(
+        "--messages", type=int, nargs="*", default=[100, 500], help="a second, to all of them"
+    )
     arguments = parser.parse_args()
     # The databases' sudden end in the end is not news.
     logging.disable(logging.WARNING)
@@ -50,15 +55,16 @@ def main() -> None:
 
 async def _run(arguments: argparse.Namespace) -> None:
     found: dict[str, list[Figure]] = {}
+    about = await machine.about()
     for name in MEASUREMENTS if arguments.only is None else (arguments.only,):
         found[name] = await MEASUREMENTS[name](arguments) or []
-    if arguments.json is not None:
-        arguments.json.write_text(as_json(found, await machine.about()))
+        if arguments.json is not None:  # after each, so that one that fails takes no figures with it
+            arguments.json.write_text(as_json(found, about))
 
 
-async def _capture(arguments: argparse.Namespace) -> None:
+async def _capture(arguments: argparse.Namespace) -> list[Figure]:
     async with stage() as ready:
-        await capture.measure(ready, arguments.seconds, arguments.rounds, arguments.clients)
+        return await capture.measure(ready, arguments.seconds, arguments.rounds, arguments.clients)
 
 
 async def _bulk(arguments: argparse.Namespace) -> list[Figure]:
@@ -66,7 +72,7 @@ async def _bulk(arguments: argparse.Namespace) -> list[Figure]:
         return [figure for rows in arguments.rows for figure in await bulk.measure(ready, rows)]
 
 
-# Each returns its figures, if it knows them.
+# Each returns its figures, or None if it only prints them.
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | None]]] = {
     "capture": _capture,
     "bulk": _bulk,
@@ -77,6 +83,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | 
     "latency": lambda given: latency.measure(given.lone, given.crowded, given.subscribers, given.rounds),
     "recovery": lambda given: recovery.measure(given.returning, given.missed, given.rounds),
     "publish": lambda given: publish.measure(given.rounds),
+    "socketio": lambda given: measurement.measure(given.chatting, given.messages, given.rounds),
     "end-to-end": lambda given: end_to_end.measure(given.subscribers, given.rounds),
 }
 

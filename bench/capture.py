@@ -11,6 +11,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from bench.figures import Figure
 from bench.stage import Stage
 from realtime.dev import process
 
@@ -37,7 +38,7 @@ create trigger notify after insert on notifying for each row execute function no
 TABLES = ("bare", "enabled", "notifying")
 
 
-async def measure(stage: Stage, seconds: int, rounds: int, clients: int) -> None:
+async def measure(stage: Stage, seconds: int, rounds: int, clients: int) -> list[Figure]:
     """Print the three rates, their ratios, and what the notifier needs for a change."""
     for table in TABLES:
         await stage.session.execute(SCHEMA.format(table=table))
@@ -57,6 +58,11 @@ async def measure(stage: Stage, seconds: int, rounds: int, clients: int) -> None
                 cpu.append((stage.cpu_seconds() - cpu_seconds) / (rows - published))
     await stage.session.execute("drop trigger notify on notifying")
     _print(rates, cpu, f"pgbench -c {clients}, {rounds} rounds of {seconds} s")
+    bare, enabled, notifying = (statistics.median(rates[table]) for table in TABLES)
+    return [
+        Figure("inserts with realtime on", enabled, "1/s", {"off": bare, "row trigger": notifying}),
+        Figure("notifier's CPU a change", statistics.median(cpu) * 1e6, "µs"),
+    ]
 
 
 def _print(rates: dict[str, list[float]], cpu: list[float], how: str) -> None:

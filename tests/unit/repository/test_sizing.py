@@ -13,6 +13,7 @@ from tests.docs_fixture import table, text_of
 from tests.manifests import HERE, of_files, rendered
 
 SIZING, BENCHMARKS = "docs/sizing.md", "docs/benchmarks.md"
+RECOVERED = ("How fast clients come back", 3, 1)
 FIGURES = dict(table(SIZING, "What was measured"))
 EXAMPLES = table(SIZING, "Examples")
 
@@ -66,6 +67,10 @@ def test_an_example_follows_from_the_formulas(row: list[str]) -> None:
         ("CPU of a change in the notifier, single rows", "What capture costs the writers", 3, 1),
         ("CPU of a change in the notifier, statements of many rows", "One statement of very many rows", 1, 4),
         ("the same with 2,000 changes a second", "What a delivery costs a gateway", 2, 2),
+        ("CPU of a change in the notifier, 50 a second one by one", "CPU for a commit", 1, 1),
+        ("CPU of a change in Redis, 300 a second one by one", "CPU for a commit", 2, 2),
+        ("CPU of a client that is let in, in the gateway", "How fast clients come back", 2, 1),
+        ("CPU of a missed change for a client that comes back, in the gateway", *RECOVERED),
     ],
 )
 def test_a_figure_is_one_that_was_measured(what: str, heading: str, row: int, column: int) -> None:

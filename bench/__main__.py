@@ -8,7 +8,19 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from bench import bulk, capture, connections, end_to_end, fanout, frames, hygiene, latency, machine, recovery
+from bench import (
+    bulk,
+    capture,
+    connections,
+    end_to_end,
+    fanout,
+    frames,
+    hygiene,
+    latency,
+    machine,
+    recovery,
+    shares,
+)
 from bench.figures import Figure, as_json
 from bench.stage import stage
 
@@ -62,6 +74,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | 
     "fanout": lambda given: fanout.measure(given.subscribers, given.rates, FANOUT_SECONDS, given.rounds),
     "connections": lambda given: connections.measure(given.idle, given.rounds),
     "frames": lambda given: frames.measure(given.rounds),
+    "shares": lambda given: shares.measure(given.rounds),
     "latency": lambda given: latency.measure(given.lone, given.crowded, given.subscribers, given.rounds),
     "recovery": lambda given: recovery.measure(given.returning, given.missed, given.rounds),
     "end-to-end": lambda given: end_to_end.measure(given.subscribers, given.rounds),

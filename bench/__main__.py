@@ -20,6 +20,7 @@ from bench import (
     machine,
     publish,
     recovery,
+    shares,
 )
 from bench.figures import Figure, as_json
 from bench.socketio import measurement
@@ -80,6 +81,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | 
     "fanout": lambda given: fanout.measure(given.subscribers, given.rates, FANOUT_SECONDS, given.rounds),
     "connections": lambda given: connections.measure(given.idle, given.rounds),
     "frames": lambda given: frames.measure(given.rounds),
+    "shares": lambda given: shares.measure(given.rounds),
     "latency": lambda given: latency.measure(given.lone, given.crowded, given.subscribers, given.rounds),
     "recovery": lambda given: recovery.measure(given.returning, given.missed, given.rounds),
     "publish": lambda given: publish.measure(given.rounds),

@@ -23,7 +23,7 @@ from realtime.settings.config import Project
 
 log = get_logger(__name__)
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 OLDEST_VERSION = 2  # a program that knows only an older schema must not use ours
 LOCK = "lock"
 SCRIPTS = ("guard", "owner", "schema", "capture", "triggers", "rights", "version")

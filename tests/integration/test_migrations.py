@@ -282,7 +282,7 @@ async def test_the_sql_has_the_names_of_the_vocabulary(database: Database) -> No
     functions = await database.superuser.fetch(
         "select prosrc from pg_proc where pronamespace = 'realtime'::regnamespace and prosecdef"
     )
-    assert len(functions) == 3
+    assert len(functions) == 7
     for row in functions:
         assert "pg_sequence_last_value('realtime.silent_until'::regclass)" in row[0]
     bell = await database.superuser.fetchval("select prosrc from pg_proc where proname = 'ring_v1'")

@@ -14,6 +14,11 @@
 -- even if the table has a column n.
 --
 -- In these functions a row is a text: its JSON; or '!' and the JSON of its primary key, if jsonb cannot hold the row.
+--
+-- Of an insert and of a delete there are several functions, which store the same. capture_insert_v1 captures any table.
+-- capture_insert_v2 is for a table of lean_table_v2, and takes less time of the writer: each expression and each SET
+-- of a function costs something in every transaction. It captures a table that has changed meanwhile as v1 does.
+-- capture_insert_v2 has the usual max_change_bytes as a constant, and capture_insert_limit_v2 reads its argument.
 
 -- Whether jsonb can hold a JSON text: the type json accepts "\u0000" and 1e999999, the type jsonb does not.
 -- Postgres before 16 has no function for this check.
@@ -109,12 +114,78 @@ as $$
     having bool_or(attgenerated = 'v')
 $$;
 
+-- Whether a value of this type has the same JSON text under all settings of a session but TimeZone, and runs no code of
+-- a user: arrays and domains of some types of Postgres. The type date, for example, is always ISO in JSON.
+create or replace function realtime.lean_type_v2(type oid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    with recursive below (oid) as (
+        select type
+        union all
+        select case when typtype = 'd' then typbasetype else typelem end
+        from below join pg_type t on t.oid = below.oid
+        where typtype = 'd' or typsubscript = 'array_subscript_handler'::regproc
+    )
+    select coalesce(bool_or(oid = any (array[
+        'bool', '"char"', 'name', 'int2', 'int4', 'int8', 'numeric', 'oid', 'cid', 'text', 'varchar', 'bpchar', 'uuid',
+        'jsonb', 'date', 'time', 'timestamp', 'timestamptz', 'inet', 'cidr', 'macaddr', 'macaddr8', 'bit', 'varbit'
+    ]::regtype[])), false) from below
+$$;
+
+-- The same, by a value of the type. It is immutable, so that it runs while a statement is planned: see lean_template.
+create or replace function realtime.lean_value_v2(value anyelement) returns boolean
+language plpgsql immutable set search_path = pg_catalog, pg_temp
+as $$ begin return realtime.lean_type_v2(pg_typeof(value)); end $$;
+
+-- As careful_v1 and key_v1. A row that jsonb cannot hold is longer than any max_change_bytes, so that its length is all
+-- that a writer's statement has to look at.
+create or replace function realtime.lean_careful_v2(row_json json, relation oid) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+declare
+    row_text constant text := realtime.careful_v1(row_json, '{}', relation);
+begin
+    return case when row_text ^@ '!' then row_text || repeat(' ', 16777216) else row_text end;
+end
+$$;
+
+create or replace function realtime.lean_key_v2(row_text text, relation oid) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return rtrim(realtime.key_v1(row_text, '{}', relation), ' ');
+end
+$$;
+
+-- Whether the functions of version 2 capture a table; 40 is the number of columns that they look at.
+create or replace function realtime.lean_table_v2(relation oid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select count(*) <= 40 and coalesce(bool_and(attgenerated <> 'v' and realtime.lean_type_v2(atttypid)), true)
+    from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
+$$;
+
+-- Whether the notifier is awake and has silenced the doorbell, see realtime.silent_until.
+create or replace function realtime.silent_v2() returns boolean
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp(), false)
+$$;
+
 -- Ring the doorbell: the triggers call it unless the notifier is awake and has silenced the doorbell, see
 -- realtime.silent_until. A transaction that has notified cannot be PREPAREd, and a transaction that notifies while the
 -- queue is full fails at COMMIT: in both cases nobody rings, and the notifier's poll finds the change.
 create or replace function realtime.ring_v1() returns void
 language sql volatile set search_path = pg_catalog, pg_temp
 as $$ select pg_notify('realtime', '') where pg_notification_queue_usage() < 0.5 $$;
+
+-- Ring the doorbell unless transactions may be PREPAREd here.
+create or replace function realtime.ring_v2() returns void
+language sql volatile set search_path = pg_catalog, pg_temp
+as $$
+    select pg_notify('realtime', '')
+    where current_setting('max_prepared_transactions')::integer = 0 and pg_notification_queue_usage() < 0.5
+$$;
 
 -- The table under whose name the changes of a partition are published: its root, if the root is enabled for the event.
 create or replace function realtime.root_v1(relation oid, root_trigger text)
@@ -217,6 +288,68 @@ end
 $$
 $template$;
 
+    -- The function of a lean table. %1 name, %2 the transition table, %3 event, %4 the statement of v1, %5 max_bytes,
+    -- %6 to %8 the columns: values that fill up the list of columns, their names, and the conditions.
+    --
+    -- The first statement inserts nothing if the table has changed so that it needs care: it got more columns, or a
+    -- column of another type. The types are compared while the statement is planned, and again whenever the table has
+    -- been altered: `case when false` leaves a null of the column's type, so lean_value_v2 becomes a constant. Only
+    -- the owner of a table could give a column one of our names, and hinder the writers of that table.
+    -- The settings of the session are restored by hand, since a SET of the function would cost every statement.
+    lean_template constant text := $template$
+create or replace function realtime.%1$I() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_variable
+begin
+    insert into realtime.outbox (schema_name, table_name, event, data, truncated)
+    select TG_TABLE_SCHEMA, TG_TABLE_NAME, '%3$s',
+           case when octet_length(data) > %5$s then realtime.lean_key_v2(data, TG_RELID) else data end,
+           octet_length(data) > %5$s
+    from (
+        select case when pg_column_size(n.*) < 100000
+            then to_jsonb(n.*)::text
+            else realtime.lean_careful_v2(row_to_json(n.*), TG_RELID) end
+        from %2$s n cross join lateral (select n.*%6$s) as c (%7$s)
+        where has_column_privilege(TG_RELID, TG_ARGV[3]::smallint, 'SELECT') is null%8$s
+        offset 0
+    ) as r (data);
+    if not found or
+       (to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp())
+           is not true then
+        if not found then
+            if not exists (select from %2$s) then return null; end if;
+            declare
+                into_schema text := TG_TABLE_SCHEMA;
+                into_table text := TG_TABLE_NAME;
+                max_bytes integer := TG_ARGV[0];
+                hidden text[] := '{}';
+                plain boolean := false;
+                columns text := realtime.virtual_v1(TG_RELID);
+                names constant text[] := '{DateStyle,IntervalStyle,bytea_output,extra_float_digits}';
+                theirs constant text[] := array(select current_setting(name) from unnest(names) as name);
+            begin
+                perform set_config(name, ours, true)
+                from unnest(names, '{ISO,postgres,hex,1}'::text[]) as setting (name, ours);
+                if columns is not null then
+                    execute realtime.virtual_capture_v1(columns, '%2$s', null)
+                        using into_schema, into_table, TG_OP, max_bytes, hidden, TG_RELID;
+                else%4$s
+                end if;
+                perform set_config(name, former, true) from unnest(names, theirs) as setting (name, former);
+            end;
+            if realtime.silent_v2() then return null; end if;
+        end if;
+        perform realtime.ring_v2();
+    end if;
+    return null;
+end
+$$
+$template$;
+
     -- %1 the statement for an insert or a delete, %2 the statement for an update, each a format string itself.
     virtual_template constant text := $template$
 create or replace function realtime.virtual_capture_v1(columns text, data_rows text, old_rows text)
@@ -232,6 +365,15 @@ $template$;
     computed_data constant text := '(select %1$s from %2$I)';
     computed_old constant text := '(select %1$s from %3$I)';
 
+    fillers constant text := repeat(', null::cid', 40);
+    names constant text := (select string_agg(format('"realtime %s"', i), ', ') from generate_series(1, 40) i);
+    conditions constant text := (
+        select string_agg(
+            format(E'\n          and realtime.lean_value_v2(case when false then c."realtime %s" end)', i), '')
+        from generate_series(1, 40) i);
+    suffix text;
+    max_bytes text;
+
     virtual_function text;
     variable text;
     parameter text;
@@ -243,6 +385,14 @@ begin
                           format(numbered, 'old_rows', 'o', 'was')));
     execute format(template, 'capture_delete_v1', 'old_rows', 'null',
                    format(of_one_table, '''DELETE''', 'old_rows', 'o'));
+    for suffix, max_bytes in
+        values ('v2', '1048576'), ('limit_v2', 'TG_ARGV[0]::integer')
+    loop
+        execute format(lean_template, 'capture_insert_' || suffix, 'new_rows', 'INSERT',
+                       format(of_one_table, '''INSERT''', 'new_rows', 'n'), max_bytes, fillers, names, conditions);
+        execute format(lean_template, 'capture_delete_' || suffix, 'old_rows', 'DELETE',
+                       format(of_one_table, '''DELETE''', 'old_rows', 'o'), max_bytes, fillers, names, conditions);
+    end loop;
 
     -- The template executes the statements with these parameters, and only while `plain` is false.
     virtual_function := format(virtual_template,

@@ -16,6 +16,10 @@ grant create on schema realtime to realtime_owner;
 alter function realtime.capture_insert_v1() owner to realtime_owner;
 alter function realtime.capture_update_v1() owner to realtime_owner;
 alter function realtime.capture_delete_v1() owner to realtime_owner;
+alter function realtime.capture_insert_v2() owner to realtime_owner;
+alter function realtime.capture_insert_limit_v2() owner to realtime_owner;
+alter function realtime.capture_delete_v2() owner to realtime_owner;
+alter function realtime.capture_delete_limit_v2() owner to realtime_owner;
 revoke create on schema realtime from realtime_owner;
 
 -- The notifier reads and deletes changes and advances the feed. A gateway that enables a table creates triggers on it.

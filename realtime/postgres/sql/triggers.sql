@@ -6,7 +6,7 @@
 create or replace view realtime.armed_v1 as
 select tgrelid as relation, upper(substr(tgname, 18)) as event,
        args[1]::integer as max_bytes, nullif(args[2], '')::text[] as listed, args[3] as role,
-       args[4]::integer as stranger
+       args[4]::integer as stranger, proname ^@ 'capture_' and right(proname, 3) = '_v2' as lean
 from pg_trigger
 join pg_proc p on p.oid = tgfoid and pronamespace = 'realtime'::regnamespace
 cross join lateral (
@@ -16,6 +16,19 @@ cross join lateral (
 ) as a (args)
 where tgname in ('realtime_capture_insert', 'realtime_capture_update', 'realtime_capture_delete')
   and tgenabled in ('O', 'A');
+
+-- The name of the function that captures an event of a table. A partition, and a table of which some columns are listed,
+-- needs the function that captures any table.
+create or replace function realtime.capture_v2(
+    relation oid, event text, listed text[], max_bytes integer, role text
+) returns text
+language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select format('capture_%s_%s', lower(event), case
+        when event = 'UPDATE' or listed is not null or role <> 'own' or not realtime.lean_table_v2(relation) then 'v1'
+        when max_bytes = 1048576 then 'v2'
+        else 'limit_v2' end)
+$$;
 
 -- Create and enable the triggers of one table for these events, and disable its triggers for other events.
 -- The role is 'own' for a table that was enabled, and 'partition' for a table below one.
@@ -36,7 +49,7 @@ begin
                 case event when 'INSERT' then 'new table as new_rows'
                            when 'DELETE' then 'old table as old_rows'
                            else 'old table as old_rows new table as new_rows' end,
-                format('capture_%s_v1', lower(event)),
+                realtime.capture_v2(relation, event, listed, max_bytes, role),
                 max_bytes, coalesce(listed::text, ''), role, realtime.stranger_v1(relation));
             execute format('alter table only %s enable trigger %I',
                            relation, 'realtime_capture_' || lower(event));
@@ -101,6 +114,7 @@ as $$
         left join realtime.armed_v1 a on a.relation = w.relation and a.event = w.event and a.role = w.role
             and a.max_bytes = w.max_bytes and a.listed is not distinct from w.listed
             and a.stranger = realtime.stranger_v1(w.relation)
+            and (not a.lean or realtime.lean_table_v2(w.relation))
         where a.relation is null
         union
         select a.relation, w.root from realtime.armed_v1 a

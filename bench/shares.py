@@ -1,0 +1,156 @@
+"""What each part of the capture trigger costs: one session inserts a row a transaction, into like tables.
+
+Each table's trigger does a little more than that of the table before. They take turns in short runs, and
+nothing waits for the disk: what is left is the processor's time of one writer.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from bench.capture import INSERT, SCHEMA
+from bench.stage import POSTGRES
+from realtime.channels import Event, Table
+from realtime.dev.postgres import postgres
+from realtime.postgres.catalogue import Catalogue
+from realtime.postgres.pool import Database
+from realtime.settings.config import Project
+
+ROWS = 800  # of one run
+QUIET = {**POSTGRES, "synchronous_commit": "off", "autovacuum": "off"}
+SETTINGS = (
+    "set search_path = pg_catalog, pg_temp set timezone = 'UTC' set plan_cache_mode = force_generic_plan"
+)
+INTO = "insert into {outbox} (schema_name, table_name, event, data, truncated) "
+NAMES = "select tg_table_schema, tg_table_name, 'INSERT', "
+WRITE = INTO + NAMES + "to_jsonb(n.*)::text, false from new_rows n;"
+LIMITED = (
+    INTO + NAMES + "case when octet_length(data) > 1048576"
+    " then realtime.lean_key_v2(data, tg_relid) else data end, octet_length(data) > 1048576"
+    " from (select case when pg_column_size(n.*) < 100000 then to_jsonb(n.*)::text"
+    " else realtime.lean_careful_v2(row_to_json(n.*), tg_relid) end"
+    " from new_rows n{where} offset 0) as r (data);"
+)
+COLUMNS = " where has_column_privilege(tg_relid, tg_argv[3]::smallint, 'SELECT') is null"
+BELL = """
+if not found or (to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp())
+   is not true then
+    perform realtime.ring_v2();
+end if;"""
+
+# What a trigger has beyond the one before it: label, table, its function, the first column of its outbox.
+Part = tuple[str, str, str, str]
+PLAIN, KEYED = "id bigint generated always as identity", "id bigint generated always as identity primary key"
+PARTS: tuple[Part, ...] = (
+    ("a trigger that does nothing", "nothing", "", ""),
+    ("the row as JSON into an outbox, found by its transaction", "written", WRITE, PLAIN),
+    ("its primary key", "keyed", WRITE, KEYED),
+    ("as another role, with three settings", "definer", WRITE, KEYED),
+    ("the doorbell", "bell", WRITE + BELL, KEYED),
+    ("the limits of a row's size", "limited", LIMITED.replace("{where}", "") + BELL, KEYED),
+    ("the look for new columns", "checked", LIMITED.replace("{where}", COLUMNS) + BELL, KEYED),
+)
+INSTALLED = (
+    ("capture_insert_v2, of a table that needs no care", "capture_insert_v2"),
+    ("capture_insert_limit_v2, with another max_change_bytes", "capture_insert_limit_v2"),
+    ("capture_insert_v1, of any other table", "capture_insert_v1"),
+)
+
+
+async def measure(rounds: int) -> None:
+    """Print the time of an insert by table, and what it is more than in the table before."""
+    with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
+        async with postgres(Path(name), settings=QUIET) as database:
+            session = await asyncpg.connect(database.url)
+            try:
+                await _install(session, database.url)
+                tables = ["bare", *(part[1] for part in PARTS), *(function for _, function in INSTALLED)]
+                _print(await _take_turns(session, tables, 20 * rounds))
+            finally:
+                await session.close()
+
+
+async def _install(session: Any, url: str) -> None:
+    """Make all tables; the notifier is awake for an hour, and nobody reads."""
+    await session.execute("create table first (id int)")
+    database = Database(Project(database_url=url))
+    try:
+        await Catalogue(database).enable(Table("public", "first"), [Event.INSERT], None, 1_048_576)
+    finally:
+        await database.close()
+    await session.execute(
+        "select setval('realtime.silent_until', extract(epoch from now())::bigint + 3600);"
+        "grant create on schema realtime to realtime_owner"
+    )
+    await session.execute(SCHEMA.format(table="bare"))
+    for _, table, body, first_column in PARTS:
+        await session.execute(SCHEMA.format(table=table))
+        await _make_function(session, table, body, first_column)
+        await _make_trigger(session, table, f"made_{table}")
+    for _, function in INSTALLED:
+        await session.execute(SCHEMA.format(table=function))
+        await _make_trigger(session, function, function)
+
+
+async def _make_function(session: Any, table: str, body: str, first_column: str) -> None:
+    if body:
+        await session.execute(f"""
+            create table realtime.{table} (
+                {first_column}, xid xid8 not null default pg_current_xact_id(),
+                schema_name text not null, table_name text not null, event text not null, data text not null,
+                old text, truncated boolean not null default false,
+                at timestamptz not null default statement_timestamp()
+            );
+            create index on realtime.{table} (xid);
+            grant insert (schema_name, table_name, event, data, old, truncated)
+                on realtime.{table} to realtime_owner
+        """)
+    definer = table not in ("nothing", "written", "keyed")
+    await session.execute(
+        f"create function realtime.made_{table}() returns trigger language plpgsql"
+        f" {f'security definer {SETTINGS}' if definer else ''} as $$ begin"
+        f" {body.replace('{outbox}', f'realtime.{table}')} return null; end $$"
+    )
+    if definer:
+        await session.execute(f"alter function realtime.made_{table}() owner to realtime_owner")
+
+
+async def _make_trigger(session: Any, table: str, function: str) -> None:
+    await session.execute(
+        f"create trigger capture after insert on {table} referencing new table as new_rows"
+        f" for each statement execute function realtime.{function}('1048576', '', 'own', '6')"
+    )
+
+
+async def _take_turns(session: Any, tables: list[str], rounds: int) -> dict[str, float]:
+    """Return the median of all runs of each table, in µs an insert."""
+    for table in tables:
+        insert = INSERT.format(table=table).replace(":client_id", "5")
+        await session.execute(
+            f"create procedure insert_{table}() language plpgsql as $$ begin"
+            f" for i in 1..{ROWS} loop {insert} commit; end loop; end $$"
+        )
+    runs: dict[str, list[float]] = {table: [] for table in tables}
+    for number in range(rounds + 2):
+        for table in tables if number % 2 == 0 else reversed(tables):
+            began = time.perf_counter()
+            await session.execute(f"call insert_{table}()")
+            runs[table].append((time.perf_counter() - began) / ROWS * 1e6)
+    return {table: statistics.median(of_table[2:]) for table, of_table in runs.items()}
+
+
+def _print(medians: dict[str, float]) -> None:
+    bare = before = medians["bare"]
+    print("one row and one transaction at a time, no wait for the disk, nobody reads; medians:")
+    print(f"  {'no trigger':<58}{bare:>6.1f} µs")
+    for label, table, _, _ in PARTS:
+        print(f"  {label:<58}{medians[table]:>6.1f} µs, {medians[table] - before:+.1f}")
+        before = medians[table]
+    for label, function in INSTALLED:
+        print(f"  {label:<58}{medians[function]:>6.1f} µs, {medians[function] - bare:.1f} in all")

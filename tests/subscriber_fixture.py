@@ -89,7 +89,7 @@ class Servers:
 
     def __init__(self, redis: Redis) -> None:
         self._news = asyncio.Event()
-        client = SimpleNamespace(pubsub=lambda: Connection(redis))
+        client = SimpleNamespace(pubsub=lambda: Connection(redis), connection_pool=None)
         self.all = (Server(("127.0.0.1", 6379), cast(Any, client)),)
 
     def of(self, channel: bytes) -> Any:

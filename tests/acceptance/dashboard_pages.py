@@ -12,9 +12,14 @@ async def page_of(dev: Dev, tabs: Tabs, name: str, token: str | None = None) -> 
     """A page of the dashboard, in a tab of its own."""
     address = dev.dashboard if token is None else f"{dev.url}/dashboard#project=demo&token={token}"
     page = await tabs.open(address)
+    await go(page, name)
+    return page
+
+
+async def go(page: Page, name: str) -> None:
+    """Go to another page in the same tab; until it is drawn, a field would be one of the page before."""
     await page.get_by_role("link", name=name).click()
     await expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
-    return page
 
 
 def events(page: Page) -> Locator:

@@ -17,6 +17,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from realtime.auth.tokens import issue
 from tests.acceptance.conftest import Stage
+from tests.acceptance.dashboard_pages import go
 from tests.acceptance.programs import Dev, psql, running
 from tests.acceptance.served import LOCAL, served
 from tests.browser_fixture import Tabs, opened_tabs
@@ -32,11 +33,6 @@ NEEDS_MORE = "needs a token with the role service_role"
 
 def fragment(url: str, token: str, project: str = "demo") -> str:
     return f"{url}/dashboard#project={project}&token={token}"
-
-
-async def go(page: Page, name: str) -> None:
-    await page.get_by_role("link", name=name).click()
-    await expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
 
 
 async def sign_in(page: Page, project: str, token: str) -> None:

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.async_api import Locator, expect
 
-from tests.acceptance.dashboard_pages import events, page_of, subscribe
+from tests.acceptance.dashboard_pages import events, go, page_of, subscribe
 from tests.acceptance.programs import Dev
 from tests.browser_fixture import Tabs
 from tests.gateway_fixture import eventually
@@ -32,7 +32,7 @@ async def test_a_broadcast_goes_to_another_tab_digit_for_digit_and_comes_back(de
     assert await listener.locator("img[src=x]").count() == 0
 
     # And back, by an ordinary token.
-    await listener.get_by_role("link", name="Broadcast").click()
+    await go(listener, "Broadcast")
     await listener.get_by_label("Channel").fill("room:two-tabs")
     await listener.get_by_label("Payload").fill("18446744073709551615")
     await listener.get_by_role("button", name="Send").click()
@@ -106,7 +106,7 @@ async def test_both_pages_fit_a_phone(dev: Dev, tabs: Tabs) -> None:
     page = await tabs.open(dev.dashboard)
     for name in ("Live", "Broadcast"):
         await page.get_by_role("button", name="Menu").click()
-        await page.get_by_role("link", name=name).click()
+        await go(page, name)
         await page.get_by_label("Channel").fill("room:phone")
         if name == "Live":
             await page.get_by_role("button", name="Subscribe").click()

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from playwright.async_api import Page, expect
 
 from tests.acceptance.conftest import Stage
-from tests.acceptance.dashboard_pages import events, page_of, subscribe
+from tests.acceptance.dashboard_pages import events, go, page_of, subscribe
 from tests.acceptance.programs import START_SECONDS, Dev, psql, running
 from tests.acceptance.served import LOCAL, served
 from tests.browser_fixture import Tabs
@@ -238,7 +238,7 @@ async def test_an_origin_that_may_not_connect_is_told_what_to_set(messages: Stag
     messages.write(project=('allowed_origins = ["https://elsewhere.example"]',))
     async with served(messages) as running:
         page = await tabs.open(f"{running.url}/dashboard#project=demo&token={token_for(role='service_role')}")
-        await page.get_by_role("link", name="Live").click()
+        await go(page, "Live")
         await page.get_by_label("Channel").fill("table:messages")
         await page.get_by_role("button", name="Subscribe").click()
         await expect(page.get_by_role("alert")).to_have_count(1)
@@ -250,7 +250,7 @@ async def test_a_node_that_dies_is_told_and_nothing_is_missed(messages: Stage, t
     tabs.expected = ("WebSocket connection", "Failed to load resource")
     async with served(messages) as before:
         page = await tabs.open(f"{before.url}/dashboard#project=demo&token={token_for(role='service_role')}")
-        await page.get_by_role("link", name="Live").click()
+        await go(page, "Live")
         await subscribe(page, "table:messages")
         await psql(messages.database_url, "insert into messages (body) values ('before')")
         await expect(events(page)).to_have_count(1)

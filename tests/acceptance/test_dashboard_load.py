@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 from playwright.async_api import CDPSession, Page, expect
 
+from tests.acceptance.dashboard_pages import go
 from tests.acceptance.programs import Dev
 from tests.browser_fixture import Tabs
 from tests.gateway_fixture import eventually
@@ -93,7 +94,7 @@ async def number_of(page: Page, name: str) -> int:
 
 async def test_a_thousand_changes_a_second(dev: Dev, tabs: Tabs) -> None:
     page = await tabs.open(dev.dashboard)
-    await page.get_by_role("link", name="Live").click()
+    await go(page, "Live")
     await page.get_by_label("Channel").fill("table:orders")
     await page.get_by_role("button", name="Subscribe").click()
     await page.get_by_text("Subscribed", exact=True).wait_for()

@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Locator, Page, WebSocketRoute, expect
 
 from realtime.auth.tokens import issue
+from tests.acceptance.dashboard_pages import go
 from tests.acceptance.programs import Dev, client_of
 from tests.browser_fixture import Tabs
 from tests.gateway_fixture import Client
@@ -24,7 +25,7 @@ HOSTILE = ["<img src=x onerror=alert(1)>", "\u202ereversed", "x" * 2_000, "عا�
 async def opened(dev: Dev, tabs: Tabs, channel: str | None = None, token: str | None = None) -> Page:
     page = await tabs.open()
     await page.goto(f"{dev.url}/dashboard#project=demo&token={token or dev.token}")
-    await page.get_by_role("link", name="Presence").click()
+    await go(page, "Presence")
     if channel:
         await page.get_by_label("Channel").fill(channel)
     await expect(page.get_by_label("Channel")).to_be_editable()
@@ -126,8 +127,8 @@ async def test_the_dashboard_may_be_present_itself_until_it_leaves(dev: Dev, tab
     await page.get_by_role("button", name="Change the state").click()
     await expect(people(page)).to_contain_text(['{"name":"away"}'])
     # It holds while one looks at another page.
-    await page.get_by_role("link", name="Settings").click()
-    await page.get_by_role("link", name="Presence").click()
+    await go(page, "Settings")
+    await go(page, "Presence")
     await page.get_by_label("Channel").fill("room:operator")
     await page.get_by_role("button", name="Leave").click()
     await expect(page.get_by_text("Nobody is there")).to_be_visible()
@@ -201,7 +202,7 @@ async def with_service(dev: Dev, tabs: Tabs, service: Service) -> Page:
     page = await tabs.open()
     await page.route_web_socket("**/realtime/ws*", service)
     await page.goto(f"{dev.url}/dashboard#project=demo&token={dev.token}")
-    await page.get_by_role("link", name="Presence").click()
+    await go(page, "Presence")
     return page
 
 

@@ -1,5 +1,5 @@
 // Numbers, times, foreign text and the server's sentences as people read them.
-import { seen } from "./parts/json_text.js"
+import { seen } from "./json_text.js"
 
 const whole = new Intl.NumberFormat("en")
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 })

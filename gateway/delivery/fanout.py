@@ -38,16 +38,14 @@ class Fanout:
         """Queue frames for all subscribers; they are written at the end of this turn, or a moment later."""
         if not deliveries:
             return
-        is_first = self._began_at is None
-        if is_first:
+        if self._began_at is None:
             self._began_at = time.monotonic()
+            self._after_write(self._written)
         for delivery in deliveries:
             self._deliveries += len(delivery.subscribers)
             self._messages += len(delivery.subscribers) * delivery.messages
             self._send(delivery)
         self._line = deliveries[-1].line or self._line
-        if is_first:
-            self._after_write(self._written)
 
     def _send(self, delivery: Delivery[SendQueue]) -> None:
         """Add to the batch at the end of the queues of all subscribers, or give them a new one."""

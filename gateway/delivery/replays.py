@@ -25,7 +25,7 @@ class Replays:
         self._on_failure = on_failure
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by channel name, until done
         self._replays: dict[str, Replay] = {}  # by channel name, until done
-        self._ending: dict[asyncio.Task[None], None] = {}  # cancelled, but still running
+        self._ending: dict[asyncio.Task[None], None] = {}  # cancelled, still running; a set is larger
 
     def __repr__(self) -> str:
         return f"<Replays {list(self._replays.values())}>"

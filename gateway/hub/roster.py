@@ -123,18 +123,18 @@ class Roster:
 
     def _note(self, kind: str, connection: bytes, entry: bytes) -> None:
         """Add a change to the first pending message after the last one that has the same connection."""
-        pending = [index for index, (_, entries) in enumerate(self._pending) if connection in entries]
-        if pending and kind == "join":
-            other, entries = self._pending[pending[-1]]
+        holding = [index for index, (_, entries) in enumerate(self._pending) if connection in entries]
+        if holding and kind == "join":
+            other, entries = self._pending[holding[-1]]
             if other == "leave" and entries[connection] == entry:
-                self._forget(pending[-1], connection)  # it only moved to another incarnation of its node
+                self._forget(holding[-1], connection)  # it only moved to another incarnation of its node
                 return
-        if pending and kind == "update":
-            other, entries = self._pending[pending[-1]]
+        if holding and kind == "update":
+            other, entries = self._pending[holding[-1]]
             if other in ("join", "update"):
                 entries[connection] = entry  # the pending message sends the present entry
                 return
-        for other, entries in self._pending[pending[-1] + 1 if pending else 0 :]:
+        for other, entries in self._pending[holding[-1] + 1 if holding else 0 :]:
             if other == kind:
                 entries[connection] = entry
                 return

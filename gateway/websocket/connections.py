@@ -44,7 +44,7 @@ class Expecting:
 
 
 class Opened:
-    """A `with` block in which a connection is one of the open ones; likewise."""
+    """A `with` block in which a connection is one of the open ones; also smaller than a generator."""
 
     __slots__ = ("_connection", "_connections", "_gauge", "_record")
 

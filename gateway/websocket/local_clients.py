@@ -23,7 +23,7 @@ from realtime import __version__
 from realtime.waiting.batches import batches
 
 CONNECTIONS_AT_ONCE = 200  # between two turns of other tasks
-DESCRIBED_AT_ONCE = 20  # likewise; each may have 100 channels, whose messages are added up
+DESCRIBED_AT_ONCE = 20  # the same for a page: messages of up to 100 channels of each are added up
 MOST_SUBSCRIPTIONS = 100  # names of one client in an answer,
 SUBSCRIPTION_BYTES = 8_192  # and bytes of all of them
 

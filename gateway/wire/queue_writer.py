@@ -18,7 +18,7 @@ from gateway.wire.send_queue import SendQueue
 from realtime.logs.setup import shared_context
 
 PARTING_SECONDS = 30.0  # for a closed slow consumer to read the reason
-SAMPLE_QUEUES = 100  # from which it is told how many deliveries a queue has, at most
+SAMPLE_QUEUES = 100  # about so many of those with deliveries show how many a queue has
 TICK_SECONDS = 0.01  # between two checks of the sockets that are behind, at least
 TICK_SHARE = 0.2  # of the time, at most, for these checks; they come less often if they take more
 

@@ -107,8 +107,7 @@ class SendQueue:
     @property
     def piece_count(self) -> int:
         """How many pieces are queued."""
-        count = 0 if self._queue is None else len(self._queue)
-        return count if self._batch is None else count + len(self._batch.pieces)
+        return len(self._queue or ()) + (0 if self._batch is None else len(self._batch.pieces))
 
     @property
     def has_room(self) -> bool:
@@ -136,8 +135,7 @@ class SendQueue:
 
     def send(self, pieces: list[bytes]) -> None:
         """Queue pieces of whole frames, to write at the end of this turn or as the socket drains."""
-        queue = self._own_queue()
-        queue += pieces
+        self._own_queue().extend(pieces)
         self._queue_bytes += sum(map(len, pieces))
         if not self.is_awake:
             self._writer.wake(self)
@@ -157,7 +155,7 @@ class SendQueue:
             self.discard()
             return True
         if transport.get_write_buffer_size() > TRANSPORT_BYTES:
-            return self._batch is None and self._queue is None
+            return batch is None and self._queue is None
         if batch is not None and self._queue is None and batch.size <= SLICE_BYTES:
             self._batch, batch.is_open = None, False
             self.written_bytes += batch.size
@@ -176,20 +174,17 @@ class SendQueue:
             self.written_bytes += size
             self._transport.write(queue[begin] if at == begin + 1 else b"".join(queue[begin:at]))
         del queue[:at]
-        if not queue:
-            self._queue = None
+        self._queue = queue or None
         return not queue
 
     def _own_queue(self) -> list[bytes]:
         """Return the queue with all that is queued; nothing more is added to the batch."""
-        if self._queue is None:
-            self._queue = []
-        if self._batch is not None:
-            self._queue += self._batch.pieces
-            self._queue_bytes += self._batch.size
-            self._batch.is_open = False
-            self._batch = None
-        return self._queue
+        queue = self._queue = self._queue or []
+        if (batch := self._batch) is not None:
+            self._batch, batch.is_open = None, False
+            queue += batch.pieces
+            self._queue_bytes += batch.size
+        return queue
 
     async def room(self) -> None:
         """Wait until a slice may follow, or the socket is closed; waiting tasks resume in order."""

@@ -31,6 +31,8 @@ class KeptConnection:
             await connection.send_packed_command(packed)
             return await connection.read_response()
         finally:
+            # After anything but an error that the server sent, redis-py has closed the connection. So a late
+            # answer is read by no other call, and the next call connects anew.
             await self._put_back(connection)
 
     async def _take(self) -> Any:

@@ -1,4 +1,4 @@
-"""JSON as the dashboard cuts and checks it (`parts/json_text.js`), compared with what a JSON parser says."""
+"""JSON as the dashboard cuts and checks it (`json_text.js`), compared with what a JSON parser says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.browser_fixture import Tabs
 from tests.gateway_fixture import Gateway
 
-MODULE = "import('/dashboard/parts/json_text.js')"
+MODULE = "import('/dashboard/json_text.js')"
 ROUNDS = 400
 STRANGE = [
     '"',

@@ -1,4 +1,7 @@
-"""REST over all nodes: who is connected, which channels there are, disconnecting. Two gateways, one Redis."""
+"""REST over all nodes: who is connected, which channels there are, disconnecting. Two gateways, one Redis.
+
+Long by the questions that one node asks the others.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every task that a gateway's clients share goes on when one item of it raises what nobody foresaw.
 
 A gateway in this process, made of its own parts: one collaborator of the task under test is a subclass that
-fails. Bob must not notice.
+fails. Bob must not notice. Long, since each task has its story.
 """
 
 from __future__ import annotations

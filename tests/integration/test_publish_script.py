@@ -1,4 +1,7 @@
-"""The scripts that publish, on a real Valkey: what they number, take only once, keep and throw away."""
+"""The scripts that publish, on a real Valkey: what they number, take only once, keep and throw away.
+
+Long by the bounds of history, and by the ways in which changes may come again.
+"""
 
 from __future__ import annotations
 

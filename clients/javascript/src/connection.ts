@@ -1,7 +1,7 @@
 // One connection at a time, for ever: opens the WebSocket, notices when it dies, and opens the next one.
 //
 // It reports to its handler, the client. A `_request` is answered once: by the server, or with an error when no
-// answer came. Nothing is ever sent twice here.
+// answer came. Nothing is ever sent twice here. Long, since each state of a connection is here.
 
 import type { Options, Runtime, Socket, Status } from "./api.js"
 import { RealtimeError, TOO_BIG, Unauthorized } from "./errors.js"

@@ -1,8 +1,8 @@
 // One event of Live with all that it says: what changed first, then the rest.
 import { html, useEffect, useRef, useState } from "../vendor/preact.js"
 import { delay, moment } from "../format.js"
+import { fields, parts } from "../json_text.js"
 import { Button, CopyButton } from "../parts/controls.js"
-import { fields, parts } from "../parts/json_text.js"
 import { Facts, Foreign, Notice } from "../parts/layout.js"
 import { changes, columns, selected, timeOf, unquoted, value } from "./live_list.js"
 

@@ -2,7 +2,7 @@
 // before it is seen. The subscription goes on while another page is open, and ends with the session.
 import { familyOf } from "../channel_names.js"
 import { client, frame, nodeNow, subscribe as subscribeTo } from "../connection.js"
-import { fields, json } from "../parts/json_text.js"
+import { fields, json } from "../json_text.js"
 import { session } from "../session.js"
 import { computed, effect, signal } from "../vendor/preact.js"
 

@@ -1,8 +1,8 @@
 // The list "Events": of thousands of events only those in sight are in the document. It follows the newest until somebody
 // scrolls away from it.
 import { Component, html, signal, useEffect, useLayoutEffect, useRef, useState } from "../vendor/preact.js"
-import { fields, parts, seen } from "../parts/json_text.js"
 import { bytes, clip, counted } from "../format.js"
+import { fields, parts, seen } from "../json_text.js"
 import { drawn, view } from "./live_feed.js"
 
 const SPARE = 6 // rows on both sides of what is in sight

@@ -2,8 +2,8 @@
 import { html, useState } from "../vendor/preact.js"
 import { post } from "../api.js"
 import { agent, clip, count, endWithStop } from "../format.js"
+import { seen } from "../json_text.js"
 import { Ask } from "./controls.js"
-import { seen } from "./json_text.js"
 
 /** Rejects with a sentence; resolves to one about what came of it. `body` as the contract has it. */
 export async function disconnect(body) {

@@ -1,14 +1,17 @@
 -- Functions of the scripts that append to a topic. Those scripts begin with this text; it is never called alone.
 --
+-- KEYS[1]  meta hash of the topic
+-- KEYS[2]  history stream of the topic
+--
 -- A history entry is a publication as it went out. Its id is LAST_OFFSET-MILLISECONDS, so that both
 -- trimming by number and reading from an offset are ranges over ids. Numbers below 2^53 are exact in Lua.
 --
 -- Most publications come alone, and each command costs about as much as all of this code. So one command reads
 -- the topic, one writes it, and history is read only when it has to give up an entry.
 
--- Reads a topic. A topic that nobody has used yet has no `epoch`, and one without publications no `offset`.
-local function read_topic(meta_key)
-  local meta = redis.call('HMGET', meta_key, 'epoch', 'offset', 'bytes', 'oldest', 'mark')
+-- Reads the topic. A topic that nobody has used yet has no `epoch`, and one without publications no `offset`.
+local function read_topic()
+  local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'bytes', 'oldest', 'mark')
   return {epoch = meta[1], offset = meta[2], bytes = meta[3], oldest = meta[4], mark = meta[5]}
 end
 

@@ -14,8 +14,8 @@
 -- Returns {offset of the last message, bytes of the history now}.
 
 local now = reign()
-local topic = read_topic(KEYS[1])
-if now ~= '' and topic.epoch and string.sub(topic.epoch, 13) ~= now then
+local topic = read_topic()
+if is_of_other_reign(topic.epoch, now) then
   redis.call('DEL', KEYS[1], KEYS[2])
   topic = {}
 end

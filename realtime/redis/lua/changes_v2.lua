@@ -21,7 +21,7 @@
 -- means that Redis or the database went back in time: changes are lost, and the notifier must reset the topic.
 
 local continued, token, count, lines = ARGV[2], ARGV[3], tonumber(ARGV[6]), ARGV[7]
-local topic = read_topic(KEYS[1])
+local topic = read_topic()
 local mark = topic.mark or ''
 
 local skip = 0

@@ -12,8 +12,12 @@ local function reign()
   return string.match(answer, 'master_replid:(%x%x%x%x%x%x%x%x)') or ''
 end
 
+-- Whether an epoch began under another replication id than `now`.
+local function is_of_other_reign(epoch, now)
+  return now ~= '' and epoch and string.sub(epoch, 13) ~= now
+end
+
 -- Deletes the keys of a topic whose epoch, in the first key, began under another replication id than `now`.
 local function forget_other_reigns(now, meta_key, ...)
-  local epoch = redis.call('HGET', meta_key, 'epoch')
-  if now ~= '' and epoch and string.sub(epoch, 13) ~= now then redis.call('DEL', meta_key, ...) end
+  if is_of_other_reign(redis.call('HGET', meta_key, 'epoch'), now) then redis.call('DEL', meta_key, ...) end
 end

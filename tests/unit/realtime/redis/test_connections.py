@@ -12,7 +12,7 @@ import redis as redis_py
 from redis import asyncio as redis
 from redis.asyncio.connection import Connection, SSLConnection
 
-from realtime.redis import connections
+from realtime.redis import client, connections
 from realtime.redis.connections import PlainConnection, Pool, TlsConnection
 from realtime.redis.timings import DEFAULTS, RedisTimings
 
@@ -84,6 +84,11 @@ def test_the_bound_in_setup_cfg_is_about_the_version_that_these_tests_saw() -> N
     oldest, beyond = tuple(map(int, bounds.groups()[:2])), tuple(map(int, bounds.groups()[2:]))
     assert beyond == (oldest[0], oldest[1] + 1)
     assert oldest <= tuple(map(int, redis_py.__version__.split(".")[:2])) < beyond
+
+
+def test_redis_py_converts_no_answer_of_the_commands_that_go_without_it() -> None:
+    callbacks = redis.Redis().response_callbacks
+    assert not [command for command in client._UNCONVERTED if command in callbacks]
 
 
 async def test_a_pool_forgets_connections_that_nobody_has_any_more() -> None:

@@ -155,6 +155,8 @@ class SendQueue:
             self.discard()
             return True
         if transport.get_write_buffer_size() > TRANSPORT_BYTES:
+            if batch is not None and not batch.is_open:
+                self._own_queue()  # others have joined its pieces; nobody counts that copy while it is kept
             return batch is None and self._queue is None
         if batch is not None and self._queue is None and batch.size <= SLICE_BYTES:
             self._batch, batch.is_open = None, False

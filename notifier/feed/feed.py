@@ -15,7 +15,7 @@ from notifier.errors import UNREADABLE, FeedMoved, NoFeed, UnreadableBatch
 from notifier.feed.batch_reader import LONG_SECONDS, BatchReader
 from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed_row import read_checkpoints, read_feed_row
-from notifier.feed.outbox_rows import table_facts, topics_of
+from notifier.feed.outbox_rows import is_object, table_facts, topics_of
 from notifier.feed.publication_store import Chunk
 from notifier.feed.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
 from notifier.feed.timings import DEFAULTS, FeedTimings
@@ -228,7 +228,8 @@ class Feed:
         chunks: dict[tuple[str, str], Chunk] = {}
         for change_id, schema, name, event, data, old, truncated, committed_at in rows:
             topic, prefixes = table_facts(schema, name)
-            if event not in prefixes or not self._has_room_for(topic):
+            is_change = event in prefixes and is_object(data) and (old is None or is_object(old))
+            if not is_change or not self._has_room_for(topic):
                 self.left_out += 1
                 continue
             chunk = chunks.get((schema, name))
@@ -237,7 +238,7 @@ class Feed:
                 chunk = chunks[schema, name] = Chunk(topic, after, [], [])
             chunk.ids.append(change_id)
             line = change_line(prefixes[event], data, old, committed_at, truncated)
-            # Postgres writes no line break, but a forged cast may: a line must stay one line.
+            # Postgres writes no line break, but a forged row may have some: a line must stay one line.
             chunk.lines.append(line.replace("\n", " "))
         for chunk in chunks.values():
             self.moved[chunk.topic] = f"{self.token}:{chunk.ids[-1]}"

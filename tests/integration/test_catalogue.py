@@ -20,6 +20,7 @@ from tests.change_stream import DEADLINE
 from tests.postgres_fixture import Database, Sessions
 
 ALL = tuple(Event)
+LAYERS = 60
 ITEMS = Table("public", "items")
 
 
@@ -221,6 +222,23 @@ async def test_a_busy_table_is_unavailable_with_nothing_half_done(
             await impatient.enable(ITEMS, ALL, None, 1000)
     assert await items.catalogue.enabled() == []
     assert await items.superuser.fetchval("select count(*) from pg_trigger where tgname ~ 'realtime'") == 0
+
+
+async def test_tables_that_inherit_are_no_partitions_however_many_ways_lead_to_them(
+    items: Database, impatient: Catalogue
+) -> None:
+    """Each layer has two tables, which inherit from both tables of the layer above."""
+    above = ["items"]
+    for layer in range(LAYERS):
+        names = [f"heir_{layer}_{side}" for side in "ab"]
+        for name in names:
+            await items.superuser.execute(f"create table {name} () inherits ({', '.join(above)})")
+        above = names
+    async with busy(items) as writer, items.session() as other, other.transaction():
+        await other.execute("lock table heir_0_a in exclusive mode")
+        with pytest.raises(Unavailable, match=rf"locked .* \(pid {writer.get_server_pid()}\)"):
+            await impatient.enable(ITEMS, ALL, None, 1000)
+    await items.catalogue.enable(ITEMS, ALL, None, 1000)
 
 
 async def test_a_busy_partition_leaves_its_parent_as_it_was(database: Database, impatient: Catalogue) -> None:

@@ -77,6 +77,43 @@ async def test_a_forged_change_stops_no_notifier_and_hides_no_change(
         assert [row_id for row_id in await demo.ids() if row_id != 9] == [1, 2]
 
 
+ENDED = """'{"id":9},"channel":"chat","type":"broadcast","more":{}'"""
+NO_ROWS = {
+    "data that ends its object and goes on": ("'INSERT'", ENDED, "null"),
+    "an old row that ends its object and goes on": ("'UPDATE'", "'{}'", ENDED),
+    "data that is no object": ("'INSERT'", "'5'", "null"),
+    "data that is no JSON": ("'INSERT'", "'{id}'", "null"),
+    "no data": ("'INSERT'", "''", "null"),
+    "no old row, which is not null": ("'UPDATE'", "'{}'", "''"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ROWS)
+async def test_a_forged_change_without_one_object_for_a_row_is_left_out_and_hides_no_change(
+    settings: Settings, writer: Any, kind: str
+) -> None:
+    """It would give the messages of clients another channel or type."""
+    left_out = "realtime_notifier_left_out_changes_total"
+    async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
+        publisher = publisher_of(settings, seen.publications, reader)
+        await publisher.begin()
+        before = value(left_out, project=PROJECT)
+        await forge(writer, NO_ROWS[kind])
+        await insert(writer, 1)
+        assert await publisher.publish_next() == 1
+        assert await seen.ids() == [1]
+        assert value(left_out, project=PROJECT) == before + 1
+
+
+async def test_a_row_may_nest_as_deep_as_the_database_allows(settings: Settings, writer: Any) -> None:
+    deep = "'{\"id\":9,\"tree\":' || repeat('[', 3000) || repeat(']', 3000) || '}'"
+    async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
+        publisher = publisher_of(settings, seen.publications, reader)
+        await publisher.begin()
+        await forge(writer, ("'INSERT'", f"({deep})::jsonb::text", "null"))
+        assert await publisher.publish_next() == 1
+
+
 async def last_is(seen: Witness, row_id: int) -> None:
     """Wait until a row was published, as the last one."""
 

@@ -16,6 +16,7 @@ from notifier.errors import FeedMoved, UnreadableBatch
 from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed import Feed
 from notifier.feed.snapshots import Snapshot, seen_since
+from notifier.feed.timings import FeedTimings
 from notifier.sessions import connect, query
 from realtime.settings.config import Settings
 from tests.expressions import value
@@ -35,6 +36,7 @@ from tests.plans import pages_touched
 MANY = 200_000
 FEW_PAGES = 200  # of the buffer cache, for a read of a few rows that lie among very many
 PAIRS = 300  # of snapshots that are compared
+RUNNING = 20_000  # transactions
 
 
 class Spy:
@@ -108,6 +110,19 @@ async def test_its_ranges_are_those_between_any_two_snapshots(orders_url: str) -
             assert ranges == sorted(seen_since(earlier, later)), (earlier, later)
             several += len(ranges) > 1
     assert several > PAIRS // 4
+
+
+async def test_very_many_transactions_may_run(orders_url: str) -> None:
+    """Each plan parses each snapshot once, and not for each transaction."""
+    head = query("take").partition("), few as")[0].replace("pg_current_snapshot()", "$1::text::pg_snapshot")
+    asked = head.replace("$4", "$2") + ") select count(*) from range"
+    many = Snapshot(1_000, 1_000 + 2 * RUNNING, tuple(range(1_000, 1_000 + 2 * RUNNING, 2)))
+    earlier = str(Snapshot(1_000, 1_001, (1_000,)))
+    async with session(orders_url) as connection:
+        await connection.execute("set plan_cache_mode = force_generic_plan")
+        for last, ranges in ((earlier, RUNNING), (str(many), 0)):
+            found = await connection.fetchval(asked, str(many), last, timeout=FeedTimings().snapshot_seconds)
+            assert found == ranges
 
 
 async def test_a_small_batch_is_stored_and_read_by_one_statement(orders_url: str, writer: Any) -> None:

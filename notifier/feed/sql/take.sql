@@ -13,22 +13,22 @@
 -- The same as `advance`, `batch` and `changes` one after the other: see there. The statement has one snapshot, so what
 -- is returned is what the stored snapshot sees. A batch that has more changes, or a row that cannot be a change, is
 -- stored and not returned: `is_whole` is false, and it is read by `batch` and `changes`. No column is read before its
--- length is known, except from rows that are returned.
+-- length is known, except from rows that are returned. Each snapshot is parsed once, however many transactions run.
 with this as materialized (
-  select pg_current_snapshot() as snapshot
+  select pg_current_snapshot() as snapshot, $4::text::pg_snapshot as earlier
 ), hole as materialized (
   select xid::text::bigint as xid from this, pg_snapshot_xip(snapshot) as xid
 ), range as materialized (
   -- Transactions that ran at the last snapshot and have finished, and all newer ones that do not run now.
   select xid as low, xid as high
-  from this, pg_snapshot_xip($4::text::pg_snapshot) as xid
+  from this, pg_snapshot_xip(earlier) as xid
   where pg_visible_in_snapshot(xid, snapshot)
   union all
   select low::text::xid8, high::text::xid8
   from (
     select
       greatest(
-        1 + lag(xid) over (order by xid), pg_snapshot_xmax($4::text::pg_snapshot)::text::bigint
+        1 + lag(xid) over (order by xid), (select pg_snapshot_xmax(earlier)::text::bigint from this)
       ) as low,
       xid - 1 as high
     from (

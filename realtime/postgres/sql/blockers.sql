@@ -5,7 +5,8 @@ with recursive tree (relid) as (
     select $1::oid
     union all
     -- As pg_partition_tree, which would wait for the locks that are looked for.
-    select inhrelid from pg_inherits join tree on inhparent = relid
+    select inhrelid
+    from tree join pg_inherits on inhparent = relid join pg_class p on p.oid = inhrelid and p.relispartition
 )
 select distinct pid from pg_locks
 where locktype = 'relation' and database = (select oid from pg_database where datname = current_database())

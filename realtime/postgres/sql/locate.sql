@@ -13,14 +13,15 @@ select
         where c.relispartition and parent.oid = pg_partition_root(c.oid)
     ) as parent,
     (
-        -- pg_partition_tree would lock each partition, and wait for one that somebody else has locked.
-        with recursive tree (relid) as (
-            select c.oid
+        -- pg_partition_tree would lock each partition, and wait for one that somebody else has locked. A table that
+        -- inherits from others and is no partition may have many parents, and be found by very many ways.
+        with recursive tree (relid, relkind) as (
+            select c.oid, c.relkind
             union all
-            select inhrelid from pg_inherits join tree on inhparent = relid
+            select p.oid, p.relkind
+            from tree join pg_inherits on inhparent = relid join pg_class p on p.oid = inhrelid and p.relispartition
         )
-        select min(relid::regclass::text) from tree join pg_class p on p.oid = relid
-        where p.relispartition and p.relkind = 'f'
+        select min(relid::regclass::text) from tree where relkind = 'f'
     ) as foreign_partition,
     pg_get_userbyid(relowner)::text as owner,
     current_user::text as role

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import weakref
 from typing import Any, cast
 
 import pytest
@@ -185,3 +186,15 @@ async def test_what_waits_is_counted_once_added_to_a_batch() -> None:
     queue = node.queues["a"]
     assert queue.queued_bytes == len(node.expected["a"]) == sum(map(len, queue.pieces))
     assert queue.piece_count == len(queue.pieces) == 3
+
+
+async def test_a_client_that_does_not_read_keeps_its_pieces_and_not_what_others_made_of_them() -> None:
+    node = Node()
+    for who in "ab":
+        node.subscribe(who, CHANNELS[0])
+    node.transports["a"].is_full = True
+    node.publish()
+    node.publish()
+    batch = weakref.ref(cast(Any, node.queues["a"]._batch))
+    await eventually(lambda: node.transports["b"].written and batch() is None)
+    assert b"".join(node.queues["a"].pieces) == node.expected["a"]

@@ -185,12 +185,14 @@ $template$;
     computed_data constant text := '(select %1$s from %2$I)';
     computed_old constant text := '(select %1$s from %3$I)';
 
-    fillers constant text := repeat(', null::cid', 40);
-    names constant text := (select string_agg(format('"realtime %s"', i), ', ') from generate_series(1, 40) i);
+    most_columns constant integer := 40; -- as in lean_table_v2
+    fillers constant text := repeat(', null::cid', most_columns);
+    names constant text := (
+        select string_agg(format('"realtime %s"', i), ', ') from generate_series(1, most_columns) i);
     conditions constant text := (
         select string_agg(
             format(E'\n          and realtime.lean_value_v2(case when false then c."realtime %s" end)', i), '')
-        from generate_series(1, 40) i);
+        from generate_series(1, most_columns) i);
     suffix text;
     max_bytes text;
 

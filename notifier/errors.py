@@ -44,8 +44,9 @@ class UnreadableBatch(RealtimeError):
         return f"batch {self.token!r} has damaged text: the feed is loaded again, and leaves it out"
 
 
-# The database or Redis cannot be reached, or was lost, or another notifier has taken the feed over. On any
-# other error the database answers, but schema `realtime` is not as it should be, or this role may not use it.
+# The database or Redis cannot be reached, or was lost, or another notifier has taken the feed over, or the
+# feed has to be loaded again. On any other error the database answers, but schema `realtime` is not as it
+# should be, or this role may not use it.
 AWAY = (
     OSError,
     TimeoutError,

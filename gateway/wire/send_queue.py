@@ -49,12 +49,7 @@ class SendQueue:
     """The send queue of one client. Queued pieces are shared, and not copied before they are written."""
 
     def __init__(
-        self,
-        transport: asyncio.Transport,
-        connection_id: str,
-        limits: Limits,
-        writer: Writer,
-        codec: Codec,
+        self, transport: asyncio.Transport, connection_id: str, limits: Limits, writer: Writer, codec: Codec
     ) -> None:
         # What each delivery needs comes first: it lies together in memory.
         self._transport = transport

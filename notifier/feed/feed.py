@@ -17,7 +17,7 @@ from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed_row import read_checkpoints, read_feed_row
 from notifier.feed.outbox_rows import is_object, table_facts, topics_of
 from notifier.feed.publication_store import Chunk
-from notifier.feed.snapshots import NOTHING, Snapshot, bounds, parse_snapshot, seen_since
+from notifier.feed.snapshots import NOTHING, parse_snapshot, seen_since
 from notifier.feed.timings import DEFAULTS, FeedTimings
 from notifier.sessions import query
 from realtime.postgres.migrations import check_version
@@ -27,11 +27,11 @@ from realtime.publications import change_line
 
 SHED_ROWS = 50_000  # that one statement deletes
 HEAD = 4  # the first columns of `take.sql`, which are not of the outbox
+STORE_ONLY = -1  # for `take.sql`: no batch has so few changes that it is read
 
 _FEED_ROW, _SETTLE_HERE, _BEGIN_ANEW = query("feed_row"), query("settle_here"), query("begin_anew")
-_TAKE, _ADVANCE, _CONFIRM = query("take"), query("advance"), query("confirm")
+_TAKE, _CONFIRM = query("take"), query("confirm")
 _MAY_PREPARE = "select current_setting('max_prepared_transactions')::int > 0"
-_SNAPSHOT = "select pg_current_snapshot()::text"
 _FOUND = "select left(token, 300) from realtime.feed"
 _EXCESS, _SHED, _RENAME, _CHECKPOINTS = query("excess"), query("shed"), query("rename"), query("marks")
 
@@ -53,13 +53,13 @@ class Feed:
         self._ctid = (0, 0)  # ctid of the feed's row; without it Postgres would search old versions
         self._number = 0  # of the current batch
         self._commit_times = False  # whether the database tracks commit times
+        self._is_text = True  # the database has checked that what it has is text
         self.token = ""  # of the current batch
         self.s1 = self.s2 = NOTHING
         self.checkpoints: dict[str, str] = {}  # of every topic, before the current batch
         self.moved: dict[str, str] = {}  # checkpoints by the part of the batch that was read
-        self.seen = NOTHING  # the snapshot that the feed last looked with
+        self.seen = NOTHING  # the snapshot of the last `take`
         self._taken: list[Any] | None = None  # the rows of the whole batch, if `take` has read them
-        self._is_text = True  # the database has checked that what it has is text
         self._new: set[str] = set()  # topics of that part which had no checkpoint before the batch
         self.left_out = 0  # rows of that part that no trigger of ours wrote; see docs/threat-model.md
 
@@ -108,54 +108,33 @@ class Feed:
         return int(await self._connection.fetchval("select pg_current_xact_id()::text"))
 
     async def take(self) -> bool:
-        """Store the next batch, up to now, as `advance` does; the same round trip reads a small batch."""
+        """Store the next batch, up to now; return False if it would be empty. Reads a small batch, too.
+
+        Call it only after the current batch has been published whole. Raises FeedMoved if another session
+        has moved the feed.
+        """
+        try:
+            return await self._take(self._bounds.small_batch if self._is_text else STORE_ONLY)
+        except UNREADABLE:  # the server could not read a row, and has undone the statement
+            return await self._take(STORE_ONLY)
+
+    async def _take(self, few: int) -> bool:
+        """Store the next batch, and read it if it has few changes; raises UnreadableBatch."""
         token = self._token(self._number + 1)
         here = self._ctid, self.token, token, str(self.s2), *_columns(self.moved)
-        few = self._bounds.small_batch if self._is_text else -1
         asked = few, self._bounds.chunk_bytes, self._commit_times
         try:
             rows = await self._connection.fetch(_TAKE, *here, *asked, timeout=self._timings.snapshot_seconds)
         except UnicodeDecodeError as error:
             # The batch is stored, and where is unknown: whoever resumes the feed reads it carefully.
             raise UnreadableBatch(token) from error
-        except UNREADABLE:  # undone with what could not be read
-            return await self.advance(await self.snapshot())
         self.seen = parse_snapshot(rows[0]["snapshot"])
         if not self._has_moved(rows[0]):
             return False
-        self._store(token, self.seen)
+        self._number, self.token, self.s1, self.s2 = self._number + 1, token, self.s2, self.seen
         self._taken = [row[HEAD:] for row in rows] if rows[0]["is_whole"] else None
-        return True
-
-    async def snapshot(self) -> Snapshot:
-        timeout = self._timings.snapshot_seconds
-        return parse_snapshot(await self._connection.fetchval(_SNAPSHOT, timeout=timeout))
-
-    async def advance(self, snapshot: Snapshot) -> bool:
-        """Store the next batch, up to this snapshot; return False if the batch would be empty.
-
-        Call it only after the current batch has been published whole. Raises FeedMoved if another session
-        has moved the feed.
-        """
-        self.seen = snapshot
-        ranges = seen_since(self.s2, snapshot)
-        if not ranges:
-            return False
-        token = self._token(self._number + 1)
-        here = self._ctid, self.token
-        row = await fetch_one(
-            self._connection, _ADVANCE, *here, token, str(snapshot), *bounds(ranges), *_columns(self.moved)
-        )
-        if not self._has_moved(row):
-            return False
-        self._store(token, snapshot)
-        return True
-
-    def _store(self, token: str, snapshot: Snapshot) -> None:
-        """Take note of a batch that the database has stored."""
-        self._number, self.token, self.s1, self.s2 = self._number + 1, token, self.s2, snapshot
-        self._taken = None
         self._keep_checkpoints()
+        return True
 
     def _has_moved(self, row: Row) -> bool:
         """Read where the feed's row is after a statement that tried to change it; tell whether it did."""

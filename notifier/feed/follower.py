@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from notifier import metrics
@@ -100,8 +101,7 @@ class Follower:
     async def _look(self) -> bool:
         """Publish what is new; tell whether anything was."""
         started, rings = time.monotonic(), self._doorbell.rings
-        timer = self._silence_soon()
-        try:
+        with self._silence_if_long():
             changes = await self._publisher.publish_next()
             now = time.monotonic()
             if changes is not None:
@@ -113,13 +113,17 @@ class Follower:
             self.pace.note(now, Look(rings - self._rings_seen, changes or 0, now - started, storing))
             self._rings_seen = rings
             await self._tend(now)
-        finally:
-            timer.cancel()
         return changes is not None
 
-    def _silence_soon(self) -> asyncio.TimerHandle:
-        """Keep writers from ringing after `long_look_seconds`, as when Redis is away."""
-        return asyncio.get_running_loop().call_later(self._timings.long_look_seconds, self._doorbell.silence)
+    @contextmanager
+    def _silence_if_long(self) -> Iterator[None]:
+        """Keep writers from ringing if the block takes `long_look_seconds`, as when Redis is away."""
+        wait = self._timings.long_look_seconds
+        timer = asyncio.get_running_loop().call_later(wait, self._doorbell.silence)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _tend(self, now: float) -> None:
         """Do what is due between two batches."""
@@ -142,11 +146,8 @@ class Follower:
             now = time.monotonic()
             if now >= look_at or not self._could_be_rung:
                 return not (is_settled and self._could_be_rung)
-            timer = self._silence_soon()
-            try:
+            with self._silence_if_long():
                 await self._tend(now)
-            finally:
-                timer.cancel()
             if self._doorbell.is_silent:
                 return True
             await self._check_queue()

@@ -17,7 +17,6 @@ from notifier import metrics
 from notifier.feed.feed import Feed
 from notifier.feed.feed_settings import FeedSettings
 from notifier.feed.publication_store import Diverged, PublicationStore
-from notifier.feed.snapshots import Snapshot
 from notifier.feed.timings import DEFAULTS, FeedTimings
 from realtime.causes.sentence import why
 from realtime.errors import Unavailable
@@ -65,11 +64,10 @@ class Publisher:
         await self._patiently(lambda: self._check(published=False))
         await self.publish_batch()
 
-    async def publish_next(self, snapshot: Snapshot | None = None) -> int | None:
-        """Publish what is new up to now, or up to a snapshot; count the changes, None for no batch."""
+    async def publish_next(self) -> int | None:
+        """Publish what is new up to now; count the changes, None for no batch."""
         started = time.monotonic()
-        is_stored = await (self.feed.take() if snapshot is None else self.feed.advance(snapshot))
-        if not is_stored:
+        if not await self.feed.take():
             return None
         self.storing_seconds = time.monotonic() - started
         await self._shed_if_due()

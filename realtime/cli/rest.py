@@ -88,18 +88,15 @@ class Service:
 
     def get(self, path: str, kind: type[StructT], **query: str | None) -> tuple[bytes, StructT]:
         """Return the answer of one request as it came, and decoded."""
-
-        async def asked(rest: Rest) -> tuple[bytes, StructT]:
-            answer = await rest.get(path, **query)
-            return answer, rest.read(answer, kind)
-
-        return self.ask(asked)
+        return self._answer(lambda rest: rest.get(path, **query), kind)
 
     def post(self, path: str, body: dict[str, Any], kind: type[StructT]) -> tuple[bytes, StructT]:
         """Send what is not None of a body; return the answer as it came, and decoded."""
+        return self._answer(lambda rest: rest.post(path, body), kind)
 
+    def _answer(self, call: Callable[[Rest], Awaitable[bytes]], kind: type[StructT]) -> tuple[bytes, StructT]:
         async def asked(rest: Rest) -> tuple[bytes, StructT]:
-            answer = await rest.post(path, body)
+            answer = await call(rest)
             return answer, rest.read(answer, kind)
 
         return self.ask(asked)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from realtime.channels import Event, Table
-from tests.integration.test_capture_types import STRANGE_WRITER, TYPES, USER_TYPES
+from tests.column_types import STRANGE_WRITER, TYPES, USER_TYPES
 from tests.postgres_fixture import Database
 
 LEAN = [

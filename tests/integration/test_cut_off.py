@@ -153,7 +153,7 @@ async def test_a_leader_without_a_place_hears_of_its_database_and_deletes_nothin
     feed = Feed(reader)
     await feed.resume()
     await insert(writer, 1)
-    await feed.advance(await feed.snapshot())
+    await feed.take()
     await feed.confirm()
     settings = settings_at(redis_url, demo=project_at(orders_url))
     async with witness(settings) as seen, looked_after(settings, seen, state) as idle:

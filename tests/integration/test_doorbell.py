@@ -1,35 +1,27 @@
-"""The doorbell: no ring while it is silenced, and never a change that only the slow poll would find.
-
-Long by the stress test: REALTIME_STRESS_ROUNDS makes it longer, REALTIME_STRESS_SEED another one.
-"""
+"""The doorbell: no ring while it is silenced, and never a change that only the slow poll would find."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import random
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 import pytest_asyncio
 
 from notifier.feed.doorbell import Doorbell, listening
 from notifier.feed.feed_settings import FeedSettings
-from notifier.feed.follower import LINGER_SECONDS, Follower
-from notifier.feed.pace import DEFAULT_PACE, Look, Pace, PaceBounds
+from notifier.feed.follower import Follower
 from notifier.feed.publication_store import PublicationStore
 from notifier.feed.publisher import Publisher
 from notifier.feed.timings import FeedTimings
 from notifier.project import ProjectFeed, State
 from notifier.sessions import connect, query
-from realtime.redis.history import History
-from tests.change_stream import DEADLINE
+from realtime.settings.config import Settings
+from tests.change_stream import DEADLINE, background
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import (
     HOUR,
@@ -37,22 +29,15 @@ from tests.notifier_fixture import (
     Witness,
     asleep,
     awake,
-    enable,
     insert,
     late_changes,
     lead,
     project_at,
     session,
     settings_at,
-    witness,
 )
-from tests.servers import fresh_database
 
 SILENT_UNTIL = "select last_value from realtime.silent_until"
-HISTORY = History(2_000_000, 3_600)
-ROUNDS = int(os.environ.get("REALTIME_STRESS_ROUNDS", "40"))
-SEED = int(os.environ.get("REALTIME_STRESS_SEED", "1"))
-FAR_BELOW_AN_HOUR = 45.0  # seconds in which the changes of a round have to be there
 
 UNRENEWED = FeedTimings(silence_seconds=3, renew_seconds=HOUR)
 
@@ -201,29 +186,23 @@ class Held(ProjectFeed):
         return follower
 
 
-@asynccontextmanager
-async def running(feed: ProjectFeed) -> AsyncIterator[None]:
-    task = asyncio.create_task(feed.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
 @pytest_asyncio.fixture
-async def seen(redis_url: str) -> AsyncIterator[Witness]:
-    async with witness(settings_at(redis_url)) as seen:
-        yield seen
+async def settings(orders_url: str, redis_url: str) -> Settings:
+    return settings_at(redis_url, demo=project_at(orders_url))
 
 
 async def commit_when_the_bell_is_given_back(
-    kind: type[HeldSilent], poll: float, seen: Witness, url: str
+    kind: type[HeldSilent], settings: Settings, seen: Witness
 ) -> None:
     """A writer finds the bell silenced and commits when the notifier waits for rings."""
-    feed = Held(FeedSettings(PROJECT, project_at(url), HISTORY, poll), seen.publications)
+    url = settings.projects[PROJECT].database_url
+    feed = Held(FeedSettings.of(settings, PROJECT), seen.publications)
     feed.kind, feed.go_on = kind, asyncio.Event()
-    async with session(url) as slow, session(url) as other, running(feed):
+    async with (
+        session(url) as slow,
+        session(url) as other,
+        background(asyncio.create_task(feed.run(), name="feed")),
+    ):
         await awake(other)
         async with slow.transaction():
             await insert(slow, 1)
@@ -232,20 +211,23 @@ async def commit_when_the_bell_is_given_back(
         await seen.sees(1)
 
 
-async def test_who_found_the_bell_silenced_is_seen_without_the_poll(seen: Witness, orders_url: str) -> None:
+async def test_who_found_the_bell_silenced_is_seen_without_the_poll(
+    settings: Settings, seen: Witness
+) -> None:
     before = late_changes()
-    await commit_when_the_bell_is_given_back(HeldSilent, HOUR, seen, orders_url)
+    await commit_when_the_bell_is_given_back(HeldSilent, settings, seen)
     assert late_changes() == before
 
 
-async def test_without_a_barrier_only_the_poll_sees_it(seen: Witness, orders_url: str) -> None:
+async def test_without_a_barrier_only_the_poll_sees_it(settings: Settings, seen: Witness) -> None:
     before = late_changes()
-    await commit_when_the_bell_is_given_back(Careless, 0.5, seen, orders_url)
+    polling = msgspec.structs.replace(settings, poll_seconds=0.5)
+    await commit_when_the_bell_is_given_back(Careless, polling, seen)
     await eventually(lambda: late_changes() == before + 1)
 
 
 async def test_who_found_the_queue_full_is_seen_without_the_poll_when_it_has_room_again(
-    seen: Witness, orders_url: str, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, seen: Witness, orders_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer that may not ring for another reason stands for one that found the queue full."""
     answers = []
@@ -257,8 +239,12 @@ async def test_who_found_the_queue_full_is_seen_without_the_poll_when_it_has_roo
 
     monkeypatch.setattr(Doorbell, "can_be_rung", can_be_rung)
     before = late_changes()
-    feed = ProjectFeed(FeedSettings(PROJECT, project_at(orders_url), HISTORY, HOUR), seen.publications)
-    async with session(orders_url) as slow, session(orders_url) as other, running(feed):
+    feed = ProjectFeed(FeedSettings.of(settings, PROJECT), seen.publications)
+    async with (
+        session(orders_url) as slow,
+        session(orders_url) as other,
+        background(asyncio.create_task(feed.run(), name="feed")),
+    ):
         await eventually(lambda: answers)
         await other.execute("select setval('realtime.silent_until', 99999999999)")
         async with slow.transaction():
@@ -280,11 +266,13 @@ class Slow(PublicationStore):
         return await super().publish(*batch)
 
 
-async def test_no_writer_rings_while_redis_takes_long(seen: Witness, orders_url: str) -> None:
+async def test_no_writer_rings_while_redis_takes_long(
+    settings: Settings, seen: Witness, orders_url: str
+) -> None:
     Slow.may = asyncio.Event()
     publications = Slow(seen.broker.store)
-    feed = ProjectFeed(FeedSettings(PROJECT, project_at(orders_url), HISTORY, HOUR), publications)
-    async with session(orders_url) as writer, running(feed):
+    feed = ProjectFeed(FeedSettings.of(settings, PROJECT), publications)
+    async with session(orders_url) as writer, background(asyncio.create_task(feed.run(), name="feed")):
         await eventually(lambda: feed.state is State.LIVE)
         await asleep(writer)
         await insert(writer, 1)
@@ -294,137 +282,3 @@ async def test_no_writer_rings_while_redis_takes_long(seen: Witness, orders_url:
         await asleep(writer)
         await insert(writer, 2)
         await seen.sees(2)
-
-
-@dataclass
-class Shop:
-    """One database under stress: what was committed must be seen, in every round anew."""
-
-    url: str
-    seen: Witness
-    dice: random.Random
-    committed: list[int] = field(default_factory=list)
-    row_id: int = 0
-
-    async def round(self) -> None:
-        writers = [self.write() for _ in range(self.dice.randint(1, 4))]
-        await asyncio.gather(*writers)
-        await self.seen.sees(len(self.committed), deadline=FAR_BELOW_AN_HOUR)
-        await self.pause()
-
-    async def write(self) -> None:
-        """One to three transactions with pauses around the linger, some undone, in whole or in part."""
-        async with session(self.url) as connection:
-            for _ in range(self.dice.randint(1, 3)):
-                await self.pause()
-                ids: list[int] = []
-                transaction = connection.transaction()
-                await transaction.start()
-                for _ in range(self.dice.choice((1, 1, 1, 2, 3))):
-                    ids += await self.statement(connection)
-                    await self.pause()
-                if self.dice.random() < 0.2:
-                    await transaction.rollback()
-                else:
-                    await transaction.commit()
-                    self.committed += ids
-
-    async def statement(self, connection: Any) -> list[int]:
-        self.row_id += 1
-        row_id = self.row_id
-        savepoint = connection.transaction()
-        await savepoint.start()
-        await insert(connection, row_id)
-        if self.dice.random() < 0.15:
-            await savepoint.rollback()
-            return []
-        await savepoint.commit()
-        return [row_id]
-
-    async def pause(self) -> None:
-        longest = self.dice.choice((0, 0.005, LINGER_SECONDS, 2 * LINGER_SECONDS))
-        await asyncio.sleep(self.dice.uniform(longest / 2, longest))
-
-
-class Counted(Pace):
-    """Counts the looks in each mode, and how often the mode changed."""
-
-    def __init__(self, bounds: PaceBounds) -> None:
-        super().__init__(bounds)
-        self.looks = Counter[str]()
-        self.turns = 0
-
-    def note(self, now: float, look: Look) -> None:
-        was_silent = self.is_silent
-        self.looks["silent" if was_silent else "rung"] += 1
-        super().note(now, look)
-        self.turns += was_silent != self.is_silent
-
-
-class Fickle(Counted):
-    """Changes the mode at random."""
-
-    dice = random.Random(SEED)
-
-    def note(self, now: float, look: Look) -> None:
-        super().note(now, look)
-        is_silent = self.dice.random() < 0.3
-        self.turns += is_silent != self.is_silent
-        self.is_silent = is_silent
-
-
-class Watched(ProjectFeed):
-    """A feed with a pace of another kind."""
-
-    pace: Counted
-
-    def _follower(self, publisher: Publisher, doorbell: Doorbell) -> Follower:
-        follower = super()._follower(publisher, doorbell)
-        follower.pace = self.pace
-        return follower
-
-
-# By mode: the pace, and what shows that the stress was one of this mode.
-PACES: dict[str, tuple[Callable[[], Counted], Callable[[Counted], bool]]] = {
-    "rung": (
-        lambda: Counted(PaceBounds(most_rings=1e9, most_share=1e9, few_changes=1e9, small_share=1e9)),
-        lambda pace: pace.turns == 1 and pace.looks["rung"] > ROUNDS,
-    ),
-    "silent": (
-        lambda: Counted(PaceBounds(few_changes=-1.0)),
-        lambda pace: pace.turns == 0 and pace.looks["silent"] > ROUNDS,
-    ),
-    "silent after each change": (
-        lambda: Counted(PaceBounds(most_rings=1.0, window=LINGER_SECONDS)),
-        lambda pace: pace.turns > ROUNDS,
-    ),
-    "either, at random": (
-        lambda: Fickle(DEFAULT_PACE),
-        lambda pace: pace.turns > ROUNDS and min(pace.looks.values()) > ROUNDS // 2,
-    ),
-}
-
-
-async def stress(mode: str, postgres_url: str, seen: Witness, seed: int) -> None:
-    async with fresh_database(postgres_url) as url:
-        await enable(url)
-        mine = Witness(seen.broker, f"stress-{seed}")
-        feed = Watched(FeedSettings(mine.project, project_at(url), HISTORY, HOUR), mine.publications)
-        make, has_shown = PACES[mode]
-        feed.pace = make()
-        async with running(feed):
-            shop = Shop(url, mine, random.Random(seed))
-            for _ in range(ROUNDS):
-                await shop.round()
-            assert sorted(await mine.ids()) == sorted(shop.committed)
-        assert late_changes(mine.project) == 0
-        assert has_shown(feed.pace), (mode, feed.pace.looks, feed.pace.turns)
-
-
-@pytest.mark.timeout(60 + 3 * ROUNDS)
-async def test_no_change_is_late_in_any_mode_whenever_writers_come_and_go(
-    postgres_url: str, seen: Witness
-) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for seed, mode in enumerate(PACES, SEED):
-            tasks.create_task(stress(mode, postgres_url, seen, seed))

@@ -18,7 +18,7 @@ from notifier.errors import FeedMoved
 from notifier.feed.bounds import DEFAULT_BOUNDS, FeedBounds
 from notifier.feed.feed import Feed
 from notifier.feed.publication_store import Chunk
-from notifier.feed.snapshots import bounds, parse_snapshot, seen_since
+from notifier.feed.snapshots import parse_snapshot
 from notifier.outbox_cleanup import PIECE_ROWS, OutboxCleanup
 from notifier.sessions import connect, query
 from realtime.channels import Table
@@ -31,10 +31,11 @@ from tests.notifier_fixture import (
     project_at,
     session,
 )
-from tests.plans import pages_touched
+from tests.plans import pages_touched, ranges_ahead
 
 MANY = 500_000
 FEW_PAGES = 200  # of the buffer cache, for a read of a few rows that lie among very many
+MOVES = ["table:public.orders"], ["token:7"]  # topics of a batch, and their checkpoints
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Reader:
 
     async def read(self) -> list[int]:
         """Publish the next batch, as it were; return the ids of its rows, none if there is no batch."""
-        if not await self.feed.advance(await self.feed.snapshot()):
+        if not await self.feed.take():
             return []
         return await self.ids()
 
@@ -131,7 +132,7 @@ async def test_the_changes_of_a_row_keep_their_order(reader: Reader, writer: Any
     await insert(writer, 1)
     await writer.execute("update orders set note = 'second' where id = 1")
     await writer.execute("delete from orders")
-    await reader.feed.advance(await reader.feed.snapshot())
+    await reader.feed.take()
     [chunk] = await reader.chunks()
     changes = [json.loads(_body(line)) for line in chunk.lines]
     assert [change["event"] for change in changes] == ["INSERT", "UPDATE", "DELETE"]
@@ -143,7 +144,7 @@ async def test_after_a_crash_the_same_batch_is_read_again(
     reader: Reader, orders_url: str, writer: Any
 ) -> None:
     await writer.execute("insert into orders select generate_series(1, 2500), 'note'")
-    await reader.feed.advance(await reader.feed.snapshot())
+    await reader.feed.take()
     before = await reader.chunks()
     await insert(writer, 9999)
     async with reader_of(orders_url, FeedBounds(chunk_changes=700)) as second:
@@ -165,7 +166,7 @@ async def test_whoever_lost_its_place_cannot_move_the_feed_and_learns_so(
         assert await reader.read() == [1]
         await insert(writer, 2)
         with pytest.raises(FeedMoved):
-            await stale.feed.advance(await stale.feed.snapshot())
+            await stale.feed.take()
         with pytest.raises(FeedMoved):
             await stale.feed.check_ownership()
         assert await reader.read() == [2]
@@ -175,7 +176,7 @@ async def test_calls_are_bounded_in_changes_and_bytes(orders_url: str, writer: A
     await insert(writer, 1, 2, 3)
     await writer.execute("insert into orders values (4, repeat('x', 20000)), (5, 'note')")
     async with reader_of(orders_url, FeedBounds(chunk_bytes=5_000)) as reader:
-        await reader.feed.advance(await reader.feed.snapshot())
+        await reader.feed.take()
         assert [len(chunk.ids) for chunk in await reader.chunks()] == [3, 1, 1]
 
 
@@ -184,7 +185,7 @@ async def test_a_batch_of_many_tables_has_a_chunk_each(reader: Reader, orders_ur
     await insert(writer, 1)
     await writer.execute("insert into users values (2, 'note')")
     await insert(writer, 3)
-    await reader.feed.advance(await reader.feed.snapshot())
+    await reader.feed.take()
     chunks = {chunk.topic: chunk.ids for chunk in await reader.chunks()}
     assert list(chunks) == ["table:public.orders", "table:public.users"]
     assert [len(ids) for ids in chunks.values()] == [2, 1]
@@ -233,7 +234,7 @@ async def test_tidying_begins_anew_when_the_database_went_back(
 async def test_much_is_tidied_in_pieces(reader: Reader, orders_url: str, writer: Any) -> None:
     rows = PIECE_ROWS + 5
     await writer.execute("insert into orders select generate_series(1, $1::int), 'note'", rows)
-    await reader.feed.advance(await reader.feed.snapshot())
+    await reader.feed.take()
     await reader.feed.confirm()
     database = Database(project_at(orders_url))
     cleanup = OutboxCleanup(database)
@@ -270,20 +271,17 @@ async def test_reading_few_among_very_many_touches_few_pages(
         f" select 'public', 'orders', 'INSERT', '{{\"id\": 0}}' from generate_series(1, {MANY})"
     )
     await writer.execute(fill)
-    await reader.feed.advance(await reader.feed.snapshot())
+    await reader.feed.take()
     await reader.feed.confirm()
     late = slow_writer.transaction()
     await late.start()
     await slow_writer.execute(fill)
     await writer.execute("analyze realtime.outbox")
     await insert(writer, 1, 2, 3)
-    snapshot = await reader.feed.snapshot()
-    ranges = bounds(seen_since(reader.feed.s2, snapshot))
+    ranges = await ranges_ahead(writer, reader.feed)
     await reader.connection.execute(f"set plan_cache_mode = {plans}")
-    moves = ["table:public.orders"], ["token:7"]
-    advance = await place(writer), reader.feed.token, "next", str(snapshot), *ranges, *moves
-    assert await pages_touched(reader.connection, "advance", *advance) < FEW_PAGES
-    assert await reader.feed.advance(snapshot)
+    assert await pages_touched(reader.connection, "take", *await taking(writer, reader.feed)) < FEW_PAGES
+    assert await reader.feed.take()
     assert await pages_touched(reader.connection, "batch", *ranges, MAX_CHANGE_BYTES, None) < FEW_PAGES
     ids = [
         row["id"] for row in await reader.connection.fetch(query("batch"), *ranges, MAX_CHANGE_BYTES, None)
@@ -301,6 +299,11 @@ async def place(connection: Any) -> tuple[int, int]:
     return found
 
 
+async def taking(connection: Any, feed: Feed) -> tuple[Any, ...]:
+    """With what the feed would take the next batch."""
+    return await place(connection), feed.token, "next", str(feed.s2), *MOVES, 1_000, 1_048_576, False
+
+
 async def test_a_long_transaction_does_not_slow_the_feed_down(
     reader: Reader, orders_url: str, writer: Any, slow_writer: Any
 ) -> None:
@@ -313,15 +316,9 @@ async def test_a_long_transaction_does_not_slow_the_feed_down(
         await insert(writer, row_id)
         assert await reader.read() == [row_id]
     await insert(writer, 1_001)
-    snapshot = await reader.feed.snapshot()
-    ranges = bounds(seen_since(reader.feed.s2, snapshot))
-    at, moves = await place(writer), (["table:public.orders"], ["token:7"])
-    token = reader.feed.token
-    assert (
-        await pages_touched(reader.connection, "advance", at, token, "next", str(snapshot), *ranges, *moves)
-        < 30
-    )
-    assert await pages_touched(reader.connection, "confirm", at, token, *moves) < 30
+    assert await pages_touched(reader.connection, "take", *await taking(writer, reader.feed)) < 30
+    at = await place(writer)
+    assert await pages_touched(reader.connection, "confirm", at, reader.feed.token, *MOVES) < 30
     await long.rollback()
     database = Database(project_at(orders_url))
     await OutboxCleanup(database).delete_old_checkpoints()

@@ -1,7 +1,4 @@
-"""A batch that one statement stores and reads is the batch that several statements store and read.
-
-Long by the plans and pages that it counts.
-"""
+"""A small batch, which one statement stores and reads, is the batch that several statements read."""
 
 from __future__ import annotations
 
@@ -18,23 +15,16 @@ from notifier.feed.feed import Feed
 from notifier.feed.snapshots import Snapshot, seen_since
 from notifier.feed.timings import FeedTimings
 from notifier.sessions import connect, query
-from realtime.settings.config import Settings
-from tests.expressions import value
 from tests.notifier_fixture import (
-    PROJECT,
     enable,
     insert,
     notifier,
     project_at,
-    publisher_of,
     session,
     settings_at,
     witness,
 )
-from tests.plans import pages_touched
 
-MANY = 200_000
-FEW_PAGES = 200  # of the buffer cache, for a read of a few rows that lie among very many
 PAIRS = 300  # of snapshots that are compared
 RUNNING = 20_000  # transactions
 
@@ -152,21 +142,6 @@ async def test_what_one_statement_reads_is_what_several_read(orders_url: str, wr
         assert feed.moved == moved
 
 
-async def test_a_transaction_that_commits_late_is_in_the_next_batch(orders_url: str, writer: Any) -> None:
-    async with feed_of(orders_url) as (feed, _), session(orders_url) as slow:
-        late = slow.transaction()
-        await late.start()
-        await insert(slow, 1)
-        await insert(writer, 2)
-        assert await feed.take()
-        assert await ids(feed) == [2]
-        assert not await feed.take()
-        await late.commit()
-        assert await feed.take()
-        assert await ids(feed) == [1]
-        assert not await feed.take()
-
-
 @pytest.mark.parametrize(
     ("bounds", "rows"),
     [(FeedBounds(small_batch=5), 6), (FeedBounds(chunk_bytes=200), 5), (DEFAULT_BOUNDS, 2_500)],
@@ -192,17 +167,6 @@ async def test_just_as_many_as_are_few_are_read_at_once(orders_url: str, writer:
         assert await feed.take()
         assert await ids(feed) == [1, 2, 3, 4, 5]
         assert spy.reads() == 1
-
-
-async def test_whoever_lost_its_place_stores_nothing_and_learns_so(orders_url: str, writer: Any) -> None:
-    async with feed_of(orders_url) as (feed, _), feed_of(orders_url) as (stale, _):
-        await insert(writer, 1)
-        assert await feed.take()
-        await insert(writer, 2)
-        with pytest.raises(FeedMoved):
-            await stale.take()
-        assert await feed.take()
-        assert await ids(feed) == [2]
 
 
 async def test_a_leader_whose_row_was_changed_stores_nothing(orders_url: str, writer: Any) -> None:
@@ -235,35 +199,8 @@ async def test_what_the_bound_of_the_outbox_deletes_is_not_published(orders_url:
         assert await ids(feed) == [3]
 
 
-@pytest.fixture
-async def settings(orders_url: str, redis_url: str) -> Settings:
-    return settings_at(redis_url, demo=project_at(orders_url))
-
-
-async def test_a_huge_forged_column_is_left_out_unread(settings: Settings, writer: Any) -> None:
-    left_out = "realtime_notifier_left_out_changes_total"
-    async with session(settings.projects[PROJECT].database_url) as reader, witness(settings) as seen:
-        publisher = publisher_of(settings, seen.publications, reader)
-        await publisher.begin()
-        before = value(left_out, project=PROJECT)
-        for huge in ("schema_name", "table_name", "event", "data", "old"):
-            forged = {
-                "schema_name": "'public'",
-                "table_name": "'orders'",
-                "event": "'INSERT'",
-                "data": "'{}'",
-            }
-            forged[huge] = "repeat('x', 60000000)"
-            await writer.execute(
-                f"insert into realtime.outbox ({', '.join(forged)}) values ({', '.join(forged.values())})"
-            )
-            await insert(writer, len(huge) * 10 + len(forged))
-            assert await publisher.publish_next() == 1
-        assert value(left_out, project=PROJECT) == before + 5
-
-
 async def test_damaged_text_is_left_out_by_whoever_loads_the_feed_again(
-    settings: Settings, writer: Any, orders_url: str
+    writer: Any, orders_url: str, redis_url: str
 ) -> None:
     """The database takes it for text, so that the client only finds it out when the batch is stored."""
     await writer.execute("create cast (bytea as text) without function")
@@ -275,6 +212,7 @@ async def test_damaged_text_is_left_out_by_whoever_loads_the_feed_again(
         await writer.execute(damaged)
         with pytest.raises(UnreadableBatch):
             await feed.take()
+    settings = settings_at(redis_url, demo=project_at(orders_url))
     async with notifier(settings), witness(settings) as seen:
         await insert(writer, 1)
         await seen.sees(1)
@@ -283,31 +221,3 @@ async def test_damaged_text_is_left_out_by_whoever_loads_the_feed_again(
         await seen.sees(2)
         assert await seen.ids() == [1, 2]
     await writer.execute("drop cast (bytea as text)")
-
-
-@pytest.mark.parametrize("plans", ["force_generic_plan", "force_custom_plan"])
-async def test_taking_few_among_very_many_touches_few_pages(orders_url: str, writer: Any, plans: str) -> None:
-    """Very many finished rows, and very many more that a transaction has not committed yet."""
-    fill = (
-        "insert into realtime.outbox (schema_name, table_name, event, data)"
-        f" select 'public', 'orders', 'INSERT', '{{\"id\": 0}}' from generate_series(1, {MANY})"
-    )
-    async with feed_of(orders_url) as (feed, spy), session(orders_url) as slow:
-        await writer.execute(fill)
-        assert await feed.take()
-        await feed.confirm()
-        late = slow.transaction()
-        await late.start()
-        await slow.execute(fill)
-        await writer.execute("analyze realtime.outbox")
-        await insert(writer, 1, 2, 3)
-        await spy.execute(f"set plan_cache_mode = {plans}")
-        at = await writer.fetchval("select ctid from realtime.feed")
-        moves = ["table:public.orders"], ["token:7"]
-        asked = at, feed.token, "next", str(feed.s2), *moves, 1_000, 1_048_576, False
-        assert await pages_touched(spy, "take", *asked) < FEW_PAGES
-        assert await feed.take()
-        assert await ids(feed) == await writer.fetchval(
-            "select array_agg(id order by id) from realtime.outbox where data like '%note%'"
-        )
-        await late.rollback()

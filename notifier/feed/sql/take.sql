@@ -6,18 +6,20 @@
 -- $3  token of the next batch
 -- $4  the snapshot up to which the last batch reaches
 -- $5, $6  topics of which the last batch had changes, and the checkpoint of each
--- $7  most changes to return; -1 is none
+-- $7  most changes to return; -1 returns none, and reads nothing but lengths
 -- $8  most bytes to return
 -- $9  whether the database tracks commit times
 --
--- The same as `advance`, `batch` and `changes` one after the other: see there. The statement has one snapshot, so what
--- is returned is what the stored snapshot sees. A batch that has more changes, or a row that cannot be a change, is
--- stored and not returned: `is_whole` is false, and it is read by `batch` and `changes`. No column is read before its
--- length is known, except from rows that are returned. Each snapshot is parsed once, however many transactions run.
+-- A batch is stored before it is published: after a crash the same batch is read again, with the same rows in the
+-- same order. This is a compare-and-swap on ctid and token: a former leader cannot store a batch, and learns from
+-- `found` that another session moved the feed.
+--
+-- The statement has one snapshot, so what is returned is what the stored snapshot sees, as `batch` and `changes` would
+-- read it. A batch that has more changes, or a row that cannot be a change, is stored and not returned: `is_whole` is
+-- false, and it is read by `batch` and `changes`. No column is read before its length is known, except from rows that
+-- are returned. Each snapshot is parsed once, however many transactions run.
 with this as materialized (
   select pg_current_snapshot() as snapshot, $4::text::pg_snapshot as earlier
-), hole as materialized (
-  select xid::text::bigint as xid from this, pg_snapshot_xip(snapshot) as xid
 ), range as materialized (
   -- Transactions that ran at the last snapshot and have finished, and all newer ones that do not run now.
   select xid as low, xid as high
@@ -32,7 +34,7 @@ with this as materialized (
       ) as low,
       xid - 1 as high
     from (
-      select xid from hole
+      select xid::text::bigint as xid from this, pg_snapshot_xip(snapshot) as xid
       union all
       select pg_snapshot_xmax(snapshot)::text::bigint from this
     ) as hole_or_end

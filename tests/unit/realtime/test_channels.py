@@ -1,3 +1,8 @@
+"""What the name of a channel means: which table, presence or broadcast, and which names are refused.
+
+Long by the tables of spellings and of characters.
+"""
+
 import random
 
 import pytest

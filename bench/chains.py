@@ -109,8 +109,10 @@ async def ours(stage: Stage) -> AsyncIterator[Chain]:
 async def bare(stage: Stage) -> AsyncIterator[Chain]:
     port = free_port()
     async with (
-        program("bench.bare_gateway", str(port), stage.redis_url, CHANNEL) as server,
-        program("bench.bare_listener", stage.database_url, "rows", stage.redis_url, CHANNEL) as listener,
+        program("bench.baselines.bare_gateway", str(port), stage.redis_url, CHANNEL) as server,
+        program(
+            "bench.baselines.bare_listener", stage.database_url, "rows", stage.redis_url, CHANNEL
+        ) as listener,
     ):
         await listener.answer()
         await wait_for_port(port)

@@ -148,7 +148,7 @@ async def _gateway(redis_url: str) -> AsyncIterator[tuple[int, psutil.Process]]:
 async def _idlers(port: int) -> AsyncIterator[Process]:
     token = issue(JWT_SECRET, PROJECT, "bench", "authenticated", 3600, time.time())
     path = f"/projects/{PROJECT}/realtime/ws?token={token}"
-    async with _process("-m", "bench.idlers", str(port), path, environment={}) as process:
+    async with _process("-m", "bench.clients.idlers", str(port), path, environment={}) as process:
         yield process
 
 

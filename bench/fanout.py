@@ -145,7 +145,7 @@ async def _server(
     if kind != "gateway":
         path = "/ws"
         channel = names.topic_channel(PROJECT, TABLE.topic)
-        module: tuple[str, ...] = (f"bench.{kind}", str(port), redis_url, channel)
+        module: tuple[str, ...] = (f"bench.baselines.{kind}", str(port), redis_url, channel)
     else:
         path = f"/projects/{PROJECT}/realtime/ws?token={token}"
         module = ("realtime", "--log-level", "WARNING", "gateway", "--host", "127.0.0.1", "--port", str(port))
@@ -162,7 +162,7 @@ async def _server(
     try:
         await wait_for_port(port)
         readers = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.readers", str(port), path, str(subscribers)),
+            *(sys.executable, "-m", "bench.clients.readers", str(port), path, str(subscribers)),
             stdin=PIPE,
             stdout=PIPE,
         )

@@ -126,8 +126,8 @@ async def clients_of(server: Server, subscribers: int) -> AsyncIterator[Clients]
     """Let so many subscribers in; each of the sample stands among the others."""
     sampled = min(SAMPLE, subscribers)
     async with (
-        program("bench.sample", *server.arguments) as sample,
-        program("bench.crowd", *server.arguments) as crowd,
+        program("bench.clients.sample", *server.arguments) as sample,
+        program("bench.clients.crowd", *server.arguments) as crowd,
     ):
         left = subscribers - sampled
         for number in range(sampled, 0, -1):

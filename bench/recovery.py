@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 from bench.chains import SCHEMA
+from bench.clients.sockets import open_client, read_until, say
 from bench.cpu import cpu_seconds
 from bench.figures import Figure, median
 from bench.programs import Server, allow_files, gateway, program
-from bench.sockets import open_client, read_until, say
 from bench.stage import Stage, stage, wait_for_port
 from realtime.dev.directory import free_port
 
@@ -84,7 +84,7 @@ def _report(turns: dict[str, list[Return]], scale: str) -> list[Figure]:
 
 
 async def _turn(stage: Stage, server: Server, clients: int, changes: int) -> Return:
-    async with program("bench.returners", str(server.port), server.path, '"connected"') as returners:
+    async with program("bench.clients.returners", str(server.port), server.path, '"connected"') as returners:
         before = cpu_seconds(server.process)
         let_in = float(await returners.tell(f"open {clients}"))
         opened, valkey = cpu_seconds(server.process), cpu_seconds(stage.valkey)
@@ -130,6 +130,6 @@ async def _bare(stage: Stage, changes: int) -> Open:
 @asynccontextmanager
 async def _bare_server(stage: Stage, since: str) -> AsyncIterator[Server]:
     port = free_port()
-    async with program("bench.bare_recovery", str(port), stage.redis_url, STREAM) as running:
+    async with program("bench.baselines.bare_recovery", str(port), stage.redis_url, STREAM) as running:
         await wait_for_port(port)
         yield Server(port, "/ws", since, "", running.measured)

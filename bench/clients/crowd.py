@@ -1,6 +1,6 @@
 """A process full of subscribers that throw away what they get: elsewhere they would be other machines.
 
-    python -m bench.crowd PORT PATH SAY HEAR
+    python -m bench.clients.crowd PORT PATH SAY HEAR
 
 Each client says SAY and is in when it has heard HEAR. A command a line on stdin: `open N` lets N more in and
 answers `done`, `bytes` answers how many bytes came so far.
@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 
-from bench.sockets import open_client, read_until, say
+from bench.clients.sockets import open_client, read_until, say
 
 READ_BYTES = 1_048_576
 PAUSE_SECONDS = 0.01  # in which bytes of many messages come together, so that few reads take them

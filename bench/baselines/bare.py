@@ -1,6 +1,6 @@
 """The least that a fan-out can cost on this event loop: a frame built once, and `transport.write` in a loop.
 
-    python -m bench.bare PORT REDIS_URL CHANNEL
+    python -m bench.baselines.bare PORT REDIS_URL CHANNEL
 
 The measure that the gateway's fan-out comes close to; a client that does not read would fill its memory.
 """

@@ -1,6 +1,6 @@
 """What everybody writes first: each client that comes back reads the history itself, and gets entry by entry.
 
-    python -m bench.bare_recovery PORT REDIS_URL STREAM
+    python -m bench.baselines.bare_recovery PORT REDIS_URL STREAM
 
 A client says the id of the last entry that it has. The measure that a gateway's recovery is compared with.
 """

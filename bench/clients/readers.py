@@ -1,6 +1,6 @@
 """A process full of subscribers that cost next to nothing: bare sockets that count what they get.
 
-    python -m bench.readers PORT PATH SUBSCRIBERS
+    python -m bench.clients.readers PORT PATH SUBSCRIBERS
 
 Prints `ready` when all are subscribed. Answers `received` on stdin with the number of changes received so
 far, and `delays` with the nanoseconds that each change took to one of the subscribers since the last answer.

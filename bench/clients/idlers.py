@@ -1,6 +1,6 @@
 """A process of clients that sit there: bare sockets, each of which hears nothing but answers.
 
-    python -m bench.idlers PORT PATH
+    python -m bench.clients.idlers PORT PATH
 
 Takes a command a line on stdin and answers `done`: `open N` lets N more in; `subscribe CHANNEL` and
 `presence CHANNEL` say that for every one of them, with its number in place of `*`.

@@ -1,6 +1,6 @@
 """What everybody writes first: one coroutine that awaits each subscriber's `send_str` in turn.
 
-    python -m bench.naive PORT REDIS_URL CHANNEL
+    python -m bench.baselines.naive PORT REDIS_URL CHANNEL
 
 The measure that the gateway's fan-out is compared with; does nothing else that a gateway does.
 """

@@ -1,6 +1,6 @@
 """A process of few subscribers that note when each change came.
 
-    python -m bench.sample PORT PATH SAY HEAR
+    python -m bench.clients.sample PORT PATH SAY HEAR
 
 Each client says SAY and is in when it has heard HEAR. A command a line on stdin: `open N` lets N more in and
 answers `done`, `least` answers how many changes the client has that has the fewest, and `take FILE` writes
@@ -18,7 +18,7 @@ from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.sockets import READ_BYTES, open_client, read_until, say
+from bench.clients.sockets import READ_BYTES, open_client, read_until, say
 
 ROW = re.compile(rb'"data" ?: ?\{"id": ?(\d+),')  # once in each change
 

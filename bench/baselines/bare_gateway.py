@@ -1,6 +1,6 @@
 """The bare chain, second half: forwards publications of Redis with `send_bytes`, a socket after the other.
 
-    python -m bench.bare_gateway PORT REDIS_URL CHANNEL
+    python -m bench.baselines.bare_gateway PORT REDIS_URL CHANNEL
 
 Whoever says anything is subscribed.
 """

@@ -1,6 +1,6 @@
 """A process of clients that come back at once, each with the changes that it missed.
 
-    python -m bench.returners PORT PATH HEAR
+    python -m bench.clients.returners PORT PATH HEAR
 
 A client is in when it has heard HEAR. A command a line on stdin: `open N` lets N in, some at a time, and
 answers in how many seconds; `return CHANGES WORDS` lets all of them say WORDS and answers in how many seconds
@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from bench.sockets import READ_BYTES, connect, read_until, say
+from bench.clients.sockets import READ_BYTES, connect, read_until, say
 
 MARK = b'"event":"INSERT"'  # once in each change
 AT_ONCE = 100  # connections that may not be in yet

@@ -10,29 +10,15 @@ from __future__ import annotations
 import sys
 
 import uvloop
-from aiohttp import web
 from redis.asyncio import Redis
+
+from bench.baselines.serving import serve_subscribers
 
 
 async def main(port: int, redis_url: str, channel: str) -> None:
-    sockets: set[web.WebSocketResponse] = set()
-
-    async def serve(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(compress=False)
-        await socket.prepare(request)
-        async for _ in socket:
-            await socket.send_str('{"type":"subscribed"}')
-            sockets.add(socket)
-        sockets.discard(socket)
-        return socket
-
-    app = web.Application()
-    app.router.add_get("/ws", serve)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
     async with Redis.from_url(redis_url) as client, client.pubsub() as pubsub:
         await pubsub.subscribe(channel)
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        sockets = await serve_subscribers(port)
         async for message in pubsub.listen():
             if message["type"] == "message":
                 for socket in list(sockets):

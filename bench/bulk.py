@@ -6,7 +6,8 @@ import asyncio
 import time
 
 from bench.figures import Figure
-from bench.stage import POLL_SECONDS, Stage
+from bench.programs import POLL_SECONDS
+from bench.stage import Stage
 
 SCHEMA = "create table {table} (id bigint primary key, note text)"
 INSERT = "insert into {table} select i, 'a note of some length' from generate_series(1, {rows}) as i"

@@ -20,9 +20,8 @@ import psutil
 from bench.commits import Pace, Written, write
 from bench.cpu import cpu_seconds
 from bench.figures import median
-from bench.programs import Clients, Server, clients_of, gateway, program
-from bench.stage import POLL_SECONDS, Stage, wait_for_port
-from realtime.dev.directory import free_port
+from bench.programs import POLL_SECONDS, Clients, Server, baseline, clients_of, gateway, program
+from bench.stage import Stage
 
 GROWTH = 0.05  # of latencies, by the time that goes by: what grows faster falls behind
 DRAIN_SECONDS = 5  # from the last commit; what has not come by then counts as infinitely late
@@ -51,7 +50,6 @@ create trigger notify after insert on bare for each row execute function notify_
 class Chain:
     """From a table to a server of clients; `parts` are the processes between them."""
 
-    name: str
     table: str
     server: Server
     parts: dict[str, psutil.Process]
@@ -102,24 +100,20 @@ async def prepare(stage: Stage) -> None:
 async def ours(stage: Stage) -> AsyncIterator[Chain]:
     async with gateway(stage.redis_url, stage.database_url, "table:ours") as server:
         parts = {"notifier": stage.notifier, "Valkey": stage.valkey, "gateway": server.process}
-        yield Chain("ours", "ours", server, parts)
+        yield Chain("ours", server, parts)
 
 
 @asynccontextmanager
 async def bare(stage: Stage) -> AsyncIterator[Chain]:
-    port = free_port()
     async with (
-        program("bench.baselines.bare_gateway", str(port), stage.redis_url, CHANNEL) as server,
+        baseline("bare_gateway", stage.redis_url, CHANNEL) as server,
         program(
             "bench.baselines.bare_listener", stage.database_url, "rows", stage.redis_url, CHANNEL
         ) as listener,
     ):
         await listener.answer()
-        await wait_for_port(port)
-        parts = {"listener": listener.measured, "Valkey": stage.valkey, "gateway": server.measured}
-        yield Chain(
-            "bare chain", "bare", Server(port, "/ws", "hello", '"subscribed"', server.measured), parts
-        )
+        parts = {"listener": listener.measured, "Valkey": stage.valkey, "gateway": server.process}
+        yield Chain("bare", server, parts)
 
 
 CHAINS = {"ours": ours, "bare chain": bare}

@@ -9,27 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psutil
-
-from bench.figures import Figure
-from bench.stage import JWT_SECRET, PROJECT, wait_for_port
+from bench.cpu import cpu_seconds
+from bench.figures import Figure, median, percentile
+from bench.programs import NO_DATABASE, PROJECT, Program, Server, baseline, gateway, program
 from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime import names
-from realtime.auth.tokens import issue
 from realtime.channels import Event, Table
-from realtime.dev.directory import free_port
 from realtime.dev.valkey import valkey
 from realtime.publications import change_line, line_prefix
 from realtime.redis.client import connect
@@ -68,10 +62,10 @@ async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int)
             publications, first = PublicationStore(store), 0
             for _ in range(rounds):
                 for kind in KINDS:
-                    async with _server(kind, server.url, subscribers) as (process, readers):
+                    async with _server(kind, server.url) as ours, _readers(ours, subscribers) as readers:
                         for rate in rates:
                             changes = Change(first, rate, seconds)
-                            cost = await _cost(publications, process, readers, changes, subscribers)
+                            cost = await _cost(publications, ours, readers, changes, subscribers)
                             costs[kind, rate].append(cost)
                             first += rate * seconds
     print(f"fan-out to {subscribers:,} subscribers, CPU a delivery, {rounds} rounds of {seconds} s")
@@ -99,13 +93,13 @@ def _figures(rate: int, costs: dict[tuple[str, int], list[Cost]], subscribers: i
 
 async def _cost(
     publications: PublicationStore,
-    process: psutil.Process,
-    readers: Process,
+    server: Server,
+    readers: Program,
     changes: Change,
     subscribers: int,
 ) -> Cost:
     """Publish at a rate; return what that cost the server."""
-    before, received = _cpu_seconds(process), await _ask(readers, "received")
+    before, received = cpu_seconds(server.process), int(await readers.tell("received"))
     started, count = time.monotonic(), changes.rate * changes.seconds
     for number in range(count):
         batch = changes.first + number
@@ -117,60 +111,25 @@ async def _cost(
             await asyncio.sleep(ahead)
     expected = received + count * subscribers
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while await _ask(readers, "received") < expected:
+        while int(await readers.tell("received")) < expected:
             await asyncio.sleep(POLL_SECONDS)
-    microseconds = (_cpu_seconds(process) - before) * 1_000_000 / (count * subscribers)
-    delays = sorted(await _ask(readers, "delays"))
-    return Cost(microseconds, statistics.median(delays) / 1e6, delays[int(0.99 * (len(delays) - 1))] / 1e6)
-
-
-async def _ask(readers: Process, what: str) -> Any:
-    assert readers.stdin is not None
-    assert readers.stdout is not None
-    readers.stdin.write(f"{what}\n".encode())
-    return json.loads(await readers.stdout.readline())
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    microseconds = (cpu_seconds(server.process) - before) * 1e6 / (count * subscribers)
+    delays = [delay / 1e6 for delay in json.loads(await readers.tell("delays"))]
+    return Cost(microseconds, median(delays), percentile(delays, 0.99))
 
 
 @asynccontextmanager
-async def _server(
-    kind: str, redis_url: str, subscribers: int
-) -> AsyncIterator[tuple[psutil.Process, Process]]:
-    port = free_port()
-    token = issue(JWT_SECRET, PROJECT, "bench", "authenticated", 3600, time.time())
-    if kind != "gateway":
-        path = "/ws"
-        channel = names.topic_channel(PROJECT, TABLE.topic)
-        module: tuple[str, ...] = (f"bench.baselines.{kind}", str(port), redis_url, channel)
+async def _server(kind: str, redis_url: str) -> AsyncIterator[Server]:
+    if kind == "gateway":
+        async with gateway(redis_url, NO_DATABASE, "table:bench") as server:
+            yield server
     else:
-        path = f"/projects/{PROJECT}/realtime/ws?token={token}"
-        module = ("realtime", "--log-level", "WARNING", "gateway", "--host", "127.0.0.1", "--port", str(port))
-    settings = {
-        "REALTIME_REDIS_URL": redis_url,
-        # Nobody listens there: whether a table is enabled is not measured.
-        f"REALTIME_PROJECTS__{PROJECT}__DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
-        f"REALTIME_PROJECTS__{PROJECT}__JWT_SECRET": JWT_SECRET,
-    }
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *module, env={**os.environ, **settings}
-    )
-    readers = None
-    try:
-        await wait_for_port(port)
-        readers = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.clients.readers", str(port), path, str(subscribers)),
-            stdin=PIPE,
-            stdout=PIPE,
-        )
-        assert readers.stdout is not None
-        assert await readers.stdout.readline() == b"ready\n", "the subscribers did not come in"
-        yield psutil.Process(server.pid), readers
-    finally:
-        for process in (readers, server):
-            if process is not None and process.returncode is None:
-                process.terminate()
-                await process.wait()
+        async with baseline(kind, redis_url, names.topic_channel(PROJECT, TABLE.topic)) as server:
+            yield server
+
+
+@asynccontextmanager
+async def _readers(server: Server, subscribers: int) -> AsyncIterator[Program]:
+    async with program("bench.clients.readers", *server.arguments, str(subscribers)) as readers:
+        await readers.answer()
+        yield readers

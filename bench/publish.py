@@ -19,7 +19,7 @@ import psutil
 from bench.connections import LINE
 from bench.cpu import cpu_seconds
 from bench.figures import Figure
-from bench.stage import PROJECT
+from bench.programs import PROJECT
 from gateway.broker import Broker, Post
 from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime import names

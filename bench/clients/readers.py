@@ -1,9 +1,10 @@
 """A process full of subscribers that cost next to nothing: bare sockets that count what they get.
 
-    python -m bench.clients.readers PORT PATH SUBSCRIBERS
+    python -m bench.clients.readers PORT PATH SAY HEAR SUBSCRIBERS
 
-Prints `ready` when all are subscribed. Answers `received` on stdin with the number of changes received so
-far, and `delays` with the nanoseconds that each change took to one of the subscribers since the last answer.
+Each says SAY, and is subscribed when it has heard HEAR. Prints `ready` when all are. Answers `received` on
+stdin with the number of changes received so far, and `delays` with the nanoseconds that each change took to
+one of the subscribers since the last answer.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ import sys
 import time
 
 from bench.clients.changes import Counter
-from bench.clients.sockets import open_client, read_until, say
+from bench.clients.sockets import subscribe
 
-SUBSCRIBE = '{"type":"subscribe","channel":"table:bench"}'
 AT = re.compile(rb'"at": ([0-9]+),')  # once in each change: when it was published, in ns
 READ_BYTES = 1_048_576
 
 
-def main(port: int, path: str, subscribers: int) -> None:
+def main(port: int, path: str, words: str, answer: bytes, subscribers: int) -> None:
     selector = selectors.DefaultSelector()
-    connections = [_subscribe(port, path) for _ in range(subscribers)]
+    connections = [subscribe(port, path, words, answer) for _ in range(subscribers)]
     for connection in connections:
         selector.register(connection, selectors.EVENT_READ, Counter())
     timed, rest = connections[len(connections) // 2], bytearray()
@@ -45,13 +45,6 @@ def main(port: int, path: str, subscribers: int) -> None:
                 return
 
 
-def _subscribe(port: int, path: str) -> socket.socket:
-    connection = open_client(port, path)
-    say(connection, SUBSCRIBE)
-    read_until(connection, b'"subscribed"')
-    return connection
-
-
 def _read(connection: socket.socket) -> bytes:
     came = connection.recv(READ_BYTES)
     if not came:
@@ -70,4 +63,4 @@ def _time(connection: socket.socket, rest: bytearray, delays: list[int]) -> int:
     return found
 
 
-main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+main(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4].encode(), int(sys.argv[5]))

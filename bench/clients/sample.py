@@ -18,7 +18,7 @@ from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.clients.sockets import READ_BYTES, open_client, read_until, say
+from bench.clients.sockets import READ_BYTES, subscribe
 
 ROW = re.compile(rb'"data" ?: ?\{"id": ?(\d+),')  # once in each change
 
@@ -59,9 +59,7 @@ def main(port: int, path: str, words: str, answer: bytes) -> None:
         command, _, argument = sys.stdin.readline().strip().partition(" ")
         if command == "open":
             for _ in range(int(argument)):
-                connection = open_client(port, path)
-                say(connection, words)
-                read_until(connection, answer)
+                connection = subscribe(port, path, words, answer)
                 clients.append(Client())
                 selector.register(connection, selectors.EVENT_READ, clients[-1])
             print("done", flush=True)

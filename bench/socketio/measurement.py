@@ -18,9 +18,18 @@ from tempfile import TemporaryDirectory
 
 from bench.cpu import cpu_seconds
 from bench.figures import Figure, median
-from bench.programs import Clients, Server, allow_files, clients_of, command, gateway
+from bench.programs import (
+    NO_DATABASE,
+    POLL_SECONDS,
+    PROJECT,
+    Clients,
+    Server,
+    allow_files,
+    clients_of,
+    command,
+    gateway,
+)
 from bench.socketio.install import HERE, install
-from bench.stage import POLL_SECONDS, PROJECT
 from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime.channels import Event, Table
 from realtime.dev.directory import free_port
@@ -46,7 +55,6 @@ MESSAGE = {
     "commit_timestamp": AT,
     "id": "0123456789abcdef0123-500",
 }
-NOBODY = "postgresql://nobody@127.0.0.1:1/none"  # whether a table is enabled is not measured
 DEADLINE_SECONDS = 60
 SECONDS = 2  # of each turn
 WARM_RATE = 50
@@ -114,7 +122,7 @@ async def measure(subscribers: int, rates: list[int], rounds: int) -> list[Figur
 
 @asynccontextmanager
 async def _ours(redis_url: str, subscribers: int) -> AsyncIterator[Contender]:
-    async with connect(redis_url) as store, gateway(redis_url, NOBODY, "table:bench") as server:
+    async with connect(redis_url) as store, gateway(redis_url, NO_DATABASE, "table:bench") as server:
         publications, batches = PublicationStore(store), count()
 
         async def send(rate: int, seconds: int) -> None:

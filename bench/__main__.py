@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -51,10 +52,15 @@ def main() -> None:
     arguments = parser.parse_args()
     # The databases' sudden end in the end is not news.
     logging.disable(logging.WARNING)
-    asyncio.run(_run(arguments))
+    try:
+        asyncio.run(_run(arguments))
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; all that was started has ended") from None
 
 
 async def _run(arguments: argparse.Namespace) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # they end a run as Ctrl-C does, with all that it started
+        asyncio.get_running_loop().add_signal_handler(number, signal.raise_signal, signal.SIGINT)
     found: dict[str, list[Figure]] = {}
     about = await machine.about()
     for name in MEASUREMENTS if arguments.only is None else (arguments.only,):

@@ -12,26 +12,9 @@ from pathlib import Path
 from bench import pgbench
 from bench.figures import Figure
 from bench.stage import Stage
+from bench.tables import GENERATED, create_table, row_trigger
 
 INSERT = "insert into {table} (customer, amount, note) values (:client_id, 12.50, 'a note of some length');"
-
-SCHEMA = """
-create table {table} (
-    id bigint generated always as identity primary key,
-    customer integer, amount numeric, note text, created_at timestamptz default now()
-)
-"""
-
-ROW_TRIGGER = """
-create function notify_row() returns trigger language plpgsql as $$
-begin
-    perform pg_notify('rows',
-        json_build_object('event', TG_OP, 'table', TG_TABLE_NAME, 'data', to_jsonb(new))::text);
-    return null;
-end
-$$;
-create trigger notify after insert on notifying for each row execute function notify_row()
-"""
 
 TABLES = ("bare", "enabled", "notifying")
 
@@ -39,9 +22,9 @@ TABLES = ("bare", "enabled", "notifying")
 async def measure(stage: Stage, seconds: int, rounds: int, clients: int) -> list[Figure]:
     """Print the three rates, their ratios, and what the notifier needs for a change."""
     for table in TABLES:
-        await stage.session.execute(SCHEMA.format(table=table))
+        await stage.session.execute(create_table(table, GENERATED))
     await stage.enable("enabled")
-    await stage.session.execute(ROW_TRIGGER)
+    await stage.session.execute(row_trigger("notifying"))
     await stage.session.add_listener("rows", lambda *_: None)
     rates: dict[str, list[float]] = {table: [] for table in TABLES}
     cpu: list[float] = []

@@ -22,28 +22,13 @@ from bench.cpu import cpu_seconds
 from bench.figures import median
 from bench.programs import POLL_SECONDS, Clients, Server, baseline, clients_of, gateway, program
 from bench.stage import Stage
+from bench.tables import GIVEN, create_table, row_trigger
 
 GROWTH = 0.05  # of latencies, by the time that goes by: what grows faster falls behind
 DRAIN_SECONDS = 5  # from the last commit; what has not come by then counts as infinitely late
 FIRST_ROWS = 1_000_000_000  # distance of the ids of two turns
 WARM = Pace(50, 1)
 CHANNEL = "bare"
-
-SCHEMA = """
-create table {table} (
-    id bigint primary key, customer integer, amount numeric, note text, created_at timestamptz default now()
-)
-"""
-ROW_TRIGGER = """
-create function notify_row() returns trigger language plpgsql as $$
-begin
-    perform pg_notify('rows',
-        json_build_object('event', TG_OP, 'table', TG_TABLE_NAME, 'data', to_jsonb(new))::text);
-    return null;
-end
-$$;
-create trigger notify after insert on bare for each row execute function notify_row()
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +76,9 @@ def growth(late: list[tuple[int, float]]) -> float:
 async def prepare(stage: Stage) -> None:
     """Make the table of each chain."""
     for table in ("ours", "bare"):
-        await stage.session.execute(SCHEMA.format(table=table))
+        await stage.session.execute(create_table(table, GIVEN))
     await stage.enable("ours")
-    await stage.session.execute(ROW_TRIGGER)
+    await stage.session.execute(row_trigger("bare"))
 
 
 @asynccontextmanager

@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-from bench.chains import SCHEMA
 from bench.clients.sockets import open_client, read_until, say
 from bench.cpu import cpu_seconds
 from bench.figures import Figure, median
 from bench.programs import Server, allow_files, baseline, gateway, program
 from bench.stage import Stage, stage
+from bench.tables import GIVEN, create_table
 
 TABLE, STREAM = "ours", "bare"
 INSERT = "insert into ours (id, customer, amount, note) values ($1, 7, 12.50, 'a note of some length')"
@@ -99,7 +99,7 @@ async def _turn(stage: Stage, server: Server, clients: int, changes: int) -> Ret
 
 async def _ours(stage: Stage, changes: int) -> Open:
     """Let a node end while changes come; return how to run another one, whose clients missed them all."""
-    await stage.session.execute(SCHEMA.format(table=TABLE))
+    await stage.session.execute(create_table(TABLE, GIVEN))
     await stage.enable(TABLE)
     await stage.session.execute(INSERT, 0)
     await stage.wait_published(TABLE, 1)

@@ -14,8 +14,9 @@ from typing import Any
 
 import asyncpg
 
-from bench.capture import INSERT, SCHEMA
+from bench.capture import INSERT
 from bench.stage import POSTGRES
+from bench.tables import GENERATED, create_table
 from realtime.channels import Event, Table
 from realtime.dev.postgres import postgres
 from realtime.postgres.catalogue import Catalogue
@@ -88,13 +89,13 @@ async def _install(session: Any, url: str) -> None:
         "select setval('realtime.silent_until', extract(epoch from now())::bigint + 3600);"
         "grant create on schema realtime to realtime_owner"
     )
-    await session.execute(SCHEMA.format(table="bare"))
+    await session.execute(create_table("bare", GENERATED))
     for _, table, body, first_column in PARTS:
-        await session.execute(SCHEMA.format(table=table))
+        await session.execute(create_table(table, GENERATED))
         await _make_function(session, table, body, first_column)
         await _make_trigger(session, table, f"made_{table}")
     for _, function in INSTALLED:
-        await session.execute(SCHEMA.format(table=function))
+        await session.execute(create_table(function, GENERATED))
         await _make_trigger(session, function, function)
 
 

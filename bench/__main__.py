@@ -64,7 +64,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     found: dict[str, list[Figure]] = {}
     about = await machine.about()
     for name in MEASUREMENTS if arguments.only is None else (arguments.only,):
-        found[name] = await MEASUREMENTS[name](arguments) or []
+        found[name] = await MEASUREMENTS[name](arguments)
         if arguments.json is not None:  # after each, so that one that fails takes no figures with it
             arguments.json.write_text(as_json(found, about))
 
@@ -79,8 +79,7 @@ async def _bulk(arguments: argparse.Namespace) -> list[Figure]:
         return [figure for rows in arguments.rows for figure in await bulk.measure(ready, rows)]
 
 
-# Each returns its figures, or None if it only prints them.
-MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | None]]] = {
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure]]]] = {
     "capture": _capture,
     "bulk": _bulk,
     "hygiene": lambda given: hygiene.measure(),

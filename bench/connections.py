@@ -13,14 +13,12 @@ from pathlib import Path
 import psutil
 from redis.asyncio import Redis
 
+from bench.changes import HISTORY, Changes, line_of
 from bench.figures import Figure
-from bench.programs import NO_DATABASE, PROJECT, allow_files, gateway, program
-from notifier.feed.publication_store import Chunk, PublicationStore
-from realtime.channels import Event, Table
+from bench.programs import NO_DATABASE, allow_files, gateway, program
+from realtime.channels import Table
 from realtime.dev.valkey import valkey
-from realtime.publications import change_line, line_prefix
 from realtime.redis.client import connect
-from realtime.redis.history import History
 
 STEPS = {
     "open": "open {clients}",
@@ -30,10 +28,8 @@ STEPS = {
 }
 WARM = 100  # clients before the first look: what is there once for all of them is there then
 UNBOUNDED = {"REALTIME_LIMITS__MAX_CONNECTIONS": "0"}
-CHANGES = 10_000  # in history, of which one is measured
 TABLE = Table("public", "history")
-DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
-LINE = change_line(line_prefix(TABLE, Event.INSERT), DATA, None, "2026-01-01T00:00:00.000000Z", False)
+LINE = line_of(TABLE)
 
 
 async def measure(sizes: list[int], rounds: int) -> list[Figure]:
@@ -94,13 +90,10 @@ async def _history(together: int) -> float:
     """Bytes of Redis for a change that a table's history keeps, with so many in each publication."""
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
-            publications = PublicationStore(store)
+            changes = Changes(store, TABLE)
             async with Redis.from_url(server.url) as redis:
                 before = (await redis.info("memory"))["used_memory"]
-                after = ""
-                for batch in range(CHANGES // together):
-                    ids = list(range(1, together + 1))
-                    chunk = Chunk(TABLE.topic, after, ids, [LINE] * together)
-                    await publications.publish(PROJECT, str(batch), [chunk], History(CHANGES, 3_600))
-                    after = f"{batch}:{together}"
-                return float((await redis.info("memory"))["used_memory"] - before) / CHANGES
+                for _ in range(HISTORY.max_entries // together):
+                    await changes.publish([LINE] * together)
+                after = (await redis.info("memory"))["used_memory"]
+                return float(after - before) / HISTORY.max_entries

@@ -13,26 +13,23 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.changes import Changes, line_of
 from bench.cpu import cpu_seconds
 from bench.figures import Figure, median, percentile
 from bench.programs import NO_DATABASE, PROJECT, Program, Server, baseline, gateway, program
-from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime import names
-from realtime.channels import Event, Table
+from realtime.channels import Table
 from realtime.dev.valkey import valkey
-from realtime.publications import change_line, line_prefix
 from realtime.redis.client import connect
-from realtime.redis.history import History
 
 TABLE = Table("public", "bench")
-PREFIX = line_prefix(TABLE, Event.INSERT)
 DATA = '{"at": %d, "name": "Rahul", "note": "' + "x" * 113 + '"}'  # `at` is when it was published, in ns
-HISTORY = History(10_000, 3_600)
 KINDS = ("naive", "bare", "gateway")
 DEADLINE_SECONDS = 120
 POLL_SECONDS = 0.05
@@ -46,28 +43,19 @@ class Cost(NamedTuple):
     p99_ms: float
 
 
-class Change(NamedTuple):
-    """Where a run of changes begins, and how it goes on."""
-
-    first: int
-    rate: int
-    seconds: int
-
-
 async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int) -> list[Figure]:
     """Print and return CPU a delivery and how long a change took, at each rate; medians of the rounds."""
     costs: defaultdict[tuple[str, int], list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
-            publications, first = PublicationStore(store), 0
+            changes = Changes(store, TABLE)
             for _ in range(rounds):
                 for kind in KINDS:
                     async with _server(kind, server.url) as ours, _readers(ours, subscribers) as readers:
                         for rate in rates:
-                            changes = Change(first, rate, seconds)
-                            cost = await _cost(publications, ours, readers, changes, subscribers)
-                            costs[kind, rate].append(cost)
-                            first += rate * seconds
+                            deliveries = rate * seconds * subscribers
+                            publish = partial(changes.publish_at, rate, seconds, _line)
+                            costs[kind, rate].append(await _cost(ours, readers, publish, deliveries))
     print(f"fan-out to {subscribers:,} subscribers, CPU a delivery, {rounds} rounds of {seconds} s")
     return [figure for rate in rates for figure in _figures(rate, costs, subscribers)]
 
@@ -92,30 +80,22 @@ def _figures(rate: int, costs: dict[tuple[str, int], list[Cost]], subscribers: i
 
 
 async def _cost(
-    publications: PublicationStore,
-    server: Server,
-    readers: Program,
-    changes: Change,
-    subscribers: int,
+    server: Server, readers: Program, publish: Callable[[], Awaitable[None]], deliveries: int
 ) -> Cost:
-    """Publish at a rate; return what that cost the server."""
+    """Publish changes that are so many deliveries; return what each cost the server."""
     before, received = cpu_seconds(server.process), int(await readers.tell("received"))
-    started, count = time.monotonic(), changes.rate * changes.seconds
-    for number in range(count):
-        batch = changes.first + number
-        line = change_line(PREFIX, DATA % time.monotonic_ns(), None, "2026-01-01T00:00:00.000000Z", False)
-        chunk = Chunk(TABLE.topic, f"{batch - 1}:1" if batch else "", [1], [line])
-        await publications.publish(PROJECT, str(batch), [chunk], HISTORY)
-        ahead = started + (number + 1) / changes.rate - time.monotonic()
-        if ahead > 0:
-            await asyncio.sleep(ahead)
-    expected = received + count * subscribers
+    await publish()
+    expected = received + deliveries
     async with asyncio.timeout(DEADLINE_SECONDS):
         while int(await readers.tell("received")) < expected:
             await asyncio.sleep(POLL_SECONDS)
-    microseconds = (cpu_seconds(server.process) - before) * 1e6 / (count * subscribers)
+    microseconds = (cpu_seconds(server.process) - before) * 1e6 / deliveries
     delays = [delay / 1e6 for delay in json.loads(await readers.tell("delays"))]
     return Cost(microseconds, median(delays), percentile(delays, 0.99))
+
+
+def _line() -> str:
+    return line_of(TABLE, DATA % time.monotonic_ns())
 
 
 @asynccontextmanager

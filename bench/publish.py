@@ -46,13 +46,13 @@ async def measure(rounds: int) -> list[Figure]:
             kinds = await _kinds(store)
             async with store.servers.all[0].client.pubsub() as subscription:
                 await subscription.ssubscribe(*_channels())
-                listening = asyncio.create_task(_listen(subscription))
-                for call in kinds.values():
-                    for _ in range(2 * FULL.max_entries):
-                        await call()
-                costs = await _costs(psutil.Process(server.pid), kinds, rounds * BLOCKS)
-                listening.cancel()
-                await asyncio.wait([listening])
+                async with asyncio.TaskGroup() as tasks:
+                    listening = tasks.create_task(_listen(subscription), name="listen")
+                    for call in kinds.values():
+                        for _ in range(2 * FULL.max_entries):
+                            await call()
+                    costs = await _costs(psutil.Process(server.pid), kinds, rounds * BLOCKS)
+                    listening.cancel()
     print(
         f"Valkey's CPU for a lone call, one subscriber, {RATE} a second, medians of {rounds * BLOCKS} blocks"
     )

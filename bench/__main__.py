@@ -31,6 +31,16 @@ FANOUT_SECONDS = 2  # of each rate and round
 
 
 def main() -> None:
+    arguments = parser().parse_args()
+    # The databases' sudden end in the end is not news.
+    logging.disable(logging.WARNING)
+    try:
+        asyncio.run(_run(arguments))
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; all that was started has ended") from None
+
+
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=MEASUREMENTS, help="one of the measurements")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file as well")
@@ -49,13 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--messages", type=int, nargs="*", default=[100, 500], help="a second, to all of them"
     )
-    arguments = parser.parse_args()
-    # The databases' sudden end in the end is not news.
-    logging.disable(logging.WARNING)
-    try:
-        asyncio.run(_run(arguments))
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted; all that was started has ended") from None
+    return parser
 
 
 async def _run(arguments: argparse.Namespace) -> None:
@@ -94,4 +98,5 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure]]]]
     "end-to-end": lambda given: end_to_end.measure(given.subscribers, given.rounds),
 }
 
-main()
+if __name__ == "__main__":
+    main()

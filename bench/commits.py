@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from pathlib import Path
 from bench import pgbench
 
 ROWS_A_WRITER = 1_000_000
+COMMITS_OF_A_WRITER = 300  # a second, of one of several writers
 INSERT_MICROSECONDS = 700  # about; a pause is as much shorter
 
 INSERT = """
@@ -33,6 +35,11 @@ class Pace:
     seconds: int
     writers: int = 1
     lone: bool = False
+
+    @classmethod
+    def of_several(cls, rate: int, seconds: int) -> Pace:
+        """Return the pace of as many writers as such a rate needs."""
+        return cls(rate, seconds, max(1, math.ceil(rate / COMMITS_OF_A_WRITER)))
 
 
 @dataclass(frozen=True, slots=True)

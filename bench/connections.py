@@ -6,31 +6,19 @@ by the clients, is the figure; the kernel's part of a socket is in none.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import resource
 import statistics
-import sys
 import tempfile
-import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 from redis.asyncio import Redis
 
+from bench.changes import HISTORY, Changes, line_of
 from bench.figures import Figure
-from bench.stage import JWT_SECRET, PROJECT, wait_for_port
-from notifier.feed.publication_store import Chunk, PublicationStore
-from realtime.auth.tokens import issue
-from realtime.channels import Event, Table
-from realtime.dev.directory import free_port
+from bench.programs import NO_DATABASE, allow_files, gateway, program
+from realtime.channels import Table
 from realtime.dev.valkey import valkey
-from realtime.publications import change_line, line_prefix
 from realtime.redis.client import connect
-from realtime.redis.history import History
 
 STEPS = {
     "open": "open {clients}",
@@ -39,30 +27,25 @@ STEPS = {
     "present in one channel, the same": "presence room:lobby",
 }
 WARM = 100  # clients before the first look: what is there once for all of them is there then
-SPARE_FILES = 200  # of a process, beside its clients
-DEADLINE_SECONDS = 120
-CHANGES = 10_000  # in history, of which one is measured
+UNBOUNDED = {"REALTIME_LIMITS__MAX_CONNECTIONS": "0"}
 TABLE = Table("public", "history")
-DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
-LINE = change_line(line_prefix(TABLE, Event.INSERT), DATA, None, "2026-01-01T00:00:00.000000Z", False)
+LINE = line_of(TABLE)
 
 
 async def measure(sizes: list[int], rounds: int) -> list[Figure]:
     """Print and return bytes a client, of gateway and Redis, and bytes of a change in history."""
     figures: list[Figure] = []
-    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     for clients in sizes:
-        if WARM + clients + SPARE_FILES > most_files:
+        if not allow_files(WARM + clients):
             print(f"connections: {clients:,} are more than `ulimit -n` allows")
             continue
         runs = [await _run(clients) for _ in range(rounds)]
         print(f"memory of each of {clients:,} idle clients, {rounds} rounds:")
         for step in STEPS:
-            gateway, store = (statistics.median(run[step][part] for run in runs) for part in (0, 1))
-            print(f"  {step:<36} gateway {gateway / 1024:6.2f} KiB, Redis {store:6.0f} bytes")
+            ours, store = (statistics.median(run[step][part] for run in runs) for part in (0, 1))
+            print(f"  {step:<36} gateway {ours / 1024:6.2f} KiB, Redis {store:6.0f} bytes")
             figures += [
-                Figure(f"{clients:,} clients, {step}: gateway", gateway / 1024, "KiB"),
+                Figure(f"{clients:,} clients, {step}: gateway", ours / 1024, "KiB"),
                 Figure(f"{clients:,} clients, {step}: Redis", store, "bytes"),
             ]
         print(
@@ -82,15 +65,15 @@ async def _run(clients: int) -> dict[str, tuple[float, float]]:
         async with (
             valkey(Path(name), settings={"appendonly": "no"}) as server,
             Redis.from_url(server.url) as redis,
-            _gateway(server.url) as (port, gateway),
-            _idlers(port) as idlers,
+            gateway(server.url, NO_DATABASE, "table:bench", settings=UNBOUNDED) as ours,
+            program("bench.clients.idlers", str(ours.port), ours.path) as idlers,
         ):
-            found = {"base": await _memory(gateway, redis)}
-            await _tell(idlers, f"open {WARM}")
-            before = await _memory(gateway, redis)
+            found = {"base": await _memory(ours.process, redis)}
+            await idlers.tell(f"open {WARM}")
+            before = await _memory(ours.process, redis)
             for step, command in STEPS.items():
-                await _tell(idlers, command.format(clients=clients))
-                after = await _memory(gateway, redis)
+                await idlers.tell(command.format(clients=clients))
+                after = await _memory(ours.process, redis)
                 # All of them, the warm ones too, carry out what is not `open`.
                 by = clients if step == "open" else clients + WARM
                 found[step] = ((after[0] - before[0]) / by, (after[1] - before[1]) / by)
@@ -98,68 +81,19 @@ async def _run(clients: int) -> dict[str, tuple[float, float]]:
             return found
 
 
-async def _memory(gateway: psutil.Process, redis: Redis) -> tuple[float, float]:
+async def _memory(process: psutil.Process, redis: Redis) -> tuple[float, float]:
     memory = await redis.info("memory")
-    return float(gateway.memory_info().rss), float(memory["used_memory"])
-
-
-async def _tell(idlers: Process, command: str) -> None:
-    assert idlers.stdin is not None
-    assert idlers.stdout is not None
-    idlers.stdin.write(f"{command}\n".encode())
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        assert await idlers.stdout.readline() == b"done\n", "the clients did not come through"
+    return float(process.memory_info().rss), float(memory["used_memory"])
 
 
 async def _history(together: int) -> float:
     """Bytes of Redis for a change that a table's history keeps, with so many in each publication."""
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
-            publications = PublicationStore(store)
+            changes = Changes(store, TABLE)
             async with Redis.from_url(server.url) as redis:
                 before = (await redis.info("memory"))["used_memory"]
-                after = ""
-                for batch in range(CHANGES // together):
-                    ids = list(range(1, together + 1))
-                    chunk = Chunk(TABLE.topic, after, ids, [LINE] * together)
-                    await publications.publish(PROJECT, str(batch), [chunk], History(CHANGES, 3_600))
-                    after = f"{batch}:{together}"
-                return float((await redis.info("memory"))["used_memory"] - before) / CHANGES
-
-
-@asynccontextmanager
-async def _gateway(redis_url: str) -> AsyncIterator[tuple[int, psutil.Process]]:
-    port = free_port()
-    settings = {
-        "REALTIME_REDIS_URL": redis_url,
-        "REALTIME_HEARTBEAT_SECONDS": "3600",  # the clients answer no ping
-        # Nobody listens there: whether a table is enabled is not measured.
-        f"REALTIME_PROJECTS__{PROJECT}__DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
-        f"REALTIME_PROJECTS__{PROJECT}__JWT_SECRET": JWT_SECRET,
-        "REALTIME_LIMITS__MAX_CONNECTIONS": "0",
-    }
-    words = ("-m", "realtime", "--log-level", "ERROR", "gateway", "--host", "127.0.0.1", "--port", str(port))
-    async with _process(*words, environment=settings) as process:
-        await wait_for_port(port)
-        yield port, psutil.Process(process.pid)
-
-
-@asynccontextmanager
-async def _idlers(port: int) -> AsyncIterator[Process]:
-    token = issue(JWT_SECRET, PROJECT, "bench", "authenticated", 3600, time.time())
-    path = f"/projects/{PROJECT}/realtime/ws?token={token}"
-    async with _process("-m", "bench.idlers", str(port), path, environment={}) as process:
-        yield process
-
-
-@asynccontextmanager
-async def _process(*words: str, environment: dict[str, str]) -> AsyncIterator[Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *words, env={**os.environ, **environment}, stdin=PIPE, stdout=PIPE
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()  # a gateway that drains would wait for its clients
-        await process.wait()
+                for _ in range(HISTORY.max_entries // together):
+                    await changes.publish([LINE] * together)
+                after = (await redis.info("memory"))["used_memory"]
+                return float(after - before) / HISTORY.max_entries

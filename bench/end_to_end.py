@@ -12,8 +12,7 @@ from contextlib import AsyncExitStack
 
 from bench.chains import CHAINS, Audience, Turn, audience, prepare
 from bench.commits import Pace
-from bench.figures import Figure, median, percentile
-from bench.latency import COMMITS_OF_A_WRITER, SHARES
+from bench.figures import SHARES, Figure, median, percentile
 from bench.stage import Stage, stage
 
 STARTS = {"ours": 500, "bare chain": 50}  # changes a second
@@ -43,7 +42,7 @@ class Contender:
             self._audience = await self._open.enter_async_context(
                 audience(self._stage, chain, self._subscribers)
             )
-        turn = await self._audience.turn(Pace(rate, SECONDS, -(-rate // COMMITS_OF_A_WRITER)))
+        turn = await self._audience.turn(Pace.of_several(rate, SECONDS))
         if turn.missing:
             await self.close()
             await self._stage.wait_tidy()

@@ -9,36 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
-from asyncio.subprocess import PIPE, Process
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psutil
-
-from bench.figures import Figure
-from bench.stage import JWT_SECRET, PROJECT, wait_for_port
-from notifier.feed.publication_store import Chunk, PublicationStore
+from bench.changes import Changes, line_of
+from bench.cpu import cpu_seconds
+from bench.figures import Figure, median, percentile
+from bench.programs import NO_DATABASE, PROJECT, Program, Server, baseline, gateway, program
 from realtime import names
-from realtime.auth.tokens import issue
-from realtime.channels import Event, Table
-from realtime.dev.directory import free_port
+from realtime.channels import Table
 from realtime.dev.valkey import valkey
-from realtime.publications import change_line, line_prefix
 from realtime.redis.client import connect
-from realtime.redis.history import History
 
 TABLE = Table("public", "bench")
-PREFIX = line_prefix(TABLE, Event.INSERT)
 DATA = '{"at": %d, "name": "Rahul", "note": "' + "x" * 113 + '"}'  # `at` is when it was published, in ns
-HISTORY = History(10_000, 3_600)
 KINDS = ("naive", "bare", "gateway")
 DEADLINE_SECONDS = 120
 POLL_SECONDS = 0.05
@@ -52,28 +43,19 @@ class Cost(NamedTuple):
     p99_ms: float
 
 
-class Change(NamedTuple):
-    """Where a run of changes begins, and how it goes on."""
-
-    first: int
-    rate: int
-    seconds: int
-
-
 async def measure(subscribers: int, rates: list[int], seconds: int, rounds: int) -> list[Figure]:
     """Print and return CPU a delivery and how long a change took, at each rate; medians of the rounds."""
     costs: defaultdict[tuple[str, int], list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with valkey(Path(name), settings={"appendonly": "no"}) as server, connect(server.url) as store:
-            publications, first = PublicationStore(store), 0
+            changes = Changes(store, TABLE)
             for _ in range(rounds):
                 for kind in KINDS:
-                    async with _server(kind, server.url, subscribers) as (process, readers):
+                    async with _server(kind, server.url) as ours, _readers(ours, subscribers) as readers:
                         for rate in rates:
-                            changes = Change(first, rate, seconds)
-                            cost = await _cost(publications, process, readers, changes, subscribers)
-                            costs[kind, rate].append(cost)
-                            first += rate * seconds
+                            deliveries = rate * seconds * subscribers
+                            publish = partial(changes.publish_at, rate, seconds, _line)
+                            costs[kind, rate].append(await _cost(ours, readers, publish, deliveries))
     print(f"fan-out to {subscribers:,} subscribers, CPU a delivery, {rounds} rounds of {seconds} s")
     return [figure for rate in rates for figure in _figures(rate, costs, subscribers)]
 
@@ -98,79 +80,36 @@ def _figures(rate: int, costs: dict[tuple[str, int], list[Cost]], subscribers: i
 
 
 async def _cost(
-    publications: PublicationStore,
-    process: psutil.Process,
-    readers: Process,
-    changes: Change,
-    subscribers: int,
+    server: Server, readers: Program, publish: Callable[[], Awaitable[None]], deliveries: int
 ) -> Cost:
-    """Publish at a rate; return what that cost the server."""
-    before, received = _cpu_seconds(process), await _ask(readers, "received")
-    started, count = time.monotonic(), changes.rate * changes.seconds
-    for number in range(count):
-        batch = changes.first + number
-        line = change_line(PREFIX, DATA % time.monotonic_ns(), None, "2026-01-01T00:00:00.000000Z", False)
-        chunk = Chunk(TABLE.topic, f"{batch - 1}:1" if batch else "", [1], [line])
-        await publications.publish(PROJECT, str(batch), [chunk], HISTORY)
-        ahead = started + (number + 1) / changes.rate - time.monotonic()
-        if ahead > 0:
-            await asyncio.sleep(ahead)
-    expected = received + count * subscribers
+    """Publish changes that are so many deliveries; return what each cost the server."""
+    before, received = cpu_seconds(server.process), int(await readers.tell("received"))
+    await publish()
+    expected = received + deliveries
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while await _ask(readers, "received") < expected:
+        while int(await readers.tell("received")) < expected:
             await asyncio.sleep(POLL_SECONDS)
-    microseconds = (_cpu_seconds(process) - before) * 1_000_000 / (count * subscribers)
-    delays = sorted(await _ask(readers, "delays"))
-    return Cost(microseconds, statistics.median(delays) / 1e6, delays[int(0.99 * (len(delays) - 1))] / 1e6)
+    microseconds = (cpu_seconds(server.process) - before) * 1e6 / deliveries
+    delays = [delay / 1e6 for delay in json.loads(await readers.tell("delays"))]
+    return Cost(microseconds, median(delays), percentile(delays, 0.99))
 
 
-async def _ask(readers: Process, what: str) -> Any:
-    assert readers.stdin is not None
-    assert readers.stdout is not None
-    readers.stdin.write(f"{what}\n".encode())
-    return json.loads(await readers.stdout.readline())
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def _line() -> str:
+    return line_of(TABLE, DATA % time.monotonic_ns())
 
 
 @asynccontextmanager
-async def _server(
-    kind: str, redis_url: str, subscribers: int
-) -> AsyncIterator[tuple[psutil.Process, Process]]:
-    port = free_port()
-    token = issue(JWT_SECRET, PROJECT, "bench", "authenticated", 3600, time.time())
-    if kind != "gateway":
-        path = "/ws"
-        channel = names.topic_channel(PROJECT, TABLE.topic)
-        module: tuple[str, ...] = (f"bench.{kind}", str(port), redis_url, channel)
+async def _server(kind: str, redis_url: str) -> AsyncIterator[Server]:
+    if kind == "gateway":
+        async with gateway(redis_url, NO_DATABASE, "table:bench") as server:
+            yield server
     else:
-        path = f"/projects/{PROJECT}/realtime/ws?token={token}"
-        module = ("realtime", "--log-level", "WARNING", "gateway", "--host", "127.0.0.1", "--port", str(port))
-    settings = {
-        "REALTIME_REDIS_URL": redis_url,
-        # Nobody listens there: whether a table is enabled is not measured.
-        f"REALTIME_PROJECTS__{PROJECT}__DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
-        f"REALTIME_PROJECTS__{PROJECT}__JWT_SECRET": JWT_SECRET,
-    }
-    server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *module, env={**os.environ, **settings}
-    )
-    readers = None
-    try:
-        await wait_for_port(port)
-        readers = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bench.readers", str(port), path, str(subscribers)),
-            stdin=PIPE,
-            stdout=PIPE,
-        )
-        assert readers.stdout is not None
-        assert await readers.stdout.readline() == b"ready\n", "the subscribers did not come in"
-        yield psutil.Process(server.pid), readers
-    finally:
-        for process in (readers, server):
-            if process is not None and process.returncode is None:
-                process.terminate()
-                await process.wait()
+        async with baseline(kind, redis_url, names.topic_channel(PROJECT, TABLE.topic)) as server:
+            yield server
+
+
+@asynccontextmanager
+async def _readers(server: Server, subscribers: int) -> AsyncIterator[Program]:
+    async with program("bench.clients.readers", *server.arguments, str(subscribers)) as readers:
+        await readers.answer()
+        yield readers

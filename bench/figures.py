@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+SHARES = {"p50": 0.50, "p99": 0.99}  # of latencies
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

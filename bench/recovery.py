@@ -6,19 +6,18 @@ Beside it stands what everybody writes first, where each client reads the histor
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-from bench.chains import SCHEMA
+from bench.clients.sockets import open_client, read_until, say
 from bench.cpu import cpu_seconds
 from bench.figures import Figure, median
-from bench.programs import Server, allow_files, gateway, program
-from bench.sockets import open_client, read_until, say
-from bench.stage import Stage, stage, wait_for_port
-from realtime.dev.directory import free_port
+from bench.programs import Server, allow_files, baseline, gateway, program
+from bench.stage import Stage, stage
+from bench.tables import GIVEN, create_table
 
 TABLE, STREAM = "ours", "bare"
 INSERT = "insert into ours (id, customer, amount, note) values ($1, 7, 12.50, 'a note of some length')"
@@ -84,7 +83,7 @@ def _report(turns: dict[str, list[Return]], scale: str) -> list[Figure]:
 
 
 async def _turn(stage: Stage, server: Server, clients: int, changes: int) -> Return:
-    async with program("bench.returners", str(server.port), server.path, '"connected"') as returners:
+    async with program("bench.clients.returners", str(server.port), server.path, '"connected"') as returners:
         before = cpu_seconds(server.process)
         let_in = float(await returners.tell(f"open {clients}"))
         opened, valkey = cpu_seconds(server.process), cpu_seconds(stage.valkey)
@@ -100,7 +99,7 @@ async def _turn(stage: Stage, server: Server, clients: int, changes: int) -> Ret
 
 async def _ours(stage: Stage, changes: int) -> Open:
     """Let a node end while changes come; return how to run another one, whose clients missed them all."""
-    await stage.session.execute(SCHEMA.format(table=TABLE))
+    await stage.session.execute(create_table(TABLE, GIVEN))
     await stage.enable(TABLE)
     await stage.session.execute(INSERT, 0)
     await stage.wait_published(TABLE, 1)
@@ -124,12 +123,4 @@ async def _bare(stage: Stage, changes: int) -> Open:
     rows = await stage.session.fetch(f"select to_jsonb(ours)::text from {TABLE} order by id")
     ids: list[Any] = [await stage.redis.xadd(STREAM, {"line": f"{HEAD}{row[0]}{TAIL}"}) for row in rows]
     assert len(ids) == changes + 1
-    return partial(_bare_server, stage, ids[0].decode())
-
-
-@asynccontextmanager
-async def _bare_server(stage: Stage, since: str) -> AsyncIterator[Server]:
-    port = free_port()
-    async with program("bench.bare_recovery", str(port), stage.redis_url, STREAM) as running:
-        await wait_for_port(port)
-        yield Server(port, "/ws", since, "", running.measured)
+    return partial(baseline, "bare_recovery", stage.redis_url, STREAM, words=ids[0].decode(), answer="")

@@ -14,8 +14,10 @@ from typing import Any
 
 import asyncpg
 
-from bench.capture import INSERT, SCHEMA
+from bench.capture import INSERT
+from bench.figures import Figure
 from bench.stage import POSTGRES
+from bench.tables import GENERATED, create_table
 from realtime.channels import Event, Table
 from realtime.dev.postgres import postgres
 from realtime.postgres.catalogue import Catalogue
@@ -63,7 +65,7 @@ INSTALLED = (
 )
 
 
-async def measure(rounds: int) -> None:
+async def measure(rounds: int) -> list[Figure]:
     """Print the time of an insert by table, and what it is more than in the table before."""
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as name:
         async with postgres(Path(name), settings=QUIET) as database:
@@ -71,7 +73,7 @@ async def measure(rounds: int) -> None:
             try:
                 await _install(session, database.url)
                 tables = ["bare", *(part[1] for part in PARTS), *(function for _, function in INSTALLED)]
-                _print(await _take_turns(session, tables, 20 * rounds))
+                return _report(await _take_turns(session, tables, 20 * rounds))
             finally:
                 await session.close()
 
@@ -88,13 +90,13 @@ async def _install(session: Any, url: str) -> None:
         "select setval('realtime.silent_until', extract(epoch from now())::bigint + 3600);"
         "grant create on schema realtime to realtime_owner"
     )
-    await session.execute(SCHEMA.format(table="bare"))
+    await session.execute(create_table("bare", GENERATED))
     for _, table, body, first_column in PARTS:
-        await session.execute(SCHEMA.format(table=table))
+        await session.execute(create_table(table, GENERATED))
         await _make_function(session, table, body, first_column)
         await _make_trigger(session, table, f"made_{table}")
     for _, function in INSTALLED:
-        await session.execute(SCHEMA.format(table=function))
+        await session.execute(create_table(function, GENERATED))
         await _make_trigger(session, function, function)
 
 
@@ -145,12 +147,16 @@ async def _take_turns(session: Any, tables: list[str], rounds: int) -> dict[str,
     return {table: statistics.median(of_table[2:]) for table, of_table in runs.items()}
 
 
-def _print(medians: dict[str, float]) -> None:
+def _report(medians: dict[str, float]) -> list[Figure]:
     bare = before = medians["bare"]
     print("one row and one transaction at a time, no wait for the disk, nobody reads; medians:")
     print(f"  {'no trigger':<58}{bare:>6.1f} µs")
+    figures = []
     for label, table, _, _ in PARTS:
         print(f"  {label:<58}{medians[table]:>6.1f} µs, {medians[table] - before:+.1f}")
+        figures.append(Figure(f"an insert, {label}", medians[table], "µs", {"the line before": before}))
         before = medians[table]
     for label, function in INSTALLED:
         print(f"  {label:<58}{medians[function]:>6.1f} µs, {medians[function] - bare:.1f} in all")
+        figures.append(Figure(f"an insert, {label}", medians[function], "µs", {"no trigger": bare}))
+    return figures

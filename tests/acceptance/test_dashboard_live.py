@@ -231,7 +231,7 @@ async def record(dev: Dev, event: Event, data: str, old: str | None) -> None:
     append += "append(read_topic(KEYS[1]), ARGV[1], 1, ARGV[2], ARGV[3], 1000, 600000, 1000000)"
     keys = topic_keys("demo", orders.topic)
     async with redis.Redis.from_url(dev.redis_url) as client:
-        await client.eval(append, len(keys), *keys, topic_channel("demo", orders.topic), line, new_epoch())  # type: ignore[misc]
+        await client.eval(append, len(keys), *keys, topic_channel("demo", orders.topic), line, new_epoch())
 
 
 async def test_rows_that_are_no_objects_are_shown_as_what_they_are(dev: Dev, tabs: Tabs) -> None:

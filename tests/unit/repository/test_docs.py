@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
+from bench.__main__ import MEASUREMENTS, parser
 from gateway import metrics as gateway_metrics
 from gateway.http.routes import ENDPOINTS
 from gateway.wire import native_messages
@@ -203,6 +204,11 @@ def test_commands_that_are_shown_exist(document: str) -> None:
         elif program.endswith("realtime"):
             known = {name for option in main.commands[words[0]].params for name in option.opts}
             assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_measurements_that_are_shown_exist_with_their_options() -> None:
+    shown = re.findall(r'make bench ARGS="(.*)"', text_of("docs/benchmarks.md"))
+    assert {parser().parse_args(shlex.split(words)).only for words in shown} == set(MEASUREMENTS)
 
 
 def shown_commands(document: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The bare chain, first half: a session that listens, and publishes in Redis what it is notified of.
 
-    python -m bench.bare_listener DATABASE_URL LISTEN_TO REDIS_URL CHANNEL
+    python -m bench.baselines.bare_listener DATABASE_URL LISTEN_TO REDIS_URL CHANNEL
 
 Prints `ready` when it listens.
 """

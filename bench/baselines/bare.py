@@ -1,6 +1,6 @@
 """The least that a fan-out can cost on this event loop: a frame built once, and `transport.write` in a loop.
 
-    python -m bench.bare PORT REDIS_URL CHANNEL
+    python -m bench.baselines.bare PORT REDIS_URL CHANNEL
 
 The measure that the gateway's fan-out comes close to; a client that does not read would fill its memory.
 """
@@ -17,8 +17,8 @@ from typing import cast
 import uvloop
 from redis.asyncio import Redis
 
+from bench.baselines.serving import messages
 from gateway.wire.frames import text_frame
-from realtime.publications import read_publication
 
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
@@ -52,19 +52,13 @@ class Client(asyncio.Protocol):
 
 async def main(port: int, redis_url: str, channel: str) -> None:
     subscribed: list[asyncio.Transport] = []
-    await asyncio.get_running_loop().create_server(lambda: Client(subscribed), "127.0.0.1", port)
     async with Redis.from_url(redis_url) as client, client.pubsub() as pubsub:
         await pubsub.ssubscribe(channel)
-        while True:
-            message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
-            if message is None:
-                continue
-            publication = read_publication(message["data"])
-            for offset, line in enumerate(publication.lines, publication.first):
-                text = b'{"type":"realtime","channel":"table:bench",' + line[1:]
-                frame = text_frame(text + f',"id":"{publication.epoch}-{offset}"}}'.encode())
-                for transport in subscribed:
-                    transport.write(frame)
+        await asyncio.get_running_loop().create_server(lambda: Client(subscribed), "127.0.0.1", port)
+        async for text in messages(pubsub):
+            frame = text_frame(text.encode())
+            for transport in subscribed:
+                transport.write(frame)
 
 
 uvloop.run(main(int(sys.argv[1]), sys.argv[2], sys.argv[3]))

@@ -1,6 +1,6 @@
 """A process full of subscribers that throw away what they get: elsewhere they would be other machines.
 
-    python -m bench.crowd PORT PATH SAY HEAR
+    python -m bench.clients.crowd PORT PATH SAY HEAR
 
 Each client says SAY and is in when it has heard HEAR. A command a line on stdin: `open N` lets N more in and
 answers `done`, `bytes` answers how many bytes came so far.
@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 
-from bench.sockets import open_client, read_until, say
+from bench.clients.sockets import subscribe
 
 READ_BYTES = 1_048_576
 PAUSE_SECONDS = 0.01  # in which bytes of many messages come together, so that few reads take them
@@ -38,9 +38,7 @@ def main(port: int, path: str, words: str, answer: bytes) -> None:
         command, _, argument = sys.stdin.readline().strip().partition(" ")
         if command == "open":
             for _ in range(int(argument)):
-                client = open_client(port, path)
-                say(client, words)
-                read_until(client, answer)
+                client = subscribe(port, path, words, answer)
                 selector.register(client, selectors.EVENT_READ)
             print("done", flush=True)
         elif command == "bytes":

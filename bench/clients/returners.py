@@ -1,6 +1,6 @@
 """A process of clients that come back at once, each with the changes that it missed.
 
-    python -m bench.returners PORT PATH HEAR
+    python -m bench.clients.returners PORT PATH HEAR
 
 A client is in when it has heard HEAR. A command a line on stdin: `open N` lets N in, some at a time, and
 answers in how many seconds; `return CHANGES WORDS` lets all of them say WORDS and answers in how many seconds
@@ -13,11 +13,11 @@ import selectors
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from bench.sockets import READ_BYTES, connect, read_until, say
+from bench.clients.changes import Counter
+from bench.clients.sockets import READ_BYTES, connect, read_until, say
 
-MARK = b'"event":"INSERT"'  # once in each change
 AT_ONCE = 100  # connections that may not be in yet
 DEADLINE_SECONDS = 60
 
@@ -25,18 +25,15 @@ DEADLINE_SECONDS = 60
 @dataclass
 class Client:
     connection: socket.socket
+    counter: Counter = field(default_factory=Counter)
     changes: int = 0
-    rest: bytes = b""  # what may be the beginning of a mark
 
     def read(self) -> int:
         """Take in what came; return how many changes it is."""
         came = self.connection.recv(READ_BYTES)
         if not came:
             raise SystemExit("the server has closed a client that came back")
-        data = self.rest + came
-        found = data.count(MARK)
-        end = data.rfind(MARK) + len(MARK) if found else 0
-        self.rest = data[max(end, len(data) - len(MARK) + 1) :]
+        found = self.counter.count(came)
         self.changes += found
         return found
 

@@ -1,6 +1,6 @@
 """A process of few subscribers that note when each change came.
 
-    python -m bench.sample PORT PATH SAY HEAR
+    python -m bench.clients.sample PORT PATH SAY HEAR
 
 Each client says SAY and is in when it has heard HEAR. A command a line on stdin: `open N` lets N more in and
 answers `done`, `least` answers how many changes the client has that has the fewest, and `take FILE` writes
@@ -18,7 +18,7 @@ from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.sockets import READ_BYTES, open_client, read_until, say
+from bench.clients.sockets import READ_BYTES, subscribe
 
 ROW = re.compile(rb'"data" ?: ?\{"id": ?(\d+),')  # once in each change
 
@@ -59,9 +59,7 @@ def main(port: int, path: str, words: str, answer: bytes) -> None:
         command, _, argument = sys.stdin.readline().strip().partition(" ")
         if command == "open":
             for _ in range(int(argument)):
-                connection = open_client(port, path)
-                say(connection, words)
-                read_until(connection, answer)
+                connection = subscribe(port, path, words, answer)
                 clients.append(Client())
                 selector.register(connection, selectors.EVENT_READ, clients[-1])
             print("done", flush=True)

@@ -17,6 +17,14 @@ def open_client(port: int, path: str) -> socket.socket:
     return client
 
 
+def subscribe(port: int, path: str, words: str, answer: bytes) -> socket.socket:
+    """Open a client, let it say the words, and return it when it has heard the answer."""
+    client = open_client(port, path)
+    say(client, words)
+    read_until(client, answer)
+    return client
+
+
 def connect(port: int, path: str) -> socket.socket:
     """Ask for an upgrade on a new connection."""
     client = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS)

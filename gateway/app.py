@@ -139,9 +139,10 @@ class Gateway:
         self, settings: Settings, node_id: str, store: Store, http: aiohttp.ClientSession, timings: Timings
     ) -> None:
         budget = settings.queue_budget_bytes or default_budget()
+        delivery, presence = timings.delivery, timings.presence
         self.settings, self.http, self.timings = settings, http, timings
         self.broker = Broker(store, settings)
-        self.stores = Stores.of(store, settings, timings.presence)
+        self.stores = Stores.of(store, settings, presence)
         self.tenants = {name: Tenant(name, settings, http) for name in settings.projects}
         self.queue_writer = QueueWriter(timings.parting_seconds, settings.gather_ms / 1000)
         self.node = Node(self.stores.nodes, node_id, rfc3339(time.time()), settings.presence_ttl_seconds)
@@ -149,24 +150,21 @@ class Gateway:
         # No stage yet: nothing comes between the order of a topic and its delivery.
         self.stages = Stages()
         outlet = Outlet(self.stages, Fanout(self.queue_writer.after_write).deliver)
-        options = SubscriptionOptions(node_id, timings.delivery)
+        options = SubscriptionOptions(node_id, delivery)
         self.topics = TopicSubscriptions(self.broker, self.stores.presence, self.hub, outlet, options)
         self.replay_budget = ReplayBudget(budget // REPLAY_SHARE)
-        self.recovery = Recovery(self.broker, self.replay_budget, self.stages, timings.delivery)
-        self.empty_topics = EmptyTopics(self.broker, self.hub, timings.delivery)
-        self.subscriptions = Subscriptions(
-            self.hub, self.topics, self.recovery, self.empty_topics, timings.delivery
-        )
-        self.heartbeats = Heartbeats(HeartbeatStore(store), self.node, timings.presence)
-        self.pending = Pending(self.node.give_up, timings.presence)
+        self.recovery = Recovery(self.broker, self.replay_budget, self.stages, delivery)
+        self.empty_topics = EmptyTopics(self.broker, self.hub, delivery)
+        self.subscriptions = Subscriptions(self.hub, self.topics, self.recovery, self.empty_topics, delivery)
+        self.heartbeats = Heartbeats(HeartbeatStore(store), self.node, presence)
+        self.pending = Pending(self.node.give_up, presence)
         self.connection_log = ConnectionLog(
-            self.stores.connections, self.node, self.heartbeats, self.pending, timings.presence.look_seconds
+            self.stores.connections, self.node, self.heartbeats, self.pending, presence.look_seconds
         )
-        self.presence = PresenceWriter(
-            self.stores.presence, self.node, self.pending, self.topics.hears, timings.presence
-        )
+        hears = self.topics.hears
+        self.presence = PresenceWriter(self.stores.presence, self.node, self.pending, hears, presence)
         bounds = PublishBounds(budget // PUBLISH_SHARE)
-        self.publisher = BroadcastPublisher(self.broker, self.topics.hears, bounds)
+        self.publisher = BroadcastPublisher(self.broker, hears, bounds)
         self.proxies: Proxies = [ip_network(proxy) for proxy in settings.trusted_proxies]
         self.strangers = Rates(settings.limits)  # of requests that name no served project
         self.gate = Gate(self.tenants, self.strangers, self.proxies, timings.http)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -11,6 +10,7 @@ from gateway.delivery.stages import TopicQueue
 from gateway.hub.topic import Topic
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import TopicKey
+from realtime.waiting.flag import Flag
 
 
 class TopicChange(Enum):
@@ -34,7 +34,7 @@ class OpenTopic:
     topic: Topic[SendQueue]
     queue: TopicQueue = field(init=False)  # steps that are ordered and not delivered
     server: RedisSubscription | None = None  # to the server that has the topic; None: no server is known
-    live: asyncio.Event = field(default_factory=asyncio.Event)  # set while all messages are known to arrive
+    live: Flag = field(default_factory=Flag)  # set while all messages are known to arrive
     round: object | None = None  # of catching up; a round that is not this one must stop
     is_broken: bool = False  # messages were lost on this node: subscribers must get `resync`
     is_presence_due: bool = False  # presence changes will be sent soon

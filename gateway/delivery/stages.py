@@ -18,6 +18,7 @@ from gateway.hub.topic import Resynced, RosterRead, Step, Topic, size_of
 from gateway.wire.send_queue import SendQueue
 from realtime.channels import TopicKey
 from realtime.publications import Publication
+from realtime.waiting.flag import Flag
 
 # Queued for one topic. Beyond this the topic is BEHIND, and reads history again once the queue has room.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
@@ -68,6 +69,8 @@ class Outlet:
 class TopicQueue:
     """Steps of a topic that wait for a stage, or for a step before them; they are delivered in order."""
 
+    __slots__ = ("_deliver", "_key", "_may_go_on", "_on_failure", "_stages", "_steps", "_task", "_topic")
+
     def __init__(
         self,
         key: TopicKey,
@@ -81,16 +84,15 @@ class TopicQueue:
         self._stages = stages
         self._deliver = deliver
         self._on_failure = on_failure
-        self._steps: deque[Step] = deque()  # the first one is in a stage
+        self._steps: deque[Step] | None = None  # the first one is in a stage; None: there are none
         self._task: asyncio.Task[None] | None = None  # while there are steps
-        self._may_go_on = asyncio.Event()  # set while the queue has room
-        self._may_go_on.set()
+        self._may_go_on = Flag(is_set=True)  # set while the queue has room
 
     def __repr__(self) -> str:
-        return f"<TopicQueue {len(self._steps)} steps, {self._topic.queued_bytes} bytes>"
+        return f"<TopicQueue {len(self)} steps, {self._topic.queued_bytes} bytes>"
 
     def __len__(self) -> int:
-        return len(self._steps)
+        return len(self._steps or ())
 
     def put(self, steps: Iterable[Step]) -> None:
         """Deliver steps at once, or after the steps before them and the stages.
@@ -124,13 +126,15 @@ class TopicQueue:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-        self._steps.clear()
+        self._steps = None
         self._count(-self._topic.queued_bytes)
 
     def _waits(self, step: Step) -> bool:
         return isinstance(step, Publication) and self._stages.need(self._key, step)
 
     def _append(self, step: Step) -> None:
+        if self._steps is None:
+            self._steps = deque()
         self._steps.append(step)
         self._count(_size(step))
         if self._task is None:
@@ -157,7 +161,7 @@ class TopicQueue:
             self._task = None
             self._on_failure(error)
         else:
-            self._task = None
+            self._task = self._steps = None
 
 
 def _size(step: Step) -> int:

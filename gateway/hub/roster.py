@@ -54,6 +54,8 @@ class Roster:
     highest incarnation.
     """
 
+    __slots__ = ("_attendance", "_channel", "_members", "_pending", "size")
+
     def __init__(self, channel: str) -> None:
         self._channel = channel
         self._members: dict[bytes, dict[int, bytes]] = {}  # by connection, and by number of the incarnation

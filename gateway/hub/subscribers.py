@@ -144,6 +144,8 @@ class Audience(Generic[SubscriberT]):
 class Subscribers(Generic[SubscriberT]):
     """All subscriptions to one topic."""
 
+    __slots__ = ("_audiences", "_left_messages")
+
     def __init__(self) -> None:
         self._audiences: dict[Hashable, Audience[SubscriberT]] = {}
         self._left_messages = 0  # that subscriptions had got which have ended

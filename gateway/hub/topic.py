@@ -63,6 +63,21 @@ Step = Publication | Resynced | RosterRead  # the topic's steps are delivered in
 class Topic(Generic[SubscriberT]):
     """One stream of messages, and its subscribers on this node."""
 
+    __slots__ = (
+        "_is_table",
+        "_max_held_bytes",
+        "held",
+        "held_bytes",
+        "joiners",
+        "ordered",
+        "position",
+        "queued_bytes",
+        "replay_cache",
+        "roster",
+        "state",
+        "subscribers",
+    )
+
     def __init__(self, name: str, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self.state = TopicState.JOINING
         self.ordered = NOWHERE  # the position of the last step; has no meaning while JOINING

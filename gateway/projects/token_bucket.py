@@ -8,6 +8,8 @@ BURST_SECONDS = 2.0  # worth of messages or requests that may come at once
 class Bucket:
     """A token bucket: `rate` a second, with a burst of `burst`."""
 
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate = rate
         self._burst = burst

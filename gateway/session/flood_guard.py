@@ -28,6 +28,8 @@ class FloodGuard:
     answer pings.
     """
 
+    __slots__ = ("_dropped_at", "_frames", "_messages", "_warned_at", "_warning_seconds", "_warnings")
+
     def __init__(self, messages_per_second: float, now: float, timings: SessionTimings = DEFAULTS) -> None:
         self._messages = Bucket(messages_per_second, max(1.0, BURST_SECONDS * messages_per_second), now)
         frames_per_second = max(FEWEST_FRAMES, messages_per_second)

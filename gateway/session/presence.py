@@ -53,6 +53,8 @@ class Presence:
 class Presences:
     """All presences of one client."""
 
+    __slots__ = ("_by_topic", "_connection_id", "_limits", "_project", "_user_id")
+
     def __init__(self, project: str, connection_id: str, user_id: str | None, limits: Limits) -> None:
         self._project = project
         self._connection_id = connection_id

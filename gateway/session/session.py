@@ -54,6 +54,17 @@ class SessionRules:
 class Session:
     """The state of one connection: its user, its channels, and what it is present with."""
 
+    __slots__ = (
+        "_guard",
+        "channels",
+        "connection_id",
+        "deadline",
+        "identity",
+        "limits",
+        "presences",
+        "project_id",
+    )
+
     def __init__(
         self, project_id: str, connection_id: str, identity: Identity, rules: SessionRules, now: float
     ) -> None:

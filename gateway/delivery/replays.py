@@ -20,6 +20,8 @@ Carry = Callable[[Replay], Coroutine[Any, Any, None]]
 class Replays:
     """Replays of one client, by channel."""
 
+    __slots__ = ("_carry", "_ending", "_on_failure", "_replays", "_tasks")
+
     def __init__(self, carry: Carry, on_failure: Callable[[Exception], None]) -> None:
         self._carry = carry
         self._on_failure = on_failure
@@ -68,3 +70,10 @@ class Replays:
             return
         if isinstance(error := task.exception(), Exception):
             self._on_failure(error)
+
+
+async def _never(replay: Replay) -> None:
+    raise AssertionError("clients share these replays, and start none here")
+
+
+NO_REPLAYS = Replays(_never, lambda _: None)  # of all clients that never had one

@@ -120,6 +120,7 @@ async def run(
         gateway.start(tasks, reloads)
         stack.push_async_callback(gateway.say_goodbye)
         await stack.enter_async_context(internal_http(host, internal_port, gateway.why_not_ready))
+        stack.push_async_callback(gateway.handshake.end)
         public = listening(gateway.application(), gateway.gate, host, port, reuse_port=reuse_port)
         port = await stack.enter_async_context(public)
         gateway.log_start(port, internal_port)

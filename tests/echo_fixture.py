@@ -5,13 +5,14 @@ For tests of the WebSocket protocol alone: the gateway itself says nothing back,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from gateway.websocket.turns import Turns
+from gateway.websocket.upgrade import Upgrade, take_over
 from gateway.websocket.web_socket import WebSocket
 from gateway.wire.frames import pong_frame, text_frame
 from gateway.wire.native import NativeCodec
@@ -19,17 +20,33 @@ from gateway.wire.queue_writer import QueueWriter
 from gateway.wire.send_queue import SendQueue
 from realtime.settings.config import Limits
 
+served: set[asyncio.Task[None]] = set()
+
 
 def binary_frame(payload: bytes) -> bytes:
     return b"\x82" + text_frame(payload)[1:]
 
 
-async def echo(request: web.Request) -> WebSocket:
+async def accept(request: web.Request) -> Upgrade:
+    """Answer the upgrade, and serve the client in a task."""
+    upgrade = Upgrade()
+    await upgrade.prepare(request)
+    take_over(request, serve)
+    return upgrade
+
+
+def serve(network: asyncio.Transport, early: bytes) -> WebSocket:
+    web_socket = WebSocket(network, early, Limits(), Turns())
+    task = asyncio.create_task(echo(web_socket), name="echo")
+    served.add(task)
+    task.add_done_callback(served.discard)
+    return web_socket
+
+
+async def echo(web_socket: WebSocket) -> None:
     """Take frames as the gateway's `Connection` takes them, and say them back."""
-    web_socket, pump = WebSocket(Limits(), Turns()), QueueWriter()
-    await web_socket.prepare(request)
-    transport: Any = request.transport
-    socket = SendQueue(transport, "echo", Limits(), pump, NativeCodec())
+    pump = QueueWriter()
+    socket = SendQueue(web_socket.network, "echo", Limits(), pump, NativeCodec())
     web_socket.open(lambda controls, fragments: None)
     while True:
         frame = await web_socket.receive()
@@ -43,14 +60,15 @@ async def echo(request: web.Request) -> WebSocket:
             case WSMsgType.PONG:
                 pass
             case _:
-                return web_socket
+                web_socket.end()
+                return
 
 
 @asynccontextmanager
 async def echo_server() -> AsyncIterator[int]:
     """Run it on a free port, which is yielded."""
     app = web.Application()
-    app.router.add_get("/", echo)
+    app.router.add_get("/", accept)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -58,4 +76,6 @@ async def echo_server() -> AsyncIterator[int]:
         await site.start()
         yield runner.addresses[0][1]
     finally:
+        for task in list(served):
+            task.cancel()
         await runner.cleanup()

@@ -8,7 +8,6 @@ means and whether it is allowed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -48,13 +47,12 @@ class Edge(Protocol):
 class HttpConnection(HttpProtocol):
     """aiohttp's protocol, with a time limit for every wait that does not end by itself."""
 
-    __slots__ = ("_bytes", "_edge", "_head_bytes", "_in_hand", "_rest", "_sends_ahead", "_tail", "_timer")
+    __slots__ = ("_bytes", "_edge", "_head_bytes", "_in_hand", "_sends_ahead", "_tail", "_timer")
 
     def __init__(self, server: web.Server, *, edge: Edge, **options: Any) -> None:
         super().__init__(server, lingering_time=LINGER_SECONDS, **options)
         self._edge = edge
-        self._in_hand = False  # a request is being answered, or the connection is a WebSocket
-        self._rest: Callable[[], Awaitable[None]] | None = None  # runs when the handler has returned
+        self._in_hand = False  # a request is being answered
         self._timer: asyncio.TimerHandle | None = None  # aborts the connection if a head does not end in time
         self._bytes = 0  # received since the last response
         self._head_bytes = 0  # size of the head of the first request; 0: the head did not end yet
@@ -92,13 +90,6 @@ class HttpConnection(HttpProtocol):
             return False
         return True
 
-    def go_on_with(self, rest: Callable[[], Awaitable[None]]) -> None:
-        """Run `rest` when the handler and all middlewares have returned, before the connection is closed.
-
-        A WebSocket lives long, and does not hold the frames of all middlewares meanwhile.
-        """
-        self._rest = rest
-
     def refuse(self, error: ClientError) -> None:
         """Respond at once, in HTTP/1.1 whatever version the request has, and close the connection."""
         self._edge.refused(self._address, error)
@@ -118,9 +109,6 @@ class HttpConnection(HttpProtocol):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response and wait for the next request; abort if the client does not read in time."""
-        if self._rest is not None:
-            rest, self._rest = self._rest, None
-            await rest()
         if not self._in_hand:  # no handler saw the request
             self._begin()
             await self._edge.hold_up(self._address)

@@ -43,6 +43,8 @@ async def refuse(web_socket: WebSocket, codec: Codec, error: ClientError) -> Non
 class Ending:
     """The end of one connection: its close code, and whether this node has begun to close."""
 
+    __slots__ = ("_close_seconds", "_queue", "_task", "_web_socket", "outcome")
+
     def __init__(self, web_socket: WebSocket, queue: SendQueue, close_seconds: float = CLOSE_SECONDS) -> None:
         self._web_socket = web_socket
         self._queue = queue

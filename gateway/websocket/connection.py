@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 
-from aiohttp import WebSocketError, WSCloseCode, WSMsgType
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType
 
 from gateway import metrics
-from gateway.delivery.replays import Replays
+from gateway.delivery.replays import NO_REPLAYS, Replays
 from gateway.delivery.subscribe import Subscriptions
 from gateway.http.request import identify
 from gateway.projects.project import Tenant
@@ -72,11 +72,8 @@ class Connection:
         session: Session,
         serving: Serving,
     ) -> None:
-        self.tenant = tenant
-        self.session = session
-        self._web_socket = web_socket
-        self._serving = serving
-        self._publishing = ClientPublishing(tenant, session, serving.writers, _part)
+        self.tenant, self.session = tenant, session
+        self._web_socket, self._serving = web_socket, serving
         self._heard_at = time.monotonic()  # when the client last sent anything
         self.messages_in = 0
         self._busy = False  # answers a message, or waits until the client reads; nothing is read meanwhile
@@ -86,8 +83,7 @@ class Connection:
         self.send_queue = SendQueue(transport, session.connection_id, tenant.limits, queue_writer, codec)
         self._ending = Ending(web_socket, self.send_queue)
         self.send_queue.on_slow = self._part_from_slow_client
-        self.replays = Replays(serving.subscriptions.carry_out, self.fail)
-        self.send_queue.replay_bytes = self.replays.pending_bytes
+        self.replays = NO_REPLAYS  # until the first one begins
 
     def __repr__(self) -> str:
         return f"<Connection {self.session!r} {self.send_queue!r}>"
@@ -97,7 +93,7 @@ class Connection:
         try:
             self.say(self.session.greeting(self._serving.heartbeat_seconds))
             self._web_socket.open(self._count_frames)
-            while await self._receive():
+            while await self._take(await self._web_socket.receive()):
                 if self._is_behind:
                     await self._wait_until_it_reads()
         except Exception as error:
@@ -129,6 +125,10 @@ class Connection:
         return self.send_queue.transport_bytes + self.replays.held_bytes() + self._web_socket.untaken_bytes
 
     @property
+    def _publishing(self) -> ClientPublishing:
+        return ClientPublishing(self.tenant, self.session, self._serving.writers, _part)
+
+    @property
     def _is_behind(self) -> bool:
         """Whether so many bytes wait for the client that it gets no further answer until it reads."""
         return self.send_queue.waiting_bytes > self.tenant.limits.max_queue_bytes
@@ -139,9 +139,8 @@ class Connection:
             await self.send_queue.until(self.tenant.limits.max_queue_bytes)
         self._busy, self._heard_at = False, time.monotonic()
 
-    async def _receive(self) -> bool:
-        """Receive one frame; return False when no further frame will come."""
-        frame = await self._web_socket.receive()
+    async def _take(self, frame: WSMessage) -> bool:
+        """Do what a frame asks for; return False when no further frame will come."""
         self._heard_at = time.monotonic()
         match frame.type:
             case WSMsgType.TEXT:
@@ -230,6 +229,9 @@ class Connection:
             await self._carry_out(self.session.join_failed(join, error))
         else:
             if replay is not None:
+                if self.replays is NO_REPLAYS:
+                    self.replays = Replays(self._serving.subscriptions.carry_out, self.fail)
+                    self.send_queue.replay_bytes = self.replays.pending_bytes
                 self.replays.start(replay)
 
     async def _verify(self, verify: Verify) -> None:

@@ -28,23 +28,8 @@ from realtime.logs.setup import get_logger
 log = get_logger(__name__)
 
 
-class Expecting:
-    """A `with` block in which a connection counts as present; smaller than a generator, for each client."""
-
-    __slots__ = ("_id", "_ids")
-
-    def __init__(self, ids: set[str], connection_id: str) -> None:
-        self._ids, self._id = ids, connection_id
-
-    def __enter__(self) -> None:
-        self._ids.add(self._id)
-
-    def __exit__(self, *_: object) -> None:
-        self._ids.discard(self._id)
-
-
 class Opened:
-    """A `with` block in which a connection is one of the open ones; also smaller than a generator."""
+    """A `with` block in which a connection is one of the open ones; smaller than a generator."""
 
     __slots__ = ("_connection", "_connections", "_gauge", "_record")
 
@@ -96,12 +81,12 @@ class Connections:
         """Return the record of an open connection; None if it has ended."""
         return self._open.get(connection)
 
-    def expecting(self, record: Open) -> Expecting:
-        """Count a connection as present in a `with` block, in case it has to be registered again."""
-        return Expecting(self._ids, record.connection_id)
-
     async def register(self, tenant: Tenant, record: Open) -> None:
-        """Count a connection over all nodes; while Redis is not available, retry later."""
+        """Count a connection over all nodes; while Redis is not available, retry later.
+
+        The connection counts as present until `record_end`, in case it has to be registered again.
+        """
+        self._ids.add(record.connection_id)
         try:
             await self._log.admit(tenant.project_id, record, tenant.limits)
         except asyncio.CancelledError:  # this node stops; Redis may count the connection all the same
@@ -109,9 +94,13 @@ class Connections:
             raise
         except Unavailable:
             self._register_again(tenant, record)
+        except Exception:  # it is not admitted
+            self._ids.discard(record.connection_id)
+            raise
 
     def record_end(self, tenant: Tenant, record: Open, code: int, reason: str | None) -> None:
         """Record how a registered connection ended."""
+        self._ids.discard(record.connection_id)
         self._log.depart(tenant.project_id, record, code, reason)
 
     def opened(self, connection: Connection, record: Open) -> Opened:

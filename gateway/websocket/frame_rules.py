@@ -18,16 +18,24 @@ MESSAGE, CONTROL, FRAGMENT, LARGE_FRAGMENT = range(4)  # what a frame counts as
 class FrameWalk:
     """Walks from header to header, however the network split the bytes; payloads are not read or copied."""
 
+    __slots__ = ("_counts", "_in_message", "_kind", "_left", "message_bytes", "violation")
+
     def __init__(self) -> None:
         self._left = 0  # bytes of the current frame that are still to come, including the mask
         self._kind = MESSAGE  # of the current frame
         self._in_message = False  # a message has begun and its last frame has not
         self.message_bytes = 0  # received of the message that has not ended, including masks
-        self._counts = [0, 0, 0, 0]  # frames of each kind that ended since the last `take_counts`
+        # Frames of each kind that ended since the last `take_counts`; None: no frame did.
+        self._counts: list[int] | None = None
         self.violation: str | None = None  # the rule that the client broke; the walk goes no further
 
     def __repr__(self) -> str:
         return f"<FrameWalk {self.violation or f'{self._left} bytes left of a frame'}>"
+
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether all bytes so far are whole frames, and no message lacks its last frame."""
+        return not self._left and not self._in_message
 
     def walk(self, data: bytes, start: int, stop: int, frames: int) -> int:
         """Walk over at most `frames` frames of `data[start:stop]`; return where the walk ended.
@@ -49,6 +57,8 @@ class FrameWalk:
             if not self._left:
                 if self._kind == MESSAGE:
                     self.message_bytes = 0
+                if self._counts is None:
+                    self._counts = [0, 0, 0, 0]
                 self._counts[self._kind] += 1
                 frames -= 1
         return at
@@ -88,8 +98,8 @@ class FrameWalk:
 
     def take_counts(self) -> list[int]:
         """Return the frames that ended since the last call: messages, controls, small, large fragments."""
-        counts, self._counts = self._counts, [0, 0, 0, 0]
-        return counts
+        counts, self._counts = self._counts, None
+        return counts or [0, 0, 0, 0]
 
 
 def may_close_with(code: int) -> bool:

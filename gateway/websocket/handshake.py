@@ -11,13 +11,12 @@ import secrets
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, cast
+from typing import NoReturn
 
 from aiohttp import WSCloseCode, hdrs, web
-from structlog.contextvars import bind_contextvars, get_contextvars, unbind_contextvars
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from gateway.http.gate import Gate
-from gateway.http.protocol import HttpConnection
 from gateway.http.refusals import Surface
 from gateway.http.request import (
     SUBPROTOCOL,
@@ -37,6 +36,7 @@ from gateway.websocket.closing import refuse
 from gateway.websocket.connection import Connection, Serving
 from gateway.websocket.connections import Connections
 from gateway.websocket.turns import Turns
+from gateway.websocket.upgrade import Upgrade, take_over
 from gateway.websocket.web_socket import WebSocket
 from realtime.auth.tokens import Identity
 from realtime.clean_text import mended
@@ -46,6 +46,8 @@ from realtime.settings.config import Limits
 from realtime.waiting.survival import Part, internal
 
 log = get_logger(__name__)
+
+STOP_SECONDS = 5.0  # for clients that are still served when the node stops
 
 _part = Part("endpoint")
 
@@ -76,40 +78,64 @@ class Handshake:
         self._connections = connections
         self._serving = serving
         self._turns = Turns()
+        self._served: set[asyncio.Task[None]] = set()  # a task for each client
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        web_socket = self._web_socket(request)
-        if not web_socket.can_prepare(request):
+        upgrade = Upgrade((SUBPROTOCOL,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else ())
+        if not upgrade.can_prepare(request):
             await self._explain(request)
         try:
-            await web_socket.prepare(request)
+            await upgrade.prepare(request)
+            take_over(request, partial(self._serve_soon, request))
         except ConnectionError:
             return web.Response()  # never sent: the client is gone
-        rest = partial(self._go_on, web_socket, request, get_contextvars())
-        cast(HttpConnection, request.protocol).go_on_with(rest)
+        return upgrade
+
+    async def end(self) -> None:
+        """Wait until no client is served any more, STOP_SECONDS at most, and cancel the rest."""
+        if not self._served:
+            return
+        await asyncio.wait(list(self._served), timeout=STOP_SECONDS)
+        for task in (rest := list(self._served)):
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def _serve_soon(self, request: web.Request, network: asyncio.Transport, early: bytes) -> WebSocket:
+        """Begin to serve a client, with the ids of its request in the log; return its protocol."""
+        tenant = self._tenants.get(request.match_info["project_id"])
+        web_socket = WebSocket(network, early, tenant.limits if tenant else Limits(), self._turns)
+        self._served.add(asyncio.create_task(self._serve(web_socket, request), name="serve a client"))
         return web_socket
 
-    async def _go_on(self, web_socket: WebSocket, request: web.Request, ids: dict[str, Any]) -> None:
-        """Admit the client of an accepted upgrade and serve it to its end, or refuse it.
+    async def _serve(self, web_socket: WebSocket, request: web.Request) -> None:
+        """Admit the client of an accepted upgrade and serve it to its end, or refuse it."""
+        try:
+            client = await self._let_in(web_socket, request)
+            del request  # a client that is served does not hold it
+            if client is not None:
+                with self._connections.opened(*client):
+                    await client[0].run()
+        except Exception as error:
+            _part.note(error)
+        finally:
+            web_socket.end()
+            self._served.discard(asyncio.current_task())
 
-        While a client is served it holds the frame of this function, so there are few others beside it.
-        """
-        bind_contextvars(**ids)  # of the request; the task ends with the connection
+    async def _let_in(self, web_socket: WebSocket, request: web.Request) -> tuple[Connection, Open] | None:
+        """Return the connection of an admitted client and its record; None if it was refused or is gone."""
         try:
             tenant, identity = await self._admit(request)
             client = _Client(tenant, identity, self._record(request, identity))
             bind_contextvars(connection_id=client.record.connection_id)
-            with self._connections.expecting(client.record):
-                await self._connections.register(tenant, client.record)
-                connection = self._connection(web_socket, request.transport, client)
-                if connection is not None:  # no await since it was made
-                    with self._connections.opened(connection, client.record):
-                        await connection.run()
+            await self._connections.register(tenant, client.record)
+            connection = self._connection(web_socket, client)
+            return None if connection is None else (connection, client.record)
         except ClientError as error:
             await self._refuse(web_socket, request, error)
         except Exception as error:
             _part.note(error)
             await self._refuse(web_socket, request, internal())
+        return None
 
     async def _explain(self, request: web.Request) -> NoReturn:
         """Refuse a request that is no upgrade, for the first reason that applies."""
@@ -128,11 +154,6 @@ class Handshake:
             if (tenant := self._tenants.get(request.match_info["project_id"])) is not None:
                 tenant.tally.errors += 1
         await _part.run(refuse(web_socket, self._serving.codec, error))
-
-    def _web_socket(self, request: web.Request) -> WebSocket:
-        tenant = self._tenants.get(request.match_info["project_id"])
-        protocols = (SUBPROTOCOL,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else ()
-        return WebSocket(tenant.limits if tenant else Limits(), self._turns, protocols)
 
     async def _admit(self, request: web.Request) -> tuple[Tenant, Identity]:
         tenant = find_tenant(self._tenants, request)
@@ -156,11 +177,9 @@ class Handshake:
             connected_at=time.time(),
         )
 
-    def _connection(
-        self, web_socket: WebSocket, transport: asyncio.Transport | None, client: _Client
-    ) -> Connection | None:
+    def _connection(self, web_socket: WebSocket, client: _Client) -> Connection | None:
         """Return the connection of a registered client; None if the client left while it was admitted."""
-        if transport is None:
+        if web_socket.network.is_closing():
             self._record_end(client, WSCloseCode.ABNORMAL_CLOSURE, None)
             return None
         tenant, connection_id = client.tenant, client.record.connection_id
@@ -170,7 +189,7 @@ class Handshake:
         try:
             rules = SessionRules(tenant.limits, self._serving.session_timings)
             session = Session(tenant.project_id, connection_id, client.identity, rules, time.time())
-            return Connection(web_socket, transport, tenant, session, self._serving)
+            return Connection(web_socket, web_socket.network, tenant, session, self._serving)
         except Exception:
             self._record_end(client, CLOSE_CODE[Code.INTERNAL], Code.INTERNAL)
             raise

@@ -43,6 +43,23 @@ class IntakeState(Enum):
 class FrameIntake:
     """Lets a client's bytes in. The transport's protocol uses it as its reader."""
 
+    __slots__ = (
+        "_at",
+        "_is_paused",
+        "_next",
+        "_on_frames",
+        "_pace",
+        "_reader",
+        "_state",
+        "_transport",
+        "_turns",
+        "_untaken",
+        "_untaken_bytes",
+        "_waiting",
+        "_waits",
+        "_walk",
+    )
+
     def __init__(
         self, reader: Reader, transport: asyncio.Transport, pace: Pace, early: bytes, turns: Turns
     ) -> None:
@@ -78,6 +95,16 @@ class FrameIntake:
     def is_dead(self) -> bool:
         """Whether nothing is let in any more."""
         return self._state is IntakeState.DEAD
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether there is something to take: a frame, or the end."""
+        return self._untaken > 0 or self.is_dead
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that was let in was taken, and no message has begun: a new reader would do as well."""
+        return self._state is IntakeState.OPEN and not self._untaken and self._walk.is_between_messages
 
     def open(self, on_frames: Callable[[int, int], None]) -> None:
         """Begin to let bytes in; `on_frames` gets the counts of control frames and of small fragments."""
@@ -167,6 +194,8 @@ class FrameIntake:
         start, data = self._at, self._waiting
         stop = min(len(data), start + SLICE_BYTES)
         self._at = end = self._walk.walk(data, start, stop, self._turns.slice_frames - self._untaken)
+        if end == len(data):  # else the last bytes of a client would stay until its next ones
+            self._waiting, self._at = b"", 0
         messages, controls, fragments, _ = self._walk.take_counts()
         self._pace.spend(messages + controls + fragments, end - start)
         self._untaken += messages + controls

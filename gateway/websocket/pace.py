@@ -19,6 +19,8 @@ class Pace:
     up to ten times the rate. Messages beyond that cost this node nothing.
     """
 
+    __slots__ = ("_at", "_burst", "_frames_a_byte", "_rate", "_room")
+
     def __init__(self, rate: float, burst: float, frames_a_byte: float, now: float) -> None:
         self._rate = rate  # frames a second
         self._burst = burst  # frames that may come at once

@@ -33,6 +33,8 @@ class RedisWriters:
 class ClientPublishing:
     """The broadcasts and the presence of one client."""
 
+    __slots__ = ("_part", "_presence", "_publisher", "_session", "_tenant")
+
     def __init__(self, tenant: Tenant, session: Session, writers: RedisWriters, part: Part) -> None:
         self._tenant = tenant
         self._session = session

@@ -10,7 +10,7 @@ import pytest
 from gateway.projects.tally import Tally
 from gateway.session.presence import Presences
 from gateway.websocket.connections import Connections
-from realtime.errors import Unavailable
+from realtime.errors import ClientError, Code, Unavailable
 from realtime.settings.config import Limits
 
 
@@ -18,13 +18,15 @@ class Log:
     """A connection log that notes what it is asked; `away` refuses to count."""
 
     def __init__(self) -> None:
-        self.away = False
+        self.away = self.is_full = False
         self.departed: list[Any] = []
         self.readmitted: list[Any] = []
 
     async def admit(self, project: str, record: Any, limits: Limits) -> None:
         if self.away:
             raise Unavailable("away")
+        if self.is_full:
+            raise ClientError(Code.TOO_MANY_CONNECTIONS, "full")
 
     def depart(self, project: str, record: Any, code: int, reason: str | None) -> None:
         self.departed.append((record.connection_id, code, reason))
@@ -117,11 +119,19 @@ async def test_while_redis_is_away_a_connection_is_registered_later_unless_it_is
 ):
     log.away = True
     client = Client("c-1")
-    with connections.expecting(client.record):
-        await connections.register(TENANT, client.record)
-        [(connection_id, is_open)] = log.readmitted
-        assert (connection_id, is_open()) == ("c-1", True)
+    await connections.register(TENANT, client.record)
+    [(connection_id, is_open)] = log.readmitted
+    assert (connection_id, is_open()) == ("c-1", True)
+    connections.record_end(TENANT, client.record, 1000, None)
     assert is_open() is False
+
+
+async def test_a_connection_that_is_not_admitted_is_not_present(connections, log):
+    client = Client("c-1")
+    log.is_full = True
+    with pytest.raises(ClientError):
+        await connections.register(TENANT, client.record)
+    assert connections._is_present("c-1") is False
 
 
 def test_all_are_put_back_but_one_that_fails_which_fails_alone(connections, log, presence):

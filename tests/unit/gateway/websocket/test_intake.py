@@ -41,6 +41,14 @@ async def test_a_frame_goes_straight_on():
     assert play.transport.is_read
 
 
+async def test_what_was_let_in_is_not_kept():
+    play = Play().open()
+    for data in (ONE, ONE + ONE[:1], ONE[1:]):
+        play.door.feed_data(data)
+    assert play.reader.heard == 3 * ONE
+    assert play.door._waiting == b""
+
+
 async def test_many_frames_at_once_are_let_in_as_they_are_taken():
     play = Play().open()
     play.door.feed_data(ONE * 1_000)

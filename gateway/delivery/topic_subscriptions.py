@@ -101,7 +101,8 @@ class TopicSubscriptions:
 
     def _subscribe(self, key: TopicKey, topic: Topic[SendQueue]) -> OpenTopic:
         one = OpenTopic(key, _channel_of(key), topic)
-        take, fail = partial(self._deliver, one), partial(self._break, one)
+        # Without a bound method for each topic.
+        take, fail = partial(type(self)._deliver, self, one), partial(type(self)._break, self, one)
         one.queue = TopicQueue(key, topic, self._outlet.stages, take, fail)
         self._open[one.channel] = one
         one.server = self._subscription_to(one.channel)

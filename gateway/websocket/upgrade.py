@@ -67,5 +67,10 @@ def take_over(request: web.BaseRequest, follower: Follower) -> None:
         raise ConnectionResetError("the client is gone")
     early, handler._message_tail = handler._message_tail, b""
     handler.transport = None  # else aiohttp would close it
-    transport.set_protocol(follower(transport, early))
-    handler.connection_lost(None)
+    try:
+        transport.set_protocol(follower(transport, early))
+    except BaseException:
+        transport.abort()  # nobody would ever end it
+        raise
+    finally:
+        handler.connection_lost(None)

@@ -10,6 +10,7 @@ import inspect
 import re
 import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -140,6 +141,20 @@ async def test_aiohttp_ends_no_connection_that_was_taken_over_when_the_server_st
     server.follower.transport.close()
     async with asyncio.timeout(DEADLINE):
         assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_connection_that_nothing_follows_is_aborted(server, monkeypatch) -> None:
+    def fail(transport: asyncio.Transport, early: bytes) -> Follower:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(server, "follow", fail)
+    reader, writer = await asyncio.open_connection(*server.runner.addresses[0][:2])
+    writer.write(REQUEST)
+    async with asyncio.timeout(DEADLINE):
+        with suppress(ConnectionError):
+            assert (await reader.read()).startswith(b"HTTP/1.1 101 ")
+    await eventually(lambda: not server.runner.server.connections)
     writer.close()
 
 

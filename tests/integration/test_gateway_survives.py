@@ -70,6 +70,7 @@ async def test_every_task_of_the_root_has_its_story(settings):
         "keep empty topics",
         "forget empty topics",
         "gateway",
+        "serve a client",
     }  # the root itself, and what its parts have below them
     below |= {
         name for name in task_names if name.startswith(("listen to", "connection to", "answer other nodes"))

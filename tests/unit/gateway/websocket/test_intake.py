@@ -45,6 +45,7 @@ async def test_what_was_let_in_is_not_kept():
     play = Play().open()
     for data in (ONE, ONE + ONE[:1], ONE[1:]):
         play.door.feed_data(data)
+        await turns(2)
     assert play.reader.heard == 3 * ONE
     assert play.door._waiting == b""
 

@@ -120,7 +120,7 @@ class Audience:
     async def turn(self, pace: Pace) -> Turn:
         """Commit rows at a pace; return how late they came."""
         before = {part: cpu_seconds(process) for part, process in self._chain.parts.items()}
-        written = await write(self._stage.database_url, self._chain.table, pace, next(self._firsts))
+        written = await write(self._stage.writers_url, self._chain.table, pace, next(self._firsts))
         came = await self._arrivals(len(written))
         cpu = {
             part: (cpu_seconds(process) - before[part]) * 1e6 / len(written)

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import pgbench
 
 ROWS_A_WRITER = 1_000_000
-COMMITS_OF_A_WRITER = 300  # a second, of one of several writers
+COMMITS_OF_A_WRITER = 500  # a second, of one of several writers
 INSERT_MICROSECONDS = 700  # about; a pause is as much shorter
 
 INSERT = """

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import asyncpg
 import psutil
@@ -24,7 +25,12 @@ from realtime.postgres.catalogue import Catalogue
 from realtime.postgres.pool import Database
 from realtime.settings.config import Project
 
-POSTGRES = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
+POSTGRES = {
+    "shared_buffers": "512MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "1h",
+    "unix_socket_directories": ".",  # of the data directory
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,13 @@ class Stage:
     redis: Redis
     notifier: psutil.Process
     valkey: psutil.Process
+
+    @property
+    def writers_url(self) -> str:
+        """The database by a socket of the file system, which takes less CPU on both sides than TCP."""
+        url = urlsplit(self.database_url)
+        where = urlencode({"host": self.directory / "postgres" / "data", "port": url.port})
+        return f"postgresql://{url.username}:{url.password}@{url.path}?{where}"
 
     async def enable(self, name: str) -> None:
         """Switch realtime on for a table of schema public."""

@@ -16,7 +16,8 @@ import time
 from bench.clients.sockets import subscribe
 
 READ_BYTES = 1_048_576
-PAUSE_SECONDS = 0.01  # in which bytes of many messages come together, so that few reads take them
+BUFFER_BYTES = 1_048_576  # of each client in the kernel, so that no server waits for one within a pause
+PAUSE_SECONDS = 0.05  # in which bytes of many messages come together, so that few reads take them
 # On Linux bytes of a TCP stream are dropped without a copy.
 FLAGS = socket.MSG_TRUNC if sys.platform == "linux" else 0
 
@@ -39,6 +40,7 @@ def main(port: int, path: str, words: str, answer: bytes) -> None:
         if command == "open":
             for _ in range(int(argument)):
                 client = subscribe(port, path, words, answer)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
                 selector.register(client, selectors.EVENT_READ)
             print("done", flush=True)
         elif command == "bytes":

@@ -16,7 +16,8 @@ from realtime import names
 from realtime.channels import is_table_topic
 from realtime.errors import Unavailable
 from realtime.publications import Position, Publication, read_publication, replid_in
-from realtime.redis.client import Command, Store, checked, unavailable
+from realtime.redis.client import Command, Store
+from realtime.redis.failures import checked, unavailable
 from realtime.redis.history import History, milliseconds, new_epoch, topic_keys
 from realtime.redis.scripts import Script
 from realtime.settings.config import Settings

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
+from hiredis import pack_command
 from redis.asyncio import Redis
 
 from realtime.redis.client import Command, Store
@@ -36,6 +37,23 @@ class StoreInMemory(Store):
         return await super().send(known, seconds)
 
 
+class KeptInMemory:
+    """What is in memory has no transport that could be taken over."""
+
+    is_ready = False
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    async def execute(self, words: Sequence[object], seconds: float | None = None) -> Any:
+        connection = await self._pool.get_connection()
+        try:
+            await connection.send_packed_command(pack_command(tuple(words)))  # type: ignore[arg-type]
+            return await connection.read_response()
+        finally:
+            await self._pool.release(connection)
+
+
 @asynccontextmanager
 async def store_in_memory() -> AsyncIterator[Store]:
     """An empty Redis of its own."""
@@ -46,5 +64,6 @@ async def store_in_memory() -> AsyncIterator[Store]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("realtime.redis.cluster.server_client", client)
+        patch.setattr("realtime.redis.cluster.KeptConnection", KeptInMemory)
         async with StoreInMemory(parse_redis_url(NOWHERE)) as store:
             yield store

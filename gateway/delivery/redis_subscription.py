@@ -25,8 +25,8 @@ from realtime.causes.sentence import why
 from realtime.errors import Unavailable
 from realtime.logs.setup import get_logger
 from realtime.process.run import apart
-from realtime.redis.client import redis_errors_as_unavailable
 from realtime.redis.cluster import Server, slot_of
+from realtime.redis.failures import redis_errors_as_unavailable
 from realtime.waiting.backoff import Backoff
 from realtime.waiting.outage import Outage
 from realtime.waiting.survival import Part

@@ -196,6 +196,14 @@ class Feed:
             async for piece in pieces:
                 yield piece
 
+    def lone_chunk(self) -> Chunk | None:
+        """Return the change of a batch that has no other one, if `take` has read it: then that is all."""
+        if self._taken is None or len(self._taken) > 1:
+            return None
+        self.moved, self._new, self.left_out = {}, set(), 0
+        chunks = self._by_topic(self._taken)
+        return chunks[0] if chunks else None
+
     async def _chunks(self, reader: BatchReader, carefully: bool) -> AsyncGenerator[list[Chunk], None]:
         self.moved, self._new, self.left_out = {}, set(), 0
         async with aclosing(reader.pieces(carefully)) as pieces:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from notifier import metrics
@@ -47,6 +46,7 @@ class Follower:
         self._doorbell = doorbell
         self._between_batches = between_batches
         self._timings = timings
+        publisher.on_failure = doorbell.startle
         self._rings = metrics.rings.labels(settings.project_id)
         self.pace = Pace(timings.pace)
         self._rings_seen = 0  # rings before the last look
@@ -101,8 +101,10 @@ class Follower:
     async def _look(self) -> bool:
         """Publish what is new; tell whether anything was."""
         started, rings = time.monotonic(), self._doorbell.rings
-        with self._silence_if_long():
-            changes = await self._publisher.publish_next()
+        timer = self._silence_if_long()
+        try:
+            # While writers ring, Redis' answer to a lone change wakes nobody.
+            changes = await self._publisher.publish_next(may_leave=not self._doorbell.is_silent)
             now = time.monotonic()
             if changes is not None:
                 self._changed_at, self._is_confirmed = now, False
@@ -113,22 +115,19 @@ class Follower:
             self.pace.note(now, Look(rings - self._rings_seen, changes or 0, now - started, storing))
             self._rings_seen = rings
             await self._tend(now)
-        return changes is not None
-
-    @contextmanager
-    def _silence_if_long(self) -> Iterator[None]:
-        """Keep writers from ringing if the block takes `long_look_seconds`, as when Redis is away."""
-        wait = self._timings.long_look_seconds
-        timer = asyncio.get_running_loop().call_later(wait, self._doorbell.silence)
-        try:
-            yield
         finally:
             timer.cancel()
+        return changes is not None
+
+    def _silence_if_long(self) -> asyncio.TimerHandle:
+        """Keep writers from ringing after `long_look_seconds`, as when Redis is away, unless cancelled."""
+        wait = self._timings.long_look_seconds
+        return asyncio.get_running_loop().call_later(wait, self._doorbell.silence)
 
     async def _tend(self, now: float) -> None:
         """Do what is due between two batches."""
         if not self._is_confirmed and now - self._changed_at >= LINGER_SECONDS:
-            await self._feed.confirm()
+            await self._publisher.confirm()
             self._is_confirmed = True
         await self._between_batches()
 
@@ -146,8 +145,11 @@ class Follower:
             now = time.monotonic()
             if now >= look_at or not self._could_be_rung:
                 return not (is_settled and self._could_be_rung)
-            with self._silence_if_long():
+            timer = self._silence_if_long()
+            try:
                 await self._tend(now)
+            finally:
+                timer.cancel()
             if self._doorbell.is_silent:
                 return True
             await self._check_queue()

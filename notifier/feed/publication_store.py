@@ -5,14 +5,18 @@ The publisher of a project's feed calls it. Errors of Redis are raised as Unavai
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from realtime import names
 from realtime.errors import RealtimeError
 from realtime.redis.client import Command, Store
 from realtime.redis.history import History, new_epoch, topic_keys
-from realtime.redis.scripts import Script
+from realtime.redis.scripts import Call, Script
+
+LONE_SECONDS = 1.0  # for an answer that nobody waits for; without it `publish` takes the time that it needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +56,7 @@ class PublicationStore:
 
         Raises Diverged for topics whose checkpoint the changes do not continue; the others have taken theirs.
         """
-        calls = [
-            (
-                topic_keys(project, chunk.topic),
-                [
-                    names.topic_channel(project, chunk.topic),
-                    chunk.after,
-                    token,
-                    ",".join(map(str, chunk.ids)),
-                    chunk.ids[-1],
-                    len(chunk.ids),
-                    "\n".join(chunk.lines),
-                    new_epoch(),
-                    *history.arguments(),
-                ],
-            )
-            for chunk in chunks
-        ]
-        answers = await self._changes.call_many(calls)
+        answers = await self._changes.call_many([_call(project, token, chunk, history) for chunk in chunks])
         refused = {
             chunk.topic: answer.decode()
             for chunk, answer in zip(chunks, answers, strict=True)
@@ -78,6 +65,13 @@ class PublicationStore:
         if refused:
             raise Diverged(refused)
         return sum(answers)
+
+    def begin(self, project: str, token: str, chunk: Chunk, history: History) -> asyncio.Future[Any] | None:
+        """Publish one chunk without waiting, if that takes one step; see `Store.begin`.
+
+        The answer is the number of changes that were new, or anything else if `publish` must be called.
+        """
+        return self._changes.begin(_call(project, token, chunk, history), LONE_SECONDS)
 
     async def checkpoints(self, project: str, topics: Sequence[str]) -> dict[str, str]:
         """Return the checkpoint of each of a project's table topics; "" if a topic has none."""
@@ -113,3 +107,19 @@ class PublicationStore:
         answers = await self._store.everywhere("INFO", "memory")
         found = [answer if isinstance(answer, dict) else {} for answer in answers.values()]
         return {str(memory.get("maxmemory_policy", "unknown")) for memory in found}
+
+
+def _call(project: str, token: str, chunk: Chunk, history: History) -> Call:
+    """Return keys and arguments of `changes_v2.lua`."""
+    arguments = [
+        names.topic_channel(project, chunk.topic),
+        chunk.after,
+        token,
+        ",".join(map(str, chunk.ids)),
+        chunk.ids[-1],
+        len(chunk.ids),
+        "\n".join(chunk.lines),
+        new_epoch(),
+        *history.arguments(),
+    ]
+    return topic_keys(project, chunk.topic), arguments

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from notifier import metrics
 from notifier.feed.feed import Feed
@@ -51,6 +51,10 @@ class Publisher:
         self._timings = timings
         self._changes = metrics.changes.labels(settings.project_id)
         self.published = 0  # changes, by this publisher
+        # Of a lone change that was sent: Redis' answer, which nobody needs before the next batch.
+        self.sent: asyncio.Future[Any] | None = None
+        self._sent_at = self._answered_at = 0.0  # monotonic
+        self.on_failure: Callable[[], object] = lambda: None  # called when it is time to call `settle`
         self.storing_seconds = 0.0  # that the database took to store the last batch
         self._outage = Outage()  # which reasons were logged of late
         self._noted: set[str] = set()  # topics that Redis lists as this project's own
@@ -64,14 +68,53 @@ class Publisher:
         await self._patiently(lambda: self._check(published=False))
         await self.publish_batch()
 
-    async def publish_next(self) -> int | None:
-        """Publish what is new up to now; count the changes, None for no batch."""
+    async def publish_next(self, may_leave: bool = False) -> int | None:
+        """Publish what is new up to now; count the changes, None for no batch.
+
+        With `may_leave` it may return before Redis has taken a lone change: see `sent`.
+        """
+        await self.settle()
         started = time.monotonic()
         if not await self.feed.take():
             return None
         self.storing_seconds = time.monotonic() - started
         await self._shed_if_due()
+        if may_leave and self._send_lone():
+            return 1
         return await self.publish_batch()
+
+    def _send_lone(self) -> bool:
+        """Send the batch to Redis, without waiting, if it is one change; tell whether it was sent."""
+        chunk = self.feed.lone_chunk()
+        if chunk is None or chunk.topic not in self._noted:
+            return False
+        self._sent_at = time.monotonic()
+        self.sent = self._publications.begin(self._project_id, self.feed.token, chunk, self._history)
+        if self.sent is None:
+            return False
+        self.sent.add_done_callback(self._note_answer)
+        return True
+
+    def _note_answer(self, sent: asyncio.Future[Any]) -> None:
+        self._answered_at = time.monotonic()
+        if not _was_taken(sent):
+            self.on_failure()
+
+    async def settle(self) -> None:
+        """Wait until Redis has the change that was sent without waiting; publish its batch again if not.
+
+        Until then nothing else may be done with the feed. Redis skips what it has of a batch.
+        """
+        sent, self.sent = self.sent, None
+        if sent is None:
+            return
+        if not sent.done():
+            await asyncio.wait([sent])
+        if _was_taken(sent):
+            self._on_redis(None)
+            self._count(sent.result(), self._answered_at - self._sent_at)
+        else:  # for whatever reason: here each of them is handled
+            await self.publish_batch()
 
     async def publish_batch(self) -> int:
         """Publish the current batch, and retry until Redis has all of it; count the changes that were new."""
@@ -80,8 +123,13 @@ class Publisher:
     async def check_if_due(self) -> None:
         """Check every `check_seconds` that Redis agrees with the feed. Call this only between two batches."""
         if time.monotonic() - self._checked_at >= self._timings.check_seconds:
-            await self.feed.confirm()
+            await self.confirm()
             await self._patiently(lambda: self._check(published=True))
+
+    async def confirm(self) -> None:
+        """Note in the database that the current batch has been published whole."""
+        await self.settle()
+        await self.feed.confirm()
 
     async def _patiently(self, action: Callable[[], Awaitable[ResultT]]) -> ResultT:
         """Run the action, and retry it until Redis is available."""
@@ -119,11 +167,15 @@ class Publisher:
                     self._project_id, self.feed.token, chunks, self._history
                 )
         self._report_left_out(self.feed.left_out)
+        self._count(changes, time.monotonic() - started)
+        return changes
+
+    def _count(self, changes: int, seconds: float) -> None:
+        """Count the changes of a batch that has been published."""
         self._changes.inc(changes)
         self.published += changes
         metrics.batch_changes.observe(changes)
-        metrics.batch_seconds.observe(time.monotonic() - started)
-        return changes
+        metrics.batch_seconds.observe(seconds)
 
     def _report_left_out(self, changes: int) -> None:
         if changes:
@@ -172,3 +224,8 @@ class Publisher:
         if shed:
             log.warning("outbox_shed", project=self._project_id, changes_count=shed)
             metrics.shed_changes.labels(self._project_id).inc(shed)
+
+
+def _was_taken(sent: asyncio.Future[Any]) -> bool:
+    """Tell whether Redis has taken the changes that were sent, now or before."""
+    return not sent.cancelled() and sent.exception() is None and isinstance(sent.result(), int)

@@ -7,13 +7,12 @@ ranges into index scans, which never touch the rows of transactions that are sti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Sees every transaction before `xmax` except `running`; `xmin` is the oldest running one, or `xmax`."""
 
     xmin: int
@@ -30,7 +29,7 @@ NOTHING = Snapshot(1, 1, ())
 def parse_snapshot(text: str) -> Snapshot:
     """Read a `pg_snapshot` as Postgres prints it: `xmin:xmax:xip,xip,...`, ascending."""
     xmin, xmax, running = text.split(":")
-    return Snapshot(int(xmin), int(xmax), tuple(int(xid) for xid in running.split(",") if xid))
+    return Snapshot(int(xmin), int(xmax), tuple(map(int, running.split(","))) if running else ())
 
 
 def seen_since(earlier: Snapshot, later: Snapshot) -> list[Range]:

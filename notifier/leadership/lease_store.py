@@ -13,7 +13,8 @@ import msgspec
 
 from realtime import names
 from realtime.errors import Unavailable
-from realtime.redis.client import Store, checked, unavailable
+from realtime.redis.client import Store
+from realtime.redis.failures import checked, unavailable
 from realtime.redis.scripts import Call, Script
 
 # An answer takes a millisecond; a leader that waited longer than this could lose its lease meanwhile.

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -31,6 +30,7 @@ from realtime.causes.sentence import at, why
 from realtime.errors import SettingError, Unavailable
 from realtime.logs.setup import get_logger
 from realtime.redis.cluster import Server, Servers
+from realtime.redis.failures import checked, named, redis_errors_as_unavailable, unavailable
 from realtime.redis.pool import connect_anew
 from realtime.redis.timings import DEFAULTS, RedisTimings
 from realtime.settings.redis_url import SETTING, RedisUrl, parse_redis_url
@@ -107,10 +107,13 @@ class Store:
         """
         answers: list[Any] = [None] * len(commands)
         waiting: set[Server] = set()  # servers that have not answered yet
+        limit = self.servers.timings.call_seconds if seconds is None else seconds
         try:
-            limit = self.servers.timings.call_seconds if seconds is None else seconds
-            async with redis_errors_as_unavailable(limit, waiting):
-                await self._send_on(commands, answers, waiting)
+            if (server := self._ready(commands)) is not None:
+                answers[0] = await self._ask(server, commands[0].words, limit)
+            if server is None or isinstance(answers[0], _NOT_CARRIED_OUT):
+                async with redis_errors_as_unavailable(limit, waiting):
+                    await self._send_on(commands, answers, waiting)
         except Unavailable as error:
             self._log_once(why(error))
             raise
@@ -119,6 +122,38 @@ class Store:
                 self._log_once(why(answer))
                 break
         return answers
+
+    def begin(self, command: Command, seconds: float) -> asyncio.Future[Any] | None:
+        """Send a script's call without waiting; return what will have its answer, or an error, in time.
+
+        Return None, and send nothing, if that takes more than one step. `send` can do whatever fails here.
+        """
+        try:
+            server = self._ready([command])
+        except Unavailable:
+            return None
+        return None if server is None else server.kept.begin(command.words, seconds)
+
+    def _ready(self, commands: Sequence[Command]) -> Server | None:
+        """Return the server of a script that is called alone, if a connection to it is open and free."""
+        if len(commands) != 1 or commands[0].words[0] not in _UNCONVERTED:
+            return None
+        server = self.servers.of(commands[0].key)
+        return server if server.kept.is_ready else None
+
+    async def _ask(self, server: Server, words: Sequence[object], seconds: float) -> Any:
+        """Return the answer to the most frequent call, or an error of Redis, in few steps."""
+        try:
+            return await server.kept.execute(words, seconds)
+        except TimeoutError as error:
+            self.servers.look_soon()
+            raise unavailable(at(error, named([server]))) from error
+        except (RedisError, OSError) as error:
+            await self._learn(server, [error])
+            return error
+        except asyncio.CancelledError:
+            self.servers.look_soon()
+            raise
 
     def _log_once(self, reason: str) -> None:
         """Log why a command failed, whatever the caller does with the error; log each cause once."""
@@ -212,7 +247,7 @@ class Store:
         An answer may be a ResponseError. Raises Unavailable if no server answers.
         """
         servers = self.servers.all
-        answers = await asyncio.gather(*[_ask(server, words) for server in servers])
+        answers = await asyncio.gather(*[_answer(server, words) for server in servers])
         found = {
             server: answer
             for server, answer in zip(servers, answers, strict=True)
@@ -248,38 +283,9 @@ async def _carry_out(server: Server, commands: Sequence[Sequence[object]]) -> li
         return found
 
 
-async def _ask(server: Server, words: Sequence[object]) -> Any:
+async def _answer(server: Server, words: Sequence[object]) -> Any:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return await server.client.execute_command(*words)  # type: ignore[no-untyped-call]
     except (RedisError, OSError, TimeoutError) as error:
         return at(error, server)
-
-
-def checked(answers: list[Any]) -> list[Any]:
-    """Return answers that have no error among them; raises Unavailable for the first error."""
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise unavailable(answer) from answer
-    return answers
-
-
-def unavailable(error: Exception) -> Unavailable:
-    """Translate an error of Redis into Unavailable, whose message is all that clients receive."""
-    translated = Unavailable("Redis cannot be reached now", why(error))
-    translated.__cause__ = error
-    return translated
-
-
-@asynccontextmanager
-async def redis_errors_as_unavailable(
-    seconds: float = DEFAULTS.call_seconds, waiting: Collection[Server] = ()
-) -> AsyncIterator[None]:
-    """Limit the time of a call, and translate redis-py's errors; `waiting` are servers without an answer."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except (RedisError, OSError, TimeoutError) as error:
-        if waiting:
-            at(error, ", ".join(sorted(f"{one} by TLS" if one.has_tls else str(one) for one in waiting)))
-        raise unavailable(error) from error

@@ -6,11 +6,15 @@ kept connection as in use, and closes it with the others. Each server in `cluste
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from hiredis import pack_command
 from redis import asyncio as redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from realtime.redis.command_protocol import CommandProtocol
 
 
 class KeptConnection:
@@ -18,39 +22,66 @@ class KeptConnection:
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
         self._pool: Any = pool  # redis-py has no types for most of it
-        self._idle: Any = None  # the kept connection, while no call has it
+        self._kept: CommandProtocol | None = None
 
-    async def execute(self, words: Sequence[object]) -> Any:
+    @property
+    def is_ready(self) -> bool:
+        """Whether a call would find an open connection."""
+        return self._kept is not None and self._kept.is_ready
+
+    def begin(self, words: Sequence[object], seconds: float) -> asyncio.Future[Any] | None:
+        """Send a command without waiting for the answer, which `execute` would return or raise.
+
+        Return None, and send nothing, unless a connection is ready.
+        """
+        if self._kept is None or not self._kept.is_ready:
+            return None
+        try:
+            return self._kept.ask(pack_command(tuple(words)), seconds)  # type: ignore[arg-type]
+        except RedisConnectionError:  # the next call gives this connection back
+            return None
+
+    async def execute(self, words: Sequence[object], seconds: float | None = None) -> Any:
         """Return the answer as the server sends it: redis-py converts no answer of a script either.
 
-        Raises errors of redis-py, and any error about the words before something is sent.
+        The answer must come within so many seconds after the command was sent. Raises errors of redis-py,
+        TimeoutError, and any error about the words before something is sent.
         """
         packed = pack_command(tuple(words))  # type: ignore[arg-type]
-        connection = await self._take()
+        protocol = self._kept
+        if protocol is None or not protocol.is_ready:
+            protocol = await self._another()
         try:
-            await connection.send_packed_command(packed)
-            return await connection.read_response()
+            return await protocol.ask(packed, seconds)
         finally:
-            # After anything but an error that the server sent, redis-py has closed the connection. So a late
-            # answer is read by no other call, and the next call connects anew.
-            await self._put_back(connection)
+            # The kept connection may serve the next call already: its answer came before this task went on.
+            if protocol is not self._kept or not (protocol.is_ready or protocol.is_busy):
+                await self._end(protocol)
 
-    async def _take(self) -> Any:
-        connection, self._idle = self._idle, None
-        if connection is None:
-            return await self._pool.get_connection()
-        if connection.should_reconnect():  # its server is no longer a primary; the pool closes it
-            await self._pool.release(connection)
-            return await self._pool.get_connection()
+    async def _another(self) -> CommandProtocol:
+        """Open a connection: another one is busy, or cannot be used any more."""
+        former = self._kept
+        if former is not None and not former.is_busy:
+            self._kept = None
+            await self._give_back(former)
+        return CommandProtocol(await self._pool.get_connection())
+
+    async def _end(self, protocol: CommandProtocol) -> None:
+        """Keep the connection of a call that has ended, or give it back."""
+        if self._kept is None and protocol.is_ready:
+            self._kept = protocol
+            return
+        if self._kept is protocol:
+            self._kept = None
+        await self._give_back(protocol)
+
+    async def _give_back(self, protocol: CommandProtocol) -> None:
+        """Give a connection back to the pool, which opens it anew if it is not ready."""
+        connection = protocol.connection
         try:
-            await self._pool.ensure_connection(connection)
-        except BaseException:
-            await self._pool.release(connection)
-            raise
-        return connection
-
-    async def _put_back(self, connection: Any) -> None:
-        if self._idle is None and not connection.should_reconnect():
-            self._idle = connection
-        else:
+            if protocol.is_ready:
+                protocol.end()
+            else:
+                await connection.disconnect(nowait=True)
+        finally:
             await self._pool.release(connection)

@@ -5,6 +5,7 @@ The stores use them, and know the keys and arguments of each script.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from functools import cache
@@ -12,7 +13,8 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from realtime.redis.client import Command, Store, checked
+from realtime.redis.client import Command, Store
+from realtime.redis.failures import checked
 from realtime.resources import packaged_text
 
 # The keys of a call, all in one slot of a cluster, and its arguments.
@@ -31,6 +33,10 @@ class Script:
         self._by_sha, self._by_source = ("EVALSHA", "EVAL") if writes else ("EVALSHA_RO", "EVAL_RO")
         self._source = "\n".join(map(_source, names))
         self._sha = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+
+    def begin(self, call: Call, seconds: float) -> asyncio.Future[Any] | None:
+        """Run the script without waiting, if that takes one step; see `Store.begin`."""
+        return self._store.begin(_command(self._by_sha, self._sha, call), seconds)
 
     async def call(self, keys: Sequence[str], arguments: Sequence[object]) -> Any:
         return (await self.call_many([(keys, arguments)]))[0]

@@ -13,7 +13,8 @@ from redis.crc import key_slot
 from gateway.broker import Broker, Post
 from realtime import names
 from realtime.errors import Unavailable
-from realtime.redis.client import Command, Store, checked, connect
+from realtime.redis.client import Command, Store, connect
+from realtime.redis.failures import checked
 from realtime.redis.history import History
 from realtime.settings.config import Settings
 from tests.clean_log import logged

@@ -21,7 +21,8 @@ from gateway.presence.presence_store import PresenceStore
 from realtime import names
 from realtime.errors import Unavailable
 from realtime.publications import Position
-from realtime.redis.client import checked, connect
+from realtime.redis.client import connect
+from realtime.redis.failures import checked
 from realtime.redis.history import History
 from realtime.settings.config import Settings
 from tests import topics

@@ -128,6 +128,7 @@ WITHOUT_A_TWIN = {
     "realtime.process.supervisor": (IO, "integration/test_processes.py"),
     "realtime.redis.client": (IO, "integration/test_redis_servers.py"),
     "realtime.redis.cluster": (IO, "integration/test_cluster_commands.py"),
+    "realtime.redis.failures": (IO, "integration/test_redis_causes.py"),
     "realtime.redis.history": (PART, "unit/realtime/settings/test_config.py"),
     "realtime.redis.pool": (IO, "integration/test_redis_pool.py"),
     "realtime.resources": (IO, "integration/test_migrations.py"),

@@ -23,6 +23,8 @@ SETUP = ROOM.parents[1] / "setup.cfg"
 PRIVATE = {
     "_connection_arguments": "to bound the time in which a server must speak TLS",
     "_condition": "to let the next one try when a caller is cancelled just when it is its turn",
+    "_writer": "to take the transport of an open connection over",
+    "_parser": "for the exceptions of the errors that servers send",
 }
 # Called by redis-py and overridden: a name that it calls no more would be without effect.
 OVERRIDDEN = {
@@ -66,6 +68,9 @@ async def test_redis_py_has_the_private_names() -> None:
     assert callable(SSLConnection._connection_arguments)
     pool = Pool(timings=DEFAULTS, connection_class=PlainConnection)
     assert isinstance(pool._condition, asyncio.Condition)
+    connection = pool.make_connection()
+    assert connection._writer is None
+    assert callable(connection._parser.parse_error)
 
 
 def test_redis_py_calls_what_is_overridden() -> None:

@@ -33,6 +33,13 @@ class NoFeed(RealtimeError):
         return f"schema realtime has {self.count} feeds instead of one"
 
 
+class RowsMoved(RealtimeError):
+    """Rows of a batch are no longer in their places: the outbox was written anew, or was emptied."""
+
+    def __str__(self) -> str:
+        return "rows of a batch have moved in the outbox: the feed is loaded again"
+
+
 class UnreadableBatch(RealtimeError):
     """A batch was stored, and its rows cannot be read as the text that the database takes them for."""
 
@@ -60,6 +67,7 @@ AWAY = (
     asyncpg.ObjectNotInPrerequisiteStateError,
     Unavailable,
     FeedMoved,
+    RowsMoved,
     UnreadableBatch,
 )
 

@@ -15,7 +15,9 @@ from tests.docs_fixture import blocks
 from tests.gateway_fixture import eventually
 from tests.notifier_fixture import session
 
-VERSION, ENABLED, NO_TRIGGERS, NO_ROLE = [block.text for block in blocks("docs/upgrades.md", "sql")]
+VERSION, ONE_INDEX, ENABLED, NO_TRIGGERS, NO_ROLE = [
+    block.text for block in blocks("docs/upgrades.md", "sql")
+]
 
 
 @asynccontextmanager

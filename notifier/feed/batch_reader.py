@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from operator import itemgetter
 
-from notifier.errors import UNREADABLE
+from notifier.errors import UNREADABLE, RowsMoved
 from notifier.feed.bounds import FeedBounds
 from notifier.feed.snapshots import Range, bounds
 from notifier.sessions import query
@@ -21,6 +21,8 @@ from realtime.waiting.batches import batches_by_weight
 LONG_SECONDS = 120  # timeout of statements that read or delete very many rows
 
 _BATCH, _CHANGES = query("batch"), query("changes")
+
+Place = tuple[tuple[int, int], int]  # the ctid and the id of a change
 
 
 class BatchReader:
@@ -38,18 +40,18 @@ class BatchReader:
     async def pieces(self, carefully: bool = False) -> AsyncGenerator[Sequence[Row], None]:
         """Yield the changes in order. Raises one of UNREADABLE; reading `carefully` leaves such rows out."""
         self.left_out = 0
-        read: Callable[[list[int]], Awaitable[list[Row]]] = (
+        read: Callable[[list[Place]], Awaitable[list[Row]]] = (
             self._readable_changes if carefully else self._changes
         )
         async with aclosing(self._pages()) as pages:
             async for page in pages:
-                changes = [(change_id, size) for change_id, size in page if size is not None]
+                changes = [((ctid, change_id), size) for change_id, size, ctid in page if size is not None]
                 self.left_out += len(page) - len(changes)
                 for batch in batches_by_weight(changes, itemgetter(1), self._bounds.chunk_bytes):
-                    yield await read([change_id for change_id, _ in batch])
+                    yield await read([place for place, _ in batch])
 
     async def _pages(self) -> AsyncGenerator[list[Row], None]:
-        """Yield ids and sizes; a small batch costs one round trip."""
+        """Yield ids, sizes and ctids; a small batch costs one round trip."""
         asked = *bounds(self._ranges), MAX_CHANGE_BYTES
         page = await self._connection.fetch(
             _BATCH, *asked, self._bounds.small_batch + 1, timeout=LONG_SECONDS
@@ -62,17 +64,21 @@ class BatchReader:
             while page := await cursor.fetch(self._bounds.chunk_changes, timeout=LONG_SECONDS):
                 yield page
 
-    async def _changes(self, ids: list[int]) -> list[Row]:
-        return await self._connection.fetch(_CHANGES, ids, self._commit_times)
+    async def _changes(self, places: list[Place]) -> list[Row]:
+        """Read the rows in these places; raises RowsMoved if there are other rows, or none."""
+        rows = await self._connection.fetch(_CHANGES, [ctid for ctid, _ in places], self._commit_times)
+        if [row[0] for row in rows] != [change_id for _, change_id in places]:
+            raise RowsMoved
+        return rows
 
-    async def _readable_changes(self, ids: list[int]) -> list[Row]:
-        """Leave out unreadable rows, such as bytes that are not text; find them by halving the ids."""
+    async def _readable_changes(self, places: list[Place]) -> list[Row]:
+        """Leave out unreadable rows, such as bytes that are not text; find them by halving the places."""
         try:
             async with transaction(self._connection):  # a new one, or a savepoint in the cursor's transaction
-                return await self._changes(ids)
+                return await self._changes(places)
         except UNREADABLE:
-            if len(ids) == 1:
+            if len(places) == 1:
                 self.left_out += 1
                 return []
-        middle = len(ids) // 2
-        return await self._readable_changes(ids[:middle]) + await self._readable_changes(ids[middle:])
+        middle = len(places) // 2
+        return await self._readable_changes(places[:middle]) + await self._readable_changes(places[middle:])

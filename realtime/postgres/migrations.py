@@ -23,10 +23,13 @@ from realtime.settings.config import Project
 
 log = get_logger(__name__)
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 OLDEST_VERSION = 2  # a program that knows only an older schema must not use ours
 LOCK = "lock"
-SCRIPTS = ("guard", "owner", "schema", "capture_parts", "capture", "triggers", "rights", "version")
+SCRIPTS = (
+    *("guard", "owner", "schema", "capture_parts", "capture", "triggers", "rights", "version"),
+    "outbox_key",
+)
 
 LOCK_WAIT = "1s"  # for the migration's lock and for every lock of its statements
 TRIES = 10

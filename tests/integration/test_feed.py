@@ -283,11 +283,11 @@ async def test_reading_few_among_very_many_touches_few_pages(
     assert await pages_touched(reader.connection, "take", *await taking(writer, reader.feed)) < FEW_PAGES
     assert await reader.feed.take()
     assert await pages_touched(reader.connection, "batch", *ranges, MAX_CHANGE_BYTES, None) < FEW_PAGES
-    ids = [
-        row["id"] for row in await reader.connection.fetch(query("batch"), *ranges, MAX_CHANGE_BYTES, None)
+    places = [
+        row["ctid"] for row in await reader.connection.fetch(query("batch"), *ranges, MAX_CHANGE_BYTES, None)
     ]
-    assert len(ids) == 3
-    assert await pages_touched(reader.connection, "changes", ids, False) < FEW_PAGES
+    assert len(places) == 3
+    assert await pages_touched(reader.connection, "changes", places, False) < FEW_PAGES
     assert await reader.ids() == [1, 2, 3]
     assert (await read_backlog(writer)).pending == 3
     await late.rollback()

@@ -1,7 +1,10 @@
--- All columns of the changes with these ids.
+-- All columns of the changes in these places.
 --
--- $1  ids, ascending
+-- $1  ctids
 -- $2  whether the database tracks commit times
+--
+-- By ctid, since no index finds an id. The rows are never updated, and the rows of a batch are deleted after it has been
+-- published. VACUUM FULL moves rows, so the reader compares the ids.
 select
   id, schema_name, table_name, event, data, old, truncated,
   to_char(
@@ -9,5 +12,5 @@ select
     'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
   ) as committed_at
 from realtime.outbox
-where id = any ($1::bigint[])
+where ctid = any ($1::tid[])
 order by id

@@ -10,7 +10,7 @@ select max(id) from (
       row_number() over newer as rows,
       sum(octet_length(data) + coalesce(octet_length(old), 0)) over newer as bytes
     from realtime.outbox
-    where not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+    where xid >= pg_snapshot_xmin($1::text::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
     window newer as (order by id desc rows unbounded preceding)
   ) as waiting
   where ($2::bigint > 0 and rows > $2) or ($3::bigint > 0 and bytes > $3)

@@ -10,7 +10,8 @@ with shed as (
   delete from realtime.outbox
   where ctid = any (array(
     select ctid from realtime.outbox
-    where id <= $2 and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+    where id <= $2
+      and xid >= pg_snapshot_xmin($1::text::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
     order by id
     limit $3
   ))

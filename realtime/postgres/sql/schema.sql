@@ -7,8 +7,11 @@ revoke all on schema realtime from public;
 -- One row for each change: inserted by the transaction of the change, read by the difference of two snapshots, deleted
 -- in bulk. `data` and `old` are JSON texts that Postgres wrote, and no process decodes them before they reach a client.
 -- Rows exist for seconds: vacuum starts after a number of rows, since a share of the table's size would mean nothing.
+--
+-- One index, since a writer pays for each. The feed reads by transaction id, never by id: a transaction that commits late
+-- may have low ids. The id makes the key unique, so that logical replication can publish the table.
 create table if not exists realtime.outbox (
-    id bigint generated always as identity (cache 1) primary key,
+    id bigint generated always as identity (cache 1),
     xid xid8 not null default pg_current_xact_id(),
     schema_name text not null,
     table_name text not null,
@@ -16,7 +19,8 @@ create table if not exists realtime.outbox (
     data text not null,
     old text,
     truncated boolean not null default false,
-    at timestamptz not null default statement_timestamp()
+    at timestamptz not null default statement_timestamp(),
+    constraint outbox_xid primary key (xid, id)
 ) with (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 20000,
@@ -26,8 +30,8 @@ create table if not exists realtime.outbox (
     autovacuum_analyze_threshold = 200000
 );
 
--- The feed reads by transaction id, never by id: a transaction that commits late may have low ids. The script reads the
--- catalogue first, since even CREATE INDEX IF NOT EXISTS takes a lock that blocks writers.
+-- For an outbox that a version before 7 installed, see outbox_key.sql. The script reads the catalogue first, since even
+-- CREATE INDEX IF NOT EXISTS takes a lock that blocks writers.
 do $$
 begin
     if to_regclass('realtime.outbox_xid') is null then

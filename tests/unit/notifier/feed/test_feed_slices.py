@@ -3,6 +3,7 @@ from typing import Any, cast
 
 import pytest
 
+from notifier.errors import RowsMoved
 from notifier.feed.bounds import FeedBounds
 from notifier.feed.feed import Feed
 from realtime.channels import Table
@@ -12,7 +13,7 @@ COMMITTED = "2024-05-01T10:00:00.000000Z"
 
 
 class Outbox:
-    """Stands where the database does: rows of the present batch, by page and by id."""
+    """Stands where the database does: rows of the present batch, by page and by place."""
 
     def __init__(self, changes: list[tuple[str, str, int]]) -> None:
         self.rows = [(number, *change) for number, change in enumerate(changes, 1)]
@@ -40,12 +41,13 @@ class Outbox:
             case (count,):  # the cursor
                 page = self.rows[self._at : self._at + count]
                 self._at += len(page)
-                return [(number, size) for number, _, _, size in page]
+                return [(number, size, (0, number)) for number, _, _, size in page]
             case (_, _, _, _, count):  # a batch that may be small
-                return [(number, size) for number, _, _, size in self.rows[:count]]
+                return [(number, size, (0, number)) for number, _, _, size in self.rows[:count]]
             case (_, ctid, token, *_) if ctid == (0, 0):  # the next batch, of which there is none
                 return [{"moved_to": None, "found": token, "snapshot": "1:1:", "is_whole": False}]
-        _, ids, _ = arguments
+        _, ctids, _ = arguments
+        ids = [number for _, number in ctids]
         self.fetched.append(ids)
         wanted = set(ids)
         return [
@@ -100,6 +102,20 @@ async def test_no_call_has_more_changes_than_the_bound():
     await read(outbox)
     assert [len(ids) for ids in outbox.fetched] == [CHUNK_CHANGES, CHUNK_CHANGES, 1]
     assert [number for ids in outbox.fetched for number in ids] == list(range(1, 2 * CHUNK_CHANGES + 2))
+
+
+@pytest.mark.parametrize("there_now", [[], [1, 3], [1, 2, 3, 4], [1, 2, 4]])
+async def test_rows_that_moved_since_the_batch_was_listed_are_not_taken_for_it(there_now: list[int]) -> None:
+    outbox = users(1, 1, 1)
+    fetch = outbox.fetch
+
+    async def fetch_moved(*arguments: Any, timeout: float | None = None) -> Any:
+        found = await fetch(*arguments, timeout=timeout)
+        return found if len(arguments) != 3 else [(number, *found[0][1:]) for number in there_now]
+
+    outbox.fetch = fetch_moved  # type: ignore[method-assign]
+    with pytest.raises(RowsMoved):
+        await read(outbox)
 
 
 async def test_changes_of_several_tables_are_parted_by_topic_and_keep_their_order():

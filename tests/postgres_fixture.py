@@ -62,9 +62,9 @@ class Database:
         return open_session(self.url_of(role) if role else self.url, **settings)
 
     async def captured(self) -> list[tuple[str, str, str, str | None]]:
-        """What the outbox has, in its order: table, event, data, old."""
+        """What the outbox has, in its order: table, event, data, old; rows as the text of jsonb."""
         rows = await self.superuser.fetch(
-            "select table_name, event, data, old from realtime.outbox order by id"
+            "select table_name, event, data::jsonb::text, old::jsonb::text from realtime.outbox order by id"
         )
         return [tuple(row) for row in rows]
 

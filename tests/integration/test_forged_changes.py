@@ -215,7 +215,7 @@ async def test_the_largest_change_that_settings_allow_goes_out_whole(settings: S
     await enable(settings.projects[PROJECT].database_url, max_change_bytes=MAX_CHANGE_BYTES)
     async with notifier(settings), witness(settings) as seen:
         await writer.execute("insert into orders values (1, '')")
-        empty = await writer.fetchval("select octet_length(to_jsonb(o)::text) from orders o")
+        empty = await writer.fetchval("select octet_length(row_to_json(o)::text) from orders o")
         await writer.execute("insert into orders values (2, repeat('x', $1))", MAX_CHANGE_BYTES - empty)
         await writer.execute("insert into orders values (3, repeat('x', $1))", MAX_CHANGE_BYTES - empty + 1)
         await seen.sees(3)

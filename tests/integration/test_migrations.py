@@ -230,7 +230,7 @@ async def test_what_is_printed_for_an_administrator_lets_an_ordinary_role_enable
         await app.execute("insert into items values (1)")
         assert await catalogue.enabled() == [enabled]
         assert await catalogue.mend_partitions() == 0
-        assert await app.fetchval("select data from realtime.outbox") == '{"id": 1}'
+        assert await app.fetchval("select data from realtime.outbox") == '{"id":1}'
         await app.execute("delete from realtime.outbox")
         await app.execute("update realtime.feed set batch = 1")
         await catalogue.disable(ITEMS)
@@ -282,7 +282,7 @@ async def test_the_sql_has_the_names_of_the_vocabulary(database: Database) -> No
     functions = await database.superuser.fetch(
         "select prosrc from pg_proc where pronamespace = 'realtime'::regnamespace and prosecdef"
     )
-    assert len(functions) == 7
+    assert len(functions) == 11
     for row in functions:
         assert "pg_sequence_last_value('realtime.silent_until'::regclass)" in row[0]
     bell = await database.superuser.fetchval("select prosrc from pg_proc where proname = 'ring_v1'")

@@ -52,8 +52,11 @@ async def downgrade(connection: Any) -> None:
             function regprocedure;
         begin
             for function in select oid from pg_proc where proname like 'capture\\_%' loop
-                execute regexp_replace(pg_get_functiondef(function), '\\(to_timestamp.*is not true',
-                    'pg_try_advisory_xact_lock_shared(8243101811091136875)');
+                execute replace(replace(regexp_replace(pg_get_functiondef(function),
+                    '\\(to_timestamp.*is not true', 'LOCK'),
+                    'to_timestamp(pg_sequence_last_value(''realtime.silent_until''::regclass)) >'
+                    ' clock_timestamp()', 'not LOCK'),
+                    'LOCK', 'pg_try_advisory_xact_lock_shared(8243101811091136875)');
             end loop;
         end
         $$;

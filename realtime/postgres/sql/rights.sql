@@ -20,6 +20,10 @@ alter function realtime.capture_insert_v2() owner to realtime_owner;
 alter function realtime.capture_insert_limit_v2() owner to realtime_owner;
 alter function realtime.capture_delete_v2() owner to realtime_owner;
 alter function realtime.capture_delete_limit_v2() owner to realtime_owner;
+alter function realtime.capture_insert_v3() owner to realtime_owner;
+alter function realtime.capture_insert_limit_v3() owner to realtime_owner;
+alter function realtime.capture_delete_v3() owner to realtime_owner;
+alter function realtime.capture_delete_limit_v3() owner to realtime_owner;
 revoke create on schema realtime from realtime_owner;
 
 -- The notifier reads and deletes changes and advances the feed. A gateway that enables a table creates triggers on it.

@@ -6,7 +6,7 @@
 create or replace view realtime.armed_v1 as
 select tgrelid as relation, upper(substr(tgname, 18)) as event,
        args[1]::integer as max_bytes, nullif(args[2], '')::text[] as listed, args[3] as role,
-       args[4]::integer as stranger, proname ^@ 'capture_' and right(proname, 3) = '_v2' as lean
+       args[4]::integer as stranger, proname ^@ 'capture_' and right(proname, 3) in ('_v2', '_v3') as lean
 from pg_trigger
 join pg_proc p on p.oid = tgfoid and pronamespace = 'realtime'::regnamespace
 cross join lateral (
@@ -26,8 +26,8 @@ language sql stable set search_path = pg_catalog, pg_temp
 as $$
     select format('capture_%s_%s', lower(event), case
         when event = 'UPDATE' or listed is not null or role <> 'own' or not realtime.lean_table_v2(relation) then 'v1'
-        when max_bytes = 1048576 then 'v2'
-        else 'limit_v2' end)
+        when max_bytes = 1048576 then 'v3'
+        else 'limit_v3' end)
 $$;
 
 -- Create and enable the triggers of one table for these events, and disable its triggers for other events.

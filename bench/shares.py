@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,36 +32,65 @@ SETTINGS = (
 )
 INTO = "insert into {outbox} (schema_name, table_name, event, data, truncated) "
 NAMES = "select tg_table_schema, tg_table_name, 'INSERT', "
-WRITE = INTO + NAMES + "to_jsonb(n.*)::text, false from new_rows n;"
+WRITE = INTO + NAMES + "row_to_json(n.*)::text, false from new_rows n;"
 LIMITED = (
     INTO + NAMES + "case when octet_length(data) > 1048576"
     " then realtime.lean_key_v2(data, tg_relid) else data end, octet_length(data) > 1048576"
-    " from (select case when pg_column_size(n.*) < 100000 then to_jsonb(n.*)::text"
-    " else realtime.lean_careful_v2(row_to_json(n.*), tg_relid) end"
-    " from new_rows n{where} offset 0) as r (data);"
+    " from (select {row} from new_rows n offset 0) as r (data);"
 )
-COLUMNS = " where has_column_privilege(tg_relid, tg_argv[3]::smallint, 'SELECT') is null"
-BELL = """
-if not found or (to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp())
-   is not true then
-    perform realtime.ring_v2();
-end if;"""
+JSON = "row_to_json(n.*)::text"
+JSONB = (
+    "case when pg_column_size(n.*) < 100000 then to_jsonb(n.*)::text"
+    " else realtime.lean_careful_v2(row_to_json(n.*), tg_relid) end"
+)
+SILENT = "to_timestamp(pg_sequence_last_value('realtime.silent_until'::regclass)) > clock_timestamp()"
+BELL = f"""
+if {SILENT} then
+    {{body}}
+    if found then return null; end if;
+end if;
+perform realtime.ring_v2();"""
+COLUMNS = BELL.replace(
+    SILENT, f"has_column_privilege(tg_relid, tg_argv[3]::smallint, 'SELECT') is null and {SILENT}"
+)
+LIMITED_JSON, LIMITED_JSONB = LIMITED.replace("{row}", JSON), LIMITED.replace("{row}", JSONB)
+ALL = COLUMNS.replace("{body}", LIMITED_JSON)
 
-# What a trigger has beyond the one before it: label, table, its function, the first column of its outbox.
-Part = tuple[str, str, str, str]
-PLAIN, KEYED = "id bigint generated always as identity", "id bigint generated always as identity primary key"
-PARTS: tuple[Part, ...] = (
-    ("a trigger that does nothing", "nothing", "", ""),
-    ("the row as JSON into an outbox, found by its transaction", "written", WRITE, PLAIN),
-    ("its primary key", "keyed", WRITE, KEYED),
-    ("as another role, with three settings", "definer", WRITE, KEYED),
-    ("the doorbell", "bell", WRITE + BELL, KEYED),
-    ("the limits of a row's size", "limited", LIMITED.replace("{where}", "") + BELL, KEYED),
-    ("the look for new columns", "checked", LIMITED.replace("{where}", COLUMNS) + BELL, KEYED),
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A table, and the function of its trigger."""
+
+    label: str
+    table: str
+    body: str
+    settings: str | None = None  # of a function that runs as another role
+    is_keyed_by_id: bool = False  # the outbox has a primary key on id as well, as it had before version 7
+    rights: str = "(schema_name, table_name, event, data, old, truncated)"
+
+
+# What a trigger has beyond the one before it.
+PARTS = (
+    Part("a trigger that does nothing", "nothing", ""),
+    Part("the row as JSON into an outbox, found by its transaction", "written", WRITE),
+    Part("as another role, with three settings", "definer", WRITE, SETTINGS),
+    Part("the limit of a row's size", "limited", LIMITED_JSON, SETTINGS),
+    Part("the doorbell", "bell", BELL.replace("{body}", LIMITED_JSON), SETTINGS),
+    Part("the look for new columns", "checked", ALL, SETTINGS),
+)
+# The last of them, changed in one thing.
+OTHERS = (
+    Part("with a second index, on id", "indexed", ALL, SETTINGS, is_keyed_by_id=True),
+    Part(
+        "with the text of jsonb, and its limits", "jsonb", COLUMNS.replace("{body}", LIMITED_JSONB), SETTINGS
+    ),
+    Part("without the settings", "unset", ALL, ""),
+    Part("with a right to the whole outbox", "granted", ALL, SETTINGS, rights=""),
 )
 INSTALLED = (
-    ("capture_insert_v2, of a table that needs no care", "capture_insert_v2"),
-    ("capture_insert_limit_v2, with another max_change_bytes", "capture_insert_limit_v2"),
+    ("capture_insert_v3, of a table that needs no care", "capture_insert_v3"),
+    ("capture_insert_limit_v3, with another max_change_bytes", "capture_insert_limit_v3"),
+    ("capture_insert_v2, likewise, of a table enabled before", "capture_insert_v2"),
     ("capture_insert_v1, of any other table", "capture_insert_v1"),
 )
 
@@ -72,7 +102,8 @@ async def measure(rounds: int) -> list[Figure]:
             session = await asyncpg.connect(database.url)
             try:
                 await _install(session, database.url)
-                tables = ["bare", *(part[1] for part in PARTS), *(function for _, function in INSTALLED)]
+                made = [part.table for part in (*PARTS, *OTHERS)]
+                tables = ["bare", *made, *(function for _, function in INSTALLED)]
                 return _report(await _take_turns(session, tables, 20 * rounds))
             finally:
                 await session.close()
@@ -91,36 +122,36 @@ async def _install(session: Any, url: str) -> None:
         "grant create on schema realtime to realtime_owner"
     )
     await session.execute(create_table("bare", GENERATED))
-    for _, table, body, first_column in PARTS:
-        await session.execute(create_table(table, GENERATED))
-        await _make_function(session, table, body, first_column)
-        await _make_trigger(session, table, f"made_{table}")
+    for part in (*PARTS, *OTHERS):
+        await session.execute(create_table(part.table, GENERATED))
+        await _make_function(session, part)
+        await _make_trigger(session, part.table, f"made_{part.table}")
     for _, function in INSTALLED:
         await session.execute(create_table(function, GENERATED))
         await _make_trigger(session, function, function)
 
 
-async def _make_function(session: Any, table: str, body: str, first_column: str) -> None:
-    if body:
+async def _make_function(session: Any, part: Part) -> None:
+    outbox = f"realtime.{part.table}"
+    if part.body:
         await session.execute(f"""
-            create table realtime.{table} (
-                {first_column}, xid xid8 not null default pg_current_xact_id(),
+            create table {outbox} (
+                id bigint generated always as identity, xid xid8 not null default pg_current_xact_id(),
                 schema_name text not null, table_name text not null, event text not null, data text not null,
                 old text, truncated boolean not null default false,
-                at timestamptz not null default statement_timestamp()
+                at timestamptz not null default statement_timestamp(),
+                {"primary key (id)" if part.is_keyed_by_id else "primary key (xid, id)"}
             );
-            create index on realtime.{table} (xid);
-            grant insert (schema_name, table_name, event, data, old, truncated)
-                on realtime.{table} to realtime_owner
+            {f"create index on {outbox} (xid);" if part.is_keyed_by_id else ""}
+            grant insert {part.rights} on {outbox} to realtime_owner
         """)
-    definer = table not in ("nothing", "written", "keyed")
+    role = "" if part.settings is None else f"security definer {part.settings}"
     await session.execute(
-        f"create function realtime.made_{table}() returns trigger language plpgsql"
-        f" {f'security definer {SETTINGS}' if definer else ''} as $$ begin"
-        f" {body.replace('{outbox}', f'realtime.{table}')} return null; end $$"
+        f"create function realtime.made_{part.table}() returns trigger language plpgsql {role} as $$ begin"
+        f" {part.body.replace('{outbox}', outbox)} return null; end $$"
     )
-    if definer:
-        await session.execute(f"alter function realtime.made_{table}() owner to realtime_owner")
+    if role:
+        await session.execute(f"alter function realtime.made_{part.table}() owner to realtime_owner")
 
 
 async def _make_trigger(session: Any, table: str, function: str) -> None:
@@ -152,10 +183,15 @@ def _report(medians: dict[str, float]) -> list[Figure]:
     print("one row and one transaction at a time, no wait for the disk, nobody reads; medians:")
     print(f"  {'no trigger':<58}{bare:>6.1f} µs")
     figures = []
-    for label, table, _, _ in PARTS:
-        print(f"  {label:<58}{medians[table]:>6.1f} µs, {medians[table] - before:+.1f}")
-        figures.append(Figure(f"an insert, {label}", medians[table], "µs", {"the line before": before}))
-        before = medians[table]
+    for part in PARTS:
+        now = medians[part.table]
+        print(f"  {part.label:<58}{now:>6.1f} µs, {now - before:+.1f}")
+        figures.append(Figure(f"an insert, {part.label}", now, "µs", {"the line before": before}))
+        before = now
+    for part in OTHERS:
+        now = medians[part.table]
+        print(f"    all of that, {part.label:<43}{now:>6.1f} µs, {now - before:+.1f}")
+        figures.append(Figure(f"an insert, all of that, {part.label}", now, "µs", {"all of that": before}))
     for label, function in INSTALLED:
         print(f"  {label:<58}{medians[function]:>6.1f} µs, {medians[function] - bare:.1f} in all")
         figures.append(Figure(f"an insert, {label}", medians[function], "µs", {"no trigger": bare}))

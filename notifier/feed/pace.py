@@ -2,15 +2,19 @@
 
 A ring wakes the feed at once, but transactions that ring commit one after the other: NOTIFY takes one lock
 until the commit is on disk. So writers ring while few transactions commit. Under load the feed looks by
-itself. The pause between two looks grows with what a look takes and with what it finds: it is short while
-batches are small, and long when writers need all of the machine. Pure: time comes in as an argument.
+itself. The pause between two looks grows with what a look takes, and with how many changes come meanwhile:
+it is short while a look is in nobody's way, and long when writers need all of the machine. Pure: time comes
+in as an argument.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from statistics import median
 
-MOST_CHANGES = 1_000  # of one look that count for the pause: one bulk load is soon forgotten
+# The last looks, whose medians make the pause: a bulk load, or a look that the disk held up, does not count.
+LOOKS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class PaceBounds:
     few_changes: float = 200.0
     small_share: float = 0.4
     window: float = 0.1
-    large_batch: float = 50.0  # changes; for each so many the pause is longer by the time that a look takes
+    # Changes that come while the feed looks. So many make the pause twice as long as the look, and more make
+    # it longer by their square. The size of a batch would not do: it grows with the pause itself.
+    many_changes: float = 30.0
     least_pause: float = 0.002
     longest_pause: float = 0.04
 
@@ -52,8 +58,9 @@ class Pace:
         self.is_silent = True  # no writer needs to ring
         self._began: float | None = None  # the present window; None: at the next look
         self._commits = 0  # in the present window; while silent, changes stand for them
-        self._look_seconds = 0.0  # smoothed
-        self._batch = 0.0  # changes of a look, smoothed
+        self._look_seconds: deque[float] = deque([0.0], LOOKS)
+        self._meanwhile: deque[float] = deque([0.0], LOOKS)  # changes that came while the feed looked
+        self._noted_at: float | None = None  # when the last look ended
         self._storing = 0.0  # smoothed
 
     def __repr__(self) -> str:
@@ -63,7 +70,8 @@ class Pace:
     def pause(self) -> float:
         """How long to wait before the next look while silent."""
         bounds = self._bounds
-        rest = self._look_seconds * (1 + self._batch / bounds.large_batch)
+        meanwhile = median(self._meanwhile) / bounds.many_changes
+        rest = median(self._look_seconds) * (1 + meanwhile**2)
         return min(max(rest, bounds.least_pause), bounds.longest_pause)
 
     def note(self, now: float, look: Look) -> None:
@@ -71,8 +79,9 @@ class Pace:
         if self._began is None:
             self._began = now - look.seconds
         self._commits += look.changes if self.is_silent else look.rings
-        self._look_seconds = _smoothed(self._look_seconds, min(look.seconds, self._bounds.longest_pause))
-        self._batch = _smoothed(self._batch, min(look.changes, MOST_CHANGES))
+        self._look_seconds.append(look.seconds)
+        self._meanwhile.append(self._share(now, look) * look.changes)
+        self._noted_at = now
         if look.changes:
             self._storing = _smoothed(self._storing, look.storing)
         elapsed = now - self._began
@@ -83,6 +92,11 @@ class Pace:
             self._turn(now, True)
         elif elapsed >= self._bounds.window:
             self._turn(now, False)
+
+    def _share(self, now: float, look: Look) -> float:
+        """Return the share of the time since the look before that this look took."""
+        since = look.seconds if self._noted_at is None else now - self._noted_at
+        return min(1.0, look.seconds / since) if since > 0 else 1.0
 
     def _is_loaded(self, seconds: float) -> bool:
         """Tell whether there were many commits for so long a time, which is a window at least."""

@@ -95,16 +95,35 @@ def test_the_bell_is_given_back_a_window_after_the_load(clock: Clock) -> None:
     [
         (0.0005, 1, 0.002),
         (0.004, 0, 0.004),
-        (0.004, 50, 0.008),
-        (0.004, 200, 0.02),
-        (0.01, 500, 0.04),
+        (0.004, 75, 0.005),
+        (0.004, 150, 0.008),
+        (0.004, 300, 0.02),
+        (0.01, 200, 0.04),
         (0.5, 1, 0.04),
     ],
 )
-def test_the_pause_grows_with_what_a_look_takes_and_finds(look: float, changes: int, pause: float) -> None:
+def test_the_pause_grows_with_what_a_look_takes_and_with_what_comes_meanwhile(
+    look: float, changes: int, pause: float
+) -> None:
     clock = Clock()
-    clock.run(1.0, 0.02, changes=changes, look=look)
+    clock.run(2.0, 0.02, changes=changes, look=look)
     assert clock.pace.pause == pytest.approx(pause)
+
+
+def test_a_long_pause_does_not_lengthen_itself() -> None:
+    """The same rate of changes, in batches ten times as large."""
+    often, seldom = Clock(), Clock()
+    often.run(2.0, 0.005, changes=20, look=0.003)
+    seldom.run(2.0, 0.05, changes=200, look=0.003)
+    assert often.pace.pause == pytest.approx(seldom.pace.pause)
+
+
+def test_a_look_that_the_disk_held_up_does_not_count() -> None:
+    clock = Clock()
+    clock.run(0.2, 0.01, changes=50, look=0.003)
+    before = clock.pace.pause
+    clock.run(0.3, 0.3, changes=1_500, look=0.29)
+    assert clock.pace.pause == pytest.approx(before)
 
 
 def test_one_long_look_is_soon_forgotten() -> None:

@@ -91,11 +91,11 @@ class Handshake:
             return web.Response()  # never sent: the client is gone
         return upgrade
 
-    async def end(self) -> None:
-        """Wait until no client is served any more, STOP_SECONDS at most, and cancel the rest."""
+    async def end(self, seconds: float = STOP_SECONDS) -> None:
+        """Wait until no client is served any more, so many seconds at most, and cancel the rest."""
         if not self._served:
             return
-        await asyncio.wait(list(self._served), timeout=STOP_SECONDS)
+        await asyncio.wait(list(self._served), timeout=seconds)
         for task in (rest := list(self._served)):
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)

@@ -34,9 +34,8 @@ class CommandProtocol(asyncio.Protocol):
         self._is_over = False  # the connection is lost, or closing
         self._waiter: asyncio.Future[Any] | None = None  # for the answer of the command that was sent
         self._deadline = 0.0  # for that answer, by the clock of the loop
-        self._timer: asyncio.TimerHandle | None = (
-            None  # outlives commands: most end long before their deadline
-        )
+        # Outlives commands: most end long before their deadline.
+        self._timer: asyncio.TimerHandle | None = None
         self._transport.set_protocol(self)
 
     def __repr__(self) -> str:

@@ -71,7 +71,6 @@ WITHOUT_A_TWIN = {
     "gateway.session.effects": (DATA, "unit/gateway/session/test_session.py"),
     "gateway.websocket.drain": (IO, "acceptance/test_drain.py"),
     "gateway.websocket.gauges": (IO, "integration/test_metrics.py"),
-    "gateway.websocket.handshake": (IO, "integration/test_gateway_access.py"),
     "gateway.websocket.publishing": (IO, "integration/test_broadcast.py"),
     "gateway.wire.commands": (DATA, "unit/gateway/wire/test_native.py"),
     "gateway.wire.events": (DATA, "unit/gateway/wire/test_native.py"),

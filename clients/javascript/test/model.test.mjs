@@ -21,12 +21,13 @@ class Referee {
   early = 0 // before the server confirmed the subscription
   misplaced = 0 // `since` was not what was heard last
   gaps = 0
-  #written = [] // ids in order, of all that belongs to it
+  #written // ids in order, of all that belongs to it
   #next = 0 // of those, the one that comes next
   #seen = new Set()
   #mayJump = false // a gap was told, and nothing came since
 
-  constructor(handle, type) {
+  constructor(handle, type, written = []) {
+    this.#written = [...written]
     handle.on(type, ({ id }) => {
       if (!handle.state.subscribed) this.early++
       this.#hears(id)
@@ -107,6 +108,7 @@ async function live({ seed, latency, steps }, isTold) {
   const outcomes = new Map() // of what this client sent
   const arrivals = new Map()
   const visitors = []
+  const visits = [] // ids of all that visitors may hear
 
   const write = (table) => {
     const kind = clock.random() < 0.5 ? "a" : "b"
@@ -170,9 +172,11 @@ async function live({ seed, latency, steps }, isTold) {
     // Somebody who stays for a while, where there is nobody else, while something happens before, meanwhile and after.
     come: async ({ ms }) => {
       const visitor = rt.table("visits")
-      visitors.push(new Referee(visitor, "change"))
+      // What was written before may still be on its way, where a visitor has just left.
+      visitors.push(new Referee(visitor, "change", visits))
       for (const _ of [1, 2, 3]) {
         const id = server.change("visits")
+        visits.push(id)
         for (const one of visitors) one.writes(id)
         await clock.advance(ms / 2)
       }

@@ -127,7 +127,7 @@ async def test_a_thousand_changes_a_second(dev: Dev, tabs: Tabs) -> None:
 
     assert nodes < MOST_NODES
     kept = min(sent, MOST_KEPT)
-    assert await items.last.get_attribute("aria-posinset") == str(kept)
+    await expect(items.last).to_have_attribute("aria-posinset", str(kept))
     assert await items.last.get_attribute("aria-setsize") == str(kept)
 
     # Whoever has scrolled away keeps his place, though the oldest events go.

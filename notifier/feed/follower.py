@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from notifier import metrics
@@ -101,8 +102,7 @@ class Follower:
     async def _look(self) -> bool:
         """Publish what is new; tell whether anything was."""
         started, rings = time.monotonic(), self._doorbell.rings
-        timer = self._silence_if_long()
-        try:
+        with self._silence_if_long():
             # While writers ring, Redis' answer to a lone change wakes nobody.
             changes = await self._publisher.publish_next(may_leave=not self._doorbell.is_silent)
             now = time.monotonic()
@@ -115,14 +115,17 @@ class Follower:
             self.pace.note(now, Look(rings - self._rings_seen, changes or 0, now - started, storing))
             self._rings_seen = rings
             await self._tend(now)
-        finally:
-            timer.cancel()
         return changes is not None
 
-    def _silence_if_long(self) -> asyncio.TimerHandle:
-        """Keep writers from ringing after `long_look_seconds`, as when Redis is away, unless cancelled."""
+    @contextmanager
+    def _silence_if_long(self) -> Iterator[None]:
+        """Keep writers from ringing if the block takes `long_look_seconds`, as when Redis is away."""
         wait = self._timings.long_look_seconds
-        return asyncio.get_running_loop().call_later(wait, self._doorbell.silence)
+        timer = asyncio.get_running_loop().call_later(wait, self._doorbell.silence)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _tend(self, now: float) -> None:
         """Do what is due between two batches."""
@@ -145,11 +148,8 @@ class Follower:
             now = time.monotonic()
             if now >= look_at or not self._could_be_rung:
                 return not (is_settled and self._could_be_rung)
-            timer = self._silence_if_long()
-            try:
+            with self._silence_if_long():
                 await self._tend(now)
-            finally:
-                timer.cancel()
             if self._doorbell.is_silent:
                 return True
             await self._check_queue()

@@ -6,13 +6,11 @@ The notifier publishes changes, gateways publish broadcasts and read topics; eac
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from realtime import names
 from realtime.settings.config import Settings
 
-NAMES_AT_ONCE = 64
 HISTORY_BYTES = 64 * 1024 * 1024  # of one topic; more would make Redis' memory depend on the size of rows
 
 
@@ -52,15 +50,4 @@ def topic_keys(project: str, topic: str) -> list[str]:
 
 def new_epoch() -> str:
     """Return a random name, which no other history of the topic has had."""
-    return next(_epochs)
-
-
-def _random_names() -> Iterator[str]:
-    """Yield names of 12 digits; a call of the system gives many of them, since each publication needs one."""
-    while True:
-        digits = secrets.token_hex(6 * NAMES_AT_ONCE)
-        for start in range(0, len(digits), 12):
-            yield digits[start : start + 12]
-
-
-_epochs = _random_names()
+    return secrets.token_hex(6)

@@ -96,6 +96,18 @@ async def test_every_change_of_every_row_arrives_once_and_in_its_order(
     assert left == {row_id: row for row_id, row in rows.items() if row is not None}
 
 
+async def test_all_tables_may_be_published_for_replication(
+    settings: Settings, seen: Witness, writer: Any
+) -> None:
+    await writer.execute("create publication everything for all tables")
+    async with notifier(settings):
+        for row_id in (1, 2):  # the second one's batch moves the row of the feed
+            await insert(writer, row_id)
+            await seen.sees(row_id)
+    await writer.execute("delete from realtime.mark")
+    await writer.execute("delete from realtime.outbox")
+
+
 async def test_a_hundred_thousand_rows_of_one_statement_arrive_complete_and_in_order(
     settings: Settings, seen: Witness, writer: Any
 ) -> None:

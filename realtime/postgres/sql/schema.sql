@@ -67,6 +67,9 @@ alter table realtime.feed
     add column if not exists leader_role oid,
     add column if not exists leader_lock bigint;
 
+-- Where all tables are published for replication, Postgres refuses to change a row that nothing identifies.
+alter table realtime.feed replica identity full;
+
 -- The load of a dump must not add a second feed.
 create or replace function realtime.one_feed_v1() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -98,6 +101,7 @@ create table if not exists realtime.mark (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 5000
 );
+alter table realtime.mark replica identity full; -- as the feed
 
 -- The version of the schema; `realtime.migrations` compares it. A program whose own version is lower than `oldest`
 -- does not use the schema: a migration that removes or redefines something that older programs use raises `oldest`.
